@@ -1,0 +1,31 @@
+"""Calibration-aware model merging: a plugin for mergekit and lm-eval.
+
+Importing this package imports nothing else: it is on the path of every interpreter start
+(see `hosts/autoload.py`), so the public names below are resolved on first use.
+"""
+
+_PUBLIC = {
+    "run_sweep": "mergekit_calib.sweep",
+    "score_model": "mergekit_calib.sweep",
+    "Frontier": "mergekit_calib.frontier",
+    "ItemTable": "mergekit_calib.items",
+    "hookimpl": "mergekit_calib.plugins",
+    "metrics": None,
+}
+
+__all__ = ["Frontier", "ItemTable", "hookimpl", "metrics", "run_sweep", "score_model"]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = _PUBLIC[name]
+    if home is None:
+        return importlib.import_module(f"{__name__}.{name}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__():
+    return sorted(__all__)
