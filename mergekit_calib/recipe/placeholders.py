@@ -1,0 +1,120 @@
+"""`${…}` in a recipe: which axes a placeholder names, and the number that it stands for.
+
+A placeholder stands alone in its string and holds an axis name, or arithmetic on axis names
+(`${1 - lambda}`); nothing else is evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Number = int | float
+
+_PLACEHOLDER = re.compile(r"^\s*\$\{([^}]*)\}\s*$")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+class PlaceholderError(Exception):
+    """A placeholder that cannot be read or computed; `key` is its path in the recipe."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key, self.message = key, message
+        super().__init__(f"{key}: {message}")
+
+
+def names_in(recipe: Any, key: str = "") -> Iterator[tuple[str, list[str]]]:
+    """The key path and the axis names of every placeholder in a recipe.
+
+    Raises:
+        PlaceholderError: a placeholder is not an axis name or arithmetic on axis names.
+    """
+    for path, text in _strings(recipe, key):
+        if "${" in text:
+            names, _ = _parse(path, text)
+            yield path, names
+
+
+def substitute(recipe: Any, axes: Mapping[str, Number], key: str = "") -> Any:
+    """A copy of a recipe with every placeholder replaced by its number at `axes`.
+
+    A placeholder that is an axis name alone keeps that value's type (an int stays one, for layer numbers).
+
+    Raises:
+        PlaceholderError: unreadable, an unknown axis, or not a finite number.
+    """
+    if isinstance(recipe, dict):
+        return {k: substitute(v, axes, f"{key}.{k}" if key else str(k)) for k, v in recipe.items()}
+    if isinstance(recipe, list):
+        return [substitute(v, axes, f"{key}[{i}]") for i, v in enumerate(recipe)]
+    if isinstance(recipe, str) and "${" in recipe:
+        names, tree = _parse(key, recipe)
+        missing = [name for name in names if name not in axes]
+        if missing:
+            raise PlaceholderError(key, f"${{{missing[0]}}} is not an axis")
+        try:
+            value = _evaluate(tree, [axes[name] for name in names])
+        except ZeroDivisionError:
+            raise PlaceholderError(key, f"{recipe} divides by zero at {dict(axes)}") from None
+        if not math.isfinite(value):
+            raise PlaceholderError(key, f"{recipe} is not finite at {dict(axes)}")
+        return value if isinstance(value, int) else round(value, 12)
+    return recipe
+
+
+def _strings(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for k, v in node.items():
+            yield from _strings(v, f"{key}.{k}" if key else str(k))
+    elif isinstance(node, list):
+        for i, v in enumerate(node):
+            yield from _strings(v, f"{key}[{i}]")
+    elif isinstance(node, str):
+        yield key, node
+
+
+def _parse(key: str, text: str) -> tuple[list[str], ast.expr]:
+    """The axis names in order of appearance, and an expression over `_0`, `_1`, … that stand for them."""
+    match = _PLACEHOLDER.match(text)
+    if not match:
+        raise PlaceholderError(key, f'{text!r}: a placeholder stands alone in its value, as in "${{lambda}}"')
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        # `lambda` is a Python keyword, so names are replaced before Python's own parser reads the arithmetic.
+        if found.group() not in names:
+            names.append(found.group())
+        return f"_{names.index(found.group())}"
+
+    # An exponent such as 1e-3 must not be read as a name.
+    expression = re.sub(r"(?<![\w.])" + _NAME.pattern, number, match.group(1))
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+        _evaluate(tree, [1] * len(names))
+    except ZeroDivisionError:
+        pass
+    except (SyntaxError, TypeError, ValueError, KeyError):
+        raise PlaceholderError(key, f"{text!r} is not an axis name or arithmetic (+ − * /) on axis names") from None
+    return names, tree
+
+
+def _evaluate(node: ast.expr, values: list[Number]) -> Number:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.Name):
+        return values[int(node.id[1:])]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_evaluate(node.operand, values)
+    if isinstance(node, ast.BinOp):
+        return _BINARY[type(node.op)](_evaluate(node.left, values), _evaluate(node.right, values))
+    raise ValueError(ast.dump(node))
