@@ -7,6 +7,7 @@ tasks or files: `scoring/` fills it, `search/` keeps it on disk, `objectives.py`
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -59,7 +60,8 @@ class ItemTable:
         ll = self.log_likelihoods
         top = np.nanmax(ll, axis=1, keepdims=True)
         weights = np.exp(ll - np.where(np.isneginf(top), 0.0, top))
-        return weights / np.nansum(weights, axis=1, keepdims=True)
+        shares: NDArray[np.float64] = weights / np.nansum(weights, axis=1, keepdims=True)
+        return shares
 
     @cached_property
     def in_selection_half(self) -> NDArray[np.bool_]:
@@ -72,10 +74,54 @@ class ItemTable:
             return np.ones(len(self), dtype=bool)
         return self.in_selection_half if half == "selection" else ~self.in_selection_half
 
+    def take(self, rows: NDArray[np.bool_]) -> ItemTable:
+        """The table of the rows where the mask `rows` (n_items,) is true."""
+        kept = np.flatnonzero(rows)
+        return ItemTable(
+            task=self.task,
+            doc_ids=self.doc_ids[kept],
+            doc_hashes=[self.doc_hashes[i] for i in kept],
+            log_likelihoods=self.log_likelihoods[kept],
+            gold=self.gold[kept],
+            choice_chars=self.choice_chars[kept],
+            choice_bytes=self.choice_bytes[kept],
+            generations=None if self.generations is None else [self.generations[i] for i in kept],
+            values={name: values[kept] for name, values in self.values.items()},
+        )
+
+
+def pool(tables: Sequence[ItemTable]) -> ItemTable:
+    """One table of the items of several, in order; values are kept where every table has them."""
+    if len(tables) == 1:
+        return tables[0]
+    width = max(table.log_likelihoods.shape[1] for table in tables)
+    shared = set.intersection(*(set(table.values) for table in tables))
+
+    def widened(name: str, fill: float | bool) -> NDArray[np.generic]:
+        padded = []
+        for table in tables:
+            array = getattr(table, name)
+            padded.append(np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill))
+        return np.concatenate(padded)
+
+    generations = [g for table in tables for g in table.generations or [[]] * len(table)]
+    return ItemTable(
+        task="+".join(table.task for table in tables),
+        doc_ids=np.concatenate([table.doc_ids for table in tables]),
+        doc_hashes=[h for table in tables for h in table.doc_hashes],
+        log_likelihoods=widened("log_likelihoods", np.nan),  # type: ignore[arg-type]
+        gold=widened("gold", False),  # type: ignore[arg-type]
+        choice_chars=widened("choice_chars", 0),  # type: ignore[arg-type]
+        choice_bytes=widened("choice_bytes", 0),  # type: ignore[arg-type]
+        generations=generations if any(table.generations is not None for table in tables) else None,
+        values={name: np.concatenate([table.values[name] for table in tables]) for name in sorted(shared)},
+    )
+
 
 def in_selection_half(doc_hash: str) -> bool:
     """Whether a document is one that points are chosen on, rather than reported on.
 
     A function of the document alone, so the split is the same for every model, `limit` and run.
     """
-    return hashlib.sha256(f"half:{doc_hash}".encode()).digest()[0] % 2 == 0
+    first_byte: int = hashlib.sha256(f"half:{doc_hash}".encode()).digest()[0]
+    return first_byte % 2 == 0

@@ -1,1 +1,112 @@
+"""Arrays in, numbers out: calibration, proper scores, ranking, diversity, and the bootstrap over items."""
 
+from __future__ import annotations
+
+from mergekit_calib.metrics.calibration import (
+    classwise_calibration_error,
+    expected_calibration_error,
+    expected_calibration_error_statistic,
+    overconfidence,
+    overconfidence_statistic,
+)
+from mergekit_calib.metrics.diversity import (
+    answer_entropy,
+    compression_ratio,
+    distinct_n,
+    diversity_statistic,
+    expectation_adjusted_distinct,
+)
+from mergekit_calib.metrics.proper import (
+    accuracy,
+    accuracy_statistic,
+    brier_score,
+    brier_statistic,
+    negative_log_likelihood,
+    nll_statistic,
+)
+from mergekit_calib.metrics.ranking import (
+    RiskCoverageCurve,
+    accuracy_at_coverage,
+    accuracy_at_coverage_statistic,
+    area_under_risk_coverage,
+    area_under_risk_coverage_statistic,
+    auroc,
+    auroc_statistic,
+    risk_coverage_curve,
+)
+from mergekit_calib.metrics.reliability import (
+    BrierDecomposition,
+    ReliabilityCurve,
+    brier_decomposition,
+    reliability_curve,
+    wilson_interval,
+)
+from mergekit_calib.metrics.resampling import (
+    BootstrapResult,
+    bootstrap,
+    interval,
+    paired_p_value,
+    resample_weights,
+)
+from mergekit_calib.metrics.similarity import (
+    embedding_kernel,
+    ngram_kernel,
+    pairwise_rouge_l,
+    self_bleu,
+    vendi_score,
+    vendi_score_of_similarities,
+)
+from mergekit_calib.metrics.smooth import smooth_ece, smooth_ece_statistic
+from mergekit_calib.metrics.statistic import Resampled, Statistic, WeightedStatistic, mean_statistic
+from mergekit_calib.metrics.temperature import choice_probabilities, fit_temperature
+
+__all__ = [
+    "BootstrapResult",
+    "BrierDecomposition",
+    "ReliabilityCurve",
+    "Resampled",
+    "RiskCoverageCurve",
+    "Statistic",
+    "WeightedStatistic",
+    "accuracy",
+    "accuracy_at_coverage",
+    "accuracy_at_coverage_statistic",
+    "accuracy_statistic",
+    "answer_entropy",
+    "area_under_risk_coverage",
+    "area_under_risk_coverage_statistic",
+    "auroc",
+    "auroc_statistic",
+    "bootstrap",
+    "brier_decomposition",
+    "brier_score",
+    "brier_statistic",
+    "choice_probabilities",
+    "classwise_calibration_error",
+    "compression_ratio",
+    "distinct_n",
+    "diversity_statistic",
+    "embedding_kernel",
+    "expectation_adjusted_distinct",
+    "expected_calibration_error",
+    "expected_calibration_error_statistic",
+    "fit_temperature",
+    "interval",
+    "mean_statistic",
+    "negative_log_likelihood",
+    "ngram_kernel",
+    "nll_statistic",
+    "overconfidence",
+    "overconfidence_statistic",
+    "paired_p_value",
+    "pairwise_rouge_l",
+    "reliability_curve",
+    "resample_weights",
+    "risk_coverage_curve",
+    "self_bleu",
+    "smooth_ece",
+    "smooth_ece_statistic",
+    "vendi_score",
+    "vendi_score_of_similarities",
+    "wilson_interval",
+]

@@ -18,11 +18,17 @@ Ends = dict[float, Role]  # values of λ at which a merge is a parent by constru
 
 @dataclass(frozen=True)
 class MethodSignature:
-    """What a recipe needs to know of a registered merge method: the names of its parameters."""
+    """What a recipe needs to know of a registered merge method.
+
+    Attributes:
+        shared, per_input: the names of its parameters, by what they belong to.
+        ignores_base: whether `base_model` takes no part in its arithmetic.
+    """
 
     name: str
     shared: frozenset[str]
     per_input: frozenset[str]
+    ignores_base: bool = False
 
 
 def expand_short_form(
@@ -71,10 +77,10 @@ def expand_short_form(
         }
         ends = {0.0: "base", 1.0: "aligned"} if method == "slerp" else {}
     elif "weight" in signature.per_input:
-        # In linear merges base_model takes no part in the arithmetic: it says whose tokenizer and configuration
-        # the result carries, and that is the aligned parent's.
+        # Where base_model takes no part in the arithmetic it says whose tokenizer and configuration the result
+        # carries, and that is the aligned parent's; elsewhere it would make the parents' weights task vectors.
         arithmetic = {
-            "base_model": aligned if method == "linear" else base,
+            **({"base_model": aligned} if signature.ignores_base else {}),
             "models": [
                 {"model": base, "parameters": {"weight": _complement(lambda_)}},
                 {"model": aligned, "parameters": {"weight": lambda_}},
@@ -88,7 +94,7 @@ def expand_short_form(
             "form, with ${lambda} where the number stands"
         )
         raise RecipeError("parameters.method", problem, source)
-    others = {k: v for k, v in recipe.items() if k not in ("merge_method", *arithmetic)}
+    others = {k: v for k, v in recipe.items() if k not in ("merge_method", "base_model", *arithmetic)}
     return {"merge_method": method, **arithmetic, **others}, base, aligned, ends
 
 

@@ -1,0 +1,111 @@
+"""The merge method `calibration_sweep`: one λ between two parents, through any of mergekit's own methods."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from mergekit import merge_methods
+from mergekit.merge_methods.base import (
+    BasePolicy,
+    GroupMergeMethod,
+    InputContract,
+    MergeMethodSpec,
+    OptionalTensorPolicy,
+    ParameterScope,
+    ParameterSpec,
+    TensorGroup,
+)
+
+from mergekit_calib.recipe import SHORT_FORM, MethodSignature
+
+# Parameters of the delegates that make sense with two parents; None leaves the delegate's own default.
+_PASSED_ON: dict[str, Any] = {
+    "density": float | None,
+    "gamma": float | None,
+    "epsilon": float | None,
+    "normalize": bool | None,
+    "rescale": bool | None,
+    "int8_mask": bool | None,
+}
+
+
+class CalibrationSweepMethod(GroupMergeMethod):
+    """θ(λ) = θ_base + λ (θ_aligned − θ_base), or what λ is in the method named by `method`.
+
+    `linear` takes the weights 1 − λ and λ, not normalised; `slerp` takes λ as its `t`; the task-vector methods take it
+    as their shared `lambda`, with weight 1. With a `calibration:` block beside it a recipe of this method is a
+    sweep; without one it is an ordinary merge at a fixed λ.
+
+    Source: Hu, Minixhofer, Collier, arXiv 2510.17426.
+    """
+
+    spec = MergeMethodSpec(
+        name=SHORT_FORM,
+        pretty_name="Calibration sweep",
+        reference_url="https://arxiv.org/abs/2510.17426",
+        contract=InputContract(base=BasePolicy.REQUIRED, min_inputs=2, max_inputs=2),
+        optional_tensor_policy=OptionalTensorPolicy.PASSTHROUGH_SINGLETON,
+        parameters=(
+            ParameterSpec("lambda", float, ParameterScope.SHARED),
+            ParameterSpec("method", str, ParameterScope.SHARED, default="linear"),
+            *(ParameterSpec(name, kind, ParameterScope.SHARED, default=None) for name, kind in _PASSED_ON.items()),
+        ),
+    )
+
+    def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
+        """Merge one tensor of the two parents; same shape and dtype as they have (already aligned by mergekit).
+
+        Raises:
+            ValueError: `method` is not a registered method that has a coefficient for λ.
+        """
+        base, (aligned,) = group.base, group.non_base
+        assert base is not None  # the contract requires it
+        delegate = merge_methods.get(parameters["method"])
+        given = {name: parameters[name] for name in _PASSED_ON if parameters[name] is not None}
+        bound = {**lambda_parameters(delegate, parameters["lambda"], base.id, aligned.id), **given}
+        if "weight" in bound and "lambda" not in bound:
+            base = replace(base, is_base=False)  # both are inputs; a base would turn them into task vectors
+        (merged,) = delegate((TensorGroup((base, aligned), group.metadata),), parameters=bound)
+        return merged
+
+
+def lambda_parameters(
+    method: merge_methods.MergeMethod, lambda_: float, base: Hashable, aligned: Hashable
+) -> dict[str, Any]:
+    """What `method` calls λ: its parameters at `lambda_`, per-input ones keyed by the inputs' ids."""
+    signature = signature_of(method)
+    if method.spec.name == SHORT_FORM:
+        raise ValueError(f"{SHORT_FORM} cannot be its own `method`; use linear, slerp, task_arithmetic, ties, …")
+    if "lambda" in signature.shared:
+        return {"lambda": lambda_, **({"weight": 1.0} if "weight" in signature.per_input else {})}
+    if "t" in signature.shared:
+        return {"t": lambda_}
+    if "weight" in signature.per_input:
+        # Rounded as a recipe's `${1 - lambda}` is, so that both give the same bits.
+        weights = {"weight": {base: round(1.0 - lambda_, 12), aligned: lambda_}}
+        return {**weights, **({"normalize": False} if "normalize" in signature.shared else {})}
+    raise ValueError(f"merge method {method.spec.name} has no coefficient that λ could be (lambda, t or weight)")
+
+
+def signature_of(method: merge_methods.MergeMethod) -> MethodSignature:
+    """The parameter names of a registered method, as recipes need them."""
+    return MethodSignature(
+        name=method.spec.name,
+        shared=frozenset(p.name for p in method.spec.shared_parameters),
+        per_input=frozenset(p.name for p in method.spec.input_parameters),
+        ignores_base=method.spec.contract.base == BasePolicy.IGNORED,
+    )
+
+
+def registered_signatures() -> dict[str, MethodSignature]:
+    """Every merge method that mergekit has now, third parties' included."""
+    return {m.spec.name: signature_of(m) for m in merge_methods.registered_methods()}
+
+
+def register() -> None:
+    """Make `calibration_sweep` a registered merge method; harmless when it is one already."""
+    if SHORT_FORM not in {m.spec.name for m in merge_methods.registered_methods()}:
+        merge_methods.register(CalibrationSweepMethod())

@@ -1,0 +1,151 @@
+"""A point's recipe as mergekit plans it, run over tensors that stay in memory.
+
+Relied on in mergekit 0.1.5: `MergePlanner.plan_to_disk`, `graph.build_schedule`, `merge._model_out_config`, and the
+tasks `LoadTensor`, `SaveTensor`. (`plan_in_memory` cannot be used: its `ReturnTensor` does not validate there.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import transformers
+from mergekit.architecture import ModelArchitecture, get_architecture_info
+from mergekit.architecture.conversion import can_convert_checkpoint_keys
+from mergekit.common import dtype_from_name
+from mergekit.config import MergeConfiguration
+from mergekit.graph import Task, TaskUniverse, build_schedule
+from mergekit.io.tasks import LoaderCache, LoadTensor, SaveTensor
+from mergekit.merge import _model_out_config
+from mergekit.options import MergeOptions
+from mergekit.plan import MergePlanner
+from mergekit.tokenizer import BuildTokenizer
+from pydantic import ValidationError
+
+from mergekit_calib.errors import CalibError, RecipeError, near_names
+from mergekit_calib.recipe import Recipe
+
+
+def configuration(recipe: Recipe, source: str | None = None) -> MergeConfiguration:
+    """A plain recipe as mergekit validates it.
+
+    Raises:
+        RecipeError: mergekit does not accept it; the key path is mergekit's.
+    """
+    try:
+        return MergeConfiguration.model_validate(recipe)
+    except ValidationError as problems:
+        error = problems.errors()[0]
+        key = ".".join(str(part) for part in error["loc"]) or "recipe"
+        raise RecipeError(key, f"{error['msg']} (found {error['input']!r})", source) from None
+    except RuntimeError as problem:  # mergekit's own validators raise these
+        raise RecipeError("recipe", str(problem), source) from None
+
+
+class ResidentTensors:
+    """The parents' tensors, each read once: memory-mapped where the file's dtype is the recipe's."""
+
+    def __init__(self, options: MergeOptions) -> None:
+        self._loaded: dict[LoadTensor, torch.Tensor | None] = {}
+        LoaderCache().setup(options)
+
+    def __getitem__(self, task: LoadTensor) -> torch.Tensor | None:
+        if task not in self._loaded:
+            self._loaded[task] = task.execute()
+        return self._loaded[task]
+
+    def clear(self) -> None:
+        self._loaded.clear()
+
+
+class Plan:
+    """The tensors of one point, in the order and with the arithmetic of `mergekit-yaml` on its recipe.
+
+    Attributes:
+        config: the transformers configuration of the merged model.
+        builds_tokenizer: whether the recipe makes a tokenizer (and so may change the vocabulary).
+    """
+
+    def __init__(self, configuration: MergeConfiguration, options: MergeOptions) -> None:
+        self._options = options
+        self._out_dtype = configuration.out_dtype
+        LoaderCache().setup(options)
+        architecture = _architecture(configuration, options)
+        self.config: transformers.PretrainedConfig = _model_out_config(
+            configuration, architecture, trust_remote_code=options.trust_remote_code
+        )
+        planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
+        self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
+        self.builds_tokenizer = any(isinstance(t, BuildTokenizer) for t in self._targets)
+
+    def check_sources(self) -> None:
+        """That every model has the tensors that the plan reads.
+
+        Raises:
+            CalibError: naming the model and the tensor.
+        """
+        for task in TaskUniverse(self._targets).tasks:
+            if not isinstance(task, LoadTensor) or task.optional:
+                continue
+            loader = LoaderCache().get(task.model)
+            names = loader.index.tensor_paths.keys()
+            model_type = task.model.config(trust_remote_code=self._options.trust_remote_code).model_type
+            found = task._resolve_name(loader) or can_convert_checkpoint_keys(model_type, names, task.tensor)
+            if not found:
+                near = near_names(task.tensor, names)
+                raise CalibError(
+                    f"{task.model} has no tensor {task.tensor}, which mergekit reads from a {model_type}{near}"
+                )
+
+    def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor]]:
+        """Name and value of every tensor that `mergekit-yaml` would write, bit for bit.
+
+        Values may alias the residents: copy before writing to them. Randomised methods draw from torch's generators
+        in mergekit's own order, so the caller seeds as `run_merge` does (`set_seed`) before it iterates.
+        """
+        universe = TaskUniverse(self._targets)
+        schedule = build_schedule([universe.add_task(t) for t in self._targets], cached_values={})
+        save_of = {t.tensor_task: t for t in self._targets if isinstance(t, SaveTensor)}
+        tokenizers: dict[Task, Any] = {}
+        for handle in schedule.tasks:
+            task = handle.task()
+            if task not in save_of:
+                continue
+            value = self._evaluate(task, residents, tokenizers)
+            if value is None:
+                continue
+            save = save_of[task]
+            dtype = dtype_from_name(save.dtype)
+            yield save.tensor_name, value if dtype is None else value.to(dtype=dtype)
+
+    def _evaluate(self, task: Task, residents: ResidentTensors, tokenizers: dict[Task, Any]) -> Any:
+        """One task and what it depends on, on the devices that mergekit's Executor would use."""
+        if isinstance(task, LoadTensor):
+            return residents[task]
+        if task in tokenizers:
+            return tokenizers[task]
+        arguments = {
+            name: self._evaluate(dependency, residents, tokenizers) for name, dependency in task.arguments().items()
+        }
+        if task.uses_accelerator():
+            arguments = {name: _moved(value, torch.device(self._options.device)) for name, value in arguments.items()}
+        value = task.execute(**arguments)
+        if isinstance(task, BuildTokenizer):
+            tokenizers[task] = value
+        return value
+
+
+def _architecture(configuration: MergeConfiguration, options: MergeOptions) -> ModelArchitecture:
+    try:
+        return get_architecture_info(configuration, options)
+    except RuntimeError as problem:
+        raise CalibError(f"mergekit cannot plan this recipe: {problem}") from problem
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=device.type in ("cuda", "xpu"))
+    if isinstance(value, dict):
+        return {key: _moved(v, device) for key, v in value.items()}
+    return value

@@ -1,0 +1,173 @@
+"""Statistics that can be resampled: what a metric needs to be, so that its bootstrap is one matrix product.
+
+Most metrics here are functions of means over items (`Statistic`); those that rank the items are functions of the
+items' weights (`WeightedStatistic`). Both have a value, and replicates under resampled weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+_BLOCK_ELEMENTS = 1 << 20
+"""How many numbers a block of replicates or jackknife values may hold at once (8 MB of float64)."""
+
+
+class Resampled(Protocol):
+    """A number computed from items, that can be computed again for other weights of the same items."""
+
+    @property
+    def n_items(self) -> int: ...
+
+    def value(self) -> float:
+        """The number itself, every item counted once."""
+        ...
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """(n_resamples,) the number under each row of `weights` (n_resamples, n_items)."""
+        ...
+
+    def jackknife(self) -> FloatArray:
+        """The number with one item, or one of many equal groups of items, left out in turn."""
+        ...
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number that is a function of means over items: value = reduce(mean of contributions over items).
+
+    Attributes:
+        contributions: (n_items, k) finite, or +inf (a wrong answer given with certainty, under a log score).
+        reduce: (..., k) weighted means of the columns → (...) the statistic.
+    """
+
+    contributions: FloatArray
+    reduce: Callable[[FloatArray], FloatArray]
+
+    def __post_init__(self) -> None:
+        if self.contributions.ndim != 2 or self.contributions.shape[0] == 0:
+            raise ValueError(f"contributions have shape {self.contributions.shape}; (n_items >= 1, k) is needed")
+        if np.isnan(self.contributions).any() or np.isneginf(self.contributions).any():
+            raise ValueError("contributions hold NaN or -inf")
+
+    @property
+    def n_items(self) -> int:
+        return len(self.contributions)
+
+    def value(self) -> float:
+        """The statistic of the items, each counted once."""
+        return float(self.reduce(self.contributions.mean(axis=0)))
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """(n_resamples,) the statistic under each row of `weights`.
+
+        Args:
+            weights: (n_resamples, n_items) how often each item was drawn, as from `resample_weights`. Statistics
+                given the same weights are paired: their replicates can be subtracted.
+        """
+        counts = _checked_weights(weights, self.n_items)
+        totals = counts.sum(axis=1, keepdims=True)
+        infinite = np.isinf(self.contributions)
+        if not infinite.any():
+            return self.reduce(counts @ self.contributions / totals)
+        # 0 · inf is NaN: an item that was not drawn must not count, so infinities are added by hand.
+        means = counts @ np.where(infinite, 0.0, self.contributions) / totals
+        drawn = counts @ infinite.astype(np.float64) > 0
+        return self.reduce(np.where(drawn, np.inf, means))
+
+    def jackknife(self) -> FloatArray:
+        """(n_items,) the statistic with each item left out in turn; of at least 2 items."""
+        n = self.n_items
+        if n < 2:
+            raise ValueError("leaving one item out needs at least 2 items")
+        infinite = np.isinf(self.contributions)
+        finite = np.where(infinite, 0.0, self.contributions)
+        total, n_infinite = finite.sum(axis=0), infinite.sum(axis=0)
+        values = np.empty(n)
+        for rows in blocks(n, self.contributions.shape[1]):
+            means = (total - finite[rows]) / (n - 1)
+            values[rows] = self.reduce(np.where(n_infinite - infinite[rows] > 0, np.inf, means))
+        return values
+
+
+@dataclass(frozen=True)
+class WeightedStatistic:
+    """A number that depends on the items' weights in a way that means do not carry, as one of their ranks does.
+
+    Attributes:
+        n_items: how many items it is computed from.
+        of_weights: (r, n_items) weights → (r,) the statistic under each row.
+        max_groups: the jackknife leaves out single items up to this many, and as many groups of items above it.
+    """
+
+    n_items: int
+    of_weights: Callable[[FloatArray], FloatArray]
+    max_groups: int = 1000
+
+    def value(self) -> float:
+        """The statistic of the items, each counted once."""
+        return float(self.of_weights(np.ones((1, self.n_items)))[0])
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """(n_resamples,) the statistic under each row of `weights`; see `Statistic.replicates`."""
+        counts = _checked_weights(weights, self.n_items)
+        values = np.empty(counts.shape[0])
+        for rows in blocks(counts.shape[0], self.n_items):
+            values[rows] = self.of_weights(counts[rows])
+        return values
+
+    def jackknife(self) -> FloatArray:
+        """The statistic with each of min(n_items, max_groups) equal groups of items left out in turn."""
+        if self.n_items < 2:
+            raise ValueError("leaving one item out needs at least 2 items")
+        n_groups = min(self.n_items, self.max_groups)
+        group = np.arange(self.n_items)
+        if n_groups < self.n_items:
+            group = np.random.default_rng(0).permutation(self.n_items) % n_groups
+        values = np.empty(n_groups)
+        for rows in blocks(n_groups, self.n_items):
+            left_out = np.arange(rows.start, rows.stop)[:, None]
+            values[rows] = self.of_weights((group != left_out).astype(np.float64))
+        return values
+
+
+def mean_statistic(values: ArrayLike) -> Statistic:
+    """The mean of one number for each item, as a statistic.
+
+    Args:
+        values: (n_items,) finite, or +inf.
+
+    Raises:
+        ValueError: if there is no item, or a value is NaN or -inf.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"values have shape {array.shape}; one number for each of at least 1 item is needed")
+    if np.isnan(array).any() or np.isneginf(array).any():
+        raise ValueError(f"value {int(np.flatnonzero(np.isnan(array) | np.isneginf(array))[0])} is NaN or -inf")
+    return Statistic(array[:, None], first_mean)
+
+
+def first_mean(means: FloatArray) -> FloatArray:
+    """The `reduce` of a plain mean: its only column."""
+    return means[..., 0]
+
+
+def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows that together hold a bounded number of elements."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def _checked_weights(weights: ArrayLike, n_items: int) -> FloatArray:
+    counts = np.asarray(weights, dtype=np.float64)
+    if counts.ndim != 2 or counts.shape[1] != n_items:
+        raise ValueError(f"weights have shape {counts.shape}; (n_resamples, {n_items}) is needed")
+    return counts

@@ -1,0 +1,95 @@
+"""Scores of choices as probabilities: the softmax over each item's choices, and the temperature that fits it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.special import logsumexp, softmax
+
+from mergekit_calib.metrics.inputs import BoolArray, right_choices
+from mergekit_calib.metrics.statistic import FloatArray
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+
+
+def choice_probabilities(scores: ArrayLike, temperature: float = 1.0) -> FloatArray:
+    """(n_items, n_choices) softmax(scores / temperature) over each item's choices, NaN-padded as the scores are.
+
+    Args:
+        scores: (n_items, n_choices) log-likelihoods in nats, or logits; NaN-padded on the right. A score of −inf is
+            a probability of 0.
+        temperature: above 0; above 1 makes a model less confident, and never changes which choice is the best.
+
+    Raises:
+        ValueError: NaN but for padding, +inf, an item whose scores are all −inf, a temperature that is not positive.
+    """
+    if not 0.0 < temperature < np.inf:
+        raise ValueError(f"temperature is {temperature}; a number above 0 is needed")
+    filled, present = _checked_scores(scores)
+    empty = np.isneginf(filled).all(axis=1)
+    if empty.any():
+        raise ValueError(f"scores of item {int(np.flatnonzero(empty)[0])} are all -inf; they make no distribution")
+    return np.where(present, softmax(filled / temperature, axis=1), np.nan)
+
+
+def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
+    """The temperature under which the labels are likeliest (Guo et al. 2017): fit it on items held out for it.
+
+    The T that minimises the mean negative log-likelihood of softmax(scores / T), searched from 0.01 to 100, the ends
+    included: a model that is always right has no best T, and gets 0.01. Items whose scores do not tell choices apart,
+    or whose right choices are all −inf (their likelihood is 0 at any T), do not matter; if no other item is left,
+    the answer is 1.
+
+    Args:
+        scores: (n_items, n_choices) log-likelihoods in nats, or logits; NaN-padded on the right.
+        labels: (n_items,) int, or (n_items, n_choices) bool.
+
+    Raises:
+        ValueError: no items, NaN but for padding, +inf, labels that point at no choice.
+    """
+    filled, present = _checked_scores(scores)
+    right = right_choices(np.asarray(labels), present)
+    best_right = np.where(right, filled, -np.inf).max(axis=1)
+    uneven = filled.max(axis=1) > np.where(present, filled, np.inf).min(axis=1)
+    telling = np.isfinite(best_right) & uneven
+    if not telling.any():
+        return 1.0
+    # Differences to the best choice: β·s then never overflows, and softmax does not change.
+    relative = filled[telling] - filled[telling].max(axis=1, keepdims=True)
+    return 1.0 / _best_inverse_temperature(relative, right[telling])
+
+
+def _best_inverse_temperature(scores: FloatArray, right: BoolArray) -> float:
+    finite = np.where(np.isneginf(scores), 0.0, scores)
+    right_scores = np.where(right, scores, -np.inf)
+
+    def loss(beta: float) -> float:
+        return float(np.mean(logsumexp(beta * scores, axis=1) - logsumexp(beta * right_scores, axis=1)))
+
+    def slope(beta: float) -> float:
+        expected = softmax(beta * scores, axis=1) - softmax(beta * right_scores, axis=1)
+        return float(np.mean(np.sum(expected * finite, axis=1)))
+
+    # With one right choice the loss is convex in β = 1/T; with several it need not be, so its basin is looked up first.
+    grid = np.geomspace(1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE, 65)
+    best = int(np.argmin([loss(beta) for beta in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    if slope(low) >= 0.0:
+        return float(low)
+    if slope(high) <= 0.0:
+        return float(high)
+    return float(brentq(slope, low, high, xtol=1e-12, rtol=1e-12))
+
+
+def _checked_scores(scores: ArrayLike) -> tuple[FloatArray, BoolArray]:
+    """(n_items, n_choices) scores with -inf for padding, and which choices are there."""
+    s = np.asarray(scores, dtype=np.float64)
+    if s.ndim != 2 or s.size == 0:
+        raise ValueError(f"scores have shape {s.shape}; (n_items >= 1, n_choices) is needed")
+    present = ~np.isnan(s)
+    bad = (present[:, 1:] & ~present[:, :-1]).any(axis=1) | ~present[:, 0] | np.isposinf(s).any(axis=1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"scores of item {row} hold NaN or +inf: {s[row]}; NaN may only pad a row on its right")
+    return np.where(present, s, -np.inf), present

@@ -1,0 +1,111 @@
+"""The metrics of an item table, by name, with their directions: what `objectives:` may name.
+
+A metric here is a statistic of a table's rows, so that its interval and its paired differences come from resampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergekit_calib import metrics
+from mergekit_calib.items import ItemTable
+from mergekit_calib.metrics.statistic import Resampled
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named number of an item table.
+
+    Attributes:
+        name: as recipes and reports write it.
+        direction: which way is better.
+        meaning: one line for reports.
+        statistic: the table, and the number of bins of binned errors → the statistic.
+    """
+
+    name: str
+    direction: Direction
+    meaning: str
+    statistic: Callable[[ItemTable, int], Resampled]
+
+
+def correct(table: ItemTable) -> NDArray[np.bool_]:
+    """(n_items,) whether the likeliest choice is right: lm-eval's `acc`."""
+    return _chosen_is_right(table, table.log_likelihoods)
+
+
+def correct_by_length(table: ItemTable) -> NDArray[np.bool_]:
+    """(n_items,) whether the choice likeliest by character is right: lm-eval's `acc_norm`."""
+    chars = np.where(table.choice_chars > 0, table.choice_chars, np.nan)
+    return _chosen_is_right(table, table.log_likelihoods / chars)
+
+
+def _chosen_is_right(table: ItemTable, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    chosen = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+    right: NDArray[np.bool_] = table.gold[np.arange(len(table)), chosen]
+    return right
+
+
+def _probabilistic(
+    statistic: Callable[[NDArray[np.float64], NDArray[np.bool_]], Resampled],
+) -> Callable[[ItemTable, int], Resampled]:
+    return lambda table, _: statistic(table.probabilities, table.gold)
+
+
+BUILT_IN = (
+    Metric("acc", "maximize", "accuracy", lambda t, _: metrics.mean_statistic(correct(t))),
+    Metric("acc_norm", "maximize", "accuracy by length", lambda t, _: metrics.mean_statistic(correct_by_length(t))),
+    Metric(
+        "ece",
+        "minimize",
+        "expected calibration error, equal-width bins, L1",
+        lambda t, n_bins: metrics.expected_calibration_error_statistic(t.probabilities, t.gold, n_bins=n_bins),
+    ),
+    Metric(
+        "rms_ce_debiased",
+        "minimize",
+        "root-mean-square calibration error, debiased (Kumar et al. 2019)",
+        lambda t, n_bins: metrics.expected_calibration_error_statistic(
+            t.probabilities, t.gold, n_bins=n_bins, norm="l2", debias=True
+        ),
+    ),
+    Metric("brier", "minimize", "Brier score over all choices", _probabilistic(metrics.brier_statistic)),
+    Metric("nll", "minimize", "negative log-likelihood, nats", _probabilistic(metrics.nll_statistic)),
+    Metric(
+        "overconfidence",
+        "minimize",
+        "mean confidence minus accuracy, signed",
+        _probabilistic(metrics.overconfidence_statistic),
+    ),
+)
+
+
+def metrics_of(
+    table: ItemTable, higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
+) -> dict[str, Metric]:
+    """Every metric that `table` yields: the known ones where it has choices, and its task's own.
+
+    Args:
+        higher_is_better: the directions of the task's own metrics, as lm-eval states them.
+    """
+    found = {metric.name: metric for metric in known} if table.has_choices else {}
+    for name in table.values:
+        if name not in found:
+            found[name] = own_metric(name, higher_is_better.get(name, True))
+    return found
+
+
+def own_metric(name: str, higher_is_better: bool) -> Metric:
+    """The mean over documents of a metric that the task defines itself."""
+
+    def statistic(table: ItemTable, _: int) -> Resampled:
+        return metrics.mean_statistic(table.values[name])
+
+    return Metric(name, "maximize" if higher_is_better else "minimize", "the task's own", statistic)

@@ -1,0 +1,24 @@
+"""What a running sweep tells whoever watches. This one listens and says nothing; `report/console.py` prints."""
+
+from __future__ import annotations
+
+from mergekit_calib.frontier import Frontier, PointResult
+
+
+class Progress:
+    """The events of a sweep, in order. Subclass it and override what matters."""
+
+    def started(self, frontier: Frontier, n_points: int) -> None:
+        """Everything was checked; `n_points` will be scored."""
+
+    def point_started(self, point_id: str) -> None:
+        """A point is being merged."""
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        """`done` of `total` requests of suite entry `entry` were run."""
+
+    def point_finished(self, point: PointResult, frontier: Frontier) -> None:
+        """A point was scored, found on disk, or failed."""
+
+    def finished(self, frontier: Frontier) -> None:
+        """The chosen model and the report are written."""

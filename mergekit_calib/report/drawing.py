@@ -1,0 +1,163 @@
+"""What the pictures share: the style, colours that colour-blind eyes tell apart, and labels that keep clear of marks."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mergekit_calib.frontier import Axis, Frontier, Objective
+from mergekit_calib.report import wording
+
+STYLE = Path(__file__).with_name("calib.mplstyle")
+
+# Okabe and Ito's palette
+BASE, ALIGNED, OVER, UNDER = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
+INK, FAINT = "#222222", "#9a9a9a"
+PARENT_COLOURS = {"base": BASE, "aligned": ALIGNED}
+PARENT_MARKERS = {"base": "s", "aligned": "D"}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The pictures' style, for as long as figures are made and rendered."""
+    with mpl.rc_context(fname=STYLE), warnings.catch_warnings():
+        # A name in a script that the font lacks draws as boxes; that is no reason to fill a log.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def colours() -> Colormap:
+    """viridis without its last tenth, which vanishes on white."""
+    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis-on-white")
+
+
+def render(figure: Figure, file_format: str = "png") -> bytes:
+    """The figure as a file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=file_format, metadata={"Software": None} if file_format == "png" else None)
+    return buffer.getvalue()
+
+
+def heading(frontier: Frontier) -> str:
+    """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture."""
+    names = [_short(frontier.models.get(role, role)) for role in ("base", "aligned")]
+    return f"{' → '.join(names)}  ·  {_short(frontier.method)}"
+
+
+def _short(name: str, longest: int = 28) -> str:
+    name = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def better_label(objective: Objective, n_bins: int) -> str:
+    """An axis label that says which way is better, along the axis."""
+    bins = f", {n_bins} bins" if wording.is_binned(objective.metric) else ""
+    name = objective.name if len(objective.name) <= 40 else f"…{objective.name[-39:]}"
+    return f"{name}{bins}  (better →)" if objective.direction == "maximize" else f"(← better)  {name}{bins}"
+
+
+def axis_positions(values: Sequence[Axis]) -> tuple[NDArray[np.float64], list[str] | None]:
+    """Where values of an axis stand: numbers at themselves; words in order of appearance, with their tick labels."""
+    if all(isinstance(v, (int, float)) for v in values):
+        return np.array(values, dtype=np.float64), None
+    names = list(dict.fromkeys(map(str, values)))
+    return np.array([float(names.index(str(v))) for v in values]), names
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text to be put near a place in data coordinates; an optional one is left out where there is no room."""
+
+    x: float
+    y: float
+    text: str
+    optional: bool = False
+    colour: str = INK
+    weight: str = "normal"
+    size: float = 8.5
+
+
+def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
+    """Put each label where it covers the fewest marks, other labels and edges; call when all else is drawn.
+
+    Args:
+        obstacles: (n, 2) data coordinates of marks to keep clear of.
+    """
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    renderer, scale = canvas.get_renderer(), figure.dpi / 72
+    frame = axes.get_window_extent(renderer)
+    marks = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
+    taken: list[tuple[float, float, float, float]] = []
+    for label in labels:
+        text = axes.annotate(
+            label.text,
+            (label.x, label.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            color=label.colour,
+            fontsize=label.size,
+            fontweight=label.weight,
+            zorder=6,
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 5},
+        )
+        text.set_in_layout(False)
+        extent = text.get_window_extent(renderer)
+        width, height = extent.width, extent.height
+        anchor = axes.transData.transform((label.x, label.y))
+        best: tuple[float, float, float, float] | None = None
+        for reach in (9.0, 14.0) if label.optional else (10.0, 16.0, 26.0, 40.0, 60.0):
+            for angle in np.deg2rad(np.arange(0, 360, 22.5)):
+                dx = np.cos(angle) * (reach * scale + width / 2)
+                dy = np.sin(angle) * (reach * scale + height / 2)
+                x, y = anchor[0] + dx, anchor[1] + dy
+                box = (x - width / 2 - 2, y - height / 2 - 2, x + width / 2 + 2, y + height / 2 + 2)
+                cost = _overlap(box, marks, taken) + reach / 200
+                if box[0] < frame.x0 or box[1] < frame.y0 or box[2] > frame.x1 or box[3] > frame.y1:
+                    cost += 50.0
+                if best is None or cost < best[0]:
+                    best = (cost, dx, dy, reach)
+        assert best is not None
+        cost, dx, dy, reach = best
+        if label.optional and cost >= 1.0:
+            text.remove()
+            continue
+        text.set_position((dx / scale, dy / scale))
+        if reach < 26.0 and text.arrow_patch is not None:
+            text.arrow_patch.set_visible(False)
+        x, y = anchor[0] + dx, anchor[1] + dy
+        taken.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _overlap(
+    box: tuple[float, float, float, float],
+    marks: NDArray[np.float64],
+    taken: Sequence[tuple[float, float, float, float]],
+) -> float:
+    """How much a label there would cover: marks count one each, a label ten."""
+    margin = 4.0
+    inside = (
+        (marks[:, 0] > box[0] - margin)
+        & (marks[:, 0] < box[2] + margin)
+        & (marks[:, 1] > box[1] - margin)
+        & (marks[:, 1] < box[3] + margin)
+    )
+    labels = sum(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
+    return float(inside.sum()) + 10.0 * labels

@@ -1,0 +1,156 @@
+"""The trade-off: the first objective against the second, coloured by the first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from mergekit_calib.frontier import Frontier, Objective, PointResult
+from mergekit_calib.report import drawing, wording
+
+
+def frontier_figure(frontier: Frontier) -> Figure | None:
+    """Every scored point, the staircase of those that none dominates, parents and choice marked.
+
+    Report half; bars are intervals. None where there are fewer than two objectives, or no point with both.
+    """
+    if len(frontier.objectives) < 2:
+        return None
+    vertical, horizontal = frontier.objectives[:2]
+    points = [
+        p
+        for p in sorted(frontier.complete_points, key=wording.point_order)
+        if p.estimate(vertical).value is not None and p.estimate(horizontal).value is not None
+    ]
+    if not points:
+        return None
+    with drawing.style():
+        figure = Figure()
+        axes = figure.add_subplot()
+        places = _places(points, horizontal, vertical)
+        if len(frontier.axes) == 1:
+            on_axis = [i for i, p in enumerate(points) if p.axes]
+            axes.plot(*places[on_axis].T, color="#cccccc", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1.2)
+        _draw_staircase(axes, places, horizontal, vertical)
+        _draw_intervals(axes, points, horizontal, vertical)
+        _draw_points(figure, axes, frontier, points, places)
+        axes.set_xlabel(drawing.better_label(horizontal, frontier.n_bins))
+        axes.set_ylabel(drawing.better_label(vertical, frontier.n_bins))
+        axes.set_title(drawing.heading(frontier))
+        _draw_legend(axes, frontier, vertical)
+        drawing.place_labels(axes, _labels(frontier, points, places), places)
+    return figure
+
+
+def _places(points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> NDArray[np.float64]:
+    return np.array([(p.estimate(horizontal).value, p.estimate(vertical).value) for p in points], dtype=np.float64)
+
+
+def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objective, vertical: Objective) -> None:
+    """The edge of what these two objectives allow, which with three objectives is not all of the frontier."""
+    x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
+    y_sign = 1.0 if vertical.direction == "minimize" else -1.0
+    steps: list[NDArray[np.float64]] = []
+    for place in places[np.lexsort((y_sign * places[:, 1], x_sign * places[:, 0]))]:
+        if not steps or y_sign * place[1] < y_sign * steps[-1][1]:
+            steps.append(place)
+    edge = np.array(sorted(steps, key=lambda place: place[0]))
+    where = "post" if horizontal.direction == "minimize" else "pre"
+    axes.step(*edge.T, where=where, color=drawing.INK, linewidth=1.1, alpha=0.75, zorder=1.5)  # type: ignore[arg-type]
+
+
+def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> None:
+    crowded = len(points) > 24
+    for point in points:
+        stands_out = _is_on_frontier(point) or point.role is not None or point.selected
+        if crowded and not (point.role or point.selected):
+            continue
+        x, y = point.estimate(horizontal), point.estimate(vertical)
+        look = {"color": "#8c8c8c" if stands_out else "#cfcfcf", "linewidth": 0.6, "zorder": 1.1}
+        if x.low is not None and x.high is not None:
+            axes.plot([x.low, x.high], [y.value, y.value], **look)
+        if y.low is not None and y.high is not None:
+            axes.plot([x.value, x.value], [y.low, y.high], **look)
+
+
+def _draw_points(
+    figure: Figure, axes: Axes, frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]
+) -> None:
+    axis = next(iter(frontier.axes), None)
+    inner = [i for i, p in enumerate(points) if p.role is None]
+    size = 46 if len(inner) <= 24 else 28
+    if inner and axis is not None:
+        values, names = drawing.axis_positions([points[i].axes.get(axis, 0.0) for i in inner])
+        spread = (values.min(), values.max()) if values.min() < values.max() else (values.min() - 1, values.max() + 1)
+        for on_frontier in (False, True):
+            chosen = [k for k, i in enumerate(inner) if _is_on_frontier(points[i]) is on_frontier]
+            marks = axes.scatter(
+                *places[[inner[k] for k in chosen]].T,
+                c=values[chosen],
+                cmap=drawing.colours(),
+                vmin=spread[0],
+                vmax=spread[1],
+                s=size if on_frontier else 0.6 * size,
+                alpha=1.0 if on_frontier else 0.35,
+                edgecolors="white" if on_frontier else "none",
+                linewidths=0.7,
+                zorder=3 if on_frontier else 2,
+            )
+        bar = figure.colorbar(marks, ax=axes, pad=0.015, aspect=28)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.ax.set_title(wording.axis_label(axis), fontsize=9, loc="center")
+        bar.solids.set_alpha(1.0)  # type: ignore[union-attr]
+        if names is not None:
+            bar.set_ticks(list(range(len(names))), labels=names)
+    for point, place in zip(points, places, strict=True):
+        if point.role:
+            marker, colour = drawing.PARENT_MARKERS[point.role], drawing.PARENT_COLOURS[point.role]
+            axes.scatter(*place, marker=marker, s=58, color=colour, edgecolors="white", linewidths=0.8, zorder=4)
+        if point.selected:
+            axes.scatter(*place, s=170, facecolors="none", edgecolors=drawing.INK, linewidths=1.6, zorder=5)
+
+
+def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
+    """The choice and the parents always; the values of the other frontier points where there is room."""
+    needed, optional = [], []
+    for point, (x, y) in zip(points, places, strict=True):
+        value = ", ".join(f"{v:g}" if not isinstance(v, str) else v for v in point.axes.values())
+        settings = ", ".join(
+            f"{wording.axis_label(k)} = {f'{v:g}' if not isinstance(v, str) else v}" for k, v in point.axes.items()
+        )
+        name = settings or point.id
+        name = name if len(name) <= 40 else f"{name[:39]}…"
+        if point.selected:
+            role = f"{point.role}, " if point.role else ""
+            needed.insert(0, drawing.Label(x, y, f"{role}selected\n{name}", weight="bold"))
+        elif point.role:
+            text = f"{point.role} ({name})" if settings else point.role
+            needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
+        elif value and len(frontier.axes) == 1 and _is_on_frontier(point):
+            optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=7.5))
+    return needed + optional
+
+
+def _draw_legend(axes: Axes, frontier: Frontier, vertical: Objective) -> None:
+    handles = [
+        Line2D([], [], color=drawing.INK, linewidth=1.1, label="frontier"),
+        Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=4, label="dominated"),
+    ]
+    if any(p.estimate(vertical).low is not None for p in frontier.complete_points):
+        label = f"{wording.percent(frontier.level)} interval"
+        handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
+    n = wording.item_counts(frontier, vertical)
+    axes.figure.legend(  # type: ignore[call-arg]
+        handles=handles, loc="outside lower left", ncols=3, handlelength=1.4, columnspacing=1.4, title=None
+    )
+    if n:
+        axes.figure.text(0.99, 0.012, f"report half, n = {n:,}", ha="right", va="bottom", fontsize=8, color="#666666")
+
+
+def _is_on_frontier(point: PointResult) -> bool:
+    return point.on_frontier.get("report", point.on_frontier.get("all", False))

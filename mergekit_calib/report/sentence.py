@@ -1,0 +1,94 @@
+"""The answer of a sweep in words: the chosen point, its gains and costs, and whether superiority is shown."""
+
+from __future__ import annotations
+
+from mergekit_calib.frontier import Difference, Frontier, Objective, PointResult
+from mergekit_calib.report import wording
+
+
+def summary_sentence(frontier: Frontier) -> str:
+    """What came out, answer first, in plain text of a few short sentences.
+
+    Gains and costs are paired differences on the report half. One whose interval holds 0 is called no difference
+    shown, whichever way its value points.
+    """
+    selected = frontier.selected
+    if selected is None:
+        done, failed = len(frontier.complete_points), len(frontier.points) - len(frontier.complete_points)
+        tail = f", {failed} failed" if failed else ""
+        return (
+            f"No point is selected{'' if frontier.finished else ' yet'}: {wording.counted(done, 'point')} scored{tail}."
+        )
+    opening = f"{_called(selected)} is chosen" if frontier.finished else f"So far, {_called(selected)} is chosen"
+    against = [_against(frontier, selected, role) for role in ("aligned", "base")]
+    against = [clause for clause in against if clause]
+    if against:
+        opening += f". On the report half, {'; '.join(against)}"
+    else:
+        opening += _values(frontier, selected)
+    return f"{opening}. {_superiority(frontier, selected)}"
+
+
+def _called(point: PointResult) -> str:
+    if point.role is None:
+        return point.id
+    return (
+        f"{point.id}, the {point.role} parent itself," if point.id != point.role else f"the {point.role} parent itself"
+    )
+
+
+def _against(frontier: Frontier, point: PointResult, role: str) -> str:
+    differences = point.differences.get(role, {})
+    sorted_by_outcome: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
+    for objective in frontier.objectives:
+        difference = differences.get(objective.name)
+        if difference is not None and difference.value is not None:
+            places = wording.decimals([difference])
+            span = wording.interval(difference, places, signed=True)
+            level = f", {wording.percent(frontier.level)} interval {span}" if span else ", no interval"
+            text = f"{objective.name} ({wording.number(difference.value, places, signed=True)}{level})"
+            sorted_by_outcome[_outcome(objective, difference)].append(text)
+    words = {"better": "better in", "worse": "worse in", "open": "not shown to differ in"}
+    clauses = [f"{words[outcome]} {wording.listed(found)}" for outcome, found in sorted_by_outcome.items() if found]
+    return f"against {role} it is {wording.listed(clauses)}" if clauses else ""
+
+
+def _outcome(objective: Objective, difference: Difference) -> str:
+    if difference.low is None or difference.high is None:
+        return "open"
+    if difference.low <= 0 <= difference.high:
+        return "open"
+    return "better" if (difference.low > 0) == (objective.direction == "maximize") else "worse"
+
+
+def _values(frontier: Frontier, point: PointResult) -> str:
+    parts = []
+    for objective in frontier.objectives:
+        estimate = point.estimate(objective)
+        places = wording.decimals([estimate])
+        span = wording.interval(estimate, places)
+        parts.append(f"{objective.name} {wording.number(estimate.value, places)}{f' ({span})' if span else ''}")
+    return f", with {wording.listed(parts)} on the report half"
+
+
+def _superiority(frontier: Frontier, selected: PointResult) -> str:
+    level = wording.percent(1 - frontier.level)
+    tested = [p for p in frontier.complete_points if p.superiority is not None]
+    if not tested:
+        return "Pareto-superiority over both parents was not tested: it needs both parents and a point between scored."
+    shown = [p.id for p in tested if p.superiority is not None and p.superiority.shown]
+    others = [name for name in shown if name != selected.id]
+    named = wording.listed(others) if 0 < len(others) <= 3 else wording.counted(len(others), "point")
+    claim = "Pareto-superiority over both parents is"
+    if selected.superiority is None:
+        return (
+            f"{claim} shown at the {level} level for {named}."
+            if others
+            else f"{claim} not shown for any point at the {level} level."
+        )
+    p = wording.p_value(selected.superiority.p_adjusted)
+    p = p if p.startswith("<") else f"= {p}"
+    if selected.superiority.shown:
+        return f"{claim} shown at the {level} level (adjusted p {p})."
+    elsewhere = f"; it is shown for {named}" if others else ""
+    return f"{claim} not shown at the {level} level (adjusted p {p}){elsewhere}."

@@ -1,0 +1,234 @@
+"""A frontier as tables and as one sentence: for Markdown, the terminal, the page and CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mergekit_calib.frontier import SUITE, Estimate, Frontier, Objective, PointResult
+from mergekit_calib.report import wording
+from mergekit_calib.report.sentence import summary_sentence
+
+__all__ = [
+    "FrontierTable",
+    "Row",
+    "console_table",
+    "frontier_markdown",
+    "frontier_table",
+    "metric_rows",
+    "points_frame",
+    "summary_sentence",
+]
+
+_LESS_BIASED = ("rms_ce_debiased", "ece_debiased", "smooth_ece")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point as a table shows it.
+
+    Attributes:
+        label: the id, with the role of a parent and the twin of a point that came out identical.
+        axes: the values of the table's axis columns.
+        values: (estimate, interval) of every measured column; empty for a failed point.
+        superior: the outcome of the test with its adjusted p; empty where there was none.
+    """
+
+    point: PointResult
+    label: str
+    axes: tuple[str, ...]
+    values: tuple[tuple[str, str], ...]
+    on_frontier: bool
+    superior: str
+
+
+@dataclass(frozen=True)
+class FrontierTable:
+    """All points of a frontier, on the report half.
+
+    Attributes:
+        axes: titles of the axis columns; none where every id spells its point's axes out.
+        measures: titles of the measured columns.
+    """
+
+    axes: tuple[str, ...]
+    measures: tuple[str, ...]
+    rows: tuple[Row, ...]
+    caption: str
+
+
+def frontier_table(frontier: Frontier) -> FrontierTable:
+    """The table that every form of output is rendered from."""
+    columns = measured_columns(frontier)
+    points = sorted(frontier.points, key=wording.point_order)
+    spelt = all(p.role or p.id == ",".join(f"{k}={_axis(v)}" for k, v in p.axes.items()) for p in points)
+    axes = () if spelt else tuple(frontier.axes)
+    places = [wording.decimals(p.estimate(c) for p in frontier.complete_points) for c in columns]
+    rows = []
+    for point in points:
+        estimates = [point.estimate(c) for c in columns] if point.status == "complete" else []
+        rows.append(
+            Row(
+                point=point,
+                label=_label(point),
+                axes=tuple(_axis(point.axes.get(axis, "")) for axis in axes),
+                values=tuple(
+                    (wording.number(e.value, n), wording.interval(e, n))
+                    for e, n in zip(estimates, places, strict=False)
+                ),
+                on_frontier=_on_frontier(point),
+                superior=_superior(point),
+            )
+        )
+    return FrontierTable(axes, tuple(_title(frontier, c) for c in columns), tuple(rows), _caption(frontier))
+
+
+def measured_columns(frontier: Frontier) -> list[Objective]:
+    """The objectives, and beside a binned error its less biased estimates where they were computed."""
+    columns = list(frontier.objectives)
+    for objective in frontier.objectives:
+        if wording.is_binned(objective.metric):
+            for metric in _LESS_BIASED:
+                extra = Objective(metric=metric, task=objective.task, direction="minimize")
+                has = any(p.estimate(extra).value is not None for p in frontier.complete_points)
+                if has and extra not in columns:
+                    columns.append(extra)
+    return columns
+
+
+def frontier_markdown(frontier: Frontier) -> str:
+    """The points as a Markdown table; names are data in it."""
+    table = frontier_table(frontier)
+    escape = wording.escape_markdown
+    header = ["point", *map(escape, table.axes), *map(escape, table.measures), "frontier", "superior", "selected"]
+    align = [":--", *["--:"] * (len(table.axes) + len(table.measures)), ":-:", ":--", ":-:"]
+    lines = [header, align]
+    for row in table.rows:
+        if row.point.status == "failed":
+            measured = [f"failed: {escape(row.point.reason or 'no reason recorded')}", *[""] * len(table.measures)]
+            measured = measured[: max(1, len(table.measures))]
+        else:
+            measured = [f"{value} ({span})" if span else value for value, span in row.values]
+        label = escape(row.label)
+        lines.append(
+            [
+                f"**{label}**" if row.point.selected else label,
+                *map(escape, row.axes),
+                *measured,
+                "●" if row.on_frontier else "",
+                row.superior,
+                "★" if row.point.selected else "",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def console_table(frontier: Frontier) -> Table:
+    """The points for a terminal. Names are plain text: markup in them is printed, not obeyed."""
+    source = frontier_table(frontier)
+    table = Table(box=box.SIMPLE_HEAD, caption=Text(source.caption), caption_justify="left", pad_edge=False)
+    table.add_column("point", no_wrap=True)
+    for title in source.axes:
+        table.add_column(Text(title), justify="right")
+    for title in source.measures:
+        table.add_column(Text(title), justify="right")
+    for title in ("frontier", "superior"):
+        table.add_column(title, justify="center")
+    for row in source.rows:
+        label = Text(row.label + (" ★" if row.point.selected else ""))
+        axes = [Text(value) for value in row.axes]
+        if row.point.status == "failed":
+            cells = [Text(f"failed: {row.point.reason or 'no reason recorded'}", justify="left", style="red")]
+            cells += [Text()] * (len(source.measures) - 1)
+        else:
+            cells = [Text.assemble(value, (f" {span}" if span else "", "dim")) for value, span in row.values]
+        style = "bold green" if row.point.selected else None if row.on_frontier else "dim"
+        table.add_row(label, *axes, *cells, "●" if row.on_frontier else "", row.superior, style=style)
+    return table
+
+
+def points_frame(frontier: Frontier) -> pd.DataFrame:
+    """The points flat, one row each, in the order they were scored: the columns of `points.csv`.
+
+    Columns: `id`, `role`, `status`, `reason`; `axis.<name>`; `<scope>.<metric>.<half>.value`, `.low`, `.high`, `.n`;
+    `on_frontier` (report half), `p_adjusted` and `superior` (the test against both parents), `selected`, `same_as`,
+    `seconds` (all stages together). What a point does not have is missing.
+    """
+    records = []
+    for point in frontier.points:
+        record: dict[str, Any] = {"id": point.id, "role": point.role, "status": point.status, "reason": point.reason}
+        record |= {f"axis.{axis}": point.axes.get(axis) for axis in frontier.axes}
+        for scope, metrics in point.metrics.items():
+            for metric, halves in metrics.items():
+                for half, estimate in halves.items():
+                    for part in ("value", "low", "high", "n"):
+                        record[f"{scope}.{metric}.{half}.{part}"] = getattr(estimate, part)
+        test = point.superiority
+        record["on_frontier"] = _on_frontier(point)
+        record["p_adjusted"] = test.p_adjusted if test else None
+        record["superior"] = test.shown if test else None
+        record |= {"selected": point.selected, "same_as": point.same_as}
+        record["seconds"] = sum(point.seconds.values()) if point.seconds else None
+        records.append(record)
+    last = ["on_frontier", "p_adjusted", "superior", "selected", "same_as", "seconds"]
+    first = ["id", "role", "status", "reason", *(f"axis.{axis}" for axis in frontier.axes)]
+    measured = dict.fromkeys(key for record in records for key in record if key not in first and key not in last)
+    return pd.DataFrame(records, columns=[*first, *measured, *last])
+
+
+def metric_rows(point: PointResult) -> list[tuple[str, str, str, str, int]]:
+    """Every metric of a point on the report half: scope, metric, value, interval, items."""
+    rows = []
+    for scope, metrics in point.metrics.items():
+        for metric, halves in metrics.items():
+            estimate = halves.get("report", Estimate(value=None))
+            places = wording.decimals([estimate])
+            name = "all tasks pooled" if scope == SUITE else scope
+            value, span = wording.number(estimate.value, places), wording.interval(estimate, places)
+            rows.append((name, metric, value, span, estimate.n))
+    return rows
+
+
+def _label(point: PointResult) -> str:
+    label = f"{point.id} ({point.role})" if point.role and point.id != point.role else point.id
+    return f"{label} = {point.same_as}" if point.same_as else label
+
+
+def _axis(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _on_frontier(point: PointResult) -> bool:
+    return point.on_frontier.get("report", point.on_frontier.get("all", False))
+
+
+def _superior(point: PointResult) -> str:
+    if point.superiority is None:
+        return ""
+    p = wording.p_value(point.superiority.p_adjusted)
+    return f"{'shown' if point.superiority.shown else 'not shown'}, p {p if p.startswith('<') else '= ' + p}"
+
+
+def _title(frontier: Frontier, column: Objective) -> str:
+    bins = f" ({frontier.n_bins} bins)" if wording.is_binned(column.metric) else ""
+    return f"{column.name} {wording.arrow(column)}{bins}"
+
+
+def _caption(frontier: Frontier) -> str:
+    counts = {o.name: wording.item_counts(frontier, o) for o in frontier.objectives}
+    known = {n for n in counts.values() if n}
+    if len(known) == 1 and all(counts.values()):
+        items = f"n = {known.pop():,} items of the report half"
+    else:
+        sizes = "; ".join(f"{name}: n = {n:,}" for name, n in counts.items() if n)
+        items = f"the report half{f' ({sizes})' if sizes else ''}"
+    level, alpha = wording.percent(frontier.level), wording.percent(1 - frontier.level)
+    return (
+        f"Measured on {items}, with {level} bootstrap intervals. ● not dominated there; "
+        f"superior: better than both parents, tested at the {alpha} level over all points; ★ selected."
+    )

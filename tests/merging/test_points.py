@@ -1,0 +1,224 @@
+"""The weights that are scored are the weights that `mergekit-yaml` writes, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from mergekit import merge_methods
+from mergekit.merge import run_merge
+from mergekit.options import MergeOptions
+
+from mergekit_calib.merging.live import WeightsError
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.merging.models import PointModels, digest_of
+from mergekit_calib.merging.parents import apply_adapters, open_parents
+from mergekit_calib.merging.plan import configuration
+from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.recipe import Sweep, dump_recipe, parse_sweep
+
+SEED = 7
+
+
+def sweep_of(recipe: dict[str, Any], axes: dict[str, list[float]]) -> Sweep:
+    register()
+    text = dump_recipe({**recipe, "calibration": {"axes": axes, "suite": ["any"]}})
+    return parse_sweep(text, registered_signatures())
+
+
+def short_form(base: Path, aligned: Path | str, method: str = "linear", dtype: str | None = None, **parameters: float):
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": str(base),
+        "models": [{"model": str(aligned)}],
+        "parameters": {"method": method, **parameters},
+    }
+    return sweep_of({**recipe, **({"dtype": dtype} if dtype else {})}, {"lambda": [0.0, 0.3, 1.0, 1.4]})
+
+
+def assert_scored_is_written(sweep: Sweep, tmp_path: Path, dtype: str | None = None, **options: Any) -> PointModels:
+    """Every point of `sweep`, in order, on one live model against a plain `mergekit` run of its recipe."""
+    options = MergeOptions(random_seed=SEED, quiet=True, **options)
+    parents = open_parents(sweep.models, options)
+    apply_adapters(parents.values(), options)
+    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    sweep = sweep.with_recipe(**choice.recipe_keys)
+    models = PointModels(options, choice, tmp_path / "scratch", torch.device("cpu"), dtype)
+    for i, point in enumerate([*sweep.parents(), *sweep.grid()]):
+        with models.at(point) as ready:
+            folder = tmp_path / f"written-{i}"
+            run_merge(configuration(point.recipe), str(folder), options)
+            assert digest_of(folder) == ready.digest, point.id
+            written = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto")
+            expected, scored = written.state_dict(), ready.model.state_dict()
+            assert expected.keys() == scored.keys()
+            different = [name for name in expected if not torch.equal(expected[name], scored[name])]
+            assert not different, (point.id, different)
+            text = torch.arange(4, 24).reshape(2, 10)
+            with torch.no_grad():
+                assert torch.equal(written(input_ids=text).logits, ready.model(input_ids=text).logits)
+    return models
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("linear", {}),
+        ("slerp", {}),
+        ("task_arithmetic", {}),
+        ("ties", {"density": 0.5}),
+        ("dare_ties", {"density": 0.6}),
+        ("dare_linear", {"density": 0.4}),
+        ("breadcrumbs", {"density": 0.7, "gamma": 0.05}),
+        ("della", {"density": 0.5, "epsilon": 0.1}),
+        ("nuslerp", {}),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_every_method_scores_what_it_writes(make_model, tmp_path, method, parameters, dtype):
+    base, aligned = make_model(seed=0, dtype=dtype), make_model(seed=1, dtype=dtype)
+    assert_scored_is_written(short_form(base, aligned, method, dtype, **parameters), tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["llama-tied", "qwen2", "qwen3", "gemma3-multimodal", "mixtral", "qwen3-moe"])
+def test_every_architecture_scores_what_it_writes(make_model, tmp_path, architecture):
+    base, aligned = make_model(architecture, seed=0), make_model(architecture, seed=1)
+    assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path)
+
+
+def test_sharded_checkpoints_are_read_whole(make_model, tmp_path):
+    base, aligned = make_model(seed=0, shard="20KB"), make_model(seed=1, shard="30KB")
+    assert len(list(base.glob("*.safetensors"))) > 2
+    assert_scored_is_written(short_form(base, aligned), tmp_path)
+
+
+def test_models_that_compute_in_another_dtype_hold_the_written_values(make_model, tmp_path):
+    base, aligned = make_model("gemma3-multimodal", seed=0), make_model("gemma3-multimodal", seed=1)
+    assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path, dtype="float32")
+
+
+def test_a_lora_is_a_parent_like_any_other(make_model, tmp_path):
+    import peft
+
+    base = make_model(seed=0)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.1)
+    adapted.save_pretrained(tmp_path / "adapter")
+    sweep = short_form(base, f"{base}+{tmp_path / 'adapter'}", dtype="bfloat16")
+    assert_scored_is_written(sweep, tmp_path, lora_merge_cache=str(tmp_path / "cache"))
+
+
+def test_a_merged_adapter_that_a_killed_run_left_half_done_is_made_again(make_model, tmp_path):
+    import peft
+
+    base = make_model(seed=0)
+    adapted = peft.get_peft_model(
+        transformers.AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(r=2, target_modules=["q_proj"])
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    options = MergeOptions(lora_merge_cache=str(tmp_path / "cache"))
+    parents = open_parents([f"{base}+{tmp_path / 'adapter'}"], options).values()
+    apply_adapters(parents, options)
+    (merged,) = [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
+    next(merged.glob("*.safetensors")).unlink()
+    next((tmp_path / "cache").glob("*.whole")).unlink()
+    apply_adapters(parents, options)
+    assert list(merged.glob("*.safetensors"))
+
+
+def test_gradients_and_filters_keep_their_meaning(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1)
+    recipe = {
+        "merge_method": "slerp",
+        "base_model": str(base),
+        "models": [{"model": str(base)}, {"model": str(aligned)}],
+        "parameters": {
+            "t": [
+                {"filter": "self_attn", "value": [0, "${lambda}", 1]},
+                {"filter": "mlp", "value": ["${1 - lambda}", 0.5]},
+                {"value": "${lambda}"},
+            ]
+        },
+        "dtype": "bfloat16",
+    }
+    assert_scored_is_written(sweep_of(recipe, {"lambda": [0.2, 0.8]}), tmp_path)
+
+
+def test_slices_that_change_the_depth_go_through_the_disk(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1)
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [
+            {"sources": [{"model": str(base), "layer_range": [0, "${cut}"]}]},
+            {"sources": [{"model": str(aligned), "layer_range": [1, 4]}]},
+        ],
+        "dtype": "bfloat16",
+    }
+    assert_scored_is_written(sweep_of(recipe, {"cut": [1, 2, 3]}), tmp_path)
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1, vocab_size=72)
+    recipe = {
+        "merge_method": "linear",
+        "models": [
+            {"model": str(base), "parameters": {"weight": "${1 - lambda}"}},
+            {"model": str(aligned), "parameters": {"weight": "${lambda}"}},
+        ],
+        "tokenizer": {"source": "union"},
+        "dtype": "bfloat16",
+    }
+    assert_scored_is_written(sweep_of(recipe, {"lambda": [0.5]}), tmp_path)
+
+
+def test_a_third_partys_method_is_swept_like_mergekits_own(make_model, tmp_path):
+    @merge_methods.merge_method(name="test_midpoint")
+    def midpoint(group: merge_methods.TensorGroup, t: float) -> torch.Tensor:
+        a, b = group.tensors
+        return a + t * t * (b - a)
+
+    if "test_midpoint" not in registered_signatures():
+        merge_methods.register(midpoint)
+    assert_scored_is_written(short_form(make_model(seed=0), make_model(seed=1), "test_midpoint"), tmp_path)
+
+
+def test_weights_that_are_not_finite_are_named(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1)
+    sweep = sweep_of(
+        {
+            "merge_method": "task_arithmetic",
+            "base_model": str(base),
+            "models": [{"model": str(aligned), "parameters": {"weight": "${scale}"}}],
+            "dtype": "bfloat16",
+        },
+        {"scale": [1.0, 1e39]},
+    )
+    with pytest.raises(WeightsError, match=r"holds NaN or infinity"):
+        assert_scored_is_written(sweep, tmp_path)
+
+
+def test_points_of_an_axis_that_changes_nothing_have_one_digest(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1)
+    recipe = {
+        "merge_method": "ties",
+        "base_model": str(base),
+        "models": [{"model": str(aligned), "parameters": {"weight": "${lambda}"}}],
+    }
+    sweep = sweep_of(recipe, {"lambda": [0.25, 0.5]})
+    options = MergeOptions(random_seed=0, quiet=True)
+    parents = open_parents(sweep.models, options)
+    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    models = PointModels(options, choice, tmp_path, torch.device("cpu"))
+    digests = set()
+    for point in sweep.grid():
+        with models.at(point) as ready:
+            digests.add(ready.digest)
+    assert len(digests) == 1

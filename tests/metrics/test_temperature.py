@@ -1,0 +1,118 @@
+"""Probabilities from scores, and the temperature that fits labels best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_cases import drawn_labels
+from scipy.special import softmax
+
+from mergekit_calib.metrics import accuracy, choice_probabilities, fit_temperature, negative_log_likelihood
+
+nan, inf = np.nan, np.inf
+
+
+def scores_and_labels(n_items=20_000, temperature=1.0, seed=0):
+    """Scores whose labels are drawn from softmax(scores / temperature)."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 2, (n_items, 4))
+    return scores, drawn_labels(softmax(scores / temperature, axis=1), rng)
+
+
+def test_probabilities_are_the_softmax_of_an_items_own_choices():
+    p = choice_probabilities([[-1.0, -2.0, nan], [-800.0, -801.0, -802.0], [-3.0, -inf, nan]])
+    assert p[0, :2] == pytest.approx(softmax([-1.0, -2.0]))
+    assert p[1] == pytest.approx(softmax([2.0, 1.0, 0.0]))
+    assert p[2, :2].tolist() == [1.0, 0.0]
+    assert np.isnan(p[:, 2]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([[-inf, -inf, nan]], "item 0 are all -inf"),
+        ([[-1.0, -2.0], [nan, -1.0]], "item 1 hold NaN"),
+        ([[-1.0, inf]], "item 0 hold NaN or"),
+        ([-1.0, -2.0], r"shape \(2,\)"),
+        (np.empty((0, 3)), "n_items >= 1"),
+    ],
+)
+def test_scores_that_make_no_distribution_are_an_error(scores, message):
+    with pytest.raises(ValueError, match=message):
+        choice_probabilities(scores)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, nan, inf])
+def test_a_temperature_is_a_positive_number(temperature):
+    with pytest.raises(ValueError, match="temperature"):
+        choice_probabilities([[0.0, 1.0]], temperature)
+
+
+@pytest.mark.parametrize("truth", [0.3, 1.0, 2.5, 8.0])
+def test_the_temperature_of_the_labels_is_found(truth):
+    assert fit_temperature(*scores_and_labels(temperature=truth)) == pytest.approx(truth, rel=0.05)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1000), st.integers(2, 60))
+def test_no_other_temperature_makes_the_labels_likelier(seed, n_items):
+    scores, labels = scores_and_labels(n_items, 1.5, seed)
+    best = fit_temperature(scores, labels)
+    at_best = negative_log_likelihood(choice_probabilities(scores, best), labels)
+    for other in [*np.geomspace(0.01, 100, 60), best * 1.001, best / 1.001]:
+        if 0.01 <= other <= 100:
+            assert at_best <= negative_log_likelihood(choice_probabilities(scores, other), labels) + 1e-12
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1000))
+def test_with_several_right_answers_too(seed):
+    scores, _ = scores_and_labels(12, 1.0, seed)
+    right = np.random.default_rng(seed).random(scores.shape) < 0.4
+    right[:, 1] |= ~right.any(axis=1)
+    at_best = negative_log_likelihood(choice_probabilities(scores, fit_temperature(scores, right)), right)
+    for other in np.geomspace(0.01, 100, 100):
+        assert at_best <= negative_log_likelihood(choice_probabilities(scores, other), right) + 1e-9
+
+
+def test_scaled_scores_scale_the_temperature_and_shifted_ones_leave_it():
+    scores, labels = scores_and_labels(500)
+    best = fit_temperature(scores, labels)
+    assert fit_temperature(3 * scores, labels) == pytest.approx(3 * best, rel=1e-9)
+    assert fit_temperature(scores - 900, labels) == pytest.approx(best, rel=1e-9)
+
+
+def test_a_temperature_never_changes_the_answers():
+    scores, labels = scores_and_labels(300)
+    for temperature in (0.05, 20.0):
+        assert accuracy(choice_probabilities(scores, temperature), labels) == accuracy(
+            choice_probabilities(scores), labels
+        )
+
+
+def test_ends_of_the_search():
+    scores = np.array([[2.0, 0.0], [3.0, 0.0]])
+    assert fit_temperature(scores, [0, 0]) == pytest.approx(0.01)
+    assert fit_temperature(scores, [1, 1]) == pytest.approx(100.0)
+
+
+def test_items_that_say_nothing_do_not_matter():
+    scores, labels = scores_and_labels(200)
+    best = fit_temperature(scores, labels)
+    silent = np.array([[-1.0, -1.0, -1.0, -1.0], [0.0, -inf, -2.0, -1.0], [-4.0, nan, nan, nan], [-inf] * 4])
+    with_silent = np.vstack([scores, silent])
+    assert fit_temperature(with_silent, [*labels, 2, 1, 0, 3]) == pytest.approx(best, rel=1e-9)
+    assert fit_temperature(silent, [2, 1, 0, 3]) == 1.0
+
+
+def test_impossible_wrong_choices_are_taken_as_they_are():
+    scores, labels = scores_and_labels(400, 2.0)
+    widened = np.hstack([scores, np.full((400, 1), -inf)])
+    assert fit_temperature(widened, labels) == pytest.approx(fit_temperature(scores, labels), rel=1e-9)
+
+
+def test_a_label_on_padding_is_an_error():
+    with pytest.raises(ValueError, match="label of item 0"):
+        fit_temperature([[0.0, 1.0, nan]], [2])

@@ -1,0 +1,254 @@
+"""What a sweep's YAML means, and what is said of YAML that means nothing."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mergekit_calib.errors import RecipeError
+from mergekit_calib.recipe import MethodSignature, Sweep, has_calibration_block, parse_sweep
+from mergekit_calib.recipe.block import expand_axis
+from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
+
+METHODS = {
+    signature.name: signature
+    for signature in (
+        MethodSignature("linear", frozenset({"normalize"}), frozenset({"weight"}), ignores_base=True),
+        MethodSignature("slerp", frozenset({"t"}), frozenset()),
+        MethodSignature("task_arithmetic", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
+        MethodSignature("ties", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
+        MethodSignature("passthrough", frozenset(), frozenset({"scale"})),
+        MethodSignature("calibration_sweep", frozenset({"lambda", "method"}), frozenset()),
+    )
+}
+
+SHORT = """
+merge_method: calibration_sweep
+base_model: org/base
+models:
+  - model: org/aligned
+parameters:
+  method: linear
+dtype: bfloat16
+calibration:
+  axes:
+    lambda: {start: 0.0, stop: 1.5, step: 0.5}
+  suite:
+    - calib_mmlu
+    - {task: arc_easy, limit: 500}
+  objectives: [acc, ece, {task: arc_easy, metric: acc_norm}]
+  limit: 100
+"""
+
+GENERAL = """
+merge_method: ties
+base_model: org/base
+models:
+  - model: org/aligned
+    parameters: {weight: "${lambda}", density: "${density}"}
+calibration:
+  axes: {lambda: [0.4, 1.0], density: [0.3, 0.6, 1.0]}
+  suite: [calib_mmlu]
+"""
+
+
+def parse(text: str) -> Sweep:
+    return parse_sweep(text, METHODS, "sweep.yml")
+
+
+def with_changes(text: str, **changes) -> str:
+    """The YAML with keys, given by their paths with `__` for `.`, set (or removed, if None)."""
+    data = yaml.safe_load(text)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = data
+        for key in parents:
+            node = node[key]
+        if value is None:
+            node.pop(last)
+        else:
+            node[last] = value
+    return yaml.safe_dump(data)
+
+
+def test_the_short_form_interpolates_with_weights_that_sum_to_one():
+    points = list(parse(SHORT).grid())
+    assert [p.id for p in points] == ["lambda=0.5", "lambda=1.5"]
+    assert points[1].recipe == {
+        "merge_method": "linear",
+        "base_model": "org/aligned",
+        "models": [
+            {"model": "org/base", "parameters": {"weight": -0.5}},
+            {"model": "org/aligned", "parameters": {"weight": 1.5}},
+        ],
+        "parameters": {"normalize": False},
+        "dtype": "bfloat16",
+    }
+
+
+def test_slerp_takes_lambda_as_t():
+    point = next(parse(with_changes(SHORT, parameters__method="slerp")).grid())
+    assert point.recipe["base_model"] == "org/base"
+    assert point.recipe["parameters"] == {"t": 0.5}
+
+
+def test_task_vector_methods_take_their_own_lambda_with_weight_one():
+    text = with_changes(SHORT, parameters={"method": "ties", "density": 0.4})
+    point = next(parse(text).grid())
+    assert point.recipe["models"] == [{"model": "org/aligned"}]
+    assert point.recipe["parameters"] == {"lambda": 0.5, "weight": 1.0, "density": 0.4}
+
+
+def test_the_parents_stand_where_lambda_is_0_and_1():
+    base, aligned = parse(SHORT).parents()
+    assert (base.id, base.role, base.axes) == ("lambda=0", "base", {"lambda": 0.0})
+    assert (aligned.id, aligned.role, aligned.axes) == ("lambda=1", "aligned", {"lambda": 1.0})
+    assert base.recipe == {"merge_method": "passthrough", "models": [{"model": "org/base"}], "dtype": "bfloat16"}
+
+
+def test_parents_are_scored_also_where_no_axis_reaches_them():
+    text = with_changes(SHORT, calibration__axes={"lambda": [0.25]})
+    sweep = parse(text)
+    assert [p.role for p in sweep.parents()] == ["base", "aligned"]
+    assert [p.id for p in sweep.grid()] == ["lambda=0.25"]
+
+
+def test_a_point_at_lambda_1_is_kept_where_the_method_does_not_give_the_parent_back():
+    sweep = parse(with_changes(SHORT, parameters={"method": "ties", "density": 0.4}))
+    ids = [p.id for p in (*sweep.parents(), *sweep.grid())]
+    assert ids == ["lambda=0", "aligned", "lambda=0.5", "lambda=1", "lambda=1.5"]
+
+
+def test_the_general_form_crosses_its_axes():
+    points = list(parse(GENERAL).grid())
+    assert len(points) == 6
+    assert points[1].id == "lambda=0.4,density=0.6"
+    assert points[1].recipe["models"][0]["parameters"] == {"weight": 0.4, "density": 0.6}
+    assert "calibration" not in points[1].recipe
+
+
+def test_suite_options_of_the_block_hold_where_an_entry_has_none_of_its_own():
+    mmlu, arc = parse(SHORT).calibration.suite
+    assert (mmlu.limit, arc.limit) == (100, 500)
+
+
+def test_a_gradient_over_layers_may_hold_a_placeholder():
+    text = with_changes(SHORT, parameters={"method": "linear", "lambda": [0.2, "${lambda}"]})
+    point = next(parse(text).grid())
+    assert point.recipe["models"][0]["parameters"]["weight"] == [0.8, 0.5]
+    assert point.recipe["models"][1]["parameters"]["weight"] == [0.2, 0.5]
+
+
+def test_layer_numbers_stay_whole():
+    recipe = {"layer_range": ["${cut}", "${cut + 2}"]}
+    assert substitute(recipe, {"cut": 3}) == {"layer_range": [3, 5]}
+
+
+@given(st.floats(-10, 10, allow_nan=False), st.floats(0.1, 10))
+def test_arithmetic_in_placeholders_is_arithmetic(a, b):
+    value = substitute("${1 - 2 * (a - lambda) / b}", {"a": a, "lambda": 0.5, "b": b})
+    assert value == pytest.approx(1 - 2 * (a - 0.5) / b, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "text", ["${}", "${a ** 2}", "${__import__('os')}", "${a.b}", "${f(a)}", "x${a}", "${a} ${a}", "${a[0]}"]
+)
+def test_nothing_but_arithmetic_is_evaluated(text):
+    with pytest.raises(PlaceholderError):
+        list(names_in({"key": text}))
+
+
+@given(st.integers(-5, 5), st.integers(1, 40), st.sampled_from([0.05, 0.1, 0.25, 0.3]))
+def test_a_range_holds_both_its_ends(start, count, step):
+    values = expand_axis("x", {"start": float(start), "stop": start + count * step, "step": step})
+    assert len(values) == count + 1
+    assert values[0] == start
+    assert values[-1] == pytest.approx(start + count * step)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        (with_changes(GENERAL, calibration__axes={"lamda": [1], "density": [1]}), "models[0]", "did you mean 'lamda'"),
+        (
+            with_changes(GENERAL, calibration__axes={"lambda": [1], "density": [1], "gamma": [1]}),
+            "axes.gamma",
+            "never used",
+        ),
+        (with_changes(GENERAL, calibration__axes={}), "calibration.axes", "at least 1"),
+        (with_changes(GENERAL, calibration__axes={"lambda": [], "density": [1]}), "calibration.axes", "empty"),
+        (
+            with_changes(GENERAL, calibration__axes={"lambda": [".inf"], "density": [1]}),
+            "calibration.axes",
+            "not a number",
+        ),
+        (
+            with_changes(GENERAL, calibration__axes={"lambda": [float("inf")], "density": [1]}),
+            "calibration.axes",
+            "not finite",
+        ),
+        (with_changes(GENERAL, calibration__suite=[]), "calibration.suite", "at least 1"),
+        (with_changes(GENERAL, calibration__suite=None), "calibration.suite", "is missing"),
+        (with_changes(GENERAL, calibration__suite=["a", "a"]), "calibration", "'a' twice"),
+        (
+            with_changes(GENERAL, calibration__suite=[{"task": "a", "limt": 3}]),
+            "calibration.suite[0].limt",
+            "did you mean 'limit'",
+        ),
+        (
+            with_changes(GENERAL, calibration__suite=[{"task": "a", "limit": -3}]),
+            "calibration.suite[0].limit",
+            "greater than 0",
+        ),
+        (with_changes(GENERAL, merge_method="tise"), "merge_method", "did you mean 'ties'"),
+        (with_changes(GENERAL, models=[{"model": "b"}, {"model": "c"}]), "calibration.parents", "say which two"),
+        (with_changes(SHORT, base_model=None), "base_model", "parent before alignment"),
+        (with_changes(SHORT, models=[{"model": "b"}, {"model": "c"}]), "models", "exactly one aligned model"),
+        (with_changes(SHORT, parameters__method="passthrough"), "parameters.method", "no coefficient"),
+        (with_changes(SHORT, parameters__method="liner"), "parameters.method", "did you mean 'linear'"),
+        (with_changes(SHORT, parameters__densty=0.5), "parameters.densty", "no such parameter"),
+        (with_changes(SHORT, calibration__axes={"lamda": [0.5]}), "calibration.axes", "needs an axis `lambda`"),
+        (
+            with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1}}),
+            "calibration.axes",
+            "start, stop and step",
+        ),
+        (
+            with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1, "step": -1}}),
+            "calibration.axes",
+            "never lead",
+        ),
+        ("calibration: [", "(whole file)", "not valid YAML"),
+        ("calibration: 3", "calibration", "expected a mapping"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_key(text, key, says):
+    with pytest.raises(RecipeError) as caught:
+        parse(text)
+    assert caught.value.source == "sweep.yml"
+    assert caught.value.key.startswith(key) or key in caught.value.key
+    assert says in str(caught.value)
+    assert "sweep.yml" in str(caught.value)
+
+
+def test_a_division_by_zero_is_found_before_anything_runs():
+    text = with_changes(GENERAL, models=[{"model": "b", "parameters": {"weight": "${lambda / density}"}}])
+    text = with_changes(text, calibration__axes={"lambda": [1], "density": [0]})
+    with pytest.raises(RecipeError, match=r"divides by zero"):
+        list(parse(text).grid())
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        (SHORT, True),
+        ("merge_method: linear\n# calibration: off\n", False),
+        ("merge_method: calibration_sweep\nparameters: {lambda: 0.5}\n", False),
+        ("- calibration\n", False),
+        ("a: [calibration\n", False),
+    ],
+)
+def test_only_a_top_level_block_makes_a_sweep(text, has):
+    assert has_calibration_block(text) is has
