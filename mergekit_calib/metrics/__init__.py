@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mergekit_calib.metrics.calibration import (
+    bin_index,
     classwise_calibration_error,
     expected_calibration_error,
     expected_calibration_error_statistic,
@@ -77,6 +78,7 @@ __all__ = [
     "area_under_risk_coverage_statistic",
     "auroc",
     "auroc_statistic",
+    "bin_index",
     "bootstrap",
     "brier_decomposition",
     "brier_score",

@@ -1,8 +1,9 @@
-"""What the pictures share: the style, colours that colour-blind eyes tell apart, and labels that keep clear of marks."""
+"""What the pictures share: style, colours that colour-blind eyes tell apart, labels that keep clear of marks."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from mergekit_calib.frontier import Axis, Frontier, Objective
@@ -53,20 +55,28 @@ def render(figure: Figure, file_format: str = "png") -> bytes:
 
 def heading(frontier: Frontier) -> str:
     """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture."""
-    names = [_short(frontier.models.get(role, role)) for role in ("base", "aligned")]
-    return f"{' → '.join(names)}  ·  {_short(frontier.method)}"
+    names = [_short(frontier.models.get(role, role), 24) for role in ("base", "aligned")]
+    return f"{' → '.join(names)}  ·  {_short(frontier.method, 18)}"
 
 
-def _short(name: str, longest: int = 28) -> str:
+def _short(name: str, longest: int) -> str:
     name = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def better_label(objective: Objective, n_bins: int) -> str:
-    """An axis label that says which way is better, along the axis."""
+def better_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
+    """An axis label that says which way is better, along the axis.
+
+    Args:
+        lines: 2 to put the direction under the name, where the axis is short.
+    """
     bins = f", {n_bins} bins" if wording.is_binned(objective.metric) else ""
-    name = objective.name if len(objective.name) <= 40 else f"…{objective.name[-39:]}"
-    return f"{name}{bins}  (better →)" if objective.direction == "maximize" else f"(← better)  {name}{bins}"
+    longest = 40 if lines == 1 else 22
+    name = objective.name if len(objective.name) <= longest else f"…{objective.name[1 - longest :]}"
+    up = objective.direction == "maximize"
+    if lines == 2:
+        return f"{name}{bins}\n({'better →' if up else '← better'})"
+    return f"{name}{bins}  (better →)" if up else f"(← better)  {name}{bins}"
 
 
 def axis_positions(values: Sequence[Axis]) -> tuple[NDArray[np.float64], list[str] | None]:
@@ -91,18 +101,19 @@ class Label:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
-    """Put each label where it covers the fewest marks, other labels and edges; call when all else is drawn.
+    """Put each label where it covers the fewest marks, lines, other labels and edges; call when all else is drawn.
 
     Args:
-        obstacles: (n, 2) data coordinates of marks to keep clear of.
+        obstacles: (n, 2) data coordinates of marks to keep clear of. Lines are taken from `axes`.
     """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
-    renderer, scale = canvas.get_renderer(), figure.dpi / 72
+    renderer, scale = canvas.get_renderer(), figure.dpi / 72  # type: ignore[no-untyped-call]
     frame = axes.get_window_extent(renderer)
     marks = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
+    strokes = _stroke_samples(axes, step=3.0 * scale)
     taken: list[tuple[float, float, float, float]] = []
     for label in labels:
         text = axes.annotate(
@@ -116,27 +127,30 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
             fontsize=label.size,
             fontweight=label.weight,
             zorder=6,
+            path_effects=[withStroke(linewidth=2.4, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 5},
         )
         text.set_in_layout(False)
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
         anchor = axes.transData.transform((label.x, label.y))
+        # a value far from its own mark, or near another's, would be read as the other's
+        clearance = (7.0 if label.optional else 3.0) * scale
         best: tuple[float, float, float, float] | None = None
-        for reach in (9.0, 14.0) if label.optional else (10.0, 16.0, 26.0, 40.0, 60.0):
+        for reach in (10.0, 14.0) if label.optional else (10.0, 16.0, 26.0, 40.0, 60.0):
             for angle in np.deg2rad(np.arange(0, 360, 22.5)):
                 dx = np.cos(angle) * (reach * scale + width / 2)
                 dy = np.sin(angle) * (reach * scale + height / 2)
                 x, y = anchor[0] + dx, anchor[1] + dy
                 box = (x - width / 2 - 2, y - height / 2 - 2, x + width / 2 + 2, y + height / 2 + 2)
-                cost = _overlap(box, marks, taken) + reach / 200
+                cost = _overlap(box, marks, strokes, taken, clearance) + reach / 60
                 if box[0] < frame.x0 or box[1] < frame.y0 or box[2] > frame.x1 or box[3] > frame.y1:
                     cost += 50.0
                 if best is None or cost < best[0]:
                     best = (cost, dx, dy, reach)
         assert best is not None
         cost, dx, dy, reach = best
-        if label.optional and cost >= 1.0:
+        if label.optional and cost >= 0.8:
             text.remove()
             continue
         text.set_position((dx / scale, dy / scale))
@@ -146,18 +160,29 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
         taken.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
 
 
+def _stroke_samples(axes: Axes, step: float) -> NDArray[np.float64]:
+    """(n, 2) display coordinates along every line of `axes`, `step` pixels apart."""
+    samples = [np.empty((0, 2))]
+    for line in axes.lines:
+        corners = line.get_transform().transform(line.get_path().vertices)
+        for start, end in itertools.pairwise(corners):
+            count = max(2, int(np.hypot(*(end - start)) / step) + 1)
+            samples.append(np.linspace(start, end, count))
+    return np.concatenate(samples)
+
+
 def _overlap(
     box: tuple[float, float, float, float],
     marks: NDArray[np.float64],
+    strokes: NDArray[np.float64],
     taken: Sequence[tuple[float, float, float, float]],
+    clearance: float,
 ) -> float:
-    """How much a label there would cover: marks count one each, a label ten."""
-    margin = 4.0
-    inside = (
-        (marks[:, 0] > box[0] - margin)
-        & (marks[:, 0] < box[2] + margin)
-        & (marks[:, 1] > box[1] - margin)
-        & (marks[:, 1] < box[3] + margin)
-    )
+    """How much a label there would cover: marks count one each, a label ten, a line little and by its length."""
+
+    def inside(places: NDArray[np.float64], margin: float) -> float:
+        low, high = np.array(box[:2]) - margin, np.array(box[2:]) + margin
+        return float(((places > low) & (places < high)).all(axis=1).sum())
+
     labels = sum(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
-    return float(inside.sum()) + 10.0 * labels
+    return inside(marks, clearance) + 0.06 * inside(strokes, 0.0) + 10.0 * labels

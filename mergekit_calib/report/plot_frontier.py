@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -35,14 +38,21 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         places = _places(points, horizontal, vertical)
         if len(frontier.axes) == 1:
             on_axis = [i for i, p in enumerate(points) if p.axes]
-            axes.plot(*places[on_axis].T, color="#cccccc", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1.2)
+            axes.plot(
+                places[on_axis, 0],
+                places[on_axis, 1],
+                color="#cccccc",
+                linewidth=0.8,
+                linestyle=(0, (2, 2)),
+                zorder=1.2,
+            )
         _draw_staircase(axes, places, horizontal, vertical)
         _draw_intervals(axes, points, horizontal, vertical)
         _draw_points(figure, axes, frontier, points, places)
         axes.set_xlabel(drawing.better_label(horizontal, frontier.n_bins))
         axes.set_ylabel(drawing.better_label(vertical, frontier.n_bins))
         axes.set_title(drawing.heading(frontier))
-        _draw_legend(axes, frontier, vertical)
+        _draw_legend(figure, frontier, vertical)
         drawing.place_labels(axes, _labels(frontier, points, places), places)
     return figure
 
@@ -60,69 +70,80 @@ def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objecti
         if not steps or y_sign * place[1] < y_sign * steps[-1][1]:
             steps.append(place)
     edge = np.array(sorted(steps, key=lambda place: place[0]))
-    where = "post" if horizontal.direction == "minimize" else "pre"
-    axes.step(*edge.T, where=where, color=drawing.INK, linewidth=1.1, alpha=0.75, zorder=1.5)  # type: ignore[arg-type]
+    where: Literal["post", "pre"] = "post" if horizontal.direction == "minimize" else "pre"
+    axes.step(edge[:, 0], edge[:, 1], where=where, color=drawing.INK, linewidth=1.1, alpha=0.75, zorder=1.5)
 
 
 def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> None:
-    crowded = len(points) > 24
     for point in points:
-        stands_out = _is_on_frontier(point) or point.role is not None or point.selected
-        if crowded and not (point.role or point.selected):
+        anchor = point.role is not None or point.selected
+        stands_out = anchor or wording.is_on_frontier(point)
+        if not anchor and (len(points) > 24 or (len(points) > 12 and not stands_out)):
             continue
         x, y = point.estimate(horizontal), point.estimate(vertical)
-        look = {"color": "#8c8c8c" if stands_out else "#cfcfcf", "linewidth": 0.6, "zorder": 1.1}
+        assert x.value is not None
+        assert y.value is not None
+        colour = "#8c8c8c" if stands_out else "#cfcfcf"
         if x.low is not None and x.high is not None:
-            axes.plot([x.low, x.high], [y.value, y.value], **look)
+            axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=0.6, zorder=1.1)
         if y.low is not None and y.high is not None:
-            axes.plot([x.value, x.value], [y.low, y.high], **look)
+            axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=0.6, zorder=1.1)
 
 
 def _draw_points(
     figure: Figure, axes: Axes, frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]
 ) -> None:
     axis = next(iter(frontier.axes), None)
-    inner = [i for i, p in enumerate(points) if p.role is None]
+    inner = [i for i, p in enumerate(points) if p.role is None and axis in p.axes]
     size = 46 if len(inner) <= 24 else 28
     if inner and axis is not None:
-        values, names = drawing.axis_positions([points[i].axes.get(axis, 0.0) for i in inner])
-        spread = (values.min(), values.max()) if values.min() < values.max() else (values.min() - 1, values.max() + 1)
+        values, names = drawing.axis_positions([points[i].axes[axis] for i in inner])
+        low, high = _colour_range(frontier, axis, values)
         for on_frontier in (False, True):
-            chosen = [k for k, i in enumerate(inner) if _is_on_frontier(points[i]) is on_frontier]
-            marks = axes.scatter(
-                *places[[inner[k] for k in chosen]].T,
+            chosen = [k for k, i in enumerate(inner) if wording.is_on_frontier(points[i]) is on_frontier]
+            axes.scatter(
+                places[[inner[k] for k in chosen], 0],
+                places[[inner[k] for k in chosen], 1],
                 c=values[chosen],
                 cmap=drawing.colours(),
-                vmin=spread[0],
-                vmax=spread[1],
+                vmin=low,
+                vmax=high,
                 s=size if on_frontier else 0.6 * size,
                 alpha=1.0 if on_frontier else 0.35,
                 edgecolors="white" if on_frontier else "none",
                 linewidths=0.7,
                 zorder=3 if on_frontier else 2,
             )
-        bar = figure.colorbar(marks, ax=axes, pad=0.015, aspect=28)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        bar.ax.set_title(wording.axis_label(axis), fontsize=9, loc="center")
-        bar.solids.set_alpha(1.0)  # type: ignore[union-attr]
+        bar = figure.colorbar(ScalarMappable(Normalize(low, high), drawing.colours()), ax=axes, pad=0.015, aspect=28)
+        bar.ax.spines["outline"].set_visible(False)
+        bar.ax.set_title(wording.axis_label(axis)[:12], fontsize=9, loc="center")
         if names is not None:
             bar.set_ticks(list(range(len(names))), labels=names)
-    for point, place in zip(points, places, strict=True):
+    for point, (x, y) in zip(points, places, strict=True):
+        if point.role is None and axis not in point.axes:
+            axes.scatter(x, y, marker="^", s=size, color=drawing.FAINT, edgecolors="white", linewidths=0.7, zorder=3)
         if point.role:
             marker, colour = drawing.PARENT_MARKERS[point.role], drawing.PARENT_COLOURS[point.role]
-            axes.scatter(*place, marker=marker, s=58, color=colour, edgecolors="white", linewidths=0.8, zorder=4)
+            axes.scatter(x, y, marker=marker, s=58, color=colour, edgecolors="white", linewidths=0.8, zorder=4)
         if point.selected:
-            axes.scatter(*place, s=170, facecolors="none", edgecolors=drawing.INK, linewidths=1.6, zorder=5)
+            axes.scatter(x, y, s=170, facecolors="none", edgecolors=drawing.INK, linewidths=1.6, zorder=5)
+
+
+def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) -> tuple[float, float]:
+    """The whole of the axis, so that parents that stand on it and points yet to come have their place on the bar."""
+    on_axis = [*frontier.axes[axis], *(p.axes[axis] for p in frontier.points if axis in p.axes)]
+    numbers = [float(v) for v in on_axis if not isinstance(v, str)] or values.tolist()
+    low, high = min(numbers), max(numbers)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
     """The choice and the parents always; the values of the other frontier points where there is room."""
-    needed, optional = [], []
+    needed: list[drawing.Label] = []
+    optional: list[drawing.Label] = []
     for point, (x, y) in zip(points, places, strict=True):
-        value = ", ".join(f"{v:g}" if not isinstance(v, str) else v for v in point.axes.values())
-        settings = ", ".join(
-            f"{wording.axis_label(k)} = {f'{v:g}' if not isinstance(v, str) else v}" for k, v in point.axes.items()
-        )
+        value = ", ".join(map(wording.axis_value, point.axes.values()))
+        settings = wording.settings(point)
         name = settings or point.id
         name = name if len(name) <= 40 else f"{name[:39]}…"
         if point.selected:
@@ -131,12 +152,14 @@ def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[n
         elif point.role:
             text = f"{point.role} ({name})" if settings else point.role
             needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
-        elif value and len(frontier.axes) == 1 and _is_on_frontier(point):
+        elif not value:
+            optional.insert(0, drawing.Label(x, y, point.id[:40], optional=True, colour="#666666", size=7.5))
+        elif len(frontier.axes) == 1 and len(points) <= 24 and wording.is_on_frontier(point):
             optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=7.5))
     return needed + optional
 
 
-def _draw_legend(axes: Axes, frontier: Frontier, vertical: Objective) -> None:
+def _draw_legend(figure: Figure, frontier: Frontier, vertical: Objective) -> None:
     handles = [
         Line2D([], [], color=drawing.INK, linewidth=1.1, label="frontier"),
         Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=4, label="dominated"),
@@ -144,13 +167,6 @@ def _draw_legend(axes: Axes, frontier: Frontier, vertical: Objective) -> None:
     if any(p.estimate(vertical).low is not None for p in frontier.complete_points):
         label = f"{wording.percent(frontier.level)} interval"
         handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
-    n = wording.item_counts(frontier, vertical)
-    axes.figure.legend(  # type: ignore[call-arg]
-        handles=handles, loc="outside lower left", ncols=3, handlelength=1.4, columnspacing=1.4, title=None
-    )
-    if n:
-        axes.figure.text(0.99, 0.012, f"report half, n = {n:,}", ha="right", va="bottom", fontsize=8, color="#666666")
-
-
-def _is_on_frontier(point: PointResult) -> bool:
-    return point.on_frontier.get("report", point.on_frontier.get("all", False))
+    if n := wording.item_counts(frontier, vertical):
+        handles.append(Line2D([], [], linestyle="", label=f"report half, n = {n:,}"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.4, columnspacing=1.4)

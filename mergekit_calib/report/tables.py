@@ -66,7 +66,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     """The table that every form of output is rendered from."""
     columns = measured_columns(frontier)
     points = sorted(frontier.points, key=wording.point_order)
-    spelt = all(p.role or p.id == ",".join(f"{k}={_axis(v)}" for k, v in p.axes.items()) for p in points)
+    spelt = all(p.role or p.id == ",".join(f"{k}={wording.axis_value(v)}" for k, v in p.axes.items()) for p in points)
     axes = () if spelt else tuple(frontier.axes)
     places = [wording.decimals(p.estimate(c) for p in frontier.complete_points) for c in columns]
     rows = []
@@ -76,12 +76,12 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
             Row(
                 point=point,
                 label=_label(point),
-                axes=tuple(_axis(point.axes.get(axis, "")) for axis in axes),
+                axes=tuple(wording.axis_value(point.axes.get(axis, "")) for axis in axes),
                 values=tuple(
                     (wording.number(e.value, n), wording.interval(e, n))
                     for e, n in zip(estimates, places, strict=False)
                 ),
-                on_frontier=_on_frontier(point),
+                on_frontier=wording.is_on_frontier(point),
                 superior=_superior(point),
             )
         )
@@ -169,7 +169,7 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
                     for part in ("value", "low", "high", "n"):
                         record[f"{scope}.{metric}.{half}.{part}"] = getattr(estimate, part)
         test = point.superiority
-        record["on_frontier"] = _on_frontier(point)
+        record["on_frontier"] = wording.is_on_frontier(point)
         record["p_adjusted"] = test.p_adjusted if test else None
         record["superior"] = test.shown if test else None
         record |= {"selected": point.selected, "same_as": point.same_as}
@@ -178,7 +178,8 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
     last = ["on_frontier", "p_adjusted", "superior", "selected", "same_as", "seconds"]
     first = ["id", "role", "status", "reason", *(f"axis.{axis}" for axis in frontier.axes)]
     measured = dict.fromkeys(key for record in records for key in record if key not in first and key not in last)
-    return pd.DataFrame(records, columns=[*first, *measured, *last])
+    frame: pd.DataFrame = pd.DataFrame(records, columns=[*first, *measured, *last])
+    return frame
 
 
 def metric_rows(point: PointResult) -> list[tuple[str, str, str, str, int]]:
@@ -197,14 +198,6 @@ def metric_rows(point: PointResult) -> list[tuple[str, str, str, str, int]]:
 def _label(point: PointResult) -> str:
     label = f"{point.id} ({point.role})" if point.role and point.id != point.role else point.id
     return f"{label} = {point.same_as}" if point.same_as else label
-
-
-def _axis(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _on_frontier(point: PointResult) -> bool:
-    return point.on_frontier.get("report", point.on_frontier.get("all", False))
 
 
 def _superior(point: PointResult) -> str:

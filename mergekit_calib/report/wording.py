@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable
 
-from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult
+from mergekit_calib.frontier import Axis, Estimate, Frontier, Objective, PointResult
 
 UNDEFINED = "–"
 _MARKDOWN = re.compile(r"[&<>|*_`\[\]\\~$#]")
@@ -68,6 +68,20 @@ def arrow(objective: Objective) -> str:
 
 def axis_label(axis: str) -> str:
     return "λ" if axis == "lambda" else axis
+
+
+def axis_value(value: Axis) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def settings(point: PointResult) -> str:
+    """`λ = 0.6, density = 0.3`; empty for a parent that stands on no axis."""
+    return ", ".join(f"{axis_label(axis)} = {axis_value(value)}" for axis, value in point.axes.items())
+
+
+def is_on_frontier(point: PointResult) -> bool:
+    """On the report half, from which everything else that is printed comes."""
+    return point.on_frontier.get("report", point.on_frontier.get("all", False))
 
 
 def point_order(point: PointResult) -> tuple[object, ...]:

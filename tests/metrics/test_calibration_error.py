@@ -184,15 +184,15 @@ class TestDefinition:
         assert abs(overconfidence(p, y)) <= expected_calibration_error(p, y, n_bins, binning) + 1e-12
 
 
+@pytest.fixture(scope="module")
+def calibrated():
+    rng = np.random.default_rng(5)
+    p = rng.dirichlet(np.ones(4), 200_000)
+    return p, drawn_labels(p, rng)
+
+
 class TestInTheLimit:
     """A model whose labels are drawn from its own probabilities."""
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def calibrated():
-        rng = np.random.default_rng(5)
-        p = rng.dirichlet(np.ones(4), 200_000)
-        return p, drawn_labels(p, rng)
 
     @pytest.mark.parametrize("binning", ["width", "mass"])
     @pytest.mark.parametrize(("norm", "debias"), [("l1", False), ("l2", False), ("l2", True)])
@@ -226,6 +226,11 @@ class TestClasswise:
         # Bins of one: 0.5 and 0.2 against 1 and 0, 0.5 and 0.2 against 0 and 0; the third choice has one item.
         expected = np.mean([(0.5 + 0.2) / 2, (0.5 + 0.2) / 2, 0.4])
         assert classwise_calibration_error(p, [0, 2]) == pytest.approx(expected)
+
+    def test_a_choice_that_no_item_has_does_not_count(self):
+        p, y = random_items(50, 3)
+        padded = np.hstack([p, np.full((50, 2), np.nan)])
+        assert classwise_calibration_error(padded, y) == classwise_calibration_error(p, y)
 
     @given(items())
     def test_it_stays_in_bounds(self, case):

@@ -73,6 +73,8 @@ def test_an_argument_that_makes_no_sense_is_named_in_the_error(p, y, message):
 def test_rows_may_miss_one_by_rounding():
     p = np.array([[0.5 + 4e-7, 0.5], [1 / 3, 2 / 3]])
     assert predictions(p, np.array([0, 1])).correct.all()
+    above = predictions(np.array([[1.0 + 4e-7, 0.0]]), np.array([0]))
+    assert (above.confidence[0], above.right_mass[0]) == (1.0, 1.0)
 
 
 def test_a_tie_goes_to_the_first_choice():

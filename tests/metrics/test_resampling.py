@@ -99,6 +99,11 @@ class TestStatistics:
                 rest = np.arange(40) != i
                 assert left_out[i] == pytest.approx(make(p[rest], y[rest]).value(), abs=1e-9)
 
+    def test_leaving_out_the_impossible_item_makes_the_likelihood_finite(self):
+        left_out = nll_statistic([[0.0, 1.0], [0.5, 0.5], [0.8, 0.2]], [0, 0, 0]).jackknife()
+        assert left_out[0] == pytest.approx(-np.log([0.5, 0.8]).mean())
+        assert np.isinf(left_out[1:]).all()
+
     def test_the_jackknife_of_many_ranked_items_leaves_out_groups(self):
         statistic = WeightedStatistic(100, lambda weights: weights.sum(axis=1), max_groups=25)
         assert statistic.jackknife().tolist() == [96.0] * 25

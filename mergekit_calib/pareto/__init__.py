@@ -1,0 +1,26 @@
+"""Many points, several objectives: the frontier, its hypervolume, tests of superiority, and rules that choose a point.
+
+Knows arrays and names; where the numbers come from is its callers' business.
+"""
+
+from mergekit_calib.pareto.candidates import Candidates, Choice, SelectionRule
+from mergekit_calib.pareto.dominance import Direction, Directions, gains, hypervolume, non_dominated
+from mergekit_calib.pareto.selection import SELECTION_RULES, select, validate_options
+from mergekit_calib.pareto.superiority import SuperiorityTest, gain_p_values, superiority
+
+__all__ = [
+    "SELECTION_RULES",
+    "Candidates",
+    "Choice",
+    "Direction",
+    "Directions",
+    "SelectionRule",
+    "SuperiorityTest",
+    "gain_p_values",
+    "gains",
+    "hypervolume",
+    "non_dominated",
+    "select",
+    "superiority",
+    "validate_options",
+]

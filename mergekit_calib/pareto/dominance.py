@@ -1,0 +1,85 @@
+"""Dominance between points and the hypervolume that they dominate, computed by moocore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Direction = Literal["maximize", "minimize"]
+Directions = Sequence[Direction]
+FloatArray = NDArray[np.float64]
+
+
+def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArray:
+    """`values` turned so that more is better: those of minimised objectives are negated.
+
+    Args:
+        values: any shape whose `axis` runs over the objectives.
+        directions: (n_objectives,) `maximize` or `minimize`.
+
+    Raises:
+        ValueError: an unknown direction, or another number of them than of objectives.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if unknown := [d for d in directions if d not in get_args(Direction)]:
+        raise ValueError(f"direction {unknown[0]!r}; one of {', '.join(get_args(Direction))} is needed")
+    if not array.ndim or array.shape[axis] != len(directions):
+        raise ValueError(f"{len(directions)} directions for values of shape {array.shape}")
+    shape = [1] * array.ndim
+    shape[axis] = len(directions)
+    return array * np.reshape([1.0 if d == "maximize" else -1.0 for d in directions], shape)
+
+
+def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_]:
+    """Which points are on the frontier: no other is at least as good on every objective and better on one.
+
+    Points with the same values do not dominate each other, so all copies of a frontier point are on it. A point with
+    a NaN is never on the frontier and dominates nothing.
+
+    Args:
+        values: (n_points, n_objectives); may be infinite.
+        directions: (n_objectives,).
+
+    Returns:
+        (n_points,) mask.
+    """
+    losses = -_points(values, directions)
+    defined = ~np.isnan(losses).any(axis=1)
+    on_frontier = np.zeros(len(losses), dtype=bool)
+    on_frontier[defined] = moocore.is_nondominated(losses[defined], keep_weakly=True)
+    return on_frontier
+
+
+def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike) -> float:
+    """The volume between the frontier and a reference point that is worse than it (Zitzler and Thiele 1998).
+
+    In the product of the objectives' units. Points with a NaN, and points not better than the reference on every
+    objective, add nothing; no points give 0.
+
+    Args:
+        values: (n_points, n_objectives).
+        directions: (n_objectives,).
+        reference: (n_objectives,), finite.
+
+    Raises:
+        ValueError: a reference of another length, or not finite.
+    """
+    losses = -_points(values, directions)
+    bound = -gains(reference, directions)
+    if bound.ndim != 1 or not np.isfinite(bound).all():
+        raise ValueError(
+            f"reference {reference!r}; one finite number for each of {len(directions)} objectives is needed"
+        )
+    defined = losses[~np.isnan(losses).any(axis=1)]
+    return float(moocore.hypervolume(defined, ref=bound)) if len(defined) else 0.0
+
+
+def _points(values: ArrayLike, directions: Directions) -> FloatArray:
+    turned = gains(values, directions)
+    if turned.ndim != 2 or not turned.shape[1]:
+        raise ValueError(f"values have shape {turned.shape}; (n_points, n_objectives) is needed")
+    return turned

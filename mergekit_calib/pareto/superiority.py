@@ -1,0 +1,115 @@
+"""Whether points are better than their parents beyond chance: an intersection-union test over resampled items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mergekit_calib.pareto.dominance import Directions, FloatArray, gains
+
+# Gains no larger than the rounding of a mean over items are none.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class SuperiorityTest:
+    """The test that one point is better than every parent on every objective.
+
+    Attributes:
+        shown: whether `p_adjusted` is at most 1 − level.
+        p: for this point by itself.
+        p_adjusted: after Holm's correction for the number of points tested.
+    """
+
+    shown: bool
+    p: float
+    p_adjusted: float
+
+
+def superiority(
+    differences: ArrayLike, directions: Directions, level: float = 0.95, *, observed: ArrayLike
+) -> list[SuperiorityTest]:
+    """Test of each point that it is better than every parent on every objective.
+
+    "At least as good everywhere and better somewhere" cannot be shown from a sample, as equality cannot; what is
+    tested is the strict form. The intersection-union test (Berger 1982) rejects "not better on some objective than
+    some parent" where every single comparison rejects its own null: p is the largest of the comparisons' p, with no
+    correction for their number. Over the points, p is corrected by Holm's method (1979), so at most 1 − level of
+    sweeps without a superior point show one.
+
+    The smallest p that n_resamples can give is 1/(1 + n_resamples); among n_points, anything can be shown only if
+    n_points/(1 + n_resamples) ≤ 1 − level: at least 20 resamples a point at 0.95.
+
+    Args:
+        differences: (n_points, n_parents, n_objectives, n_resamples) paired bootstrap replicates of the point's value
+            minus the parent's, on the same resampled items.
+        directions: (n_objectives,).
+        level: 1 − the chance of a false claim about any point.
+        observed: (n_points, n_parents, n_objectives) the same differences on the items themselves.
+
+    Returns:
+        One test a point, in order.
+
+    Raises:
+        ValueError: shapes that do not fit, no parent, no resample, or a level outside (0, 1).
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level is {level}; between 0 and 1 is needed")
+    single = gain_p_values(differences, directions, observed)
+    p = single.reshape(len(single), -1).max(axis=1) if len(single) else np.empty(0)
+    return [
+        SuperiorityTest(shown=bool(adjusted <= 1.0 - level), p=float(own), p_adjusted=float(adjusted))
+        for own, adjusted in zip(p, _holm(p), strict=True)
+    ]
+
+
+def gain_p_values(differences: ArrayLike, directions: Directions, observed: ArrayLike) -> FloatArray:
+    """One-sided p of each comparison's gain, from the centred bootstrap.
+
+    p = (1 + #(replicate − mean of replicates ≥ observed gain)) / (1 + n_resamples): how often resampling alone, its
+    centre taken out, moves the difference as far as was observed. A difference that is 0 on every resample has p = 1.
+    So has one that is not finite, on the items or on a resample.
+
+    Why centred: a resample repeats items, and so has a larger ECE than its sample, by an amount that depends on the
+    model. The usual percentile p, #(replicate ≤ 0), counts that shift as evidence; the basic one, #(replicate ≥ 2 ×
+    observed), takes it off twice. Simulated (500 sets of items each; 300 resamples; ECE of 15 bins; ten nulls with the
+    models' errors correlated, among them parents and points of unlike accuracy, sharpness and shape of miscalibration;
+    n = 150, 500, 1500), a nominal 5 % test of a gain in ECE claims falsely in 0 to 3 % of the percentile's cases where
+    the models are alike (6 % at most), 1 to 8 % of the centred one's and 2 to 12 % of the basic one's. For ECE .05
+    against .02 at n = 500 they find it in 12, 22 and 32 %. The percentile wastes power, the basic one does not keep its
+    level; the centred one does, save its 8 % at n = 150 between models of unlike sharpness, whose ECE is itself
+    unequally biased. For accuracy the three agree, but for few discordant items: of n items, 4 that all speak for the
+    point give the percentile p = 0.02, the centred one 0.05, and the exact sign test 0.06.
+
+    Args:
+        differences, directions, observed: as in `superiority`.
+
+    Returns:
+        (n_points, n_parents, n_objectives) above 0, at most 1.
+    """
+    drawn = np.asarray(differences, dtype=np.float64)
+    if drawn.ndim != 4 or 0 in drawn.shape[1:]:
+        raise ValueError(
+            f"differences have shape {drawn.shape}; (n_points, n_parents, n_objectives, n_resamples) is needed, "
+            "with at least 1 parent, objective and resample"
+        )
+    gain = gains(observed, directions)
+    if gain.shape != drawn.shape[:3]:
+        raise ValueError(f"observed has shape {gain.shape}, but differences {drawn.shape}")
+    replicates = gains(drawn, directions, axis=2)
+    with np.errstate(invalid="ignore"):
+        centred = replicates - replicates.mean(axis=-1, keepdims=True)
+        # Written so that whatever is NaN counts against the gain.
+        as_far = np.count_nonzero(~(centred < gain[..., None] - _ROUNDING), axis=-1)
+    p: FloatArray = (1.0 + as_far) / (1.0 + drawn.shape[-1])
+    return p
+
+
+def _holm(p: FloatArray) -> FloatArray:
+    """(n,) p-values adjusted for their number, step-down (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1.0)
+    return adjusted

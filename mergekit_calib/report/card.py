@@ -1,0 +1,169 @@
+"""The model card of the chosen model, in the Hugging Face form: `out/README.md`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mergekit_calib.frontier import Frontier, PointResult
+from mergekit_calib.report import wording
+from mergekit_calib.report.tables import frontier_markdown, frontier_table, summary_sentence
+
+_HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+_ALT = {
+    "frontier.png": "The points by their first two objectives, the frontier, the parents and the choice",
+    "lambda.png": "Each objective along the first axis",
+    "reliability.png": "Reliability diagrams of the parents and the choice",
+}
+
+
+def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str:
+    """The card of the selected point, ready to push.
+
+    Args:
+        pictures: the names of the files that there are in `calibration/`.
+
+    Raises:
+        ValueError: no point is selected, so there is no model to describe.
+    """
+    selected = frontier.selected
+    if selected is None:
+        raise ValueError("no point is selected, so there is no model that a card could describe")
+    escape = wording.escape_markdown
+    available = set(pictures)
+    table = frontier_table(frontier)
+    sections = [
+        f"---\n{_front_matter(frontier, selected)}---",
+        f"# {escape(frontier.name)}",
+        escape(summary_sentence(frontier)),
+        _provenance(frontier),
+        *(_picture(name) for name in ("frontier.png", "lambda.png", "reliability.png") if name in available),
+        "## Every point",
+        frontier_markdown(frontier),
+        escape(table.caption),
+        "## How it was chosen",
+        _choice(frontier),
+        "## Rebuild it",
+        _rebuild(frontier, selected),
+        "## What was not tested",
+        _untested(frontier),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def hub_names(references: Iterable[str]) -> list[str]:
+    """The models and adapters among mergekit's references (`model@revision+adapter@revision`) that are hub names.
+
+    What has the form of a hub name but exists on this machine is a local path, as it is for mergekit.
+    """
+    parts = [part.split("@")[0].strip() for reference in references for part in reference.split("+")]
+    return [p for p in dict.fromkeys(parts) if _HUB_NAME.fullmatch(p) and not Path(p).exists()]
+
+
+def _front_matter(frontier: Frontier, selected: PointResult) -> str:
+    names = hub_names(_references(frontier, selected))
+    data: dict[str, Any] = {}
+    if names:
+        data |= {"base_model": names, "base_model_relation": "merge"}
+    data |= {"library_name": "transformers", "tags": ["mergekit", "merge", "calibration"]}
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _references(frontier: Frontier, selected: PointResult) -> list[str]:
+    return list(dict.fromkeys([*frontier.models.values(), *_models_in(yaml.safe_load(selected.recipe))]))
+
+
+def _models_in(node: Any) -> Iterator[str]:
+    """The values of `base_model` and `model` keys anywhere in a recipe."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("base_model", "model") and isinstance(value, str):
+                yield value
+            else:
+                yield from _models_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _models_in(value)
+
+
+def _provenance(frontier: Frontier) -> str:
+    escape = wording.escape_markdown
+    models = "; ".join(f"{escape(role)}: {escape(name)}" for role, name in frontier.models.items())
+    return (
+        f"A merge of {models}, method {escape(frontier.method)}, found by a calibration-aware sweep of "
+        f"{wording.counted(len(frontier.points), 'point')} with mergekit-calib. The licence is left to whoever "
+        "publishes it; those of the models it was merged from apply."
+    )
+
+
+def _picture(name: str) -> str:
+    return f"![{_ALT[name]}](calibration/{name})"
+
+
+def _choice(frontier: Frontier) -> str:
+    escape = wording.escape_markdown
+    lines = []
+    if frontier.selection is not None:
+        reason = escape(frontier.selection.reason).rstrip(".")
+        lines.append(f"Rule {escape(frontier.selection.rule)}: {reason}.")
+    lines.append(
+        "Points are chosen on one half of the items, the selection half, and every number on this page is from the "
+        "other, the report half, so that the choice does not flatter its own figures."
+    )
+    items = []
+    for entry in frontier.suite:
+        shots = f", {entry.num_fewshot}-shot" if entry.num_fewshot is not None else ""
+        limit = f", limit {entry.limit:g}" if entry.limit is not None else ""
+        sizes = f"{entry.n_items:,} items: {entry.n_selection:,} to select on, {entry.n_report:,} to report on"
+        items.append(f"- {escape(entry.name)}{shots}{limit}: {sizes}")
+    binned = [o for o in frontier.objectives if wording.is_binned(o.metric)]
+    text = "\n".join(lines) + "\n\n" + "\n".join(items)
+    if binned:
+        n = wording.item_counts(frontier, binned[0])
+        over = f" and n = {n:,}" if n else ""
+        text += (
+            f"\n\n{escape(wording.listed([o.name for o in binned]))} with {frontier.n_bins} bins{over}: a binned "
+            "error is biased upward where bins hold few items, more so for the better calibrated model."
+        )
+    return text
+
+
+def _rebuild(frontier: Frontier, selected: PointResult) -> str:
+    pinned = " ".join(f"{p}=={frontier.versions[p]}" for p in ("mergekit", "transformers") if p in frontier.versions)
+    command = f"mergekit-yaml mergekit_config.yml OUT --random-seed {frontier.seed}"
+    if any("+" in reference for reference in _models_in(yaml.safe_load(selected.recipe))):
+        command += " --lora-merge-cache lora_cache"
+    install = f"pip install {pinned}\n" if pinned else ""
+    parts = [
+        "Plain mergekit, without the plugin, on the recipe that lies beside this file:",
+        wording.fenced(f"{install}{command}", "sh"),
+        wording.fenced(selected.recipe, "yaml"),
+        "The sweep itself, with the models' fingerprints and all seeds, is `calibration/sweep.yml`.",
+    ]
+    if frontier.versions:
+        versions = ", ".join(f"{name} {version}" for name, version in frontier.versions.items())
+        parts.append(f"Run with {wording.escape_markdown(versions)}.")
+    return "\n\n".join(parts)
+
+
+def _untested(frontier: Frontier) -> str:
+    escape = wording.escape_markdown
+    tasks = wording.listed([escape(entry.name) for entry in frontier.suite]) if frontier.suite else "no task"
+    lines = [
+        f"- Only {tasks}. Nothing here speaks of other tasks or languages, of long contexts, of free conversation, or "
+        "of safety, which merging can change in either direction.",
+        "- Intervals are over the items of these tasks: they say what other items of the same kind would give, not "
+        "what other tasks, prompts or seeds would.",
+    ]
+    limited = [escape(entry.name) for entry in frontier.suite if entry.limit is not None]
+    if limited:
+        lines.append(f"- Not all items of {wording.listed(limited)} were scored: a limit was set.")
+    failed = [escape(p.id) for p in frontier.points if p.status == "failed"]
+    if failed:
+        lines.append(f"- Points that failed, and so were not compared: {wording.listed(failed)}.")
+    lines += [f"- {escape(note)}" for note in frontier.notes]
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""Where the report of a run goes: pictures, table, page and card, each put in its place whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mergekit_calib.files import write_bytes_atomic, write_text_atomic
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.report.card import model_card
+from mergekit_calib.report.page import report_html
+from mergekit_calib.report.plots import PICTURES, draw_pictures
+from mergekit_calib.report.tables import points_frame
+
+
+def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) -> None:
+    """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the card to `out_path`.
+
+    The card is written once the run is finished and a point is selected: before that, there is no model to describe.
+    A picture that the run has no data for is not there afterwards, even if an earlier report drew it.
+
+    Args:
+        out_path: the output folder of the sweep; made where it is missing.
+        card: whether a model card is wanted at all.
+
+    Raises:
+        OSError: a file could not be written; what stood in its place still does.
+    """
+    out_path = Path(out_path)
+    folder = out_path / "calibration"
+    write_text_atomic(folder / "points.csv", points_frame(frontier).to_csv(index=False, lineterminator="\n"))
+    pictures = draw_pictures(frontier)
+    for name in PICTURES:
+        if name in pictures:
+            write_bytes_atomic(folder / name, pictures[name])
+        else:
+            (folder / name).unlink(missing_ok=True)
+    write_text_atomic(folder / "report.html", report_html(frontier, pictures))
+    if card and frontier.finished and frontier.selected is not None:
+        write_text_atomic(out_path / "README.md", model_card(frontier, pictures))
