@@ -31,6 +31,7 @@ from mergekit_calib.merging.plan import Plan, configuration
 from mergekit_calib.merging.tokenizer import FILES, TokenizerChoice, choose_tokenizer
 from mergekit_calib.recipe import Point, Sweep
 from mergekit_calib.run_folder import RunFolder
+from mergekit_calib.scoring.model import check_model_args
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search.store import content_key
 
@@ -67,8 +68,8 @@ class Prepared:
 
     @property
     def model_args(self) -> dict[str, Any]:
-        """lm-eval's `model_args`, without those that say how the model is loaded."""
-        return {k: v for k, v in self.sweep.calibration.model_args.items() if k not in ("dtype", "device")}
+        """lm-eval's `model_args`."""
+        return self.sweep.calibration.model_args
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
@@ -137,14 +138,15 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     check_compatible(parents.values(), options, own_vocabulary)
     check_disk(out_path, 2 * max(p.n_bytes for p in parents.values()))
 
-    suite = Suite.load(block.suite, seeds=block.seeds, trust_remote_code=options.trust_remote_code)
+    check_model_args(block.model_args)
+    suite = Suite.load(block.suite, seeds=block.seeds)
     objectives = _objectives(sweep, suite)
 
     tokenizer = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
     points = [*sweep.parents(), *sweep.grid()]
     apply_adapters(parents.values(), options)
-    Plan(configuration(points[-1].recipe, source), options)  # mergekit's own checks of parameters
+    Plan(configuration(points[-1].recipe, source), options).check_sources()
 
     prepared = Prepared(
         sweep,

@@ -34,17 +34,18 @@ def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str
     if selected is None:
         raise ValueError("no point is selected, so there is no model that a card could describe")
     escape = wording.escape_markdown
-    available = set(pictures)
+    available = [name for name in _ALT if name in set(pictures)]
     table = frontier_table(frontier)
     sections = [
         f"---\n{_front_matter(frontier, selected)}---",
         f"# {escape(frontier.name)}",
         escape(summary_sentence(frontier)),
         _provenance(frontier),
-        *(_picture(name) for name in ("frontier.png", "lambda.png", "reliability.png") if name in available),
+        *map(_picture, available[:1]),
         "## Every point",
         frontier_markdown(frontier),
         escape(table.caption),
+        *map(_picture, available[1:]),
         "## How it was chosen",
         _choice(frontier),
         "## Rebuild it",

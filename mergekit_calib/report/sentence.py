@@ -19,7 +19,10 @@ def summary_sentence(frontier: Frontier) -> str:
         return (
             f"No point is selected{'' if frontier.finished else ' yet'}: {wording.counted(done, 'point')} scored{tail}."
         )
-    opening = f"{_called(selected)} is chosen" if frontier.finished else f"So far, {_called(selected)} is chosen"
+    called = _called(selected)
+    opening = f"{called[:1].upper() + called[1:] if selected.id == selected.role else called} is chosen"
+    if not frontier.finished:
+        opening = f"So far, {called} is chosen"
     against = [_against(frontier, selected, role) for role in ("aligned", "base")]
     against = [clause for clause in against if clause]
     if against:
@@ -87,7 +90,6 @@ def _superiority(frontier: Frontier, selected: PointResult) -> str:
             else f"{claim} not shown for any point at the {level} level."
         )
     p = wording.p_value(selected.superiority.p_adjusted)
-    p = p if p.startswith("<") else f"= {p}"
     if selected.superiority.shown:
         return f"{claim} shown at the {level} level (adjusted p {p})."
     elsewhere = f"; it is shown for {named}" if others else ""

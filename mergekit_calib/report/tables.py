@@ -35,7 +35,7 @@ class Row:
     Attributes:
         label: the id, with the role of a parent and the twin of a point that came out identical.
         axes: the values of the table's axis columns.
-        values: (estimate, interval) of every measured column; empty for a failed point.
+        values: (estimate, interval in brackets) of every measured column; empty for a failed point.
         superior: the outcome of the test with its adjusted p; empty where there was none.
     """
 
@@ -110,10 +110,10 @@ def frontier_markdown(frontier: Frontier) -> str:
     lines = [header, align]
     for row in table.rows:
         if row.point.status == "failed":
-            measured = [f"failed: {escape(row.point.reason or 'no reason recorded')}", *[""] * len(table.measures)]
+            measured = [f"failed: {escape(_reason(row.point))}", *[""] * len(table.measures)]
             measured = measured[: max(1, len(table.measures))]
         else:
-            measured = [f"{value} ({span})" if span else value for value, span in row.values]
+            measured = [f"{value} {span}".rstrip() for value, span in row.values]
         label = escape(row.label)
         lines.append(
             [
@@ -129,26 +129,33 @@ def frontier_markdown(frontier: Frontier) -> str:
 
 
 def console_table(frontier: Frontier) -> Table:
-    """The points for a terminal. Names are plain text: markup in them is printed, not obeyed."""
+    """The points for a terminal, the objectives only: two of them fit into 80 columns.
+
+    Names are plain text: markup in them is printed, not obeyed. Reasons of failures stand under the table.
+    """
     source = frontier_table(frontier)
-    table = Table(box=box.SIMPLE_HEAD, caption=Text(source.caption), caption_justify="left", pad_edge=False)
-    table.add_column("point", no_wrap=True)
+    shown = len(frontier.objectives)
+    failures = [f"{r.point.id} failed: {_reason(r.point)}" for r in source.rows if r.point.status == "failed"]
+    caption = Text("\n".join([source.caption, *failures]))
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, padding=(0, 1))
+    table.add_column("point", overflow="fold")
     for title in source.axes:
         table.add_column(Text(title), justify="right")
-    for title in source.measures:
-        table.add_column(Text(title), justify="right")
-    for title in ("frontier", "superior"):
-        table.add_column(title, justify="center")
+    for title in source.measures[:shown]:
+        table.add_column(Text(title.replace(" (", "\n(")), justify="right")
+    table.add_column("●", justify="center")
+    table.add_column("superior", justify="right")
     for row in source.rows:
+        failed = row.point.status == "failed"
         label = Text(row.label + (" ★" if row.point.selected else ""))
+        cells = [Text.assemble(value, (f" {span}" if span else "", "dim")) for value, span in row.values[:shown]]
+        if failed:
+            cells = [Text("failed"), *[Text()] * (shown - 1)]
+        style = "red" if failed else "bold green" if row.point.selected else "" if row.on_frontier else "dim"
+        test = row.point.superiority
+        superior = "" if test is None else f"{'✓ ' if test.shown else ''}p {wording.p_value(test.p_adjusted)}"
         axes = [Text(value) for value in row.axes]
-        if row.point.status == "failed":
-            cells = [Text(f"failed: {row.point.reason or 'no reason recorded'}", justify="left", style="red")]
-            cells += [Text()] * (len(source.measures) - 1)
-        else:
-            cells = [Text.assemble(value, (f" {span}" if span else "", "dim")) for value, span in row.values]
-        style = "bold green" if row.point.selected else None if row.on_frontier else "dim"
-        table.add_row(label, *axes, *cells, "●" if row.on_frontier else "", row.superior, style=style)
+        table.add_row(label, *axes, *cells, "●" if row.on_frontier else "", superior, style=style)
     return table
 
 
@@ -190,9 +197,13 @@ def metric_rows(point: PointResult) -> list[tuple[str, str, str, str, int]]:
             estimate = halves.get("report", Estimate(value=None))
             places = wording.decimals([estimate])
             name = "all tasks pooled" if scope == SUITE else scope
-            value, span = wording.number(estimate.value, places), wording.interval(estimate, places)
+            value, span = wording.number(estimate.value, places), wording.bracketed(estimate, places)
             rows.append((name, metric, value, span, estimate.n))
     return rows
+
+
+def _reason(point: PointResult) -> str:
+    return point.reason or "no reason recorded"
 
 
 def _label(point: PointResult) -> str:
@@ -203,8 +214,7 @@ def _label(point: PointResult) -> str:
 def _superior(point: PointResult) -> str:
     if point.superiority is None:
         return ""
-    p = wording.p_value(point.superiority.p_adjusted)
-    return f"{'shown' if point.superiority.shown else 'not shown'}, p {p if p.startswith('<') else '= ' + p}"
+    return f"{'shown' if point.superiority.shown else 'not shown'}, p {wording.p_value(point.superiority.p_adjusted)}"
 
 
 def _title(frontier: Frontier, column: Objective) -> str:

@@ -39,8 +39,16 @@ def interval(estimate: Estimate, places: int = 3, signed: bool = False) -> str:
     return f"{number(estimate.low, places, signed)} to {number(estimate.high, places, signed)}"
 
 
+def bracketed(estimate: Estimate, places: int = 3) -> str:
+    """`[0.712, 0.741]`; empty where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
 def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """`< 0.001` or `= 0.027`, to follow a `p`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def percent(share: float) -> str:

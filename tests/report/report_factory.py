@@ -86,7 +86,7 @@ def make_frontier(
             id=",".join(f"{k}={v:g}" for k, v in setting.items()) or str(role),
             role=role,
             axes=setting,
-            recipe=f"merge_method: linear\nmodels:\n- model: org/base\n- model: org/aligned\n# {setting}\n",
+            recipe=f"merge_method: linear\nmodels:\n- model: org/some-model-pt\n- model: org/some-model-it\n# {setting}\n",
             seconds={"merge": 0.5, "score": 2.0},
         )
         points.append(point)
