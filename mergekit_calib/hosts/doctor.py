@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RELIED_ON = {"mergekit": "0.1.5", "lm-eval": "0.4.13"}
+from mergekit_calib.hosts.versions import RELIED_ON
 
 # Asked of a new interpreter, because this one has loaded the plugin by another door.
 _PROBE = """

@@ -31,7 +31,8 @@ def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArr
         raise ValueError(f"{len(directions)} directions for values of shape {array.shape}")
     shape = [1] * array.ndim
     shape[axis] = len(directions)
-    return array * np.reshape([1.0 if d == "maximize" else -1.0 for d in directions], shape)
+    turned: FloatArray = array * np.reshape([1.0 if d == "maximize" else -1.0 for d in directions], shape)
+    return turned
 
 
 def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_]:
@@ -50,15 +51,17 @@ def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_
     losses = -_points(values, directions)
     defined = ~np.isnan(losses).any(axis=1)
     on_frontier = np.zeros(len(losses), dtype=bool)
-    on_frontier[defined] = moocore.is_nondominated(losses[defined], keep_weakly=True)
+    # Ranks have the same frontier; moocore 0.3.2 crashes or errs on infinite values of three objectives and more.
+    ranks = [np.unique(column, return_inverse=True)[1] for column in losses[defined].T]
+    on_frontier[defined] = moocore.is_nondominated(np.stack(ranks, axis=1), keep_weakly=True)
     return on_frontier
 
 
 def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike) -> float:
     """The volume between the frontier and a reference point that is worse than it (Zitzler and Thiele 1998).
 
-    In the product of the objectives' units. Points with a NaN, and points not better than the reference on every
-    objective, add nothing; no points give 0.
+    In the product of the objectives' units; infinite where a point better than the reference has an infinite value.
+    Points with a NaN, and points not better than the reference on every objective, add nothing; no points give 0.
 
     Args:
         values: (n_points, n_objectives).
@@ -74,8 +77,10 @@ def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike)
         raise ValueError(
             f"reference {reference!r}; one finite number for each of {len(directions)} objectives is needed"
         )
-    defined = losses[~np.isnan(losses).any(axis=1)]
-    return float(moocore.hypervolume(defined, ref=bound)) if len(defined) else 0.0
+    inside = losses[(losses < bound).all(axis=1)]
+    if not np.isfinite(inside).all():
+        return float("inf")
+    return float(moocore.hypervolume(inside, ref=bound)) if len(inside) else 0.0
 
 
 def _points(values: ArrayLike, directions: Directions) -> FloatArray:

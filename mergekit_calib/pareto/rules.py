@@ -1,7 +1,7 @@
 """The built-in ways to choose a point. All but `best_within_bounds` choose from the frontier.
 
-Objectives are made comparable by their ranges over the frontier (or the frontier and the parents), so that no rule's
-choice changes when a dominated point is added.
+Objectives are made comparable by their ranges over the frontier (or the frontier and the parents), so that no choice
+changes when a dominated point is added (save under a bound that shuts out the better side of an objective).
 """
 
 from __future__ import annotations
@@ -171,4 +171,4 @@ def _excess(candidates: Candidates, bounds: Mapping[str, Mapping[str, float]]) -
 
 def _limit(name: str, bound: Mapping[str, float]) -> str:
     words = {"min": "at least", "max": "at most"}
-    return f"{name} " + " and ".join(f"{words[side]} {bound[side]:.4g}" for side in ("min", "max") if side in bound)
+    return f"{name} " + " and ".join(f"{words[side]} {bound[side]:g}" for side in ("min", "max") if side in bound)

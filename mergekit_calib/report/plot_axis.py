@@ -73,12 +73,9 @@ def axis_figure(frontier: Frontier) -> Figure | None:
 
 
 def _axis_of(frontier: Frontier) -> str | None:
-    """`lambda`, or else the first axis, of those with at least two values, all numbers."""
-    usable = [
-        axis
-        for axis, values in frontier.axes.items()
-        if len(set(values)) > 1 and all(isinstance(v, (int, float)) for v in values)
-    ]
+    """`lambda`, or else the first axis, of those where points stand at two or more places, all numbers."""
+    places = {axis: {p.axes[axis] for p in frontier.complete_points if axis in p.axes} for axis in frontier.axes}
+    usable = [a for a, values in places.items() if len(values) > 1 and not any(isinstance(v, str) for v in values)]
     return "lambda" if "lambda" in usable else next(iter(usable), None)
 
 

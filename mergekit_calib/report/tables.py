@@ -78,7 +78,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
                 label=_label(point),
                 axes=tuple(wording.axis_value(point.axes.get(axis, "")) for axis in axes),
                 values=tuple(
-                    (wording.number(e.value, n), wording.interval(e, n))
+                    (wording.number(e.value, n), wording.bracketed(e, n))
                     for e, n in zip(estimates, places, strict=False)
                 ),
                 on_frontier=wording.is_on_frontier(point),
@@ -137,14 +137,14 @@ def console_table(frontier: Frontier) -> Table:
     shown = len(frontier.objectives)
     failures = [f"{r.point.id} failed: {_reason(r.point)}" for r in source.rows if r.point.status == "failed"]
     caption = Text("\n".join([source.caption, *failures]))
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, show_edge=False)
     table.add_column("point", overflow="fold")
     for title in source.axes:
         table.add_column(Text(title), justify="right")
     for title in source.measures[:shown]:
         table.add_column(Text(title.replace(" (", "\n(")), justify="right")
     table.add_column("●", justify="center")
-    table.add_column("superior", justify="right")
+    table.add_column("superior", justify="right", no_wrap=True)
     for row in source.rows:
         failed = row.point.status == "failed"
         label = Text(row.label + (" ★" if row.point.selected else ""))
@@ -208,7 +208,7 @@ def _reason(point: PointResult) -> str:
 
 def _label(point: PointResult) -> str:
     label = f"{point.id} ({point.role})" if point.role and point.id != point.role else point.id
-    return f"{label} = {point.same_as}" if point.same_as else label
+    return f"{label}, same as {point.same_as}" if point.same_as else label
 
 
 def _superior(point: PointResult) -> str:

@@ -22,6 +22,7 @@ from mergekit_calib.frontier import (
 
 N_BINS = 15
 LEVEL = 0.95
+RECIPE = "merge_method: linear\nmodels:\n- model: org/some-model-pt\n- model: org/some-model-it\n"
 DIRECTIONS = {"acc": "maximize", "ece": "minimize", "brier": "minimize", "rms_ce_debiased": "minimize"}
 
 
@@ -86,7 +87,7 @@ def make_frontier(
             id=",".join(f"{k}={v:g}" for k, v in setting.items()) or str(role),
             role=role,
             axes=setting,
-            recipe=f"merge_method: linear\nmodels:\n- model: org/some-model-pt\n- model: org/some-model-it\n# {setting}\n",
+            recipe=f"{RECIPE}# {setting}\n",
             seconds={"merge": 0.5, "score": 2.0},
         )
         points.append(point)
@@ -155,10 +156,15 @@ def conclude(frontier: Frontier, replicates: dict[str, dict[str, NDArray[np.floa
     signs = [1 if o.direction == "maximize" else -1 for o in frontier.objectives]
     scored = frontier.complete_points
     for half in ("selection", "report"):
-        gains = {p.id: [s * p.estimate(o, half).value for s, o in zip(signs, frontier.objectives, strict=True)] for p in scored}
+        gains = {
+            p.id: [s * p.estimate(o, half).value for s, o in zip(signs, frontier.objectives, strict=True)]
+            for p in scored
+        }
         for point in scored:
             mine = np.array(gains[point.id])
-            point.on_frontier[half] = not any(np.all(v >= mine) and np.any(v > mine) for v in map(np.array, gains.values()))
+            point.on_frontier[half] = not any(
+                np.all(v >= mine) and np.any(v > mine) for v in map(np.array, gains.values())
+            )
     parents = [p for p in scored if p.role]
     for point in scored if len(parents) == 2 else []:
         if point.role:
@@ -171,13 +177,22 @@ def conclude(frontier: Frontier, replicates: dict[str, dict[str, NDArray[np.floa
                 p = (1 + np.sum(sign * drawn <= 0)) / (1 + len(drawn))
                 worst = max(worst, p)
                 point.differences.setdefault(parent.role, {})[objective.name] = Difference(
-                    value=point.estimate(objective).value - parent.estimate(objective).value, low=low, high=high, n=600, p=p
+                    value=point.estimate(objective).value - parent.estimate(objective).value,
+                    low=low,
+                    high=high,
+                    n=600,
+                    p=p,
                 )
         adjusted = min(1.0, worst * (len(scored) - 2))
         point.superiority = Superiority(shown=adjusted <= 1 - LEVEL, p=worst, p_adjusted=adjusted)
     if select is None or not scored:
         return
-    knee = max(scored, key=lambda p: sum(s * p.estimate(o, "selection").value for s, o in zip(signs, frontier.objectives, strict=True)))
+    knee = max(
+        scored,
+        key=lambda p: sum(
+            s * p.estimate(o, "selection").value for s, o in zip(signs, frontier.objectives, strict=True)
+        ),
+    )
     chosen = knee if select == "knee" else frontier.point(select)
     chosen.selected = True
     frontier.selection = Selection(rule="knee", point=chosen.id, reason="largest sum of gains on the selection half.")

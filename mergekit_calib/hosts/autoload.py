@@ -1,0 +1,37 @@
+"""Waits, at interpreter start, for the first import of a host, and does nothing else.
+
+`mergekit_calib_autoload.pth` imports this module in every Python process of the environment, so it imports `sys`
+alone. The hooks proper are loaded when `mergekit` or `lm_eval` is first imported.
+"""
+
+import sys
+
+HOSTS = ("mergekit", "lm_eval")
+
+
+class HostFinder:
+    """A meta path finder that finds nothing, but sees the hosts being looked for."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in HOSTS:
+            sys.meta_path.remove(cls)
+            cls.load_hooks()
+
+    @staticmethod
+    def load_hooks():
+        """Install the hooks, unless switched off; whatever goes wrong, the host is imported as ever."""
+        import os
+
+        if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
+            return
+        try:
+            from mergekit_calib.hosts import hooks
+
+            hooks.install()
+        except Exception as problem:
+            print(f"mergekit-calib: not active: {type(problem).__name__}: {problem}", file=sys.stderr)
+
+
+if HostFinder not in sys.meta_path:
+    sys.meta_path.insert(0, HostFinder)

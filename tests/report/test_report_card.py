@@ -1,0 +1,107 @@
+"""The card is one that the hub reads, names only what can be named, and rebuilds with plain mergekit."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from report_factory import make_frontier
+
+from mergekit_calib.report.card import hub_names, model_card
+from mergekit_calib.report.tables import frontier_markdown, summary_sentence
+
+
+def front_matter(card: str) -> dict:
+    assert card.startswith("---\n")
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_front_matter_is_what_the_hub_expects() -> None:
+    text = model_card(make_frontier())
+    assert front_matter(text) == {
+        "base_model": ["org/some-model-pt", "org/some-model-it"],
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "tags": ["mergekit", "merge", "calibration"],
+    }
+    data = ModelCard(text).data
+    assert isinstance(data, ModelCardData)
+    assert data.base_model == ["org/some-model-pt", "org/some-model-it"]
+    assert data.library_name == "transformers"
+
+
+def test_local_paths_are_not_named_as_base_models() -> None:
+    frontier = make_frontier(models={"base": "/home/me/base", "aligned": "./out/aligned"})
+    for point in frontier.points:
+        point.recipe = "merge_method: linear\nmodels: [{model: /home/me/base}, {model: ./out/aligned}]\n"
+    assert front_matter(model_card(frontier)) == {
+        "library_name": "transformers",
+        "tags": ["mergekit", "merge", "calibration"],
+    }
+
+
+def test_hub_names_are_told_from_paths(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    given = [
+        "gpt2", "google/gemma-3-4b-pt", "org/model@v1.0+org/adapter@main", "models/mine", "../up", "~/home", "C:\\m",
+        "a/b/c", "org/x--y", "org/model", "<b>/x",
+    ]  # fmt: skip
+    assert hub_names(given) == ["gpt2", "google/gemma-3-4b-pt", "org/model", "org/adapter"]
+
+
+def test_the_card_gives_answer_table_picture_and_choice() -> None:
+    frontier = make_frontier()
+    text = model_card(frontier)
+    assert text.index(summary_sentence(frontier)) < text.index("calibration/frontier.png")
+    assert frontier_markdown(frontier) in text
+    assert "largest sum of gains on the selection half." in text
+    assert "ece with 15 bins and n = 600" in text
+    assert "a limit was set" in text
+
+
+def test_the_card_holds_the_plain_recipe_and_the_command_that_rebuilds_it() -> None:
+    frontier = make_frontier()
+    text = model_card(frontier)
+    recipe = text.split("```yaml\n")[1].split("```")[0]
+    assert frontier.selected is not None
+    assert recipe == frontier.selected.recipe
+    assert "mergekit-yaml mergekit_config.yml OUT --random-seed 7\n" in text
+    assert "--lora-merge-cache" not in text
+
+
+def test_an_adapter_in_the_recipe_needs_a_cache_to_rebuild() -> None:
+    frontier = make_frontier(models={"base": "org/base", "aligned": "org/base+org/adapter"})
+    for point in frontier.points:
+        point.recipe = "merge_method: linear\nmodels: [{model: org/base}, {model: org/base+org/adapter}]\n"
+    text = model_card(frontier)
+    assert "--random-seed 7 --lora-merge-cache lora_cache" in text
+    assert front_matter(text)["base_model"] == ["org/base", "org/adapter"]
+
+
+def test_names_are_data_in_the_card() -> None:
+    frontier = make_frontier(
+        name="<script>alert(1)</script>",
+        models={"base": "org/`a`|b", "aligned": "![x](http://evil)"},
+        notes=["<img src=x onerror=alert(1)>"],
+    )
+    assert frontier.selected is not None
+    frontier.selected.recipe = "merge_method: linear\n# ```\n# <b>\nmodels: [{model: org/x}]\n"
+    text = model_card(frontier)
+    fence = text.split("# ```")[0].rsplit("\n````yaml\n", 1)
+    assert len(fence) == 2, "the fence must outlast the backticks within"
+    outside = fence[0] + text.split("\n````\n")[-1]
+    assert "<script" not in outside
+    assert "<img" not in outside
+    assert "![x]" not in outside
+
+
+def test_only_pictures_that_exist_are_linked() -> None:
+    text = model_card(make_frontier(objectives=("acc",)), ["lambda.png"])
+    assert "calibration/lambda.png" in text
+    assert "calibration/frontier.png" not in text
+
+
+def test_there_is_no_card_of_no_model() -> None:
+    with pytest.raises(ValueError, match="no point is selected"):
+        model_card(make_frontier(select=None))

@@ -1,0 +1,170 @@
+"""Tables and the sentence say what the frontier holds, answer first, and take no name for markup."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_factory import make_frontier
+from rich.console import Console
+
+from mergekit_calib.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
+from mergekit_calib.report.tables import (
+    console_table,
+    frontier_markdown,
+    frontier_table,
+    points_frame,
+    summary_sentence,
+)
+
+HOSTILE = "a|b <script>alert(1)</script> [bold]x[/bold] $y$ `z`"
+
+
+def printed(frontier: Frontier, width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(console_table(frontier))
+    return console.file.getvalue()
+
+
+def test_markdown_has_one_row_a_point_and_equally_many_cells_in_each() -> None:
+    frontier = make_frontier({"lambda": list(np.linspace(0, 1.5, 60))}, failed=("lambda=0.0254237",))
+    lines = frontier_markdown(frontier).splitlines()
+    assert len(lines) == 2 + 60
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_markdown_marks_parents_frontier_and_choice_and_quotes_the_report_half() -> None:
+    frontier = make_frontier()
+    selected = frontier.selected
+    assert selected is not None
+    text = frontier_markdown(frontier)
+    (row,) = [line for line in text.splitlines() if "★" in line]
+    estimate = selected.estimate(frontier.objectives[0], "report")
+    assert row.startswith(f"| **{selected.id}** | {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
+    assert "| lambda=0 (base) |" in text
+    assert "| lambda=1 (aligned) |" in text
+    assert text.count("●") == sum(p.on_frontier["report"] for p in frontier.points)
+    assert "ece ↓ (15 bins)" in text
+    assert "rms_ce_debiased" in text
+
+
+def test_a_failed_point_gives_its_reason_in_its_row() -> None:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    (row,) = [line for line in frontier_markdown(frontier).splitlines() if "lambda=0.3" in line]
+    assert "failed: OutOfMemoryError" in row
+    assert "lambda=0.3 failed: OutOfMemoryError" in printed(frontier, 200)
+
+
+def test_names_cannot_break_the_markdown_table() -> None:
+    frontier = make_frontier()
+    frontier.points[1].id = HOSTILE
+    frontier.points[1].status, frontier.points[1].reason = "failed", "two\nlines | <b>bold</b>"
+    lines = frontier_markdown(frontier).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert not any("<" in line or "`" in line for line in lines)
+
+
+def test_names_are_not_read_as_console_markup() -> None:
+    frontier = make_frontier()
+    frontier.points[1].id = "[bold]x[/bold]"
+    assert "[bold]x[/bold]" in printed(frontier, 160)
+
+
+def test_two_objectives_fit_into_eighty_columns_without_breaking_a_number() -> None:
+    lines = printed(make_frontier(), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("]" in line and "[" in line for line in lines) == 5
+
+
+def test_axes_have_columns_only_where_ids_do_not_spell_them() -> None:
+    frontier = make_frontier({"lambda": [0.5, 1.5], "density": [0.3, 0.6]})
+    assert frontier_table(frontier).axes == ()
+    frontier.points[2].id = "trial-7"
+    assert frontier_table(frontier).axes == ("lambda", "density")
+
+
+def test_csv_comes_back_with_the_numbers_that_went_in(tmp_path) -> None:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    frontier.points[2].id = 'odd "id", with\nnewline'
+    frame = points_frame(frontier)
+    frame.to_csv(tmp_path / "points.csv", index=False)
+    again = pd.read_csv(tmp_path / "points.csv", float_precision="round_trip")
+    assert list(again.columns) == list(frame.columns)
+    assert list(again["id"]) == [p.id for p in frontier.points]
+    assert list(again["axis.lambda"]) == [p.axes["lambda"] for p in frontier.points]
+    for row, point in zip(again.to_dict("records"), frontier.points, strict=True):
+        for half in ("selection", "report"):
+            estimate = point.metrics.get("suite", {}).get("ece", {}).get(half)
+            if estimate is None:
+                assert np.isnan(row[f"suite.ece.{half}.value"])
+            else:
+                found = [row[f"suite.ece.{half}.{part}"] for part in ("value", "low", "high", "n")]
+                assert found == [estimate.value, estimate.low, estimate.high, estimate.n]
+    assert list(again["selected"]) == [p.selected for p in frontier.points]
+    assert list(again["status"]) == [p.status for p in frontier.points]
+
+
+def test_the_sentence_sorts_objectives_into_better_worse_and_not_shown() -> None:
+    frontier = make_frontier(objectives=("acc", "ece", "brier"), select="lambda=0.6")
+    selected = frontier.selected
+    assert selected is not None
+    selected.differences = {
+        "aligned": {
+            "acc": Difference(value=0.02, low=0.01, high=0.03, n=600),
+            "ece": Difference(value=0.05, low=0.04, high=0.06, n=600),
+            "brier": Difference(value=0.01, low=-0.01, high=0.03, n=600),
+        }
+    }
+    selected.superiority = Superiority(shown=False, p=0.4, p_adjusted=0.9)
+    for point in frontier.points:
+        if point.superiority and point is not selected:
+            point.superiority = Superiority(shown=False, p=1, p_adjusted=1)
+    assert summary_sentence(frontier) == (
+        "lambda=0.6 is chosen. On the report half, against aligned it is better in acc (+0.020, 95 % interval +0.010 "
+        "to +0.030), worse in ece (+0.050, 95 % interval +0.040 to +0.060) and not shown to differ in brier (+0.010, "
+        "95 % interval −0.010 to +0.030). Pareto-superiority over both parents is not shown at the 5 % level "
+        "(adjusted p = 0.900)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"), [(True, "is shown at the 10 % level"), (False, "is not shown at the 10 %")]
+)
+def test_the_sentence_prints_the_level_of_the_superiority_test(shown: bool, words: str) -> None:
+    frontier = make_frontier(select="lambda=0.6", level=0.9)
+    assert frontier.selected is not None
+    frontier.selected.superiority = Superiority(shown=shown, p=0.0002, p_adjusted=0.0004)
+    assert f"{words}" in summary_sentence(frontier)
+    assert "(adjusted p < 0.001)" in summary_sentence(frontier)
+
+
+def test_the_sentence_copes_with_a_run_that_has_nothing_to_say_yet() -> None:
+    assert summary_sentence(make_frontier(select=None, finished=False)) == "No point is selected yet: 5 points scored."
+    empty = make_frontier(select=None, finished=False, points=[])
+    assert summary_sentence(empty) == "No point is selected yet: 0 points scored."
+    assert "| point |" in frontier_markdown(empty)
+    assert len(points_frame(empty)) == 0
+
+
+def test_a_parent_that_is_chosen_is_quoted_by_its_own_numbers() -> None:
+    frontier = make_frontier(select="lambda=1")
+    sentence = summary_sentence(frontier)
+    assert sentence.startswith("lambda=1, the aligned parent itself, is chosen, with acc 0.")
+    assert "against" not in sentence
+
+
+def test_a_metric_without_intervals_is_printed_bare() -> None:
+    frontier = make_frontier(select=None)
+    frontier.objectives[1] = Objective(metric="distinct_2", task="calib_diversity", direction="maximize")
+    for point in frontier.points:
+        point.metrics["calib_diversity"] = {"distinct_2": {"report": Estimate(value=0.4, n=40)}}
+    assert "| 0.400 |" in frontier_markdown(frontier)
+    assert "calib_diversity/distinct_2 ↑" in frontier_markdown(frontier)
+
+
+def test_a_point_with_the_weights_of_another_says_so() -> None:
+    frontier = make_frontier()
+    frontier.points.append(PointResult(id="lambda=0.61", axes={"lambda": 0.61}, recipe="", same_as="lambda=0.6"))
+    assert "lambda=0.61, same as lambda=0.6" in frontier_markdown(frontier)
