@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 SCHEMA_VERSION: Final = 1
 
-Axis = int | float | str
+Axis = int | float
 
 
 class Estimate(BaseModel, frozen=True):

@@ -47,7 +47,7 @@ def wrap_run_merge(module: ModuleType) -> None:
             raise CalibError("some points failed; calibration/frontier.json says why")
         return None
 
-    module.run_merge = wrapt.FunctionWrapper(module.run_merge, run_merge)
+    wrapt.wrap_function_wrapper(module, "run_merge", run_merge)
 
 
 def wrap_command(module: ModuleType) -> None:

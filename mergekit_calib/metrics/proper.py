@@ -66,4 +66,4 @@ def nll_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Statistic:
     """`negative_log_likelihood`, to be resampled."""
     mass = predictions(probabilities, labels).right_mass
     with np.errstate(divide="ignore"):
-        return mean_statistic(np.abs(np.log(mass)))
+        return mean_statistic(-np.log(mass))

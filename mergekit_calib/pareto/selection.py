@@ -40,6 +40,7 @@ def select(
         ValueError: an unknown rule, options it cannot use, or no point with finite values.
 
     Example:
+        >>> import numpy as np
         >>> points = Candidates(("base", "lambda=0.5", "aligned"), ("acc", "ece"), ("maximize", "minimize"),
         ...                     np.array([[0.58, 0.02], [0.70, 0.04], [0.71, 0.12]]), ("base", "aligned"))
         >>> select("max", points, {"objective": "acc", "bounds": {"ece": {"max": 0.05}}}).id

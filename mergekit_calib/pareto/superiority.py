@@ -75,7 +75,7 @@ def gain_p_values(differences: ArrayLike, directions: Directions, observed: Arra
     Why centred: a resample repeats items, and so has a larger ECE than its sample, the more so the better calibrated
     the model. The percentile p, #(replicate ≤ 0), counts that shift as evidence; the basic one, #(replicate ≥ 2 ×
     observed), takes it off twice. Simulated (ECE of 15 bins, 300 resamples, models correlated by item, n = 150, 500 and
-    1500, 500 sets of items each, ten nulls of equal ECE with like and unlike accuracy, sharpness and shape), a nominal
+    1500, 500 sets of items each, nine nulls of equal ECE with like and unlike accuracy, sharpness and shape), a nominal
     5 % test of a gain in ECE claims falsely in 0 to 6 % of sets (percentile), 1 to 8 % (centred) and 4 to 12 % (basic).
     ECE .05 against .02 at n = 500 they find in 12, 22 and 32 % of sets. So the percentile mostly wastes power and the
     basic one does not keep its level. None keeps it between models that are both perfectly calibrated and far apart in

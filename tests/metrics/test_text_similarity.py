@@ -129,6 +129,11 @@ def test_the_vendi_score_counts_different_texts():
     assert vendi_score(["yes", "yes", ""]) == pytest.approx(np.exp(-(2 / 3) * np.log(2 / 3) - (1 / 3) * np.log(1 / 3)))
 
 
+def test_rounding_does_not_pass_for_rare_texts():
+    for order in (0.05, 0.5):
+        assert vendi_score(["a b c d e"] * 20, order=order) == pytest.approx(1.0, abs=1e-9)
+
+
 def test_another_kernel_may_be_given():
     assert vendi_score(["a", "b"], kernel=lambda drawn: np.ones((len(drawn), len(drawn)))) == pytest.approx(1.0)
 

@@ -197,6 +197,14 @@ def test_pareto_superior_takes_the_point_that_gains_most_where_it_gains_least():
     )
 
 
+def test_a_hopeless_point_does_not_change_how_superior_points_gains_compare():
+    values = [[0.60, 0.100], [0.60, 0.100], [0.64, 0.080], [0.70, 0.095]]
+    points = Candidates(("base", "aligned", "a", "b"), ACC_ECE, UP_DOWN, np.array(values), ("base", "aligned"))
+    hopeless = with_points(points, (*points.ids, "hopeless"), [*values, [0.0, 0.1]])
+    # Of ranges .1 and .02, a gains .4 and 1, b gains 1 and .25; were accuracy's range .7, a would gain but .06.
+    assert [select("pareto_superior", p, {}).id for p in (points, hopeless)] == ["a", "a"]
+
+
 def test_a_point_that_only_ties_with_one_parent_on_one_objective_is_superior():
     choice = select("pareto_superior", SWEEP, {})
     assert choice.id == "lambda=0.5"
@@ -239,6 +247,12 @@ def test_what_pareto_superior_takes_dominates_the_parents_where_anything_does(ca
 def test_weights_move_the_choice_along_the_frontier():
     chosen = [select("weighted", SWEEP, {"weights": {"acc": w, "ece": 1 - w}}).id for w in (0.0, 0.5, 1.0)]
     assert chosen == ["lambda=0.25", "lambda=0.5", "lambda=0.75"]
+
+
+def test_weighted_shortfalls_that_tie_at_their_worst_are_decided_by_their_sum():
+    values = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.6, 0.8], [0.5, 0.5, 1.0]])
+    points = Candidates(("a", "b", "c", "d"), ("x", "y", "z"), ("maximize",) * 3, values)
+    assert select("weighted", points, {}).id == "d"
 
 
 def test_weighted_reaches_a_hollow_part_of_the_frontier():
