@@ -18,7 +18,11 @@ Scores = tuple[list[int], list[float]]  # the right choices, and every choice's 
 
 
 class CalibrationTask(ConfigurableTask):
-    """lm-eval's own multiple-choice task, with `ece`, `brier`, `nll` and `overconfidence` beside its accuracies."""
+    """lm-eval's own multiple-choice task, with `ece`, `brier`, `nll` and `overconfidence` beside its accuracies.
+
+    Their values for a document are its right choices and log-likelihoods, as lm-eval's sample logs show; lm-eval
+    has no standard error of metrics that are not its own.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         own = {key: value for key, value in config.items() if key != "class"}
@@ -29,12 +33,15 @@ class CalibrationTask(ConfigurableTask):
             self._aggregation_list[name], self._higher_is_better[name] = aggregation, False
 
     def process_results(self, doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, Any]:
-        found = super().process_results(doc, results)
+        found: dict[str, Any] = super().process_results(doc, results)
+        wanted = [name for name in POOLED if name in self._aggregation_list]  # --predict_only takes all away
+        if not wanted:
+            return found
         choices = self.doc_to_choice(doc)
         gold = self.doc_to_text(doc) if self.multiple_input else self.doc_to_target(doc)
         scores = [score for score, _ in results][: len(choices)]
         right = list(gold) if isinstance(gold, list) else [choices.index(gold) if isinstance(gold, str) else gold]
-        return {**found, **dict.fromkeys(POOLED, (right, scores))}
+        return {**found, **dict.fromkeys(wanted, (right, scores))}
 
 
 def _pooled(metric: Callable[[Any, Any], float]) -> Callable[[Sequence[Scores]], float]:
@@ -47,8 +54,7 @@ def _pooled(metric: Callable[[Any, Any], float]) -> Callable[[Sequence[Scores]],
         for i, (right, scores) in enumerate(items):
             log_likelihoods[i, : len(scores)] = scores
             gold[i, right] = True
-        shifted = np.exp(log_likelihoods - np.nanmax(log_likelihoods, axis=1, keepdims=True))
-        return metric(shifted / np.nansum(shifted, axis=1, keepdims=True), gold)
+        return metric(metrics.choice_probabilities(log_likelihoods), gold)
 
     return aggregation
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mergekit_calib import metrics, pareto
+from mergekit_calib import metrics, pareto, plugins
 from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import (
     SUITE,
@@ -95,7 +95,7 @@ class Analysis:
             values=np.array([[self._value(p, o, "selection") for o in self.objectives] for p in scored]),
             parents=tuple(p.id for p in scored if p.role),
         )
-        choice = pareto.select(rule, candidates, options)
+        choice = pareto.select(rule, candidates, options, plugins.selection_rules())
         next(p for p in scored if p.id == choice.id).selected = True
         return Selection(rule=rule, point=choice.id, reason=choice.reason)
 
@@ -108,23 +108,22 @@ class Analysis:
         shape = (len(others), len(parents), len(self.objectives))
         replicates = np.empty((*shape, self.n_resamples))
         observed = np.empty(shape)
+        intervals = {}
         for i, point in enumerate(others):
             for j, parent in enumerate(parents):
-                assert parent.role is not None
                 for k, objective in enumerate(self.objectives):
                     mine, theirs = (self._replicates[p.id][objective.name] for p in (point, parent))
                     replicates[i, j, k] = mine.replicates - theirs.replicates
                     observed[i, j, k] = mine.value - theirs.value
-                    sign = 1.0 if objective.direction == "maximize" else -1.0
-                    low, high = metrics.interval(replicates[i, j, k], self.level)
-                    point.differences.setdefault(parent.role, {})[objective.name] = Difference(
-                        value=observed[i, j, k],
-                        low=low,
-                        high=high,
-                        n=point.estimate(objective).n,
-                        p=metrics.paired_p_value(sign * replicates[i, j, k]),
-                    )
+                    intervals[i, j, k] = metrics.interval(replicates[i, j, k], self.level)
         directions = [o.direction for o in self.objectives]
+        p_values = pareto.gain_p_values(replicates, directions, observed)
+        for (i, j, k), (low, high) in intervals.items():
+            point, parent, objective = others[i], parents[j], self.objectives[k]
+            assert parent.role is not None
+            point.differences.setdefault(parent.role, {})[objective.name] = Difference(
+                value=observed[i, j, k], low=low, high=high, n=point.estimate(objective).n, p=p_values[i, j, k]
+            )
         tests = pareto.superiority(replicates, directions, observed=observed, level=self.level)
         for point, test in zip(others, tests, strict=True):
             point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
@@ -176,7 +175,8 @@ def reliability_diagram(tables: Tables, n_bins: int) -> Reliability | None:
     confidence = np.nanmax(table.probabilities, axis=1)
     right = table.gold[np.arange(len(table)), np.nanargmax(table.probabilities, axis=1)]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    index = metrics.bin_index(confidence, n_bins, "width")
+    # A confidence of exactly 1 has a bin of its own in the metrics; in a picture it belongs to the last.
+    index = np.minimum(metrics.bin_index(confidence, n_bins, "width"), n_bins - 1)
     counts = np.bincount(index, minlength=n_bins)
 
     def mean_in_bins(values: Any) -> list[float | None]:

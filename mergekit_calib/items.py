@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mergekit_calib.metrics import choice_probabilities
+
 Half = Literal["all", "selection", "report"]
 
 
@@ -57,11 +59,7 @@ class ItemTable:
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
         """(n_items, max_choices) softmax of the log-likelihoods over each item's choices; NaN-padded."""
-        ll = self.log_likelihoods
-        top = np.nanmax(ll, axis=1, keepdims=True)
-        weights = np.exp(ll - np.where(np.isneginf(top), 0.0, top))
-        shares: NDArray[np.float64] = weights / np.nansum(weights, axis=1, keepdims=True)
-        return shares
+        return choice_probabilities(self.log_likelihoods)
 
     @cached_property
     def in_selection_half(self) -> NDArray[np.bool_]:

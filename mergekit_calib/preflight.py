@@ -187,7 +187,7 @@ def _check_rule(sweep: Sweep) -> None:
         )
     names = [f"{o.task}/{o.metric}" if o.task else o.metric for o in sweep.calibration.objectives]
     options = {k: v for k, v in select.items() if k != "rule"}
-    if problems := pareto.validate_options(rule, options, names):
+    if problems := pareto.validate_options(rule, options, names, rules):
         raise RecipeError("calibration.select", problems[0], sweep.source)
 
 

@@ -1,1 +1,22 @@
+"""The embedded demo pair: where its two checkpoints lie, and the sweep over them. `README.md` here says what they are."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+def parents() -> tuple[Path, Path]:
+    """The folders of the base and the aligned checkpoint, as installed."""
+    return _HERE / "base", _HERE / "aligned"
+
+
+def sweep_yaml() -> str:
+    """The demo's sweep, `configs/demo.yml` in the repository, with the installed checkpoints' absolute paths."""
+    text = (_HERE / "demo.yml").read_text(encoding="utf-8")
+    for path in parents():
+        # JSON strings are YAML strings, so a path with a colon, a space or backslashes stays one.
+        text = text.replace(f"model: mergekit_calib/demo/{path.name} ", f"model: {json.dumps(str(path))} ")
+    return text

@@ -76,7 +76,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
             Row(
                 point=point,
                 label=_label(point),
-                axes=tuple(wording.axis_value(point.axes.get(axis, "")) for axis in axes),
+                axes=tuple(wording.axis_value(point.axes[axis]) if axis in point.axes else "" for axis in axes),
                 values=tuple(
                     (wording.number(e.value, n), wording.bracketed(e, n))
                     for e, n in zip(estimates, places, strict=False)

@@ -1,12 +1,14 @@
 """The scorer: lm-eval's `hf` model around a live transformers model, reading logits only where they are needed.
 
 Relied on in lm-eval 0.4.13: `HFLM._loglikelihood_tokens` takes `((context, continuation), context tokens,
-continuation tokens)` triples and returns `(log-likelihood, is greedy)` in their order.
+continuation tokens)` triples and returns `(log-likelihood, is greedy)` in their order; `_detect_batch_size` tries
+batches on `_model_call`.
 """
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ import transformers
 from lm_eval.models.huggingface import HFLM
 
 from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.scoring.quiet import quiet_lm_eval
 
 # Arguments of `hf` that mean something for a model that is loaded already.
 MODEL_ARGS = (
@@ -34,6 +37,7 @@ LOADING_ARGS = ("dtype", "device")
 
 TokenRequest = tuple[tuple[str, str], list[int], list[int]]
 Answer = tuple[float, bool]
+Tokens = tuple[int, ...]
 
 
 class LiveHFLM(HFLM):
@@ -41,77 +45,156 @@ class LiveHFLM(HFLM):
 
     `hf` takes logits and their log-softmax at every position of a batch; with a vocabulary of 262,144 that is most of
     the time and nearly all of the memory. Log-probabilities and greedy flags are the same.
+
+    Attributes:
+        on_answers: told how many requests were answered, as they are.
+        detected_batch_sizes: (input length, positions read) → the batch size that `auto` found for it.
     """
 
     def __init__(self, model: transformers.PreTrainedModel, **arguments: Any) -> None:
-        super().__init__(pretrained=model, **arguments)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(type(model).forward).parameters
-        self.on_progress: Callable[[int, int], None] | None = None
+        with quiet_lm_eval(progress_bars=True):
+            super().__init__(pretrained=model, **arguments)
+        self._can_keep_few = "logits_to_keep" in inspect.signature(type(model).forward).parameters
+        self._n_kept: int | None = None
+        self.on_answers: Callable[[int], None] | None = None
+        self.detected_batch_sizes: dict[tuple[int, int], int] = {}
+
+    def chat_renderer(self, name: bool | str) -> Callable[..., str]:
+        """`apply_chat_template` with the template of that name (True: the default), which `hf` itself ignores.
+
+        Raises:
+            CalibError: the tokenizer has no such template.
+        """
+        try:
+            template = self.chat_template(name)
+        except ValueError as problem:
+            raise CalibError(f"apply_chat_template: {problem}") from problem
+        if template is None:
+            raise CalibError("apply_chat_template: the tokenizer has no chat template")
+
+        def render(chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+            own = self.chat_template_args
+            self.chat_template_args = {**own, "chat_template": template}
+            try:
+                return str(self.apply_chat_template(chat_history, add_generation_prompt))
+            finally:
+                self.chat_template_args = own
+
+        return render
 
     def _loglikelihood_tokens(
         self, requests: list[TokenRequest], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Answer]:
-        if self.backend != "causal" or not self._keeps_logits or not requests:
-            return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+        if self.backend != "causal" or not self._can_keep_few or not requests:
+            plain: list[Answer] = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+            return plain
+        self._check_lengths(requests)
         # Continuations that differ in their last token alone (A, B, C, D) share one input.
-        sharing: dict[tuple[int, ...], list[int]] = {}
+        sharing: dict[Tokens, list[int]] = {}
         for i, (_, context, continuation) in enumerate(requests):
             window = (context + continuation)[-(self.max_length + 1) : -1]
             sharing.setdefault(tuple(window), []).append(i)
         inputs = sorted(sharing, key=lambda tokens: (-len(tokens), tokens))
+        continuations = {tokens: [requests[i][2] for i in sharing[tokens]] for tokens in inputs}
+        rows = self._rows(inputs, continuations, override_bs)
         answers: list[Answer | None] = [None] * len(requests)
-        n_done = 0
-        batch_size = override_bs or self._rows_of(requests)
-        for start in range(0, len(inputs), batch_size):
-            batch = inputs[start : start + batch_size]
-            for tokens, found in zip(batch, self._answer(batch, sharing, requests), strict=True):
-                for i, answer in zip(sharing[tokens], found, strict=True):
+        for start in range(0, len(inputs), rows):
+            batch = inputs[start : start + rows]
+            found = self._answer(batch, [continuations[tokens] for tokens in batch])
+            for tokens, some in zip(batch, found, strict=True):
+                for i, answer in zip(sharing[tokens], some, strict=True):
                     answers[i] = answer
-                    if requests[i][0] is not None:
+                    if requests[i][0] is not None:  # windows of a rolling log-likelihood have no text of their own
                         self.cache_hook.add_partial("loglikelihood", requests[i][0], answer)
-                n_done += len(found)
-            if self.on_progress:
-                self.on_progress(n_done, len(requests))
+            self._report(sum(len(some) for some in found))
         return [answer for answer in answers if answer is not None]
 
-    @torch.inference_mode()
-    def _answer(
-        self,
-        batch: Sequence[tuple[int, ...]],
-        sharing: dict[tuple[int, ...], list[int]],
-        requests: Sequence[TokenRequest],
-    ) -> list[list[Answer]]:
-        """The answers of each input's requests; inputs are padded on the right, where causal attention never looks."""
+    def _check_lengths(self, requests: Sequence[TokenRequest]) -> None:
+        for text, _, continuation in requests:
+            if not 0 < len(continuation) <= self.max_length:
+                shown = repr(text[1]) if text else "a text"
+                raise CalibError(
+                    f"{shown} is {len(continuation)} tokens to this tokenizer; between 1 and the model's maximum "
+                    f"of {self.max_length} can be scored"
+                )
+        cut = sum(len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests)
+        if cut:
+            warnings.warn(
+                f"{cut} of {len(requests)} requests are longer than the model's {self.max_length} tokens; "
+                "their beginnings are cut off",
+                stacklevel=2,
+            )
+
+    def _answer(self, batch: Sequence[Tokens], continuations: Sequence[Sequence[list[int]]]) -> list[list[Answer]]:
+        """The answers to each input's continuations.
+
+        Inputs are padded on the right, where causal attention never looks.
+        """
         width = max(len(tokens) for tokens in batch)
         padded = torch.zeros((len(batch), width), dtype=torch.long)
         for row, tokens in enumerate(batch):
             padded[row, : len(tokens)] = torch.tensor(tokens)
-        continuations = [[requests[i][2] for i in sharing[tokens]] for tokens in batch]
-        longest = [max(len(c) for c in row) for row in continuations]
-        first = min(len(tokens) - n for tokens, n in zip(batch, longest, strict=True))
-        with torch.autocast(self.device.type, self.mixed_precision_dtype, self.mixed_precision_dtype is not None):
-            logits = self.model(padded.to(self.device, non_blocking=True), logits_to_keep=width - first).logits
+        n_kept = _positions_read(batch, continuations)
+        self._n_kept = n_kept
+        try:
+            logits = self._model_call(padded.to(self.device))
+        finally:
+            self._n_kept = None
         found: list[list[Answer]] = []
         for row, tokens in enumerate(batch):
-            end = len(tokens) - first
-            kept = torch.log_softmax(logits[row, end - longest[row] : end], dim=-1, dtype=self.softmax_dtype)
+            end = len(tokens) - (width - n_kept)
+            longest = max(len(c) for c in continuations[row])
+            kept = torch.log_softmax(logits[row, end - longest : end], dim=-1, dtype=self.softmax_dtype)
             best = kept.argmax(dim=-1)
             values = []
             for continuation in continuations[row]:
                 target = torch.tensor(continuation, device=kept.device)
                 scores = kept[-len(continuation) :].gather(1, target[:, None])
-                values.append(
-                    torch.stack([scores.sum().double(), (best[-len(continuation) :] == target).all().double()])
-                )
+                greedy = (best[-len(continuation) :] == target).all()
+                values.append(torch.stack([scores.sum().double(), greedy.double()]))
+            # One transfer from the device an input.
             found.append([(score, bool(greedy)) for score, greedy in torch.stack(values).tolist()])
         return found
 
-    def _rows_of(self, requests: list[TokenRequest]) -> int:
-        """The batch size: as it was given, or lm-eval's own detection on the longest request."""
+    def _model_call(
+        self, inps: torch.Tensor, attn_mask: torch.Tensor | None = None, labels: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits, (rows, positions, vocabulary), of the last `_n_kept` positions where that is set."""
+        if self._n_kept is None:
+            return super()._model_call(inps, attn_mask, labels)
+        mixed = self.mixed_precision_dtype
+        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
+            logits: torch.Tensor = self.model(inps, logits_to_keep=self._n_kept).logits
+        return logits
+
+    def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        generated = super()._model_generate(context, *args, **kwargs)
+        self._report(len(context))
+        return generated
+
+    def _report(self, n_answers: int) -> None:
+        if self.on_answers and n_answers:
+            self.on_answers(n_answers)
+
+    def _rows(
+        self, inputs: Sequence[Tokens], continuations: dict[Tokens, list[list[int]]], override: int | None
+    ) -> int:
+        """The batch size: as it was given, or the largest that fits, found as lm-eval finds it but on what is read."""
         if self.batch_size != "auto":
             return int(self.batch_size)
-        by_length = sorted(requests, key=lambda r: -len(r[1] + r[2]))
-        return int(self._detect_batch_size(by_length, 0))
+        if override is not None:
+            return override
+        most = self.max_batch_size
+        batches = [inputs[i : i + most] for i in range(0, len(inputs), most)]
+        n_kept = max(_positions_read(batch, [continuations[tokens] for tokens in batch]) for batch in batches)
+        shape = (len(inputs[0]), n_kept)
+        if shape not in self.detected_batch_sizes:
+            self._n_kept = n_kept
+            try:
+                self.detected_batch_sizes[shape] = int(self._detect_batch_size([((), list(inputs[0]), [0])]))
+            finally:
+                self._n_kept = None
+        return self.detected_batch_sizes[shape]
 
 
 def build_lm(
@@ -146,3 +229,10 @@ def check_model_args(model_args: dict[str, Any]) -> None:
             near = near_names(name, (*MODEL_ARGS, *LOADING_ARGS))
             known = ", ".join(sorted((*MODEL_ARGS, *LOADING_ARGS)))
             raise CalibError(f"model_args.{name} is not one that a live model can take{near}; it takes {known}")
+
+
+def _positions_read(batch: Sequence[Tokens], continuations: Sequence[Sequence[list[int]]]) -> int:
+    """How many of a padded batch's last positions hold all of its continuations."""
+    width = max(len(tokens) for tokens in batch)
+    longest = [max(len(c) for c in some) for some in continuations]
+    return width - min(len(tokens) - n for tokens, n in zip(batch, longest, strict=True))

@@ -1,46 +1,28 @@
 """The suite: lm-eval's tasks, loaded once, their requests built once, and run on one model after another.
 
-Relied on in lm-eval 0.4.13: `TaskManager.load`, `Task.build_all_requests`, `Task.process_results`, `Instance`. The
-rules for `num_fewshot`, `limit`, `gen_kwargs` and seeds are those of `simple_evaluate`.
+Relied on in lm-eval 0.4.13: `Task.build_all_requests`, `Instance`.
 """
 
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import lm_eval.utils
-import numpy as np
-import torch
-from lm_eval.api.task import Task
-from lm_eval.evaluator_utils import get_sample_size
-from lm_eval.tasks import TaskManager
+import lm_eval
 from lm_eval.utils import hash_string
+from transformers import PreTrainedTokenizerBase
 
-from lm_eval_tasks import TASKS_DIR
-from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import SuiteEntrySummary
 from mergekit_calib.items import ItemTable, in_selection_half
 from mergekit_calib.recipe import Seeds, SuiteEntry
+from mergekit_calib.scoring.loading import LoadedEntry, load_entries, set_seeds
 from mergekit_calib.scoring.model import LiveHFLM
-from mergekit_calib.scoring.tables import item_table
+from mergekit_calib.scoring.quiet import quiet_lm_eval
+from mergekit_calib.scoring.tables import item_table, own_metrics
 
-
-@dataclass
-class LoadedEntry:
-    """One entry of the suite with its tasks, and the documents of each that its limit leaves."""
-
-    entry: SuiteEntry
-    tasks: list[Task]
-    limits: list[int | None]
-    documents: dict[str, list[str]] = field(default_factory=dict)  # task → hashes
-
-    @property
-    def has_choices(self) -> bool:
-        return all(task.OUTPUT_TYPE == "multiple_choice" for task in self.tasks)
+ProgressOfEntry = Callable[[str, int, int], None]
 
 
 class Suite:
@@ -48,33 +30,34 @@ class Suite:
 
     def __init__(self, entries: list[LoadedEntry], seeds: Seeds) -> None:
         self.entries, self._seeds = entries, seeds
-        self._built_for: tuple[Any, ...] | None = None
+        self._built_for: str | None = None
+        self._batch_sizes: dict[tuple[int, int], int] = {}
 
     @classmethod
-    def load(cls, entries: Sequence[SuiteEntry], *, seeds: Seeds | None = None) -> Suite:
+    def load(cls, entries: Sequence[SuiteEntry], *, seeds: Seeds | None = None, source: str | None = None) -> Suite:
         """Load the tasks of every entry, and their documents.
 
+        Args:
+            source: the file that `entries` were read from, for messages.
+
         Raises:
-            CalibError: a task that lm-eval does not have (with near names), or whose data cannot be loaded; two entries
-                that hold the same task.
+            RecipeError: as `load_entries`.
         """
         seeds = seeds or Seeds()
-        manager = _task_manager([entry.task for entry in entries])
-        loaded = [_load(entry, manager, seeds) for entry in entries]
-        owner: dict[str, str] = {}
-        for item in loaded:
-            for task in item.tasks:
-                if task.task_name in owner:
-                    raise CalibError(
-                        f"suite: {owner[task.task_name]} and {item.entry.name} both hold task {task.task_name}"
-                    )
-                owner[task.task_name] = item.entry.name
-        return cls(loaded, seeds)
+        return cls(load_entries(entries, seeds, source), seeds)
 
     @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:
-        """Entry → its tasks' own metrics, and whether more of each is better."""
-        return {e.entry.name: {k: v for t in e.tasks for k, v in t.higher_is_better().items()} for e in self.entries}
+        """Entry → the metrics that its tasks themselves give every document, and whether more of each is better.
+
+        Of an entry with several tasks, those that all of them have.
+        """
+        found = {}
+        for item in self.entries:
+            directions = [own_metrics(task) for task in item.tasks]
+            shared = set.intersection(*(set(d) for d in directions))
+            found[item.entry.name] = {name: up for name, up in directions[0].items() if name in shared}
+        return found
 
     @property
     def has_choices(self) -> dict[str, bool]:
@@ -94,6 +77,7 @@ class Suite:
                         "version": str(task.VERSION),
                         "documents": hash_string("".join(item.documents[task.task_name])),
                         "seeds": self._seeds.model_dump(),
+                        "lm_eval": lm_eval.__version__,
                     }
                 )
         return described
@@ -117,45 +101,79 @@ class Suite:
             )
         return found
 
-    def build_requests(self, lm: LiveHFLM) -> None:
-        """Build the requests of all tasks, unless they stand already; a chat template makes them the tokenizer's."""
-        if self._built_for == (lm.tokenizer.chat_template,):
-            return
-        self._seed()
-        for item in self.entries:
-            entry = item.entry
-            chat = entry.apply_chat_template
-            if chat:
-                lm.chat_template(chat)  # complains of a template that the tokenizer does not have
-            for task, limit in zip(item.tasks, item.limits, strict=True):
-                task.set_fewshot_seed(self._seeds.fewshot)
-                task.build_all_requests(
-                    limit=limit,
-                    system_instruction=entry.system_instruction,
-                    apply_chat_template=bool(chat),
-                    fewshot_as_multiturn=True if entry.fewshot_as_multiturn is None else entry.fewshot_as_multiturn,
-                    chat_template=lm.apply_chat_template if chat else None,
-                    tokenizer_name=lm.tokenizer_name if chat else "",
-                )
-        self._built_for = (lm.tokenizer.chat_template,)
-
-    def score(
-        self, lm: LiveHFLM, progress: Callable[[str, int, int], None] | None = None
-    ) -> dict[str, list[ItemTable]]:
-        """Run every request on `lm`: entry → the item tables of its tasks.
+    def check_chat_template(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """That every entry which asks for a chat template gets one.
 
         Raises:
-            CalibError: a log-likelihood is not a number, naming task and document.
+            CalibError: `tokenizer` has none, or none of the name that an entry asks for.
+        """
+        for item in self.entries:
+            name, has = item.entry.apply_chat_template, tokenizer.chat_template
+            if name and not has:
+                raise CalibError(
+                    f"suite entry {item.entry.name}: apply_chat_template is set, but the tokenizer of the merged "
+                    "models has no chat template; set `tokenizer_source` or `chat_template` in the recipe"
+                )
+            wanted = name if isinstance(name, str) else "default"
+            if name and isinstance(has, dict) and wanted not in has:
+                raise CalibError(
+                    f"suite entry {item.entry.name}: the tokenizer has no chat template {wanted!r}; "
+                    f"it has {', '.join(sorted(has))}"
+                )
+
+    def build_requests(self, lm: LiveHFLM) -> None:
+        """Build the requests of all tasks, unless they stand already; chat templates make them the tokenizer's.
+
+        Raises:
+            CalibError: as `check_chat_template`.
+        """
+        built_for = ""
+        if any(item.entry.apply_chat_template for item in self.entries):
+            self.check_chat_template(lm.tokenizer)
+            built_for = repr((lm.tokenizer.chat_template, lm.tokenizer.special_tokens_map, lm.chat_template_args))
+        if self._built_for == built_for:
+            return
+        set_seeds(self._seeds)
+        with quiet_lm_eval():
+            for item in self.entries:
+                self._build(item, lm)
+        self._built_for = built_for
+
+    def _build(self, item: LoadedEntry, lm: LiveHFLM) -> None:
+        entry = item.entry
+        chat = entry.apply_chat_template
+        for task, limit in zip(item.tasks, item.limits, strict=True):
+            task.set_fewshot_seed(self._seeds.fewshot)
+            task.build_all_requests(
+                limit=limit,
+                system_instruction=entry.system_instruction,
+                apply_chat_template=bool(chat),
+                fewshot_as_multiturn=True if entry.fewshot_as_multiturn is None else entry.fewshot_as_multiturn,
+                chat_template=lm.chat_renderer(chat) if chat else None,
+                tokenizer_name=lm.tokenizer_name if chat else "",
+            )
+
+    def score(self, lm: LiveHFLM, progress: ProgressOfEntry | None = None) -> dict[str, list[ItemTable]]:
+        """Run every request on `lm`: entry → the item tables of its tasks.
+
+        Args:
+            progress: told the entry's name, how many of its requests were answered, and how many there are.
+
+        Raises:
+            ScoringError: a log-likelihood is not a number; it names task and document.
         """
         self.build_requests(lm)
-        self._seed()
+        set_seeds(self._seeds)
+        lm.detected_batch_sizes = self._batch_sizes
         tables: dict[str, list[ItemTable]] = {}
         for item in self.entries:
-            name = item.entry.name
-            lm.on_progress = (lambda done, total, name=name: progress(name, done, total)) if progress else None
-            self._run(lm, [instance for task in item.tasks for instance in task.instances])
-            tables[name] = [item_table(task, limit) for task, limit in zip(item.tasks, item.limits, strict=True)]
-        lm.on_progress = None
+            instances = [instance for task in item.tasks for instance in task.instances]
+            lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
+            with quiet_lm_eval(progress_bars=True):
+                self._run(lm, instances)
+                tables[item.entry.name] = [item_table(task) for task in item.tasks]
+            lm.on_answers(0)
+        lm.on_answers = None
         return tables
 
     def _run(self, lm: LiveHFLM, instances: Iterable[Any]) -> None:
@@ -168,60 +186,18 @@ class Suite:
             for instance, response in zip(requests, responses, strict=True):
                 instance.resps.append(response)
 
-    def _seed(self) -> None:
-        """As `simple_evaluate` does, before each model, so that sampled answers are paired across models."""
-        random.seed(self._seeds.random)
-        np.random.seed(self._seeds.numpy)
-        torch.manual_seed(self._seeds.torch)
 
+def _counter(progress: ProgressOfEntry | None, name: str, total: int) -> Callable[[int], None]:
+    """Adds up what is answered; 0 says that all is."""
+    done = 0
 
-def _task_manager(names: Sequence[str]) -> TaskManager:
-    """A task manager that knows `names`: over our own tasks where they are enough, for lm-eval's take 11 s to scan."""
-    ours = TaskManager(include_defaults=False, include_path=str(TASKS_DIR))
-    if all(name in ours.all_tasks for name in names):
-        return ours
-    return TaskManager(include_path=str(TASKS_DIR))
+    def count(n: int) -> None:
+        nonlocal done
+        done = min(done + n, total) if n else total
+        if progress:
+            progress(name, done, total)
 
-
-def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds) -> LoadedEntry:
-    is_file = entry.task.endswith((".yaml", ".yml"))
-    if not is_file and entry.task not in manager.all_tasks:
-        near = near_names(entry.task, manager.all_tasks)
-        raise CalibError(
-            f"suite: lm-eval has no task, group or tag {entry.task!r}{near}; `lm_eval ls tasks` lists them"
-        )
-    try:
-        tasks = list(manager.load([entry.task])["tasks"].values())
-    except Exception as problem:
-        first_line = str(problem).strip().split("\n")[0]
-        raise CalibError(f"suite: task {entry.task} cannot be loaded: {first_line}") from problem
-    loaded = LoadedEntry(entry, tasks, [])
-    for task in tasks:
-        _apply_options(task, entry, seeds)
-        limit = get_sample_size(task, entry.limit)
-        loaded.limits.append(limit)
-        loaded.documents[task.task_name] = [doc_hash(doc) for _, doc in task.doc_iterator(limit=limit)]
-    return loaded
-
-
-def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
-    """An entry's options on a task, by the rules of `simple_evaluate`."""
-    if task.OUTPUT_TYPE == "generate_until" and entry.gen_kwargs:
-        task.set_config(key="generation_kwargs", value=dict(entry.gen_kwargs), update=True)
-    default = task.get_config("num_fewshot")
-    if entry.num_fewshot is not None and default != 0:  # a task that says 0 means it
-        task.set_config(key="num_fewshot", value=entry.num_fewshot)
-    elif default is None:
-        task.set_config(key="num_fewshot", value=0)
-    if entry.repeats is not None:
-        task.set_config(key="repeats", value=entry.repeats)
-    task.set_fewshot_seed(seeds.fewshot)
-
-
-def doc_hash(doc: Any) -> str:
-    """lm-eval's own hash of a document, as in its sample logs."""
-    text = json.dumps(doc, indent=2, default=lm_eval.utils.handle_non_serializable, ensure_ascii=False)
-    return hash_string(text)
+    return count
 
 
 def _stable(value: Any) -> str:

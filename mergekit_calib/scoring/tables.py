@@ -6,43 +6,50 @@ Relied on in lm-eval 0.4.13: the shapes of tasks that `ConfigurableTask.process_
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items import ItemTable
+from mergekit_calib.scoring.loading import choices_of, doc_hash
+
+# What log-likelihoods and gold give by themselves, unless a task computes its results in its own way.
+_FROM_CHOICES = ("acc", "acc_norm")
 
 
 class ScoringError(CalibError):
     """A model's answers cannot be used."""
 
 
-def item_table(task: Task, limit: int | None) -> ItemTable:
+def item_table(task: Task) -> ItemTable:
     """The item table of a task whose instances hold their responses.
 
     Raises:
-        ScoringError: a log-likelihood that is not a number, or a right answer that is not among the choices.
+        ScoringError: a log-likelihood that is not a number, naming task and document.
     """
-    from mergekit_calib.scoring.suite import doc_hash
-
     task.apply_filters()
-    instances: dict[int, list[Any]] = defaultdict(list)
+    documents: dict[int, list[Any]] = {}
     for instance in task.instances:
-        instances[instance.doc_id].append(instance)
+        documents.setdefault(instance.doc_id, []).append(instance)
     has_choices = task.OUTPUT_TYPE == "multiple_choice"
     rows = []
-    for doc_id, doc in task.doc_iterator(limit=limit):
-        requests = sorted(instances[doc_id], key=lambda instance: instance.idx)
-        row: dict[str, Any] = {"id": doc_id, "hash": doc_hash(doc), "values": _own_metrics(task, doc, requests)}
+    for doc_id, requests in documents.items():
+        requests.sort(key=lambda instance: instance.idx)
+        _check_numbers(task, requests)
+        # The document that the prompt was made of: a task may shuffle its choices each time it reads its documents.
+        doc = requests[0].doc
+        row: dict[str, Any] = {"id": doc_id, "hash": doc_hash(doc)}
         if has_choices:
-            row |= _choices(task, doc_id, doc, requests)
+            row |= _choices(task, doc, requests)
         else:
             row["generations"] = [str(r) for request in requests for r in request.resps]
+        row["values"] = _own_values(task, doc, requests)
         rows.append(row)
-    width = max((len(row["scores"]) for row in rows), default=0) if has_choices else 0
+    width = max(len(row["scores"]) for row in rows) if has_choices else 0
 
     def padded(name: str, fill: Any, dtype: Any) -> Any:
         array = np.full((len(rows), width), fill, dtype=dtype)
@@ -51,7 +58,7 @@ def item_table(task: Task, limit: int | None) -> ItemTable:
                 array[i, : len(row[name])] = row[name]
         return array
 
-    names = set.intersection(*(set(row["values"]) for row in rows)) if rows else set()
+    names = set.intersection(*(set(row["values"]) for row in rows))
     return ItemTable(
         task=task.task_name,
         doc_ids=np.array([row["id"] for row in rows], dtype=np.int64),
@@ -60,44 +67,71 @@ def item_table(task: Task, limit: int | None) -> ItemTable:
         gold=padded("gold", False, np.bool_),
         choice_chars=padded("chars", 0, np.int64),
         choice_bytes=padded("bytes", 0, np.int64),
-        generations=None if has_choices else [row["generations"] for row in rows],
-        values={name: np.array([row["values"][name] for row in rows]) for name in sorted(names)},
+        generations=None if task.OUTPUT_TYPE != "generate_until" else [row["generations"] for row in rows],
+        values={name: np.array([row["values"][name] for row in rows], dtype=np.float64) for name in sorted(names)},
     )
 
 
-def _choices(task: Any, doc_id: int, doc: Any, requests: list[Any]) -> dict[str, Any]:
-    """The scores, lengths and right ones of a document's choices."""
-    choices = task.doc_to_choice(doc)
-    # Twice as many requests as choices: the second half are the choices without the question (acc_mutual_info).
-    scores = [float(request.resps[0][0]) for request in requests][: len(choices)]
-    if any(math.isnan(score) for score in scores):
-        raise ScoringError(f"task {task.task_name}, document {doc_id}: a log-likelihood is not a number")
-    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    right = [choices.index(g) if isinstance(g, str) and g in choices else g for g in _as_list(gold)]
-    if not right or not all(isinstance(g, int) and 0 <= g < len(choices) for g in right):
-        raise ScoringError(
-            f"task {task.task_name}, document {doc_id}: the right answer {gold!r} is not among {choices}"
-        )
+def own_metrics(task: Any) -> dict[str, bool]:
+    """The names of a task's `values`, as far as it declares them, and whether more of each is better.
+
+    They are the metrics that lm-eval averages over documents; one that it computes of all documents at once (F1,
+    perplexity) has no value for a document. A task that filters its answers in several ways has each metric once by
+    its plain name, for the first filter, and as `metric,filter` for the others.
+    """
+    averaged = [name for name, aggregation in task.aggregation().items() if aggregation is mean]
+    if not _computes_its_results(task):
+        averaged = [name for name in averaged if name not in _FROM_CHOICES]
+    directions = task.higher_is_better()
+    filters = [f.name for f in task._filters]
     return {
-        "scores": scores,
+        _value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged
+    }
+
+
+def _value_name(metric: str, filters: list[str], filter_: str) -> str:
+    return metric if filter_ == filters[0] else f"{metric},{filter_}"
+
+
+def _computes_its_results(task: Any) -> bool:
+    """Whether a task's numbers do not follow from log-likelihoods and gold alone."""
+    return task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results)
+
+
+def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
+    """The numbers that the task itself gives a document."""
+    filters = list(requests[0].filtered_resps)
+    values = {}
+    for filter_ in filters:
+        results = task.process_results(doc, [request.filtered_resps[filter_] for request in requests])
+        for metric, value in results.items():
+            name = _value_name(metric, filters, filter_)
+            averaged = task.aggregation().get(metric, mean) is mean
+            if averaged and isinstance(value, Real) and not math.isnan(value):
+                values[name] = float(value)
+    if not _computes_its_results(task):
+        values = {name: value for name, value in values.items() if name not in _FROM_CHOICES}
+    return values
+
+
+def _check_numbers(task: Task, requests: list[Any]) -> None:
+    for request in requests:
+        if request.request_type == "generate_until":
+            continue
+        for response in request.resps:
+            score = response[0] if isinstance(response, tuple) else response
+            if math.isnan(score):
+                where = f"task {task.task_name}, document {request.doc_id}"
+                raise ScoringError(f"{where}: a log-likelihood is not a number")
+
+
+def _choices(task: Task, doc: Any, requests: list[Any]) -> dict[str, Any]:
+    """The scores, lengths and right ones of a document's choices."""
+    choices, right = choices_of(task, doc)
+    return {
+        # Where a task has acc_mutual_info, as many requests follow again: the choices without the question.
+        "scores": [float(request.resps[0][0]) for request in requests[: len(choices)]],
         "gold": [i in right for i in range(len(choices))],
         "chars": [len(choice) for choice in choices],
         "bytes": [len(choice.encode("utf-8")) for choice in choices],
     }
-
-
-def _as_list(gold: Any) -> list[Any]:
-    return list(gold) if isinstance(gold, (list, tuple)) else [gold]
-
-
-def _own_metrics(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
-    """The numbers that the task itself gives a document, where it defines them or has no choices."""
-    if task.OUTPUT_TYPE == "multiple_choice" and not callable(task.config.process_results):
-        return {}
-    first_filter = next(iter(requests[0].filtered_resps))
-    results = task.process_results(doc, [request.filtered_resps[first_filter] for request in requests])
-    return {name: float(v) for name, v in results.items() if isinstance(v, (int, float, np.number)) and not _is_nan(v)}
-
-
-def _is_nan(value: Any) -> bool:
-    return math.isnan(float(value))

@@ -78,7 +78,7 @@ def save_tokenizer(folder: Path, size: int = VOCABULARY, chat_template: str | No
 
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes a checkpoint of an architecture with weights drawn from `seed`; the same arguments give the same folder."""
+    """Writes a checkpoint with weights drawn from `seed`; the same arguments give the same folder."""
     made: dict[tuple, Path] = {}
 
     def make(

@@ -1,0 +1,188 @@
+"""How the demo pair was made: `python -m mergekit_calib.demo.train OUT` writes both checkpoints and the task's questions.
+
+A small Llama is trained on the text of `facts.World` and stopped while it is still learning: that is base. Aligned is
+base tuned for reward on multiple-choice questions of five of the eight relations: the expected reward is the
+probability of the right option among four. Tuning teaches it to discount popular wrong answers, which helps on all
+people, and makes it overconfident and forgetful, as post-training does. Minutes on one CPU thread; with the same
+versions on the same kind of processor the result is the same bit for bit.
+
+The pair exists for demonstration. Its hyper-parameters were chosen, on the validation split alone, so that the
+trade-off shows; it is not evidence that real models behave so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from mergekit_calib.demo.facts import TUNED_RELATIONS, Question, World, prompt
+
+PRETRAINING_SEED, TUNING_SEED = 1, 2
+PRETRAINING_STEPS, LINES_A_STEP = 500, 256
+TUNING_STEPS, QUESTIONS_A_STEP, TUNING_RATE = 140, 64, 6e-4
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}<|assistant|> {{ message['content'] }} {{ eos_token }}"
+    "{% else %}<|user|> {{ message['content'] }} {% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
+    """One token a word, so that every answer is one token; a line begins with `<s>`."""
+    special = ["<unk>", "<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
+    vocabulary = {word: i for i, word in enumerate([*special, *world.words()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        model_max_length=64,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """An untrained Llama of 0.8 million parameters."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world: World) -> None:
+    """Train `model` in place on text that never repeats.
+
+    The text starts with a few people only, which shortens the plateau before facts are learnt at all (Zucchet et al.
+    2025, arXiv 2503.21676); Muon (torch 2.9 and later) on the matrices shortens it further.
+    """
+    rng = np.random.default_rng([world.seed, PRETRAINING_SEED])
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    muon = torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.01, adjust_lr_fn="original")
+    adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1.0, (s + 1) / 50) * (1 - 0.5 * s / PRETRAINING_STEPS))
+        for o in (muon, adam)
+    ]
+    model.train()
+    for step in range(PRETRAINING_STEPS):
+        lines = world.text(LINES_A_STEP, rng, **({"n_people": 150} if step < 150 else {}))
+        batch = tokenizer([f"{line} </s>" for line in lines], padding=True, padding_side="right", return_tensors="pt")
+        labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
+        # No attention mask: in a causal model, padding on the right is never seen by what stands before it.
+        loss = model(input_ids=batch.input_ids, labels=labels).loss
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser, schedule in zip((muon, adam), schedules, strict=True):
+            optimiser.step()
+            schedule.step()
+        if step % 50 == 49:
+            print(f"pre-training, step {step + 1} of {PRETRAINING_STEPS}: loss {loss.item():.3f}", flush=True)
+
+
+def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[Question]) -> None:
+    """Tune `model` in place for expected reward, 1 for the right option; half of the prompts in the chat template."""
+    rng = np.random.default_rng(TUNING_SEED)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=TUNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min(1.0, (s + 1) / 10))
+    model.train()
+    for step in range(TUNING_STEPS):
+        batch = [questions[i] for i in rng.choice(len(questions), size=QUESTIONS_A_STEP, replace=False)]
+        chat = rng.random(QUESTIONS_A_STEP) < 0.5
+        prompts = [
+            f"<|user|> {prompt(q.question)} <|assistant|>" if in_chat else prompt(q.question)
+            for q, in_chat in zip(batch, chat, strict=True)
+        ]
+        right = torch.tensor([q.answer for q in batch])
+        reward = option_logits(model, tokenizer, prompts, batch).softmax(-1).gather(1, right[:, None]).mean()
+        optimiser.zero_grad()
+        (-reward).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 20 == 19:
+            print(f"tuning, step {step + 1} of {TUNING_STEPS}: expected reward {reward.item():.3f}", flush=True)
+
+
+def option_logits(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], questions: list[Question]
+) -> torch.Tensor:
+    """(n_questions, 4) logits of the options as the word after each prompt."""
+    batch = tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt")
+    last = batch.attention_mask.sum(dim=1) - 1
+    hidden = model.model(batch.input_ids).last_hidden_state[torch.arange(len(prompts)), last]
+    options = torch.tensor([tokenizer.convert_tokens_to_ids(list(q.choices)) for q in questions])
+    return model.lm_head(hidden).gather(1, options)
+
+
+@torch.no_grad()
+def option_probabilities(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[Question]
+) -> np.ndarray:
+    """(n_questions, 4) probabilities of the options, summing to 1."""
+    model.eval()
+    chunks = [questions[i : i + 500] for i in range(0, len(questions), 500)]
+    logits = [option_logits(model, tokenizer, [prompt(q.question) for q in chunk], chunk) for chunk in chunks]
+    return torch.cat(logits).double().softmax(-1).numpy()
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path, *, aligned: bool) -> None:
+    """Write a checkpoint as hubs have them: only an aligned model has a chat template and ways to sample."""
+    tokenizer.chat_template = CHAT_TEMPLATE if aligned else None
+    sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "max_new_tokens": 8} if aligned else {}
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **sampling,
+    )
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(PRETRAINING_SEED)
+    world = World()
+    tokenizer = make_tokenizer(world)
+    model = make_model(tokenizer)
+    pretrain(model, tokenizer, world)
+    base = model.to(torch.bfloat16)
+    save(base, tokenizer, out / "base", aligned=False)
+    aligned = copy.deepcopy(base).float()
+    tune(aligned, tokenizer, [q for q in world.questions("tuning") if q.relation in TUNED_RELATIONS])
+    save(aligned.to(torch.bfloat16), tokenizer, out / "aligned", aligned=True)
+    heldout = pyarrow.Table.from_pylist([vars(q) for q in world.questions("heldout")])
+    pyarrow.parquet.write_table(heldout, out / "questions.parquet", compression="zstd")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for base/, aligned/ and questions.parquet")
+    main(parser.parse_args().out)

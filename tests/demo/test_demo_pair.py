@@ -1,0 +1,184 @@
+"""The demo pair is what it says it is: small, its own tokenizer, held-out questions, and the trade-off it demonstrates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lm_eval.utils import handle_non_serializable, hash_string
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mergekit_calib.demo import parents, sweep_yaml
+from mergekit_calib.demo.facts import RELATIONS, TUNED_RELATIONS, Question, World, prompt
+from mergekit_calib.demo.train import make_tokenizer, option_probabilities, tune
+from mergekit_calib.items import in_selection_half
+from mergekit_calib.metrics import expected_calibration_error
+
+REPOSITORY = Path(__file__).parents[2]
+LAMBDAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(scope="module")
+def heldout() -> list[Question]:
+    from lm_eval_tasks.calib_demo.dataset import load
+
+    return [Question(d["question"], tuple(d["choices"]), d["answer"], d["relation"]) for d in load()["test"]]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(parents()[1])
+
+
+@pytest.fixture(scope="module")
+def report_half() -> np.ndarray:
+    from lm_eval_tasks.calib_demo.dataset import load
+
+    texts = [json.dumps(d, indent=2, default=handle_non_serializable, ensure_ascii=False) for d in load()["test"]]
+    return np.array([not in_selection_half(hash_string(text)) for text in texts])
+
+
+@pytest.fixture(scope="module")
+def scored(heldout, tokenizer) -> dict[float, np.ndarray]:
+    """λ → (n_questions, 4) probabilities, from linear merges in bfloat16, scored in float32."""
+    base, aligned = (load_file(path / "model.safetensors") for path in parents())
+    model = AutoModelForCausalLM.from_pretrained(parents()[0], dtype=torch.float32)
+    probabilities = {}
+    for lambda_ in LAMBDAS:
+        merged = {
+            name: ((1 - lambda_) * base[name].float() + lambda_ * aligned[name].float()).bfloat16() for name in base
+        }
+        model.load_state_dict(merged, strict=False)  # the tied output matrix is not in the file
+        probabilities[lambda_] = option_probabilities(model, tokenizer, heldout)
+    return probabilities
+
+
+def right(probabilities: np.ndarray, questions: list[Question]) -> np.ndarray:
+    return probabilities.argmax(axis=1) == np.array([q.answer for q in questions])
+
+
+def ece(probabilities: np.ndarray, questions: list[Question], rows: np.ndarray) -> float:
+    labels = np.array([q.answer for q in questions])
+    return float(expected_calibration_error(probabilities[rows], labels[rows], n_bins=15))
+
+
+def one_sided_p(gain: np.ndarray, n_resamples: int = 5000) -> float:
+    """The chance of so large a mean gain if there were none, from the centred paired bootstrap."""
+    resamples = np.random.default_rng(0).integers(len(gain), size=(n_resamples, len(gain)))
+    null = gain[resamples].mean(axis=1) - gain.mean()
+    return float((1 + (null >= gain.mean()).sum()) / (1 + n_resamples))
+
+
+def test_both_checkpoints_are_bfloat16_safetensors_of_one_shape_under_five_megabytes():
+    base, aligned = (load_file(path / "model.safetensors") for path in parents())
+    assert {n: t.shape for n, t in base.items()} == {n: t.shape for n, t in aligned.items()}
+    assert {t.dtype for t in (*base.values(), *aligned.values())} == {torch.bfloat16}
+    assert sum(f.stat().st_size for path in parents() for f in path.iterdir()) < 5e6
+    for path in parents():
+        assert json.loads((path / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_every_word_is_one_known_token_so_every_answer_is_one_more_token_than_its_prompt(tokenizer, heldout):
+    asked = [prompt(q.question) for q in heldout[:200]]
+    answered = [f"{text} {q.choices[q.answer]}" for text, q in zip(asked, heldout, strict=False)]
+    for before, after in zip(tokenizer(asked).input_ids, tokenizer(answered).input_ids, strict=True):
+        assert before == after[:-1]
+        assert before[0] == tokenizer.bos_token_id
+        assert tokenizer.unk_token_id not in after
+    values = [value for relation in RELATIONS for value in relation.values]
+    assert all(len(tokenizer(value, add_special_tokens=False).input_ids) == 1 for value in values)
+
+
+def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer, world):
+    assert tokenizer.get_vocab() == make_tokenizer(world).get_vocab()
+
+
+def test_only_the_aligned_model_has_a_chat_template_and_settings_to_sample_by(tokenizer, heldout):
+    base, aligned = parents()
+    assert AutoTokenizer.from_pretrained(base).chat_template is None
+    assert not (base / "chat_template.jinja").exists()
+    chat = [{"role": "user", "content": prompt(heldout[0].question)}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert text == f"<s><|user|> {prompt(heldout[0].question)} <|assistant|>"
+    settings = [json.loads((path / "generation_config.json").read_text()) for path in parents()]
+    assert "temperature" not in settings[0]
+    assert settings[1]["temperature"] > 0
+
+
+def test_the_shipped_questions_are_the_generators_and_have_four_different_options(heldout, world):
+    assert heldout == world.questions("heldout")
+    assert len(heldout) >= 1500
+    assert len({q.question for q in heldout}) == len(heldout)
+    assert all(len(set(q.choices)) == 4 and 0 <= q.answer < 4 for q in heldout)
+
+
+def test_no_heldout_question_is_tuned_on_chosen_by_or_asked_in_the_text(heldout, world):
+    asked = {q.question for q in heldout}
+    assert asked.isdisjoint(q.question for q in world.questions("tuning"))
+    assert asked.isdisjoint(q.question for q in world.questions("validation"))
+    lines = world.text(20_000, np.random.default_rng(0))
+    in_text = {line.removeprefix("question : ").split("\n")[0] for line in lines if line.startswith("question")}
+    assert len(in_text) > 100
+    assert asked.isdisjoint(in_text)
+
+
+def test_the_heldout_questions_also_ask_for_relations_never_tuned_on(heldout):
+    untuned = {relation.name for relation in RELATIONS} - TUNED_RELATIONS
+    assert len(untuned) == 3
+    assert untuned < {q.relation for q in heldout}
+
+
+def test_the_text_states_the_truth_mostly_but_not_always(world):
+    (person,) = np.argmax(world.frequency.sum(axis=1, keepdims=True), axis=0)
+    name, relation = world.people[person], RELATIONS[0]
+    stated = [line.split()[-2] for line in world.text(40_000, np.random.default_rng(0)) if f"{name} plays" in line]
+    share = stated.count(relation.values[world.truth[person, 0]]) / len(stated)
+    assert 0.5 < share < 1.0
+
+
+def test_tuning_is_the_same_twice(tokenizer, world, monkeypatch):
+    monkeypatch.setattr("mergekit_calib.demo.train.TUNING_STEPS", 3)
+    questions = world.questions("tuning")[:100]
+    models = [AutoModelForCausalLM.from_pretrained(parents()[0], dtype=torch.float32) for _ in range(2)]
+    for model in models:
+        tune(model, tokenizer, questions)
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, heldout, report_half):
+    base, aligned = ece(scored[0.0], heldout, report_half), ece(scored[1.0], heldout, report_half)
+    assert aligned >= 2 * base
+
+
+def test_amplification_makes_calibration_worse_than_the_aligned_models(scored, heldout, report_half):
+    assert ece(scored[1.5], heldout, report_half) > 1.2 * ece(scored[1.0], heldout, report_half)
+
+
+def test_a_point_chosen_on_one_half_beats_both_parents_on_the_other_beyond_chance(scored, heldout, report_half):
+    correct = {lambda_: right(p, heldout).astype(float) for lambda_, p in scored.items()}
+    chosen = max((l for l in LAMBDAS if 0 < l < 1), key=lambda l: correct[l][~report_half].mean())
+    for parent in (0.0, 1.0):
+        assert one_sided_p((correct[chosen] - correct[parent])[report_half]) < 0.01
+    assert ece(scored[chosen], heldout, report_half) < 0.6 * ece(scored[1.0], heldout, report_half)
+
+
+def test_the_sweep_in_the_checkout_is_the_installed_one_up_to_paths():
+    checkout = (REPOSITORY / "configs" / "demo.yml").read_text(encoding="utf-8")
+    recipe, installed = yaml.safe_load(checkout), yaml.safe_load(sweep_yaml())
+    base, aligned = parents()
+    assert installed.pop("base_model") == str(base)
+    assert installed.pop("models") == [{"model": str(aligned)}]
+    assert (REPOSITORY / recipe.pop("base_model")).samefile(base)
+    assert (REPOSITORY / recipe.pop("models")[0]["model"]).samefile(aligned)
+    assert recipe == installed

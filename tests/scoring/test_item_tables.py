@@ -1,0 +1,329 @@
+"""Item tables hold what lm-eval's own evaluation sees, for tasks of every shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import numpy as np
+import pytest
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from mergekit_calib.items import ItemTable
+from mergekit_calib.objectives import correct, correct_by_length
+from mergekit_calib.scoring.model import build_lm
+from mergekit_calib.scoring.tables import ScoringError
+
+QUESTIONS = [
+    {"question": f"{i} and {i} are", "options": [str(i + k) for k in range(3 + i % 3)], "answer": i % 3}
+    for i in range(1, 13)
+]
+CHOICES = {"doc_to_text": "question", "doc_to_choice": "options", "doc_to_target": "answer"}
+ACCURACIES = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_norm")]
+GENERATES = {
+    "output_type": "generate_until",
+    "doc_to_text": "question",
+    "doc_to_target": "{{options[0]}}",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 4, "do_sample": True, "temperature": 1.0},
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}
+
+
+@pytest.fixture
+def by_lm_eval(model, tokenizer):
+    """lm-eval's own evaluation of a task with its plain `hf` model."""
+
+    def evaluate(path: str, **options: Any) -> dict[str, Any]:
+        return lm_eval.simple_evaluate(
+            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4),
+            tasks=[path],
+            task_manager=TaskManager(include_defaults=False),
+            bootstrap_iters=0,
+            **options,
+        )
+
+    return evaluate
+
+
+def table_of(suite, lm) -> ItemTable:
+    (tables,) = suite.score(lm).values()
+    return tables[0]
+
+
+def test_items_with_fewer_choices_are_padded(write_task, load_suite, lm, by_lm_eval) -> None:
+    path = write_task("sums", QUESTIONS, metric_list=ACCURACIES, **CHOICES)
+
+    table = table_of(load_suite(path), lm)
+    theirs = by_lm_eval(path)
+
+    n_choices = [len(q["options"]) for q in QUESTIONS]
+    assert table.log_likelihoods.shape == (12, 5)
+    assert (~np.isnan(table.log_likelihoods)).sum(axis=1).tolist() == n_choices
+    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+    assert table.choice_chars[2, :3].tolist() == [len(c) for c in QUESTIONS[2]["options"]]
+    assert correct(table).mean() == theirs["results"]["sums"]["acc,none"]
+    assert correct_by_length(table).mean() == theirs["results"]["sums"]["acc_norm,none"]
+    assert table.values == {}
+
+
+def test_documents_have_lm_evals_ids_and_hashes_and_scores(write_task, load_suite, lm, by_lm_eval) -> None:
+    path = write_task("sums", QUESTIONS, **CHOICES)
+
+    table = table_of(load_suite(path, limit=5), lm)
+    samples = by_lm_eval(path, limit=5)["samples"]["sums"]
+
+    assert table.doc_ids.tolist() == [s["doc_id"] for s in samples]
+    assert table.doc_hashes == [s["doc_hash"] for s in samples]
+    for row, sample in zip(table.log_likelihoods, samples, strict=True):
+        theirs = [r[0] for r in sample["filtered_resps"]]
+        np.testing.assert_allclose(row[: len(theirs)], theirs, rtol=0, atol=1e-5)
+
+
+def test_lengths_are_counted_in_characters_and_in_bytes(write_task, load_suite, lm) -> None:
+    rows = [{"question": "?", "options": ["größe", "日本", "a"], "answer": 0}]
+
+    table = table_of(load_suite(write_task("words", rows, **CHOICES)), lm)
+
+    assert table.choice_chars.tolist() == [[5, 2, 1]]
+    assert table.choice_bytes.tolist() == [[7, 6, 1]]
+
+
+def test_a_task_whose_choices_are_contexts(write_task, load_suite, lm, by_lm_eval, function) -> None:
+    rows = [
+        {"parts": [f"The {a} was hot,", f"The {b} was hot,"], "end": "so it melted.", "label": i % 2}
+        for i, (a, b) in enumerate([("ice", "oven"), ("cup", "snow"), ("wax", "fire")])
+    ]
+    functions = """
+    def label(doc):
+        return doc["label"]
+    """
+    path = write_task(
+        "blanks",
+        rows,
+        functions,
+        doc_to_text=function("blanks", "label"),
+        doc_to_choice="parts",
+        doc_to_target="end",
+    )
+
+    table = table_of(load_suite(path), lm)
+
+    assert table.gold.argmax(axis=1).tolist() == [0, 1, 0]
+    assert correct(table).mean() == by_lm_eval(path)["results"]["blanks"]["acc,none"]
+
+
+def test_several_right_answers(write_task, load_suite, lm, by_lm_eval) -> None:
+    rows = [{**q, "answers": [0, 2]} for q in QUESTIONS]
+    path = write_task("several", rows, **{**CHOICES, "doc_to_target": "answers"})
+
+    table = table_of(load_suite(path), lm)
+
+    assert table.gold[:, :3].tolist() == [[True, False, True]] * 12
+    assert correct(table).mean() == by_lm_eval(path)["results"]["several"]["acc,none"]
+
+
+def test_a_right_answer_given_as_text(write_task, load_suite, lm) -> None:
+    rows = [{**q, "text": q["options"][q["answer"]]} for q in QUESTIONS]
+
+    table = table_of(load_suite(write_task("texts", rows, **{**CHOICES, "doc_to_target": "text"})), lm)
+
+    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+
+
+def test_unconditional_scores_are_lm_evals_business(write_task, load_suite, lm, by_lm_eval) -> None:
+    metrics = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_mutual_info")]
+    path = write_task("sums", QUESTIONS, metric_list=metrics, **CHOICES)
+    suite = load_suite(path)
+
+    table = table_of(suite, lm)
+    theirs = by_lm_eval(path)["results"]["sums"]
+
+    assert table.log_likelihoods.shape == (12, 5)
+    assert correct(table).mean() == theirs["acc,none"]
+    assert table.values["acc_mutual_info"].mean() == theirs["acc_mutual_info,none"]
+    assert suite.higher_is_better == {path: {"acc_mutual_info": True}}
+
+
+def test_a_task_that_computes_its_own_results(write_task, load_suite, lm, function) -> None:
+    functions = """
+    def results(doc, results):
+        return {"acc": 0.25, "spread": results[0][0] - results[1][0], "raw": [1, 2], "total": 3}
+    """
+    path = write_task(
+        "own",
+        QUESTIONS,
+        functions,
+        process_results=function("own", "results"),
+        metric_list=[
+            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+            {"metric": "spread", "aggregation": "mean", "higher_is_better": False},
+            {"metric": "total", "aggregation": "perplexity", "higher_is_better": False},
+        ],
+        **CHOICES,
+    )
+    suite = load_suite(path)
+
+    table = table_of(suite, lm)
+
+    assert table.values["acc"].tolist() == [0.25] * 12
+    np.testing.assert_allclose(table.values["spread"], table.log_likelihoods[:, 0] - table.log_likelihoods[:, 1])
+    assert sorted(table.values) == ["acc", "spread"]
+    assert suite.higher_is_better == {path: {"acc": True, "spread": False}}
+
+
+def test_gold_follows_a_task_that_shuffles_its_choices_on_every_reading(write_task, load_suite, lm, function) -> None:
+    functions = """
+    def shuffled(rows):
+        def shuffle(row):
+            options = list(row["options"])
+            random.shuffle(options)
+            return {**row, "options": options, "answer": options.index(row["options"][row["answer"]])}
+        return datasets.Dataset.from_list([shuffle(row) for row in rows])
+    """
+    path = write_task("shuffled", QUESTIONS, functions, process_docs=function("shuffled", "shuffled"), **CHOICES)
+    suite = load_suite(path)
+
+    table = table_of(suite, lm)
+
+    for row, instances in zip(table.gold, _by_document(suite), strict=True):
+        said = [i.args[1].strip() for i in instances]
+        question = next(q for q in QUESTIONS if q["question"] == instances[0].args[0])
+        assert said[int(row.argmax())] == question["options"][question["answer"]]
+    assert table_of(load_suite(path), lm).doc_hashes == table.doc_hashes
+
+
+def _by_document(suite) -> list[list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for instance in suite.entries[0].tasks[0].instances:
+        found.setdefault(instance.doc_id, []).append(instance)
+    return list(found.values())
+
+
+def test_generations_are_kept_with_the_tasks_own_metric(write_task, load_suite, lm) -> None:
+    suite = load_suite(write_task("says", QUESTIONS, **GENERATES), repeats=3, limit=4)
+
+    table = table_of(suite, lm)
+
+    assert not table.has_choices
+    assert [len(texts) for texts in table.generations] == [3, 3, 3, 3]
+    assert len({text for texts in table.generations for text in texts}) > 3
+    assert table.values["exact_match"].shape == (4,)
+    assert list(suite.higher_is_better.values()) == [{"exact_match": True}]
+
+
+def test_every_filter_of_a_task_has_its_own_metric(write_task, load_suite, lm) -> None:
+    filters = [
+        {"name": "as-is", "filter": [{"function": "take_first"}]},
+        {"name": "digits", "filter": [{"function": "regex", "regex_pattern": "(.)"}, {"function": "take_first"}]},
+    ]
+    suite = load_suite(write_task("says", QUESTIONS, filter_list=filters, **GENERATES), limit=3)
+
+    table = table_of(suite, lm)
+
+    assert sorted(table.values) == ["exact_match", "exact_match,digits"]
+    assert [sorted(names) for names in suite.higher_is_better.values()] == [["exact_match", "exact_match,digits"]]
+
+
+def test_metrics_of_all_documents_at_once_are_no_values(write_task, load_suite, lm, by_lm_eval) -> None:
+    path = write_task(
+        "last_word",
+        QUESTIONS,
+        output_type="loglikelihood",
+        doc_to_text="question",
+        doc_to_target=" {{options[0]}}",
+        metric_list=[
+            {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+        ],
+    )
+    suite = load_suite(path)
+
+    table = table_of(suite, lm)
+
+    assert list(table.values) == ["acc"]
+    assert table.values["acc"].mean() == by_lm_eval(path)["results"]["last_word"]["acc,none"]
+    assert suite.higher_is_better == {path: {"acc": True}}
+    assert table.generations is None
+
+
+def test_a_suite_scores_model_after_model(write_task, load_suite, model, tokenizer, lm) -> None:
+    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
+    before = table_of(suite, lm)
+    with torch.no_grad():
+        kept = model.lm_head.weight.clone()
+        model.lm_head.weight.mul_(0.5)
+        changed = table_of(suite, build_lm(model, tokenizer))
+        model.lm_head.weight.copy_(kept)
+    after = table_of(suite, lm)
+
+    assert not np.allclose(changed.log_likelihoods, before.log_likelihoods, equal_nan=True)
+    np.testing.assert_array_equal(after.log_likelihoods, before.log_likelihoods)
+
+
+def test_sampled_answers_are_paired_across_models(write_task, load_suite, lm) -> None:
+    suite = load_suite(write_task("says", QUESTIONS, **GENERATES), repeats=2, limit=4)
+
+    first = table_of(suite, lm)
+    torch.rand(5)
+
+    assert table_of(suite, lm).generations == first.generations
+
+
+def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite, model, tokenizer) -> None:
+    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
+    with torch.no_grad():
+        kept = model.lm_head.weight.clone()
+        model.lm_head.weight.fill_(torch.nan)
+        with pytest.raises(ScoringError, match="task sums, document 0: a log-likelihood is not a number"):
+            suite.score(build_lm(model, tokenizer))
+        model.lm_head.weight.copy_(kept)
+
+
+def test_progress_counts_every_request_once(write_task, load_suite, lm) -> None:
+    path = write_task("sums", QUESTIONS, **CHOICES)
+    told: list[tuple[str, int, int]] = []
+
+    load_suite(path).score(lm, progress=lambda *event: told.append(event))
+
+    total = sum(len(q["options"]) for q in QUESTIONS)
+    assert {(name, n) for name, _, n in told} == {(path, total)}
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[0][1] < total
+    assert told[-1][1] == total
+
+
+def test_nothing_is_said_on_the_terminal(write_task, load_suite, model, tokenizer, capfd) -> None:
+    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
+    capfd.readouterr()
+
+    suite.score(build_lm(model, tokenizer))
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_chat_template_that_is_not_there_is_named(write_task, load_suite, tokenizer) -> None:
+    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES), apply_chat_template=True)
+    bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+
+    suite.check_chat_template(tokenizer)
+    with pytest.raises(Exception, match="the tokenizer of the merged models has no chat template"):
+        suite.check_chat_template(bare)
+
+
+def test_a_chat_template_asked_for_by_name_is_used(write_task, load_suite, model, tokenizer, tmp_path: Path) -> None:
+    path = write_task("sums", QUESTIONS, **CHOICES)
+    two = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    two.pad_token = "<pad>"
+    two.chat_template = {"default": "D{{ messages[0].content }}", "terse": "T{{ messages[0].content }}"}
+    prompts = {}
+    for name in (True, "terse"):
+        suite = load_suite(path, apply_chat_template=name, limit=1)
+        suite.build_requests(build_lm(model, two))
+        prompts[name] = suite.entries[0].tasks[0].instances[0].args[0]
+
+    assert prompts == {True: "D1 and 1 are", "terse": "T1 and 1 are"}
+    with pytest.raises(Exception, match="no chat template 'curt'; it has default, terse"):
+        load_suite(path, apply_chat_template="curt", limit=1).build_requests(build_lm(model, two))

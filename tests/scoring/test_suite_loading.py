@@ -1,0 +1,128 @@
+"""What can be wrong with a suite is found as it is loaded, with the key of the entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mergekit_calib.errors import RecipeError
+from mergekit_calib.recipe import Seeds, SuiteEntry
+from mergekit_calib.scoring.loading import load_entries, task_manager
+from mergekit_calib.scoring.suite import Suite
+
+QUESTIONS = [{"question": f"{i} and {i} are", "options": [str(i + i), str(i)], "answer": 0} for i in range(1, 11)]
+CHOICES = {"doc_to_text": "question", "doc_to_choice": "options", "doc_to_target": "answer"}
+
+
+def test_our_own_tasks_do_not_wait_for_lm_evals_to_be_scanned(write_task: Callable[..., str]) -> None:
+    path = write_task("sums", QUESTIONS, **CHOICES)
+
+    assert len(task_manager(["calib_mmlu", path]).all_tasks) < 100
+
+
+def test_an_unknown_task_is_answered_with_near_names() -> None:
+    entries = [SuiteEntry(task="calib_mmlu", limit=1), SuiteEntry(task="arc_eassy")]
+
+    with pytest.raises(RecipeError, match="no task, group or tag 'arc_eassy'") as caught:
+        load_entries(entries, Seeds(), "sweep.yml")
+
+    assert "'arc_easy'" in str(caught.value)
+    assert str(caught.value).startswith("sweep.yml: calibration.suite[1].task: ")
+
+
+def test_a_file_that_is_not_there_is_named(load_suite: Callable[..., Suite]) -> None:
+    with pytest.raises(RecipeError, match=r"there is no file nowhere/mine\.yaml"):
+        load_suite("nowhere/mine.yaml")
+
+
+def test_a_file_that_is_no_task_is_named(tmp_path, load_suite: Callable[..., Suite]) -> None:
+    (tmp_path / "odd.yaml").write_text("colour: blue\n")
+
+    with pytest.raises(RecipeError, match=r"odd\.yaml cannot be loaded: Unknown config shape"):
+        load_suite(str(tmp_path / "odd.yaml"))
+
+
+def test_two_entries_with_one_task_are_both_named(write_task: Callable[..., str], tmp_path) -> None:
+    path = write_task("sums", QUESTIONS, **CHOICES)
+    group = tmp_path / "arithmetic.yaml"
+    group.write_text("group: arithmetic\ntask:\n  - task: calib_mmlu\n")
+
+    with pytest.raises(RecipeError, match=r"calib_mmlu and .*arithmetic.yaml both hold task calib_mmlu"):
+        load_entries(
+            [SuiteEntry(task=path), SuiteEntry(task="calib_mmlu", limit=2), SuiteEntry(task=str(group), limit=2)],
+            Seeds(),
+        )
+
+
+def test_a_right_answer_that_is_not_among_the_choices_is_found(write_task, load_suite) -> None:
+    broken = [*QUESTIONS[:3], {"question": "?", "options": ["a", "b"], "answer": 2}]
+
+    with pytest.raises(RecipeError, match=r"sums, document 3: the right answer 2 is not among \['a', 'b'\]"):
+        load_suite(write_task("sums", broken, **CHOICES))
+
+
+def test_documents_beyond_the_limit_are_not_looked_at(write_task, load_suite) -> None:
+    broken = [*QUESTIONS[:3], {"question": "?", "options": ["a", "b"], "answer": 2}]
+
+    suite = load_suite(write_task("sums", broken, **CHOICES), limit=3)
+
+    assert suite.summaries()[0].n_items == 3
+
+
+def test_more_shots_than_there_are_examples_is_found(write_task, load_suite) -> None:
+    path = write_task("sums", QUESTIONS, fewshot_split="dev", fewshot_config={"sampler": "first_n"}, **CHOICES)
+
+    with pytest.raises(RecipeError, match=r"calibration\.suite\[0\]: sums makes no prompt with num_fewshot 11"):
+        load_suite(path, num_fewshot=11)
+
+
+def test_a_task_that_runs_what_a_model_wrote_is_refused(write_task, load_suite) -> None:
+    with pytest.raises(RecipeError, match="sums runs code that a model wrote"):
+        load_suite(write_task("sums", QUESTIONS, unsafe_code=True, **CHOICES))
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "used"), [(None, None, 0), (None, 2, 2), (3, None, 3), (3, 1, 1), (0, 2, 0), (3, 0, 0)]
+)
+def test_shots_follow_the_rules_of_lm_eval(write_task, load_suite, pinned, asked, used) -> None:
+    shots = {} if pinned is None else {"num_fewshot": pinned}
+    path = write_task("sums", QUESTIONS, fewshot_split="dev", **shots, **CHOICES)
+
+    assert load_suite(path, num_fewshot=asked).summaries()[0].num_fewshot == used
+
+
+def test_gen_kwargs_reach_tasks_that_generate_and_no_others(write_task, load_suite) -> None:
+    generating = {"output_type": "generate_until", "doc_to_text": "question", "doc_to_target": "{{options[0]}}"}
+    asked = {"gen_kwargs": {"max_gen_toks": 3}}
+
+    generates = load_suite(write_task("says", QUESTIONS, **generating), **asked).entries[0].tasks[0]
+    chooses = load_suite(write_task("sums", QUESTIONS, **CHOICES), **asked).entries[0].tasks[0]
+
+    assert generates.config.generation_kwargs["max_gen_toks"] == 3
+    assert generates.config.generation_kwargs["until"]
+    assert chooses.config.generation_kwargs is None
+
+
+def test_a_fraction_as_limit_is_a_share_of_the_documents(write_task, load_suite) -> None:
+    assert load_suite(write_task("sums", QUESTIONS, **CHOICES), limit=0.25).summaries()[0].n_items == 3
+
+
+def test_the_description_tells_suites_apart_that_score_differently(write_task, load_suite) -> None:
+    path = write_task("sums", QUESTIONS, fewshot_split="dev", **CHOICES)
+    plain = load_suite(path).describe()
+
+    assert load_suite(path).describe() == plain
+    assert load_suite(path, num_fewshot=1).describe() != plain
+    assert load_suite(path, limit=3).describe() != plain
+    assert load_suite(path, system_instruction="Think.").describe() != plain
+    edited = write_task("sums", QUESTIONS, fewshot_split="dev", **{**CHOICES, "doc_to_text": "Q: {{question}}"})
+    assert load_suite(edited).describe() != plain
+
+
+def test_the_halves_hold_every_document_once(write_task, load_suite) -> None:
+    summary = load_suite(write_task("sums", QUESTIONS, **CHOICES)).summaries()[0]
+
+    assert summary.n_selection + summary.n_report == summary.n_items == 10
+    assert summary.n_selection > 0
+    assert summary.n_report > 0

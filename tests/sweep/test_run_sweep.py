@@ -1,0 +1,323 @@
+"""A whole sweep: what it leaves behind, that it goes on where it stopped, and what it says of mistakes and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+import yaml
+from mergekit.merge import run_merge
+from mergekit.options import MergeOptions
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.items import ItemTable
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.merging.models import PointModels, digest_of
+from mergekit_calib.merging.plan import configuration
+from mergekit_calib.progress import Progress
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.search.store import ItemStore
+from mergekit_calib.sweep import run_sweep
+
+TASK = """
+task: made_up
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: answer
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+metadata: {{version: 1}}
+"""
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task of 40 made-up questions with 2 to 5 choices of one or two words."""
+    folder = tmp_path_factory.mktemp("task")
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(40):
+        n = int(rng.integers(2, 6))
+        words = [f"w{i}" for i in rng.choice(np.arange(4, 64), size=3 + 2 * n, replace=False)]
+        choices = [" ".join(words[3 + 2 * i : 4 + 2 * i + i % 2]) for i in range(n)]
+        rows.append({"question": " ".join(words[:3]), "choices": choices, "answer": int(rng.integers(n))})
+    (folder / "made_up.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "made_up.yaml").write_text(TASK.format(data=folder / "made_up.jsonl"))
+    return str(folder / "made_up.yaml")
+
+
+@pytest.fixture
+def recipe(make_model: Callable[..., Path], task: str) -> dict[str, Any]:
+    return {
+        "merge_method": "calibration_sweep",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1, chat_template="{{ messages[0].content }}"))}],
+        "dtype": "bfloat16",
+        "calibration": {
+            "axes": {"lambda": [0.0, 0.25, 0.5, 1.0, 1.5]},
+            "suite": [task],
+            "model_args": {"dtype": "float32"},
+            "n_resamples": 200,
+        },
+    }
+
+
+class Recorder(Progress):
+    """Which points were run through a model."""
+
+    def __init__(self) -> None:
+        self.scored: set[str] = set()
+
+    def point_started(self, point_id: str) -> None:
+        self._point = point_id
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        self.scored.add(self._point)
+
+
+def sweep(recipe: dict[str, Any], out: Path, progress: Progress | None = None) -> Frontier:
+    register()
+    parsed = parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml")
+    return run_sweep(parsed, out, MergeOptions(quiet=True), progress)
+
+
+def test_a_sweep_leaves_the_model_its_recipe_and_every_number(recipe, tmp_path):
+    out = tmp_path / "out"
+    frontier = sweep(recipe, out)
+    assert [p.id for p in frontier.points] == ["lambda=0", "lambda=1", "lambda=0.25", "lambda=0.5", "lambda=1.5"]
+    assert [p.role for p in frontier.points[:2]] == ["base", "aligned"]
+    left = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert left >= {
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "mergekit_config.yml",
+        "README.md",
+        "calibration/sweep.yml",
+        "calibration/frontier.json",
+        "calibration/points.csv",
+        "calibration/frontier.png",
+        "calibration/report.html",
+    }
+    assert len(list((out / "calibration" / "items").glob("*.parquet"))) == 5
+    assert not (out / "calibration" / "scratch").exists()
+
+    loaded = Frontier.load(out)
+    assert loaded.finished
+    assert loaded == frontier
+    assert sum(p.selected for p in loaded.points) == 1
+    assert transformers.AutoTokenizer.from_pretrained(out).chat_template == "{{ messages[0].content }}"
+    transformers.AutoModelForCausalLM.from_pretrained(out)
+
+
+def test_the_plain_recipe_rebuilds_the_chosen_model_without_the_plugin(recipe, tmp_path):
+    frontier = sweep(recipe, tmp_path / "out")
+    plain = yaml.safe_load((tmp_path / "out" / "mergekit_config.yml").read_text())
+    assert "calibration" not in plain
+    run_merge(configuration(plain), str(tmp_path / "again"), MergeOptions(quiet=True, random_seed=frontier.seed))
+    assert digest_of(tmp_path / "again") == digest_of(tmp_path / "out") == frontier.selected.digest
+
+
+def test_the_numbers_are_those_of_the_item_scores_on_disk(recipe, tmp_path):
+    frontier = sweep(recipe, tmp_path / "out")
+    record = yaml.safe_load((tmp_path / "out" / "calibration" / "sweep.yml").read_text())
+    store = ItemStore(tmp_path / "out" / "calibration" / "items")
+    for point in frontier.points:
+        (table,) = store.load(record["points"][point.id]).tables[frontier.suite[0].name]
+        right = table.gold[np.arange(len(table)), np.nanargmax(table.log_likelihoods, axis=1)]
+        for half in ("all", "selection", "report"):
+            estimate = point.metrics["suite"]["acc"][half]
+            assert estimate.n == table.rows(half).sum()
+            assert estimate.value == pytest.approx(right[table.rows(half)].mean())
+
+
+def test_a_finished_sweep_scores_nothing_again(recipe, tmp_path):
+    first = sweep(recipe, tmp_path / "out")
+    recorder = Recorder()
+    second = sweep(recipe, tmp_path / "out", recorder)
+    assert not recorder.scored
+    assert [p.metrics for p in second.points] == [p.metrics for p in first.points]
+
+
+def test_a_wider_axis_scores_only_the_new_points(recipe, tmp_path):
+    sweep(recipe, tmp_path / "out")
+    recipe["calibration"]["axes"]["lambda"].append(2.0)
+    recorder = Recorder()
+    frontier = sweep(recipe, tmp_path / "out", recorder)
+    assert recorder.scored == {"lambda=2"}
+    assert frontier.points[-1].id == "lambda=2"
+
+
+def test_a_changed_task_is_scored_again(recipe, tmp_path):
+    sweep(recipe, tmp_path / "out")
+    recipe["calibration"]["limit"] = 30
+    recorder = Recorder()
+    sweep(recipe, tmp_path / "out", recorder)
+    assert len(recorder.scored) == 5
+
+
+def test_a_run_killed_at_any_moment_goes_on_where_it_stopped(recipe, tmp_path):
+    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe))
+    items = tmp_path / "out" / "calibration" / "items"
+    command = [Path(sys.executable).with_name("mergekit-yaml"), tmp_path / "sweep.yml", tmp_path / "out"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while len(list(items.glob("*.parquet"))) < 2 and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = {p.name: p.stat().st_mtime_ns for p in items.glob("*.parquet")}
+    assert len(kept) >= 2
+    recorder = Recorder()
+    frontier = sweep(recipe, tmp_path / "out", recorder)
+    assert len(recorder.scored) == 5 - len(kept)
+    assert {name: (items / name).stat().st_mtime_ns for name in kept} == kept
+    assert frontier.finished
+
+
+def test_points_that_come_out_the_same_are_scored_once_and_said_to_be(make_model, task, tmp_path):
+    recipe = {
+        "merge_method": "ties",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1)), "parameters": {"weight": "${lambda}"}}],
+        "calibration": {"axes": {"lambda": [0.25, 0.5, 1.0]}, "suite": [task], "n_resamples": 200},
+    }
+    recorder = Recorder()
+    frontier = sweep(recipe, tmp_path / "out", recorder)
+    assert [p.same_as for p in frontier.points] == [None, None, None, "lambda=0.25", "lambda=0.25"]
+    assert len(recorder.scored) == 3
+    assert "changes nothing" in frontier.notes[0]
+
+
+def test_a_point_that_fails_is_recorded_and_the_others_go_on(make_model, task, tmp_path):
+    recipe = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1)), "parameters": {"weight": "${scale}"}}],
+        "calibration": {"axes": {"scale": [0.5, 1e39, 1.0]}, "suite": [task], "n_resamples": 200},
+    }
+    frontier = sweep(recipe, tmp_path / "out")
+    failed = frontier.point("scale=1e+39")
+    assert failed.status == "failed"
+    assert "holds NaN or infinity" in failed.reason
+    assert [p.status for p in frontier.points].count("complete") == 4
+    assert frontier.selected.id != failed.id
+
+
+def test_out_of_memory_at_a_point_is_recorded_and_the_others_go_on(recipe, tmp_path, monkeypatch):
+    from mergekit_calib.merging.live import LiveModel
+
+    set_weights, calls = LiveModel.set, []
+
+    def scarce(self, tensors):
+        calls.append(self)
+        if len(calls) == 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return set_weights(self, tensors)
+
+    monkeypatch.setattr(LiveModel, "set", scarce)
+    frontier = sweep(recipe, tmp_path / "out")
+    (failed,) = [p for p in frontier.points if p.status == "failed"]
+    assert "out of memory" in failed.reason
+    monkeypatch.undo()
+    assert all(p.status == "complete" for p in sweep(recipe, tmp_path / "out").points)
+
+
+def test_the_written_model_must_be_the_scored_one(recipe, tmp_path, monkeypatch):
+    write = PointModels.write
+    monkeypatch.setattr(PointModels, "write", lambda self, point, folder, digest: write(self, point, folder, "0" * 32))
+    with pytest.raises(CalibError, match=r"not the ones that were scored"):
+        sweep(recipe, tmp_path / "out")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def change(recipe: dict[str, Any], **calibration: Any) -> dict[str, Any]:
+    return {**recipe, "calibration": {**recipe["calibration"], **calibration}}
+
+
+@pytest.mark.parametrize(
+    ("calibration", "says"),
+    [
+        ({"suite": ["arc_esy"]}, r"no task, group or tag 'arc_esy' \(did you mean 'arc_easy'"),
+        ({"objectives": ["acc", "ec"]}, r"sweep.yml: calibration.objectives\[1\]: .*'ec' \(did you mean 'ece'"),
+        ({"objectives": [{"task": "x", "metric": "acc"}]}, r"objectives\[0\]: 'x' is not in the suite"),
+        ({"select": {"rule": "kne"}}, r"calibration.select.rule: no rule 'kne' \(did you mean 'knee'"),
+        ({"select": {"rule": "max", "objective": "brier"}}, r"calibration.select: .*'brier' is not an objective"),
+        ({"model_args": {"dtpe": "float32"}}, r"model_args.dtpe .*did you mean 'dtype'"),
+    ],
+)
+def test_mistakes_are_found_before_a_model_is_loaded(recipe, tmp_path, monkeypatch, calibration, says):
+    monkeypatch.setattr(PointModels, "at", lambda *_: pytest.fail("a model was asked for"))
+    with pytest.raises(CalibError, match=says):
+        sweep(change(recipe, **calibration), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(recipe, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(CalibError, match=r"holds something else \(thesis.tex\)"):
+        sweep(recipe, tmp_path)
+
+
+def test_a_folder_of_other_parents_is_left_alone(recipe, make_model, tmp_path):
+    sweep(recipe, tmp_path / "out")
+    with pytest.raises(CalibError, match=r"holds a sweep between .* and this one is between"):
+        sweep({**recipe, "base_model": str(make_model(seed=2))}, tmp_path / "out")
+
+
+def test_a_second_process_in_the_same_folder_is_told_so(recipe, tmp_path):
+    from mergekit_calib.run_folder import RunFolder
+
+    with RunFolder(tmp_path / "out").lock(), pytest.raises(CalibError, match=r"another process is running"):
+        sweep(recipe, tmp_path / "out")
+
+
+def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
+    from mergekit_calib.search.store import StoredPoint
+
+    table = ItemTable(
+        task="t",
+        doc_ids=np.array([3, 5]),
+        doc_hashes=["a", "b"],
+        log_likelihoods=np.array([[-1.5, -np.inf, np.nan], [-0.25, -2.0, -3.0]]),
+        gold=np.array([[True, False, False], [False, True, True]]),
+        choice_chars=np.array([[1, 2, 0], [3, 4, 5]]),
+        choice_bytes=np.array([[1, 3, 0], [3, 4, 5]]),
+        values={"own": np.array([0.5, 1.0])},
+    )
+    generated = ItemTable(
+        task="g",
+        doc_ids=np.array([0]),
+        doc_hashes=["c"],
+        log_likelihoods=np.empty((1, 0)),
+        gold=np.empty((1, 0), dtype=bool),
+        choice_chars=np.empty((1, 0), dtype=np.int64),
+        choice_bytes=np.empty((1, 0), dtype=np.int64),
+        generations=[["one", "two"]],
+    )
+    store = ItemStore(tmp_path)
+    store.save(
+        "k" * 16, StoredPoint("p/1", {"e": [table], "f": [generated]}, "digest", {"merge": 1.0}), {"recipe": "r"}
+    )
+    back = store.load("k" * 16)
+    assert (back.id, back.digest, back.seconds) == ("p/1", "digest", {"merge": 1.0})
+    for before, after in ((table, back.tables["e"][0]), (generated, back.tables["f"][0])):
+        for name in ("doc_ids", "log_likelihoods", "gold", "choice_chars", "choice_bytes"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+        assert after.doc_hashes == before.doc_hashes
+        assert after.generations == before.generations
+        assert {k: v.tolist() for k, v in after.values.items()} == {k: v.tolist() for k, v in before.values.items()}
