@@ -1,19 +1,18 @@
 """Calibration-aware model merging: a plugin for mergekit and lm-eval.
 
-Importing this package imports nothing else: it is on the path of every interpreter start
-(see `hosts/autoload.py`), so the public names below are resolved on first use.
+The public names below are resolved on first use, so that importing this package costs next to nothing: it is
+imported whenever a host is (see `hosts/autoload.py`).
 """
 
 _PUBLIC = {
     "run_sweep": "mergekit_calib.sweep",
-    "score_model": "mergekit_calib.sweep",
     "Frontier": "mergekit_calib.frontier",
     "ItemTable": "mergekit_calib.items",
     "hookimpl": "mergekit_calib.plugins",
     "metrics": None,
 }
 
-__all__ = ["Frontier", "ItemTable", "hookimpl", "metrics", "run_sweep", "score_model"]
+__all__ = ["Frontier", "ItemTable", "hookimpl", "metrics", "run_sweep"]
 
 
 def __getattr__(name):

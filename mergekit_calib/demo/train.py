@@ -26,7 +26,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from mergekit_calib.demo.facts import TUNED_RELATIONS, Question, World, prompt
 
 PRETRAINING_SEED, TUNING_SEED = 1, 2
-PRETRAINING_STEPS, LINES_A_STEP = 500, 256
+PRETRAINING_STEPS, FULL_SCHEDULE, LINES_A_STEP = 500, 1000, 256
 TUNING_STEPS, QUESTIONS_A_STEP, TUNING_RATE = 140, 64, 6e-4
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -86,7 +86,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world:
     muon = torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.01, adjust_lr_fn="original")
     adam = torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedules = [
-        torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1.0, (s + 1) / 50) * (1 - 0.5 * s / PRETRAINING_STEPS))
+        torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1.0, (s + 1) / 50) * (1 - s / FULL_SCHEDULE))
         for o in (muon, adam)
     ]
     model.train()

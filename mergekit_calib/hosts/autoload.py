@@ -1,7 +1,8 @@
 """Waits, at interpreter start, for the first import of a host, and does nothing else.
 
-`mergekit_calib_autoload.pth` imports this module in every Python process of the environment, so it imports `sys`
-alone. The hooks proper are loaded when `mergekit` or `lm_eval` is first imported.
+`mergekit_calib_autoload.pth` imports this module in every Python process of the environment, so it is installed at
+the top level, by itself, as `mergekit_calib_autoload`, and imports `sys` alone. The hooks proper are loaded when
+`mergekit` or `lm_eval` is first imported.
 """
 
 import sys

@@ -12,7 +12,6 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def choices_of(task: Any, doc: Any) -> tuple[list[str], list[int]]:
     gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     given = list(gold) if isinstance(gold, (list, tuple)) else [gold]
     right = [choices.index(g) if isinstance(g, str) and g in choices else g for g in given]
-    if not right or not all(isinstance(g, Integral) and 0 <= g < len(choices) for g in right):
+    if not right or not all(isinstance(g, (int, np.integer)) and 0 <= g < len(choices) for g in right):
         raise ValueError(f"the right answer {gold!r} is not among {choices}")
     return choices, right
 

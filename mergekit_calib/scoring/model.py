@@ -51,6 +51,8 @@ class LiveHFLM(HFLM):
         detected_batch_sizes: (input length, positions read) → the batch size that `auto` found for it.
     """
 
+    chat_template_args: dict[str, Any]
+
     def __init__(self, model: transformers.PreTrainedModel, **arguments: Any) -> None:
         with quiet_lm_eval(progress_bars=True):
             super().__init__(pretrained=model, **arguments)

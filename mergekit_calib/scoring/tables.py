@@ -84,9 +84,7 @@ def own_metrics(task: Any) -> dict[str, bool]:
         averaged = [name for name in averaged if name not in _FROM_CHOICES]
     directions = task.higher_is_better()
     filters = [f.name for f in task._filters]
-    return {
-        _value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged
-    }
+    return {_value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged}
 
 
 def _value_name(metric: str, filters: list[str], filter_: str) -> str:

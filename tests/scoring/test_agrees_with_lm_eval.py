@@ -129,5 +129,15 @@ def test_calib_mmlu_can_be_run_for_its_outputs_alone(model, tokenizer) -> None:
 
 
 def test_more_shots_than_mmlu_has_examples_is_found_before_scoring(load_suite) -> None:
-    with pytest.raises(Exception, match="makes no prompt with num_fewshot 6: .* exceeds the 5 that are available"):
+    with pytest.raises(Exception, match=r"makes no prompt with num_fewshot 6: .* exceeds the 5 that are available"):
         load_suite("calib_mmlu", limit=2, num_fewshot=6)
+
+
+def test_a_group_gives_a_table_for_each_of_its_tasks(lm) -> None:
+    suite = Suite.load([SuiteEntry(task="mmlu_stem", limit=1)])
+
+    (tables,) = suite.score(lm).values()
+
+    assert len(tables) == 19
+    assert {len(table) for table in tables} == {1}
+    assert suite.summaries()[0].tasks == [table.task for table in tables]
