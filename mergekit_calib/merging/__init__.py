@@ -2,3 +2,6 @@
 
 The only room that touches mergekit's internals. Relied on: mergekit 0.1.5 (`plan.py`, `parents.py`), transformers 5.
 """
+
+# First of all: importing this sets off the hook that registers our method, which must find its module not half-way in.
+import mergekit.merge_methods  # noqa: F401

@@ -78,6 +78,16 @@ def test_the_method_and_the_door_are_there_unless_switched_off(disabled, expecte
     assert done.stdout.strip() == expected, done.stderr
 
 
+@pytest.mark.parametrize("first", ["mergekit_calib.merging.method", "mergekit_calib.sweep", "mergekit_calib.hosts.run"])
+def test_our_own_modules_can_be_imported_before_the_host(first):
+    done = python(
+        f"import {first}, mergekit.merge_methods as m;"
+        "print([x.spec.name for x in m.registered_methods()].count('calibration_sweep'))"
+    )
+    assert done.stdout.strip() == "1"
+    assert "not active" not in done.stderr
+
+
 def test_a_recipe_without_the_block_is_merged_byte_for_byte_as_without_the_plugin(plain_recipe, tmp_path):
     for name, disabled in (("with", "0"), ("without", "1")):
         done = run(BIN / "mergekit-yaml", plain_recipe, tmp_path / name / "out", MERGEKIT_CALIB_DISABLE=disabled)
