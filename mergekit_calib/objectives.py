@@ -90,16 +90,13 @@ BUILT_IN = (
 def metrics_of(
     table: ItemTable, higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
 ) -> dict[str, Metric]:
-    """Every metric that `table` yields: the known ones where it has choices, and its task's own.
+    """Every metric that `table` yields: the known ones where it has choices, and its task's own, which take precedence.
 
     Args:
         higher_is_better: the directions of the task's own metrics, as lm-eval states them.
     """
     found = {metric.name: metric for metric in known} if table.has_choices else {}
-    for name in table.values:
-        if name not in found:
-            found[name] = own_metric(name, higher_is_better.get(name, True))
-    return found
+    return found | {name: own_metric(name, higher_is_better.get(name, True)) for name in table.values}
 
 
 def own_metric(name: str, higher_is_better: bool) -> Metric:

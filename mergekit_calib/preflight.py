@@ -28,7 +28,7 @@ from mergekit_calib.merging.parents import (
     open_parents,
 )
 from mergekit_calib.merging.plan import Plan, configuration
-from mergekit_calib.merging.tokenizer import FILES, TokenizerChoice, choose_tokenizer
+from mergekit_calib.merging.tokenizer import FILES, TokenizerChoice, choose_tokenizer, load_tokenizer
 from mergekit_calib.recipe import Point, Sweep
 from mergekit_calib.run_folder import RunFolder
 from mergekit_calib.scoring.model import check_model_args
@@ -139,10 +139,12 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     check_disk(out_path, 2 * max(p.n_bytes for p in parents.values()))
 
     check_model_args(block.model_args)
-    suite = Suite.load(block.suite, seeds=block.seeds)
+    suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = _objectives(sweep, suite)
 
     tokenizer = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    if tokenizer.folder is not None:
+        suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
     points = [*sweep.parents(), *sweep.grid()]
     apply_adapters(parents.values(), options)
@@ -198,11 +200,13 @@ def _objectives(sweep: Sweep, suite: Suite) -> list[Objective]:
         RecipeError: one that no task yields, with near names.
     """
     known = {m.name: m.direction for m in plugins.metrics()}
-    available: dict[str, dict[str, str]] = {SUITE: {}}
+    available: dict[str, dict[str, str]] = {}
     for entry in sweep.calibration.suite:
         own = {name: "maximize" if up else "minimize" for name, up in suite.higher_is_better[entry.name].items()}
-        available[entry.name] = {**own, **known} if suite.has_choices[entry.name] else own
-        available[SUITE].update(available[entry.name])
+        available[entry.name] = {**known, **own} if suite.has_choices[entry.name] else own
+    # The suite's own scope pools the entries with choices, or all if none has any; a metric is there if all yield it.
+    pooled = [names for name, names in available.items() if suite.has_choices[name]] or list(available.values())
+    available[SUITE] = {name: way for name, way in pooled[0].items() if all(name in names for names in pooled)}
     found = []
     for i, spec in enumerate(sweep.calibration.objectives):
         key = f"calibration.objectives[{i}]"

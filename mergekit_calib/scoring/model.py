@@ -208,6 +208,9 @@ def build_lm(
 ) -> LiveHFLM:
     """A scorer for `model`.
 
+    The log-softmax is taken in float32 unless `softmax_dtype` says otherwise: `hf` takes it in the model's own dtype, and
+    bfloat16 rounds a log-probability of −10 to the nearest 1/16, which ties choices and blurs confidences.
+
     Args:
         batch_size: as `hf` takes it; `auto` finds the largest that fits.
         model_args: as `hf` takes them, those in `MODEL_ARGS`.
@@ -216,7 +219,8 @@ def build_lm(
         CalibError: an argument that `hf` does not have, or that only says how weights are loaded.
     """
     check_model_args(model_args or {})
-    arguments = {k: v for k, v in (model_args or {}).items() if k not in LOADING_ARGS}
+    given = {k: v for k, v in (model_args or {}).items() if k not in LOADING_ARGS}
+    arguments = {"softmax_dtype": "float32", **given}
     return LiveHFLM(model, tokenizer=tokenizer, batch_size=batch_size, **arguments)
 
 
