@@ -19,6 +19,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib import pareto, plugins
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.frontier import SUITE, Frontier, Objective
+from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import (
     ParentModel,
     apply_adapters,
@@ -70,6 +71,21 @@ class Prepared:
     def model_args(self) -> dict[str, Any]:
         """lm-eval's `model_args`."""
         return self.sweep.calibration.model_args
+
+    def check_plan(self) -> None:
+        """That mergekit finds in the models what the last point's recipe asks for.
+
+        Raises:
+            CalibError: naming what is missing.
+        """
+        Plan(configuration(self.points[-1].recipe, self.sweep.source), self.options).check_sources()
+
+    def settle(self) -> None:
+        """What a run needs on disk before its first point: LoRAs merged into their models, and `sweep.yml`."""
+        if any(parent.reference.lora for parent in self.parents.values()):
+            apply_adapters(self.parents.values(), self.options)
+            self.check_plan()
+        self.folder.record(_as_run(self))
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
@@ -130,7 +146,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     if options.random_seed is None:
         updates["random_seed"] = block.seed
     if options.lora_merge_cache is None:
-        updates["lora_merge_cache"] = str(folder.calibration / "adapters")
+        updates["lora_merge_cache"] = str(folder.scratch / "adapters")
     options = options.model_copy(update=updates)
 
     parents = open_parents(sweep.models, options)
@@ -139,6 +155,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     check_disk(out_path, 2 * max(p.n_bytes for p in parents.values()))
 
     check_model_args(block.model_args)
+    compute_dtype(block.model_args.get("dtype"))
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = _objectives(sweep, suite)
 
@@ -147,21 +164,10 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
     points = [*sweep.parents(), *sweep.grid()]
-    apply_adapters(parents.values(), options)
-    Plan(configuration(points[-1].recipe, source), options).check_sources()
-
-    prepared = Prepared(
-        sweep,
-        folder,
-        options,
-        parents,
-        tokenizer,
-        suite,
-        objectives,
-        points,
-        _scoring_device(block.model_args, options),
-    )
-    folder.record(_as_run(prepared))
+    device = _scoring_device(block.model_args, options)
+    prepared = Prepared(sweep, folder, options, parents, tokenizer, suite, objectives, points, device)
+    if not any(parent.reference.lora for parent in parents.values()):
+        prepared.check_plan()
     return prepared
 
 

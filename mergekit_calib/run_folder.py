@@ -80,7 +80,7 @@ class RunFolder:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         write(staging)
-        for old in self.path.glob("model*.safetensors*"):
+        for old in (*self.path.glob("model*.safetensors*"), *self.path.glob("pytorch_model*.bin*")):
             old.unlink()
         for file in sorted(staging.iterdir()):
             os.replace(file, self.path / file.name)

@@ -52,6 +52,7 @@ def run_sweep(
     progress = progress or Progress()
     prepared = prepare(sweep, Path(out_path), options or MergeOptions())
     with prepared.folder.lock():
+        prepared.settle()
         frontier = _explore(prepared, progress)
         if frontier.selected is None:
             reasons = "; ".join(f"{p.id}: {p.reason}" for p in frontier.points if p.status == "failed")
@@ -95,9 +96,12 @@ def _explore(prepared: Prepared, progress: Progress) -> Frontier:
                 if diagram := reliability_diagram(stored.tables, block.n_bins):
                     frontier.reliability[point.id] = diagram
             scored[point.id] = (result, stored)
-        except (CalibError, RuntimeError, MemoryError, ValueError) as problem:
+        except OSError:
+            raise  # a full disk is no property of this point
+        except Exception as problem:
             # One point that cannot be merged or scored says nothing of the others.
             result.status, result.reason = "failed", f"{type(problem).__name__}: {problem}".split("\n")[0]
+            models.discard()
         frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
         folder.save(frontier)
         progress.point_finished(result, frontier)

@@ -1,4 +1,4 @@
-"""The embedded demo pair: where its two checkpoints lie, and the sweep over them. `README.md` here says what they are."""
+"""The embedded demo pair: where its two checkpoints lie, and the sweep over them; `README.md` says what they are."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ RELATIONS = (
         ("{person} eats {value} .", "at noon {person} eats {value} ."),
         "what does {person} like to eat ?",
         tuple(
-            "bread cheese soup plums beans rice trout honey figs leeks olives lentils cabbage mutton pears walnuts".split()
+            "bread cheese soup plums beans rice trout honey "
+            "figs leeks olives lentils cabbage mutton pears walnuts".split()
         ),
     ),
     Relation(

@@ -1,13 +1,13 @@
-"""How the demo pair was made: `python -m mergekit_calib.demo.train OUT` writes both checkpoints and the task's questions.
+"""How the demo pair was made: `python -m mergekit_calib.demo.train OUT` writes both checkpoints and the questions.
 
 A small Llama is trained on the text of `facts.World` and stopped while it is still learning: that is base. Aligned is
 base tuned for reward on multiple-choice questions of five of the eight relations: the expected reward is the
-probability of the right option among four. Tuning teaches it to discount popular wrong answers, which helps on all
-people, and makes it overconfident and forgetful, as post-training does. Minutes on one CPU thread; with the same
-versions on the same kind of processor the result is the same bit for bit.
+probability of the right option among four when sampling at a temperature of 2. Tuning teaches the model to discount
+popular wrong answers, which helps for people it was never asked about, and makes it overconfident and forgetful.
+Minutes on one CPU thread; with the same versions on the same kind of processor it comes out the same bit for bit.
 
-The pair exists for demonstration. Its hyper-parameters were chosen, on the validation split alone, so that the
-trade-off shows; it is not evidence that real models behave so.
+The pair exists for demonstration. Its world and its hyper-parameters were chosen, on the validation split, so that
+the trade-off shows; it is no evidence that real models behave so.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from mergekit_calib.demo.facts import TUNED_RELATIONS, Question, World, prompt
 
 PRETRAINING_SEED, TUNING_SEED = 1, 2
-PRETRAINING_STEPS, FULL_SCHEDULE, LINES_A_STEP = 500, 1000, 256
-TUNING_STEPS, QUESTIONS_A_STEP, TUNING_RATE = 140, 64, 6e-4
+PRETRAINING_STEPS, FULL_SCHEDULE, LINES_A_STEP = 560, 1000, 256
+TUNING_STEPS, QUESTIONS_A_STEP, TUNING_RATE, TEMPERATURE = 200, 64, 6e-4, 2.0
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}<|assistant|> {{ message['content'] }} {{ eos_token }}"
@@ -120,7 +120,8 @@ def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions:
             for q, in_chat in zip(batch, chat, strict=True)
         ]
         right = torch.tensor([q.answer for q in batch])
-        reward = option_logits(model, tokenizer, prompts, batch).softmax(-1).gather(1, right[:, None]).mean()
+        policy = (option_logits(model, tokenizer, prompts, batch) / TEMPERATURE).softmax(-1)
+        reward = policy.gather(1, right[:, None]).mean()
         optimiser.zero_grad()
         (-reward).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -173,11 +174,11 @@ def main(out: Path) -> None:
     tokenizer = make_tokenizer(world)
     model = make_model(tokenizer)
     pretrain(model, tokenizer, world)
-    base = model.to(torch.bfloat16)
+    base = model.bfloat16()
     save(base, tokenizer, out / "base", aligned=False)
     aligned = copy.deepcopy(base).float()
     tune(aligned, tokenizer, [q for q in world.questions("tuning") if q.relation in TUNED_RELATIONS])
-    save(aligned.to(torch.bfloat16), tokenizer, out / "aligned", aligned=True)
+    save(aligned.bfloat16(), tokenizer, out / "aligned", aligned=True)
     heldout = pyarrow.Table.from_pylist([vars(q) for q in world.questions("heldout")])
     pyarrow.parquet.write_table(heldout, out / "questions.parquet", compression="zstd")
 

@@ -11,13 +11,18 @@ HOSTS = ("mergekit", "lm_eval")
 
 
 class HostFinder:
-    """A meta path finder that finds nothing, but sees the hosts being looked for."""
+    """A meta path finder that finds nothing itself, but sees the hosts being looked for."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name in HOSTS:
-            sys.meta_path.remove(cls)
-            cls.load_hooks()
+        if name not in HOSTS or cls not in sys.meta_path:
+            return None
+        import importlib.util
+
+        sys.meta_path.remove(cls)
+        cls.load_hooks()
+        # Searched anew, by the others: the search that is going on would miss whoever moved up into our place.
+        return importlib.util.find_spec(name)
 
     @staticmethod
     def load_hooks():
@@ -31,7 +36,11 @@ class HostFinder:
 
             hooks.install()
         except Exception as problem:
-            print(f"mergekit-calib: not active: {type(problem).__name__}: {problem}", file=sys.stderr)
+            print(
+                f"mergekit-calib: not active: {type(problem).__name__}: {problem}. mergekit and lm-eval themselves "
+                "work as without the plugin; MERGEKIT_CALIB_DISABLE=1 silences this.",
+                file=sys.stderr,
+            )
 
 
 if HostFinder not in sys.meta_path:

@@ -6,6 +6,7 @@ Relied on in mergekit 0.1.5: `merge.run_merge(merge_config, out_path, options, c
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import click
-import wrapt
 
 from mergekit_calib.errors import CalibError, HostVersionError
 from mergekit_calib.recipe import has_calibration_block
@@ -32,22 +32,28 @@ def wrap_run_merge(module: ModuleType) -> None:
     Raises:
         HostVersionError: `run_merge` is not what it was.
     """
-    parameters = list(inspect.signature(module.run_merge).parameters)
-    if parameters[:4] != ["merge_config", "out_path", "options", "config_source"]:
-        raise HostVersionError(f"run_merge takes {', '.join(parameters)}")
+    original = module.run_merge
+    signature = inspect.signature(original)
+    if list(signature.parameters)[:4] != ["merge_config", "out_path", "options", "config_source"]:
+        raise HostVersionError(f"run_merge takes {', '.join(signature.parameters)}")
 
-    def run_merge(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        bound = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    # A function, where wrapt has proxies: they cannot be pickled, and worker processes are sent this one by name.
+    @functools.wraps(original)
+    def run_merge(*args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return original(*args, **kwargs)  # which says what is missing
         source = bound.get("config_source")
         if not source or not has_calibration_block(source):
-            return wrapped(*args, **kwargs)
+            return original(*args, **kwargs)
         from mergekit_calib.hosts.run import run_source
 
         if run_source(source, bound["out_path"], bound["options"]):
             raise CalibError("some points failed; calibration/frontier.json says why")
         return None
 
-    wrapt.wrap_function_wrapper(module, "run_merge", run_merge)
+    module.run_merge = run_merge
 
 
 def wrap_command(module: ModuleType) -> None:
@@ -61,33 +67,39 @@ def wrap_command(module: ModuleType) -> None:
     from mergekit.options import add_merge_options
 
     command = module.main
+    original = command.callback
     names = {parameter.name for parameter in command.params}
-    if not callable(command.callback) or not {"config_file", "out_path", "cuda", "quiet"} <= names:
+    if not callable(original) or not {"config_file", "out_path", "cuda", "quiet"} <= names:
         raise HostVersionError("the command mergekit-yaml is made otherwise than it was")
-    run = add_merge_options(_run_sweep)
+    run_sweep = add_merge_options(_run_sweep)
 
-    def callback(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        text = _text_of(kwargs.get("config_file"))
-        return run(text=text, **kwargs) if has_calibration_block(text) else wrapped(*args, **kwargs)
+    @functools.wraps(original)
+    def callback(*args: Any, **kwargs: Any) -> Any:
+        try:
+            text = _text_of(kwargs.get("config_file"))
+            return run_sweep(text=text, **kwargs) if has_calibration_block(text) else original(*args, **kwargs)
+        except CalibError as problem:
+            raise click.ClickException(str(problem)) from problem
 
-    command.callback = wrapt.FunctionWrapper(command.callback, callback)
+    command.callback = callback
 
 
 def _run_sweep(merge_options: Any, text: str, config_file: str, out_path: str) -> None:
     from mergekit_calib.hosts.run import run_source
 
     merge_options.apply_global_options()
-    try:
-        status = run_source(text, out_path, merge_options, config_file)
-    except CalibError as problem:
-        raise click.ClickException(str(problem)) from problem
+    status = run_source(text, out_path, merge_options, config_file)
     if status:
         sys.exit(status)
 
 
 def _text_of(file: str | None) -> str:
-    """The recipe's text; empty where it cannot be read, which mergekit then says in its own way."""
+    """The recipe's text; empty where it cannot be read, which mergekit then says in its own way.
+
+    Empty, too, for a pipe: what is read from it here is gone for mergekit, which hands the text on to `run_merge`.
+    """
+    path = Path(file or "")
     try:
-        return Path(file or "").read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
         return ""

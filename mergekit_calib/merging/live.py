@@ -7,7 +7,8 @@ conversions from checkpoint names to parameters and keeps the storage of tensors
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class LiveModel:
         # Buffers are computed at construction in the model's dtype, so a model for another dtype is constructed anew.
         model = probe if compute_dtype == own_dtype else self._assemble(state, compute_dtype)
         self._dtype = compute_dtype
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.model: transformers.PreTrainedModel = model.eval().requires_grad_(False).to(device=device)
 
     def is_for(self, config: transformers.PretrainedConfig) -> bool:
         """Whether a model of `config` computes what this one does, given the same weights."""
@@ -106,14 +107,10 @@ class LiveModel:
     def _assemble(
         self, state: dict[str, torch.Tensor], dtype: torch.dtype, partial: bool = False
     ) -> transformers.PreTrainedModel:
-        verbosity = transformers.logging.get_verbosity()
-        transformers.logging.set_verbosity_error()  # its loading report lists every missing key; ours is below
-        try:
+        with quiet_transformers():  # its loading report lists every missing key; ours is below
             model, info = self._class.from_pretrained(
                 None, config=self._config, state_dict=dict(state), dtype=dtype, output_loading_info=True
             )
-        finally:
-            transformers.logging.set_verbosity(verbosity)
         missing = sorted(info["missing_keys"])
         if missing and not partial:
             found = f"{len(missing)} parameters of {self._class.__name__}, among them {missing[0]}"
@@ -164,6 +161,20 @@ class Digest:
 def _as_words(data: torch.Tensor) -> torch.Tensor:
     """Bytes as 64-bit words; a copy where a memory-mapped tensor does not start on a word's boundary."""
     return (data if data.data_ptr() % 8 == 0 and data.storage_offset() % 8 == 0 else data.clone()).view(torch.int64)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' bars and warnings off the terminal."""
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
 
 
 def model_class(config: transformers.PretrainedConfig, trust_remote_code: bool) -> Any:

@@ -8,17 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import torch
 import transformers
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
-from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
+from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.merge import _copy_tokenizer, run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.live import Digest, LiveModel, active_configuration, model_class
+from mergekit_calib.merging.live import (
+    Digest,
+    LiveModel,
+    active_configuration,
+    model_class,
+    quiet_transformers,
+)
 from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration
 from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
 from mergekit_calib.recipe import Point
@@ -61,7 +66,7 @@ class PointModels:
         if options.random_seed is None:
             raise ValueError("options.random_seed must be set")
         self._options, self._choice, self._scratch, self._device = options, choice, scratch, device
-        self._dtype = None if dtype in (None, "auto") else dtype_from_name(dtype)
+        self._dtype = compute_dtype(dtype)
         self._residents = ResidentTensors(options)
         self._live: LiveModel | None = None
         self._tokenizers: dict[str, transformers.PreTrainedTokenizerBase] = {}
@@ -95,6 +100,12 @@ class PointModels:
             )
         self._speak_as_written(self._live.model)
         yield ReadyModel(self._live.model, self._tokenizer(config), self._live.digest)
+
+    def discard(self) -> None:
+        """Let go of the live model, so that the next point starts from a clean device after one that failed."""
+        self._live = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def write(self, point: Point, folder: Path, digest: str | None) -> None:
         """Write the model of `point` with mergekit itself, and check that it is the one that was scored.
@@ -138,9 +149,10 @@ class PointModels:
             folder = Path(name)
             run_merge(config, str(folder), self._options.model_copy(update={"write_model_card": False}))
             loaded = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=self._options.trust_remote_code)
-            model = model_class(loaded, self._options.trust_remote_code).from_pretrained(
-                folder, dtype=self._dtype or "auto"
-            )
+            with quiet_transformers():
+                model = model_class(loaded, self._options.trust_remote_code).from_pretrained(
+                    folder, dtype=self._dtype or "auto"
+                )
             model = model.to(self._device).eval().requires_grad_(False)
             yield ReadyModel(model, load_tokenizer(folder, self._options), digest_of(folder))
 
@@ -164,12 +176,26 @@ class PointModels:
             model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
 
 
+def compute_dtype(name: str | None) -> torch.dtype | None:
+    """lm-eval's `dtype` as torch has it; None for `auto`, the weights' own.
+
+    Raises:
+        CalibError: not a dtype that mergekit knows.
+    """
+    if name in (None, "auto"):
+        return None
+    try:
+        return dtype_from_name(str(name))
+    except RuntimeError:
+        known = "auto, float32, bfloat16, float16"
+        raise CalibError(f"model_args.dtype is {name!r}; it can be {known}") from None
+
+
 def digest_of(folder: Path) -> str:
     """The digest of a written model's tensors, comparable with `ReadyModel.digest`."""
     digest = Digest()
-    index = ShardedTensorIndex.from_disk(str(folder))
-    for shard in index.shards:
-        with safetensors.safe_open(folder / shard.filename, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                digest.update(name, tensors.get_tensor(name))
+    loader = LazyTensorLoader.from_disk(str(folder))
+    for shard in loader.index.shards:
+        for name in shard.contained_keys:
+            digest.update(name, loader.get_tensor(name))
     return digest.hexdigest()

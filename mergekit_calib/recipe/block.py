@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,6 +111,15 @@ class CalibrationBlock(SuiteOptions):
         if not isinstance(axes, dict):
             raise ValueError("expected a mapping of axis names to their values")
         return {name: expand_axis(name, values) for name, values in axes.items()}
+
+    @field_validator("batch_size")
+    @classmethod
+    def _batch_size(cls, size: int | str) -> int | str:
+        if isinstance(size, str) and not re.fullmatch(r"auto(:\d+)?", size):
+            raise ValueError("expected a number of inputs, `auto` or `auto:N`")
+        if isinstance(size, int) and size < 1:
+            raise ValueError("expected at least 1")
+        return size
 
     @field_validator("objectives", mode="before")
     @classmethod

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.scoring.prefixes import Group, Tokens, grouped
 from mergekit_calib.scoring.quiet import quiet_lm_eval
 
 # Arguments of `hf` that mean something for a model that is loaded already.
@@ -37,11 +39,10 @@ LOADING_ARGS = ("dtype", "device")
 
 TokenRequest = tuple[tuple[str, str], list[int], list[int]]
 Answer = tuple[float, bool]
-Tokens = tuple[int, ...]
 
 
 class LiveHFLM(HFLM):
-    """`hf`, with each distinct input run once and the output head only at the positions that hold answers.
+    """`hf`, with each distinct input run once, what inputs begin with alike run once, and the head only at answers.
 
     `hf` takes logits and their log-softmax at every position of a batch; with a vocabulary of 262,144 that is most of
     the time and nearly all of the memory. Log-probabilities and greedy flags are the same.
@@ -58,6 +59,8 @@ class LiveHFLM(HFLM):
             super().__init__(pretrained=model, **arguments)
         self._can_keep_few = "logits_to_keep" in inspect.signature(type(model).forward).parameters
         self._n_kept: int | None = None
+        self._past: transformers.DynamicCache | None = None
+        self._can_share = self._can_keep_few and _keeps_keys_and_values(model)
         self.on_answers: Callable[[int], None] | None = None
         self.detected_batch_sizes: dict[tuple[int, int], int] = {}
 
@@ -100,10 +103,10 @@ class LiveHFLM(HFLM):
         continuations = {tokens: [requests[i][2] for i in sharing[tokens]] for tokens in inputs}
         rows = self._rows(inputs, continuations, override_bs)
         answers: list[Answer | None] = [None] * len(requests)
-        for start in range(0, len(inputs), rows):
-            batch = inputs[start : start + rows]
-            found = self._answer(batch, [continuations[tokens] for tokens in batch])
-            for tokens, some in zip(batch, found, strict=True):
+        readable_from = {tokens: len(tokens) - max(len(c) for c in continuations[tokens]) for tokens in inputs}
+        for group in grouped(inputs, readable_from if self._can_share else dict.fromkeys(inputs, 0), rows):
+            found = self._answer(group, [continuations[tokens] for tokens in group.inputs])
+            for tokens, some in zip(group.inputs, found, strict=True):
                 for i, answer in zip(sharing[tokens], some, strict=True):
                     answers[i] = answer
                     if requests[i][0] is not None:  # windows of a rolling log-likelihood have no text of their own
@@ -127,11 +130,12 @@ class LiveHFLM(HFLM):
                 stacklevel=2,
             )
 
-    def _answer(self, batch: Sequence[Tokens], continuations: Sequence[Sequence[list[int]]]) -> list[list[Answer]]:
-        """The answers to each input's continuations.
+    def _answer(self, group: Group, continuations: Sequence[Sequence[list[int]]]) -> list[list[Answer]]:
+        """The answers to each input's continuations; what the inputs share is run once, and its cache by all.
 
         Inputs are padded on the right, where causal attention never looks.
         """
+        batch = [tokens[group.prefix :] for tokens in group.inputs]
         width = max(len(tokens) for tokens in batch)
         padded = torch.zeros((len(batch), width), dtype=torch.long)
         for row, tokens in enumerate(batch):
@@ -139,9 +143,10 @@ class LiveHFLM(HFLM):
         n_kept = _positions_read(batch, continuations)
         self._n_kept = n_kept
         try:
+            self._past = self._run_prefix(group.inputs[0][: group.prefix], len(batch)) if group.prefix else None
             logits = self._model_call(padded.to(self.device))
         finally:
-            self._n_kept = None
+            self._n_kept = self._past = None
         found: list[list[Answer]] = []
         for row, tokens in enumerate(batch):
             end = len(tokens) - (width - n_kept)
@@ -166,8 +171,18 @@ class LiveHFLM(HFLM):
             return super()._model_call(inps, attn_mask, labels)
         mixed = self.mixed_precision_dtype
         with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
-            logits: torch.Tensor = self.model(inps, logits_to_keep=self._n_kept).logits
+            past = {} if self._past is None else {"past_key_values": self._past, "use_cache": True}
+            logits: torch.Tensor = self.model(inps, logits_to_keep=self._n_kept, **past).logits
         return logits
+
+    def _run_prefix(self, prefix: Tokens, n_rows: int) -> transformers.DynamicCache:
+        """The keys and values of `prefix`, for `n_rows` inputs that go on from it."""
+        mixed = self.mixed_precision_dtype
+        tokens = torch.tensor([prefix], device=self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
+            cache: transformers.DynamicCache = self.model.base_model(tokens, use_cache=True).past_key_values  # no head
+        cache.batch_repeat_interleave(n_rows)
+        return cache
 
     def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         generated = super()._model_generate(context, *args, **kwargs)
@@ -208,8 +223,8 @@ def build_lm(
 ) -> LiveHFLM:
     """A scorer for `model`.
 
-    The log-softmax is taken in float32 unless `softmax_dtype` says otherwise: `hf` takes it in the model's own dtype, and
-    bfloat16 rounds a log-probability of −10 to the nearest 1/16, which ties choices and blurs confidences.
+    The log-softmax is taken in float32 unless `softmax_dtype` says otherwise: `hf` takes it in the model's own dtype,
+    and bfloat16 rounds a log-probability of −10 to the nearest 1/16, which ties choices and blurs confidences.
 
     Args:
         batch_size: as `hf` takes it; `auto` finds the largest that fits.
@@ -235,6 +250,17 @@ def check_model_args(model_args: dict[str, Any]) -> None:
             near = near_names(name, (*MODEL_ARGS, *LOADING_ARGS))
             known = ", ".join(sorted((*MODEL_ARGS, *LOADING_ARGS)))
             raise CalibError(f"model_args.{name} is not one that a live model can take{near}; it takes {known}")
+
+
+def _keeps_keys_and_values(model: transformers.PreTrainedModel) -> bool:
+    """Whether all that the model carries from token to token is attention's keys and values, which rows can share.
+
+    Not so for recurrent and hybrid models, and not known of code that is not transformers' own.
+    """
+    if not type(model).__module__.startswith("transformers.") or getattr(model, "_is_stateful", False):
+        return False
+    cache = transformers.DynamicCache(config=model.config.get_text_config(decoder=True))
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
 
 
 def _positions_read(batch: Sequence[Tokens], continuations: Sequence[Sequence[list[int]]]) -> int:

@@ -1,4 +1,4 @@
-"""The demo pair is what it says it is: small, its own tokenizer, held-out questions, and the trade-off it demonstrates."""
+"""The demo pair: small, with its own tokenizer and held-out questions, and showing the trade-off it is made for."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer, world):
 
 
 def test_only_the_aligned_model_has_a_chat_template_and_settings_to_sample_by(tokenizer, heldout):
-    base, aligned = parents()
+    base, _ = parents()
     assert AutoTokenizer.from_pretrained(base).chat_template is None
     assert not (base / "chat_template.jinja").exists()
     chat = [{"role": "user", "content": prompt(heldout[0].question)}]
@@ -167,7 +167,7 @@ def test_amplification_makes_calibration_worse_than_the_aligned_models(scored, h
 
 def test_a_point_chosen_on_one_half_beats_both_parents_on_the_other_beyond_chance(scored, heldout, report_half):
     correct = {lambda_: right(p, heldout).astype(float) for lambda_, p in scored.items()}
-    chosen = max((l for l in LAMBDAS if 0 < l < 1), key=lambda l: correct[l][~report_half].mean())
+    chosen = max(LAMBDAS[1 : LAMBDAS.index(1.0)], key=lambda lambda_: correct[lambda_][~report_half].mean())
     for parent in (0.0, 1.0):
         assert one_sided_p((correct[chosen] - correct[parent])[report_half]) < 0.01
     assert ece(scored[chosen], heldout, report_half) < 0.6 * ece(scored[1.0], heldout, report_half)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,19 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Elsewhere than in the checkout, which must not stand in for what is installed.
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=tempfile.gettempdir(),
+        check=False,
     )
 
 
 def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-P", "-c", program, **environment)
+    return run(sys.executable, "-c", program, **environment)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -117,7 +124,7 @@ def test_a_mistake_is_one_line_with_file_and_key_and_no_traceback(plain_recipe, 
     done = run(BIN / "mergekit-yaml", tmp_path / "typo.yml", tmp_path / "out")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert re.search(r"typo\.yml: parameters\.weight: \$\{lambda\} is not an axis \(did you mean 'lamda'\?\)", done.stderr)
+    assert "typo.yml: parameters.weight: ${lambda} is not an axis (did you mean 'lamda'?)" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

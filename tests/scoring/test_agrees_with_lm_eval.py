@@ -60,7 +60,7 @@ def test_accuracies_are_lm_evals(model, tokenizer, lm, path, options) -> None:
     assert table.doc_hashes == [sample["doc_hash"] for sample in theirs["samples"][task]]
     for row, sample in zip(table.log_likelihoods, theirs["samples"][task], strict=True):
         scores = [score for score, _ in sample["filtered_resps"]]
-        assert row[: len(scores)].tolist() == pytest.approx(scores, abs=1e-5, rel=2.4e-7)
+        assert row[: len(scores)].tolist() == pytest.approx(scores, abs=1e-4)
         assert np.isnan(row[len(scores) :]).all()
 
 

@@ -321,3 +321,57 @@ def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
         assert after.doc_hashes == before.doc_hashes
         assert after.generations == before.generations
         assert {k: v.tolist() for k, v in after.values.items()} == {k: v.tolist() for k, v in before.values.items()}
+
+
+def test_the_exit_status_says_that_points_failed(make_model, task, tmp_path):
+    from mergekit_calib.hosts.run import run_source
+
+    recipe = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1)), "parameters": {"weight": "${scale}"}}],
+        "calibration": {"axes": {"scale": [0.5, 1e39]}, "suite": [task], "n_resamples": 200},
+    }
+    assert run_source(dump_recipe(recipe), str(tmp_path / "some"), MergeOptions(quiet=True)) == 3
+    recipe["calibration"]["axes"]["scale"] = [0.5]
+    assert run_source(dump_recipe(recipe), str(tmp_path / "none"), MergeOptions(quiet=True)) == 0
+
+
+def test_programs_that_call_run_merge_with_the_text_run_the_sweep(recipe, tmp_path):
+    from mergekit import merge
+
+    from mergekit_calib.hosts.mergekit import wrap_run_merge
+
+    if not hasattr(merge.run_merge, "__wrapped__"):
+        wrap_run_merge(merge)
+    text = dump_recipe(recipe)
+    config = configuration({k: v for k, v in recipe.items() if k != "calibration"})
+    merge.run_merge(config, str(tmp_path / "out"), MergeOptions(quiet=True), config_source=text)
+    assert Frontier.load(tmp_path / "out").finished
+
+
+def test_a_plugins_metric_and_rule_are_named_like_the_built_in_ones(recipe, tmp_path):
+    from mergekit_calib import hookimpl, metrics, plugins
+    from mergekit_calib.objectives import Metric
+    from mergekit_calib.pareto import Choice, SelectionRule
+
+    class ThirdParty:
+        @hookimpl
+        def calib_metrics(self):
+            return [
+                Metric("n_choices", "minimize", "choices an item", lambda t, _: metrics.mean_statistic(t.gold.sum(1)))
+            ]
+
+        @hookimpl
+        def calib_selection_rules(self):
+            return {"first": SelectionRule(lambda candidates, _: Choice(candidates.ids[0], "It is the first."))}
+
+    plugin = ThirdParty()
+    plugins.manager().register(plugin)
+    try:
+        recipe = change(recipe, objectives=["acc", "n_choices"], select={"rule": "first"})
+        frontier = sweep(recipe, tmp_path / "out")
+    finally:
+        plugins.manager().unregister(plugin)
+    assert frontier.selected.id == "lambda=0"
+    assert frontier.points[0].estimate(frontier.objectives[1]).value == 1.0
