@@ -26,7 +26,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from mergekit_calib.demo.facts import TUNED_RELATIONS, Question, World, prompt
 
 PRETRAINING_SEED, TUNING_SEED = 1, 2
-PRETRAINING_STEPS, FULL_SCHEDULE, LINES_A_STEP = 560, 1000, 256
+PRETRAINING_STEPS, FULL_SCHEDULE, LINES_A_STEP = 570, 1000, 256
 TUNING_STEPS, QUESTIONS_A_STEP, TUNING_RATE, TEMPERATURE = 200, 64, 6e-4, 2.0
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"

@@ -53,7 +53,7 @@ def wrap_run_merge(module: ModuleType) -> None:
             raise CalibError("some points failed; calibration/frontier.json says why")
         return None
 
-    module.run_merge = run_merge
+    vars(module)["run_merge"] = run_merge
 
 
 def wrap_command(module: ModuleType) -> None:
