@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class PointModels:
         config = self._arithmetic(point)
         plan = Plan(config, self._options)
         if plan.builds_tokenizer or self._options.unsafe_truncate_embeddings or self._changes_depth(config, plan):
-            with self._through_disk(config) as ready:
+            with self._through_disk(config, plan) as ready:
                 yield ready
             return
         # As run_merge does, so that randomised methods draw the same numbers.
@@ -121,7 +121,7 @@ class PointModels:
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
         if self._choice.folder is not None:
             copy_tokenizer_files(self._choice.folder, folder)
-        written = digest_of(folder)
+        written = digest_of(folder, Plan(self._arithmetic(point), self._options).vocabulary_axes)
         if digest is not None and written != digest:
             raise CalibError(
                 f"the weights that mergekit wrote for {point.id} are not the ones that were scored (digest {written}, "
@@ -143,7 +143,7 @@ class PointModels:
         return active_configuration(donor) != active_configuration(plan.config)
 
     @contextmanager
-    def _through_disk(self, config: MergeConfiguration) -> Iterator[ReadyModel]:
+    def _through_disk(self, config: MergeConfiguration, plan: Plan) -> Iterator[ReadyModel]:
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="point-") as name:
             folder = Path(name)
@@ -154,7 +154,8 @@ class PointModels:
                     folder, dtype=self._dtype or "auto"
                 )
             model = model.to(self._device).eval().requires_grad_(False)
-            yield ReadyModel(model, load_tokenizer(folder, self._options), digest_of(folder))
+            digest = digest_of(folder, plan.vocabulary_axes)
+            yield ReadyModel(model, load_tokenizer(folder, self._options), digest)
 
     def _tokenizer(self, config: MergeConfiguration) -> transformers.PreTrainedTokenizerBase:
         """The tokenizer that the written model will carry."""
@@ -191,11 +192,24 @@ def compute_dtype(name: str | None) -> torch.dtype | None:
         raise CalibError(f"model_args.dtype is {name!r}; it can be {known}") from None
 
 
-def digest_of(folder: Path) -> str:
-    """The digest of a written model's tensors, comparable with `ReadyModel.digest`."""
+def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None) -> str:
+    """The digest of a written model's tensors, comparable with `ReadyModel.digest`.
+
+    Args:
+        vocabulary_axes: tensors to be taken in the order of the folder's tokens → the axis that these stand on.
+            mergekit numbers the tokens that a union adds differently each time.
+    """
     digest = Digest()
     loader = LazyTensorLoader.from_disk(str(folder))
+    axes = vocabulary_axes or {}
+    order = _order_of_tokens(folder) if axes else torch.arange(0)
     for shard in loader.index.shards:
         for name in shard.contained_keys:
-            digest.update(name, loader.get_tensor(name))
+            tensor = loader.get_tensor(name)
+            digest.update(name, tensor.index_select(axes[name], order) if name in axes else tensor)
     return digest.hexdigest()
+
+
+def _order_of_tokens(folder: Path) -> torch.Tensor:
+    vocabulary = transformers.AutoTokenizer.from_pretrained(folder).get_vocab()
+    return torch.tensor([vocabulary[token] for token in sorted(vocabulary)])

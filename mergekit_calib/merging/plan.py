@@ -20,7 +20,7 @@ from mergekit.io.tasks import LoaderCache, LoadTensor, SaveTensor
 from mergekit.merge import _model_out_config
 from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
-from mergekit.tokenizer import BuildTokenizer
+from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary
 from pydantic import ValidationError
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
@@ -65,6 +65,7 @@ class Plan:
     Attributes:
         config: the transformers configuration of the merged model.
         builds_tokenizer: whether the recipe makes a tokenizer (and so may change the vocabulary).
+        vocabulary_axes: tensors that the made tokenizer orders → the axis that its tokens stand on.
     """
 
     def __init__(self, configuration: MergeConfiguration, options: MergeOptions) -> None:
@@ -78,6 +79,13 @@ class Plan:
         planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
         self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
         self.builds_tokenizer = any(isinstance(t, BuildTokenizer) for t in self._targets)
+        self.vocabulary_axes = {
+            target.tensor_name: task.vocabulary_axis
+            for target in self._targets
+            if isinstance(target, SaveTensor)
+            for task in TaskUniverse([target]).tasks
+            if isinstance(task, PermutedVocabulary)
+        }
 
     def check_sources(self) -> None:
         """That every model has the tensors that the plan reads.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mergekit import merge_methods
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
+from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.live import WeightsError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, digest_of
@@ -176,7 +178,34 @@ def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
         "tokenizer": {"source": "union"},
         "dtype": "bfloat16",
     }
-    assert_scored_is_written(sweep_of(recipe, {"lambda": [0.5]}), tmp_path)
+    options = MergeOptions(random_seed=SEED, quiet=True)
+    sweep = sweep_of(recipe, {"lambda": [0.5]})
+    parents = open_parents(sweep.models, options)
+    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    models = PointModels(options, choice, tmp_path / "scratch", torch.device("cpu"))
+    (point,) = sweep.grid()
+    folders = [tmp_path / "first", tmp_path / "second"]
+    with models.at(point) as ready:
+        scored = _logits_by_token(ready.model, ready.tokenizer)
+        digest = ready.digest
+    assert not list((tmp_path / "scratch").iterdir())
+    for folder in folders:  # mergekit numbers the added tokens as it comes, so two runs' files differ
+        models.write(point, folder, digest)
+        written = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        torch.testing.assert_close(
+            _logits_by_token(written, transformers.AutoTokenizer.from_pretrained(folder)), scored
+        )
+    with pytest.raises(CalibError, match="are not the ones that were scored"):
+        models.write(replace(point, recipe={**point.recipe, "dtype": "float32"}), tmp_path / "other", digest)
+
+
+def _logits_by_token(model, tokenizer) -> dict[str, torch.Tensor]:
+    """Each token's logit after a few that both parents know, however the vocabulary is numbered."""
+    vocabulary = tokenizer.get_vocab()
+    shared = sorted(vocabulary)[4:12]
+    with torch.no_grad():
+        logits = model(torch.tensor([[vocabulary[token] for token in shared]])).logits[0, -1]
+    return {token: logits[number] for token, number in vocabulary.items()}
 
 
 def test_a_third_partys_method_is_swept_like_mergekits_own(make_model, tmp_path):
