@@ -125,9 +125,15 @@ def _score(
             tables = twin.tables
         else:
             block = prepared.sweep.calibration
-            lm = build_lm(ready.model, ready.tokenizer, batch_size=block.batch_size, model_args=prepared.model_args)
-            prepared.suite.build_requests(lm)
-            tables = prepared.suite.score(lm, progress=progress.scoring)
+            suite = prepared.suite
+            lm = build_lm(
+                ready.model,
+                ready.tokenizer,
+                batch_size=block.batch_size,
+                model_args=prepared.model_args,
+                arrangements=suite.arrangements,
+            )
+            tables = suite.score(lm, progress=progress.scoring)
         seconds = {"merge": merged - began, "score": time.perf_counter() - merged}
         stored = StoredPoint(point.id, tables, ready.digest, seconds)
     prepared.folder.items.save(prepared.key_of(point), stored, prepared.facts_of(point))

@@ -1,24 +1,26 @@
-"""The scorer: lm-eval's `hf` model around a live transformers model, reading logits only where they are needed.
+"""The scorer: lm-eval's `hf` model, with each distinct token run once and the head only at answers.
 
-Relied on in lm-eval 0.4.13: `HFLM._loglikelihood_tokens` takes `((context, continuation), context tokens,
-continuation tokens)` triples and returns `(log-likelihood, is greedy)` in their order; `_detect_batch_size` tries
-batches on `_model_call`.
+Relied on in lm-eval 0.4.13: `LM.loglikelihood` tokenises with `tok_encode` and hands `((context, continuation), context
+tokens, continuation tokens)` triples to `_loglikelihood_tokens`, which returns `(log-likelihood, is greedy)` in their
+order; `loglikelihood_rolling` hands it windows in batches of `batch_size`; `generate_until` calls `_model_generate`.
 """
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix
 
 from mergekit_calib.errors import CalibError, near_names
-from mergekit_calib.scoring.prefixes import Group, Tokens, grouped
+from mergekit_calib.scoring import generation
+from mergekit_calib.scoring.arrangement import Requests
+from mergekit_calib.scoring.packed import PackedRunner, differs_from_plain, why_not
 from mergekit_calib.scoring.quiet import quiet_lm_eval
 
 # Arguments of `hf` that mean something for a model that is loaded already.
@@ -39,30 +41,189 @@ LOADING_ARGS = ("dtype", "device")
 
 TokenRequest = tuple[tuple[str, str], list[int], list[int]]
 Answer = tuple[float, bool]
+Texts = tuple[tuple[str, str], ...]
+
+_AT_A_TIME = 1000  # texts that are tokenised together
 
 
-class LiveHFLM(HFLM):
-    """`hf`, with each distinct input run once, what inputs begin with alike run once, and the head only at answers.
+class Arrangements:
+    """Requests as one tokenizer reads them, tokenised and arranged once for all models that carry it."""
 
-    `hf` takes logits and their log-softmax at every position of a batch; with a vocabulary of 262,144 that is most of
-    the time and nearly all of the memory. Log-probabilities and greedy flags are the same.
+    def __init__(self) -> None:
+        self._tokenizer: object = None
+        self._requests: dict[Texts, Requests] = {}
+        self.trusted: set[tuple[str, str]] = set()  # architectures and dtypes that were checked against the plain path
+
+    def of(self, texts: Texts, tokenizer: object, arrange: Callable[[], Requests]) -> Requests:
+        """The requests of `texts`; `arrange` makes them where they are not known."""
+        if self._tokenizer is not tokenizer:
+            self._tokenizer, self._requests = tokenizer, {}
+        if texts not in self._requests:
+            self._requests[texts] = arrange()
+        return self._requests[texts]
+
+
+class PrefixLM(HFLM):
+    """`hf`, with what requests begin with alike run once, and the head and the log-softmax only where they are read.
+
+    Every argument of `hf` means the same, but that `softmax_dtype` is float32 unless it is given (`hf` takes the
+    log-softmax in the model's own dtype, and bfloat16 rounds a log-probability of −10 to the nearest 1/16, which ties
+    choices and blurs confidences), and that `batch_size` need not be: steps are packed by tokens and memory. A model
+    that cannot share what it computed is scored as `hf` scores it.
 
     Attributes:
+        plain_because: why this model is scored as `hf` would; None where it is not.
         on_answers: told how many requests were answered, as they are.
-        detected_batch_sizes: (input length, positions read) → the batch size that `auto` found for it.
     """
 
     chat_template_args: dict[str, Any]
+    batch_size_per_gpu: int | str
 
-    def __init__(self, model: transformers.PreTrainedModel, **arguments: Any) -> None:
-        with quiet_lm_eval(progress_bars=True):
-            super().__init__(pretrained=model, **arguments)
-        self._can_keep_few = "logits_to_keep" in inspect.signature(type(model).forward).parameters
-        self._n_kept: int | None = None
-        self._past: transformers.DynamicCache | None = None
-        self._can_share = self._can_keep_few and _keeps_keys_and_values(model)
+    def __init__(
+        self,
+        pretrained: str | transformers.PreTrainedModel,
+        *,
+        softmax_dtype: str | torch.dtype | None = "float32",
+        arrangements: Arrangements | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(pretrained, softmax_dtype=softmax_dtype, **arguments)
         self.on_answers: Callable[[int], None] | None = None
-        self.detected_batch_sizes: dict[tuple[int, int], int] = {}
+        self._arrangements = arrangements or Arrangements()
+        self._collected: Requests | None = None
+        self._encoded: dict[str, list[int]] = {}
+        self.plain_because = "its weights are spread over processes" if self.world_size > 1 else why_not(self.model)
+        self._runner: PackedRunner | None = None
+        if self.plain_because is None:
+            self._runner = PackedRunner(self.model, self.softmax_dtype or self.model.dtype, self.mixed_precision_dtype)
+            self._check_against_plain()
+        if self.plain_because is not None:
+            warnings.warn(f"scored as lm-eval's `hf` scores, because {self.plain_because}", stacklevel=2)
+
+    def _check_against_plain(self) -> None:
+        """On first use of an architecture: that packed steps give what plain forward passes give."""
+        key = (type(self.model).__name__, str(self.model.dtype))
+        if self._runner is None or key in self._arrangements.trusted:
+            return
+        if problem := differs_from_plain(self._runner, self.max_length):
+            self._runner, self.plain_because = None, problem
+        else:
+            self._arrangements.trusted.add(key)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Answer]:
+        if self._runner is None or not requests:
+            plain: list[Answer] = super().loglikelihood(requests, disable_tqdm)
+            return plain
+        texts = tuple(request.args for request in requests)
+        arranged = self._arrangements.of(texts, self.tokenizer, lambda: self._arranged(requests))
+        return self._answer(arranged, texts)
+
+    def _arranged(self, requests: Sequence[Any]) -> Requests:
+        """Requests tokenised by lm-eval itself, which looks up texts that were encoded many at a time."""
+        self._collected = collected = Requests()
+        try:
+            for start in range(0, len(requests), _AT_A_TIME):
+                some = list(requests[start : start + _AT_A_TIME])
+                self._encode_ahead(some)
+                super().loglikelihood(some, disable_tqdm=True)
+        finally:
+            self._collected, self._encoded = None, {}
+        if collected.n_cut:
+            warnings.warn(
+                f"{collected.n_cut} of {len(collected)} requests are longer than the model's {self.max_length} tokens; "
+                "their beginnings are cut off",
+                stacklevel=2,
+            )
+        return collected
+
+    def _encode_ahead(self, requests: Sequence[Any]) -> None:
+        bos = self.tokenizer.decode(self.prefix_token_id)
+        pairs = [request.args for request in requests]
+        texts = {text for context, continuation in pairs for text in (context.rstrip(), context + continuation)}
+        ahead = [text for text in texts if text and not has_bos_prefix(text, bos)]
+        encoded = self.tokenizer(ahead, **_add_special_kwargs(None, self.add_bos_token))["input_ids"] if ahead else []
+        self._encoded = dict(zip(ahead, encoded, strict=True))
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, *args: Any, **kwargs: Any) -> list[int]:
+        if add_special_tokens is None and not args and not kwargs and string in self._encoded:
+            return self._encoded[string]
+        encoded: list[int] = super().tok_encode(string, add_special_tokens, *args, **kwargs)
+        return encoded
+
+    def _loglikelihood_tokens(
+        self, requests: list[TokenRequest], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[Answer]:
+        if self._runner is None:
+            plain: list[Answer] = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+            self._report(len(requests))
+            return plain
+        arranged = Requests() if self._collected is None else self._collected
+        for text, context, continuation in requests:
+            self._check_length(text, continuation)
+            arranged.add(context, continuation, self.max_length)
+        if arranged is self._collected:
+            return []
+        return self._answer(arranged, [text for text, _, _ in requests])
+
+    def _check_length(self, text: tuple[str, str] | None, continuation: list[int]) -> None:
+        if not 0 < len(continuation) <= self.max_length:
+            shown = repr(text[1]) if text else "a text"
+            raise CalibError(
+                f"{shown} is {len(continuation)} tokens to this tokenizer; between 1 and the model's maximum "
+                f"of {self.max_length} can be scored"
+            )
+
+    def _answer(self, arranged: Requests, texts: Sequence[tuple[str, str] | None]) -> list[Answer]:
+        assert self._runner is not None
+        found = self._runner.run(arranged, self.on_answers)
+        answers = list(zip(found.log_likelihoods, found.greedy, strict=True))
+        for text, answer in zip(texts, answers, strict=True):
+            if text is not None:  # windows of a rolling log-likelihood have no text of their own
+                self.cache_hook.add_partial("loglikelihood", text, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        if self._runner is None:
+            return list(super().loglikelihood_rolling(requests, disable_tqdm))
+        with self._batches_of(2**31):  # all windows are arranged together
+            return list(super().loglikelihood_rolling(requests, disable_tqdm))
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        if self._runner is None or not requests:
+            return list(super().generate_until(requests, disable_tqdm))
+        longest = max(len(self.tok_encode(text)) for text in {request.args[0] for request in requests})
+        most = max(int(request.args[1].get("max_gen_toks", self.max_gen_toks)) for request in requests)
+        with self._batches_of(generation.rows_that_fit(self.model, min(longest, self.max_length) + most)):
+            return list(super().generate_until(requests, disable_tqdm))
+
+    @contextmanager
+    def _batches_of(self, size: int) -> Iterator[None]:
+        given, self.batch_size_per_gpu = self.batch_size_per_gpu, size
+        try:
+            yield
+        finally:
+            self.batch_size_per_gpu = given
+
+    def _model_generate(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
+        if self._runner is None:
+            generated: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
+        else:
+            generated = generation.generated_in_parts(
+                self._generate_rows, context, max_length, stop, filler=self.tokenizer.pad_token_id, **kwargs
+            )
+        self._report(len(context))
+        return generated
+
+    def _generate_rows(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
+        mixed = self.mixed_precision_dtype
+        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
+            read = generation.read_once(self.model, context, kwargs["attention_mask"])
+        rows: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs, **read)
+        return rows
+
+    def _report(self, n_answers: int) -> None:
+        if self.on_answers and n_answers:
+            self.on_answers(n_answers)
 
     def chat_renderer(self, name: bool | str) -> Callable[..., str]:
         """`apply_chat_template` with the template of that name (True: the default), which `hf` itself ignores.
@@ -87,132 +248,6 @@ class LiveHFLM(HFLM):
 
         return render
 
-    def _loglikelihood_tokens(
-        self, requests: list[TokenRequest], disable_tqdm: bool = False, override_bs: int | None = None
-    ) -> list[Answer]:
-        if self.backend != "causal" or not self._can_keep_few or not requests:
-            plain: list[Answer] = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
-            return plain
-        self._check_lengths(requests)
-        # Continuations that differ in their last token alone (A, B, C, D) share one input.
-        sharing: dict[Tokens, list[int]] = {}
-        for i, (_, context, continuation) in enumerate(requests):
-            window = (context + continuation)[-(self.max_length + 1) : -1]
-            sharing.setdefault(tuple(window), []).append(i)
-        inputs = sorted(sharing, key=lambda tokens: (-len(tokens), tokens))
-        continuations = {tokens: [requests[i][2] for i in sharing[tokens]] for tokens in inputs}
-        rows = self._rows(inputs, continuations, override_bs)
-        answers: list[Answer | None] = [None] * len(requests)
-        readable_from = {tokens: len(tokens) - max(len(c) for c in continuations[tokens]) for tokens in inputs}
-        for group in grouped(inputs, readable_from if self._can_share else dict.fromkeys(inputs, 0), rows):
-            found = self._answer(group, [continuations[tokens] for tokens in group.inputs])
-            for tokens, some in zip(group.inputs, found, strict=True):
-                for i, answer in zip(sharing[tokens], some, strict=True):
-                    answers[i] = answer
-                    if requests[i][0] is not None:  # windows of a rolling log-likelihood have no text of their own
-                        self.cache_hook.add_partial("loglikelihood", requests[i][0], answer)
-            self._report(sum(len(some) for some in found))
-        return [answer for answer in answers if answer is not None]
-
-    def _check_lengths(self, requests: Sequence[TokenRequest]) -> None:
-        for text, _, continuation in requests:
-            if not 0 < len(continuation) <= self.max_length:
-                shown = repr(text[1]) if text else "a text"
-                raise CalibError(
-                    f"{shown} is {len(continuation)} tokens to this tokenizer; between 1 and the model's maximum "
-                    f"of {self.max_length} can be scored"
-                )
-        cut = sum(len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests)
-        if cut:
-            warnings.warn(
-                f"{cut} of {len(requests)} requests are longer than the model's {self.max_length} tokens; "
-                "their beginnings are cut off",
-                stacklevel=2,
-            )
-
-    def _answer(self, group: Group, continuations: Sequence[Sequence[list[int]]]) -> list[list[Answer]]:
-        """The answers to each input's continuations; what the inputs share is run once, and its cache by all.
-
-        Inputs are padded on the right, where causal attention never looks.
-        """
-        batch = [tokens[group.prefix :] for tokens in group.inputs]
-        width = max(len(tokens) for tokens in batch)
-        padded = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, tokens in enumerate(batch):
-            padded[row, : len(tokens)] = torch.tensor(tokens)
-        n_kept = _positions_read(batch, continuations)
-        self._n_kept = n_kept
-        try:
-            self._past = self._run_prefix(group.inputs[0][: group.prefix], len(batch)) if group.prefix else None
-            logits = self._model_call(padded.to(self.device))
-        finally:
-            self._n_kept = self._past = None
-        found: list[list[Answer]] = []
-        for row, tokens in enumerate(batch):
-            end = len(tokens) - (width - n_kept)
-            longest = max(len(c) for c in continuations[row])
-            kept = torch.log_softmax(logits[row, end - longest : end], dim=-1, dtype=self.softmax_dtype)
-            best = kept.argmax(dim=-1)
-            values = []
-            for continuation in continuations[row]:
-                target = torch.tensor(continuation, device=kept.device)
-                scores = kept[-len(continuation) :].gather(1, target[:, None])
-                greedy = (best[-len(continuation) :] == target).all()
-                values.append(torch.stack([scores.sum().double(), greedy.double()]))
-            # One transfer from the device an input.
-            found.append([(score, bool(greedy)) for score, greedy in torch.stack(values).tolist()])
-        return found
-
-    def _model_call(
-        self, inps: torch.Tensor, attn_mask: torch.Tensor | None = None, labels: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Logits, (rows, positions, vocabulary), of the last `_n_kept` positions where that is set."""
-        if self._n_kept is None:
-            return super()._model_call(inps, attn_mask, labels)
-        mixed = self.mixed_precision_dtype
-        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
-            past = {} if self._past is None else {"past_key_values": self._past, "use_cache": True}
-            logits: torch.Tensor = self.model(inps, logits_to_keep=self._n_kept, **past).logits
-        return logits
-
-    def _run_prefix(self, prefix: Tokens, n_rows: int) -> transformers.DynamicCache:
-        """The keys and values of `prefix`, for `n_rows` inputs that go on from it."""
-        mixed = self.mixed_precision_dtype
-        tokens = torch.tensor([prefix], device=self.device)
-        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
-            cache: transformers.DynamicCache = self.model.base_model(tokens, use_cache=True).past_key_values  # no head
-        cache.batch_repeat_interleave(n_rows)
-        return cache
-
-    def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        generated = super()._model_generate(context, *args, **kwargs)
-        self._report(len(context))
-        return generated
-
-    def _report(self, n_answers: int) -> None:
-        if self.on_answers and n_answers:
-            self.on_answers(n_answers)
-
-    def _rows(
-        self, inputs: Sequence[Tokens], continuations: dict[Tokens, list[list[int]]], override: int | None
-    ) -> int:
-        """The batch size: as it was given, or the largest that fits, found as lm-eval finds it but on what is read."""
-        if self.batch_size != "auto":
-            return int(self.batch_size)
-        if override is not None:
-            return override
-        most = self.max_batch_size
-        batches = [inputs[i : i + most] for i in range(0, len(inputs), most)]
-        n_kept = max(_positions_read(batch, [continuations[tokens] for tokens in batch]) for batch in batches)
-        shape = (len(inputs[0]), n_kept)
-        if shape not in self.detected_batch_sizes:
-            self._n_kept = n_kept
-            try:
-                self.detected_batch_sizes[shape] = int(self._detect_batch_size([((), list(inputs[0]), [0])]))
-            finally:
-                self._n_kept = None
-        return self.detected_batch_sizes[shape]
-
 
 def build_lm(
     model: transformers.PreTrainedModel,
@@ -220,23 +255,22 @@ def build_lm(
     *,
     batch_size: int | str = 8,
     model_args: dict[str, Any] | None = None,
-) -> LiveHFLM:
+    arrangements: Arrangements | None = None,
+) -> PrefixLM:
     """A scorer for `model`.
 
-    The log-softmax is taken in float32 unless `softmax_dtype` says otherwise: `hf` takes it in the model's own dtype,
-    and bfloat16 rounds a log-probability of −10 to the nearest 1/16, which ties choices and blurs confidences.
-
     Args:
-        batch_size: as `hf` takes it; `auto` finds the largest that fits.
+        batch_size: as `hf` takes it, for a model that is scored as `hf` scores it.
         model_args: as `hf` takes them, those in `MODEL_ARGS`.
+        arrangements: what was arranged for the models before it.
 
     Raises:
         CalibError: an argument that `hf` does not have, or that only says how weights are loaded.
     """
     check_model_args(model_args or {})
     given = {k: v for k, v in (model_args or {}).items() if k not in LOADING_ARGS}
-    arguments = {"softmax_dtype": "float32", **given}
-    return LiveHFLM(model, tokenizer=tokenizer, batch_size=batch_size, **arguments)
+    with quiet_lm_eval(progress_bars=True):
+        return PrefixLM(model, tokenizer=tokenizer, batch_size=batch_size, arrangements=arrangements, **given)
 
 
 def check_model_args(model_args: dict[str, Any]) -> None:
@@ -250,21 +284,3 @@ def check_model_args(model_args: dict[str, Any]) -> None:
             near = near_names(name, (*MODEL_ARGS, *LOADING_ARGS))
             known = ", ".join(sorted((*MODEL_ARGS, *LOADING_ARGS)))
             raise CalibError(f"model_args.{name} is not one that a live model can take{near}; it takes {known}")
-
-
-def _keeps_keys_and_values(model: transformers.PreTrainedModel) -> bool:
-    """Whether all that the model carries from token to token is attention's keys and values, which rows can share.
-
-    Not so for recurrent and hybrid models, and not known of code that is not transformers' own.
-    """
-    if not type(model).__module__.startswith("transformers.") or getattr(model, "_is_stateful", False):
-        return False
-    cache = transformers.DynamicCache(config=model.config.get_text_config(decoder=True))
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
-
-
-def _positions_read(batch: Sequence[Tokens], continuations: Sequence[Sequence[list[int]]]) -> int:
-    """How many of a padded batch's last positions hold all of its continuations."""
-    width = max(len(tokens) for tokens in batch)
-    longest = [max(len(c) for c in some) for some in continuations]
-    return width - min(len(tokens) - n for tokens, n in zip(batch, longest, strict=True))

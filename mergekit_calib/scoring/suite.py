@@ -18,7 +18,7 @@ from mergekit_calib.frontier import SuiteEntrySummary
 from mergekit_calib.items import ItemTable, in_selection_half
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.loading import LoadedEntry, load_entries, set_seeds
-from mergekit_calib.scoring.model import LiveHFLM
+from mergekit_calib.scoring.model import Arrangements, PrefixLM
 from mergekit_calib.scoring.quiet import quiet_lm_eval
 from mergekit_calib.scoring.tables import item_table, own_metrics
 
@@ -26,12 +26,16 @@ ProgressOfEntry = Callable[[str, int, int], None]
 
 
 class Suite:
-    """The tasks that score a point."""
+    """The tasks that score a point.
+
+    Attributes:
+        arrangements: the requests as they were arranged for the first model; the scorers of all share them.
+    """
 
     def __init__(self, entries: list[LoadedEntry], seeds: Seeds) -> None:
         self.entries, self._seeds = entries, seeds
         self._built_for: str | None = None
-        self._batch_sizes: dict[tuple[int, int], int] = {}
+        self.arrangements = Arrangements()
 
     @classmethod
     def load(cls, entries: Sequence[SuiteEntry], *, seeds: Seeds | None = None, source: str | None = None) -> Suite:
@@ -121,7 +125,7 @@ class Suite:
                     f"it has {', '.join(sorted(has))}"
                 )
 
-    def build_requests(self, lm: LiveHFLM) -> None:
+    def build_requests(self, lm: PrefixLM) -> None:
         """Build the requests of all tasks, unless they stand already; chat templates make them the tokenizer's.
 
         Raises:
@@ -139,7 +143,7 @@ class Suite:
                 self._build(item, lm)
         self._built_for = built_for
 
-    def _build(self, item: LoadedEntry, lm: LiveHFLM) -> None:
+    def _build(self, item: LoadedEntry, lm: PrefixLM) -> None:
         entry = item.entry
         chat = entry.apply_chat_template
         for task, limit in zip(item.tasks, item.limits, strict=True):
@@ -153,7 +157,7 @@ class Suite:
                 tokenizer_name=lm.tokenizer_name if chat else "",
             )
 
-    def score(self, lm: LiveHFLM, progress: ProgressOfEntry | None = None) -> dict[str, list[ItemTable]]:
+    def score(self, lm: PrefixLM, progress: ProgressOfEntry | None = None) -> dict[str, list[ItemTable]]:
         """Run every request on `lm`: entry → the item tables of its tasks.
 
         Args:
@@ -164,7 +168,6 @@ class Suite:
         """
         self.build_requests(lm)
         set_seeds(self._seeds)
-        lm.detected_batch_sizes = self._batch_sizes
         tables: dict[str, list[ItemTable]] = {}
         for item in self.entries:
             instances = [instance for task in item.tasks for instance in task.instances]
@@ -176,7 +179,7 @@ class Suite:
         lm.on_answers = None
         return tables
 
-    def _run(self, lm: LiveHFLM, instances: Iterable[Any]) -> None:
+    def _run(self, lm: PrefixLM, instances: Iterable[Any]) -> None:
         by_type: dict[str, list[Any]] = {}
         for instance in instances:
             instance.resps, instance.filtered_resps = [], {}

@@ -19,7 +19,7 @@ import transformers
 import yaml
 
 from mergekit_calib.recipe import SuiteEntry
-from mergekit_calib.scoring.model import LiveHFLM, build_lm
+from mergekit_calib.scoring.model import PrefixLM, build_lm
 from mergekit_calib.scoring.suite import Suite
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "install_cache.py"
@@ -76,7 +76,7 @@ def model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.PreTr
 
 
 @pytest.fixture
-def lm(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerFast) -> LiveHFLM:
+def lm(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerFast) -> PrefixLM:
     return build_lm(model, tokenizer, batch_size=8)
 
 

@@ -1,0 +1,361 @@
+"""The scorer gives what lm-eval's plain `hf` gives (to 1e-4 nats in fp32), running what is shared once."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+import transformers
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.scoring.arrangement import Budget
+from mergekit_calib.scoring.model import Arrangements, PrefixLM, build_lm, check_model_args
+from mergekit_calib.scoring.packed import PackedRunner
+
+EXAMPLES = "A longer context, with some examples before its question.\n" * 4
+PAIRS = [
+    ("The capital of France is", " Paris"),
+    ("The capital of France is", " the city of Lyon, or so they say"),
+    ("2 + 2 =", " 4"),
+    ("2 + 2 =", " 5"),
+    ("2 + 2 =", " 4 or 5"),
+    ("", "Without a context."),
+    ("Ends in a space ", "and goes on"),
+    *[("A longer context, with some examples before its question.\n" * 4 + "Answer:", f" {c}") for c in "ABCD"],
+    *[
+        ("A longer context, with some examples before its question.\n" * 4 + "Or another:", f" {c}")
+        for c in ("A", "Be")
+    ],
+]
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
+
+
+class NoChoiceOfLogits(transformers.LlamaForCausalLM):
+    """A model whose forward pass always gives all logits."""
+
+    def forward(self, input_ids: torch.Tensor, **_: object) -> object:  # type: ignore[override]
+        return super().forward(input_ids)
+
+
+def gemma3_multimodal(n: int) -> transformers.PreTrainedModel:
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+        "vision_use_head": False,
+    }
+    text = {**TEXT, "vocab_size": n, "sliding_window": 16, "query_pre_attn_scalar": 8}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=n - 1, initializer_range=0.3
+    )
+    return transformers.Gemma3ForConditionalGeneration(config)
+
+
+def gemma3(n: int) -> transformers.PreTrainedModel:
+    config = transformers.Gemma3TextConfig(
+        **{**TEXT, "num_hidden_layers": 3}, vocab_size=n, sliding_window=16, sliding_window_pattern=2
+    )
+    assert set(config.layer_types) == {"sliding_attention", "full_attention"}
+    return transformers.Gemma3ForCausalLM(config)
+
+
+def mixtral(n: int) -> transformers.PreTrainedModel:
+    config = transformers.MixtralConfig(**TEXT, vocab_size=n, num_local_experts=3, num_experts_per_tok=2)
+    return transformers.MixtralForCausalLM(config)
+
+
+def gpt2(n: int) -> transformers.PreTrainedModel:
+    config = transformers.GPT2Config(
+        vocab_size=n,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=512,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    return transformers.GPT2LMHeadModel(config)
+
+
+def gpt_neox(n: int) -> transformers.PreTrainedModel:
+    few = {key: value for key, value in TEXT.items() if key not in ("num_key_value_heads", "head_dim")}
+    return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**few, vocab_size=n))
+
+
+def mamba(n: int) -> transformers.PreTrainedModel:
+    config = transformers.MambaConfig(
+        vocab_size=n, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.3, bos_token_id=0
+    )
+    return transformers.MambaForCausalLM(config)
+
+
+PACKED: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
+    "llama": lambda n: transformers.LlamaForCausalLM(transformers.LlamaConfig(**TEXT, vocab_size=n)),
+    "qwen2": lambda n: transformers.Qwen2ForCausalLM(
+        transformers.Qwen2Config(**TEXT, vocab_size=n, use_sliding_window=True, sliding_window=16, max_window_layers=1)
+    ),
+    "qwen3": lambda n: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**TEXT, vocab_size=n)),
+    "gemma3": gemma3,
+    "gemma3-multimodal": gemma3_multimodal,
+    "mistral": lambda n: transformers.MistralForCausalLM(
+        transformers.MistralConfig(**TEXT, vocab_size=n, sliding_window=16)
+    ),
+    "mixtral": mixtral,
+    "gpt2": gpt2,
+    "gpt-neox": gpt_neox,
+}
+PLAIN: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
+    "all-logits": lambda n: NoChoiceOfLogits(transformers.LlamaConfig(**TEXT, vocab_size=n)),
+    "mamba": mamba,
+}
+
+
+@pytest.fixture(scope="module")
+def models(tokenizer) -> dict[str, transformers.PreTrainedModel]:
+    torch.manual_seed(11)
+    return {name: make(len(tokenizer)).eval() for name, make in {**PACKED, **PLAIN}.items()}
+
+
+def requests(pairs: list[tuple[str, str]] = PAIRS) -> list[Instance]:
+    return [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+
+
+def assert_same(mine: list[tuple[float, bool]], theirs: list[tuple[float, bool]]) -> None:
+    assert [greedy for _, greedy in mine] == [greedy for _, greedy in theirs]
+    # Beside 1e-5, a unit in the last place: fp32 has no finer numbers around the −200 nats of a long answer.
+    assert [score for score, _ in mine] == pytest.approx([score for score, _ in theirs], abs=1e-4)
+
+
+@pytest.mark.parametrize("budget", [Budget(512, 512), Budget(48, 3), Budget(5, 1)], ids=str)
+@pytest.mark.parametrize("name", PACKED)
+def test_scores_are_those_of_hf(models, tokenizer, monkeypatch, name, budget) -> None:
+    plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
+    monkeypatch.setattr(PackedRunner, "budget", budget)
+
+    live = build_lm(models[name], tokenizer)
+
+    assert live.plain_because is None
+    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_every_attention_that_takes_a_mask_will_do(models, tokenizer, attention) -> None:
+    model = models["gemma3"]
+    given = model.config._attn_implementation
+    model.set_attn_implementation(attention)
+    try:
+        live, plain = build_lm(model, tokenizer), HFLM(pretrained=model, tokenizer=tokenizer)
+        assert live.plain_because is None
+        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+    finally:
+        model.set_attn_implementation(given)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_model_that_cannot_share_is_scored_as_hf_scores_it_and_says_why(models, tokenizer, name) -> None:
+    plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
+
+    with pytest.warns(UserWarning, match="scored as lm-eval's `hf` scores, because"):
+        live = build_lm(models[name], tokenizer, batch_size=4)
+
+    assert live.plain_because
+    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+class LooksBack(transformers.LlamaForCausalLM):
+    """Passes for transformers' own, but has what no cache of keys and values holds: the sum of all tokens before."""
+
+    __module__ = "transformers.models.llama.modeling_llama"
+
+    def forward(self, input_ids: torch.Tensor, **kwargs: object) -> object:  # type: ignore[override]
+        shift = self.get_input_embeddings()(input_ids).cumsum(1)
+        return super().forward(inputs_embeds=shift, **kwargs)
+
+    forward.__signature__ = inspect.signature(transformers.LlamaForCausalLM.forward)  # type: ignore[attr-defined]
+
+
+def test_a_model_whose_packed_scores_differ_is_found_out_on_first_use(tokenizer) -> None:
+    torch.manual_seed(2)
+    model = LooksBack(transformers.LlamaConfig(**TEXT, vocab_size=len(tokenizer))).eval()
+    plain = HFLM(pretrained=model, tokenizer=tokenizer)
+
+    with pytest.warns(UserWarning, match="because packed steps do not give its log-probabilities"):
+        live = build_lm(model, tokenizer)
+
+    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> None:
+    model, sizes = models["llama"], []
+
+    def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        sizes.append(kwargs["input_ids"].shape[1])
+        if sizes[-1] > 40:
+            raise torch.cuda.OutOfMemoryError
+
+    live = build_lm(model, tokenizer)
+    hook = model.register_forward_pre_hook(refuse, with_kwargs=True)
+    answers = live.loglikelihood(requests())
+    hook.remove()
+
+    assert max(sizes) > 40
+    assert 20 < sizes[-1] <= 40
+    assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
+
+
+def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypatch) -> None:
+    known = Arrangements()
+    first = build_lm(models["llama"], tokenizer, arrangements=known).loglikelihood(requests())
+
+    def fail(*_: object) -> None:
+        raise AssertionError("tokenised again")
+
+    monkeypatch.setattr(PrefixLM, "tok_encode", fail)
+    assert build_lm(models["llama"], tokenizer, arrangements=known).loglikelihood(requests()) == first
+    other = build_lm(models["qwen3"], tokenizer, arrangements=known).loglikelihood(requests())
+    assert other != first
+    with pytest.raises(AssertionError, match="tokenised again"):
+        build_lm(models["llama"], copy.deepcopy(tokenizer), arrangements=known).loglikelihood(requests())
+
+
+def test_progress_adds_up_to_the_requests(models, tokenizer) -> None:
+    live, told = build_lm(models["llama"], tokenizer), []
+    live.on_answers = told.append
+
+    live.loglikelihood(requests())
+
+    assert sum(told) == len(PAIRS)
+
+
+def generations(lm: HFLM, texts: list[str], repeats: int, **kwargs: object) -> list[str]:
+    settings = {"until": ["\n"], "max_gen_toks": 6, **kwargs}
+    asked = [Instance("generate_until", {}, (text, settings), i) for i, text in enumerate(texts)]
+    return lm.generate_until([instance for instance in asked for _ in range(repeats)], disable_tqdm=True)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "mamba"])
+def test_greedy_generations_are_those_of_hf(models, tokenizer, name) -> None:
+    plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=1)
+    texts = ["2 + 2 =", "A longer beginning, beyond the sixteen tokens of a window,", "Once"]
+
+    found = generations(build_lm(models[name], tokenizer, batch_size=1), texts, 3)
+
+    assert found == generations(plain, texts, 3)
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(models, tokenizer) -> None:
+    model, seen = models["llama"], []
+    hook = model.base_model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    torch.manual_seed(0)
+    samples = generations(build_lm(model, tokenizer), ["A prompt"], 8, do_sample=True, temperature=1.0)
+    hook.remove()
+
+    assert seen[-6:] == [(1, len("A prompt") - 1), *[(8, 1)] * 6][-6:]
+    assert len(set(samples)) > 1
+
+
+def test_generations_that_do_not_fit_together_are_made_in_parts(models, tokenizer) -> None:
+    model, rows = models["llama"], []
+
+    def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        rows.append(len(kwargs["input_ids"]))
+        if rows[-1] > 2:
+            raise torch.cuda.OutOfMemoryError
+
+    texts = ["2 + 2 =", "A longer beginning", "Once", "Twice", "And again"]
+    expected = generations(HFLM(pretrained=model, tokenizer=tokenizer), texts, 1)
+    live = build_lm(model, tokenizer)
+    hook = model.register_forward_pre_hook(refuse, with_kwargs=True)
+    found = generations(live, texts, 1)
+    hook.remove()
+
+    assert max(rows) == 5
+    assert found == expected
+
+
+def test_greedy_answers_are_seen(models, tokenizer) -> None:
+    plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer)
+    context = tokenizer("2 + 2 =", return_tensors="pt").input_ids
+    with torch.no_grad():
+        best = models["llama"].generate(context, max_new_tokens=1, do_sample=False)[0, -1]
+    pairs = [("2 + 2 =", tokenizer.decode(best)), ("2 + 2 =", " 4")]
+
+    answers = build_lm(models["llama"], tokenizer).loglikelihood(requests(pairs))
+
+    assert_same(answers, plain.loglikelihood(requests(pairs)))
+    assert [greedy for _, greedy in answers] == [True, False]
+
+
+def test_prompts_beyond_the_models_length_lose_their_beginning_as_in_hf(models, tokenizer) -> None:
+    plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=4, max_length=40)
+    live = build_lm(models["llama"], tokenizer, batch_size=4, model_args={"max_length": 40})
+
+    with pytest.warns(UserWarning, match=r"7 of 13 requests are longer than the model's 40 tokens"):
+        answers = live.loglikelihood(requests())
+
+    assert_same(answers, plain.loglikelihood(requests()))
+
+
+def test_rolling_log_likelihoods_are_those_of_hf(models, tokenizer) -> None:
+    texts = [Instance("loglikelihood_rolling", {}, ("Some text over several windows. " * n,), 0) for n in (1, 3)]
+    plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=2, max_length=32)
+    live = build_lm(models["llama"], tokenizer, batch_size=2, model_args={"max_length": 32})
+
+    assert live.loglikelihood_rolling(texts) == pytest.approx(plain.loglikelihood_rolling(texts), abs=1e-4)
+
+
+def test_a_beginning_of_sentence_token_is_added_as_in_hf(models, tokenizer) -> None:
+    plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, add_bos_token=True)
+    live = build_lm(models["llama"], tokenizer, model_args={"add_bos_token": True})
+
+    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+def test_the_output_head_sees_only_the_ends_of_inputs(models, tokenizer) -> None:
+    model, seen = models["llama"], []
+    live = build_lm(model, tokenizer)
+    hook = model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    pairs = [("A context of many more tokens than its answer has.", f" {c}") for c in "ABCD"]
+
+    live.loglikelihood(requests(pairs))
+    hook.remove()
+
+    # One input for the four answers, which are a space and a letter: two positions.
+    assert seen == [torch.Size([1, 2, 32])]
+
+
+@pytest.mark.parametrize(("text", "length"), [("", 0), ("x" * 513, 513)])
+def test_an_answer_that_no_model_can_score_is_named(models, tokenizer, text, length) -> None:
+    with pytest.raises(CalibError, match=f"is {length} tokens to this tokenizer; between 1 and .* 512"):
+        build_lm(models["llama"], tokenizer).loglikelihood(requests([("A context", text)]))
+
+
+def test_model_args_that_a_live_model_cannot_take_are_named() -> None:
+    check_model_args({"dtype": "float32", "max_length": 100})
+    with pytest.raises(CalibError, match=r"model_args\.max_lenght .*'max_length'"):
+        check_model_args({"max_lenght": 100})
+    with pytest.raises(CalibError, match=r"model_args\.parallelize is not one that a live model can take"):
+        check_model_args({"parallelize": True})
