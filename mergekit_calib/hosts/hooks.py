@@ -21,6 +21,7 @@ ATTACH = {
     "mergekit.merge": "mergekit_calib.hosts.mergekit:wrap_run_merge",
     "mergekit.scripts.run_yaml": "mergekit_calib.hosts.mergekit:wrap_command",
     "lm_eval.tasks.manager": "mergekit_calib.hosts.lm_eval:wrap_task_manager",
+    "lm_eval.models": "mergekit_calib.hosts.lm_eval:register_model",
 }
 
 _inactive: set[str] = set()

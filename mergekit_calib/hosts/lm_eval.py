@@ -1,7 +1,7 @@
-"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`.
+"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`, and the model `hf-prefix`.
 
 Relied on in lm-eval 0.4.13: `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches
-lm-eval's own folder first and lets later folders override it.
+lm-eval's own folder first and lets later folders override it; `model_registry.register(name, target=)`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import wrapt
 
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib.errors import HostVersionError
+
+
+MODEL = "hf-prefix"
 
 
 def wrap_task_manager(module: ModuleType) -> None:
@@ -38,6 +41,20 @@ def wrap_task_manager(module: ModuleType) -> None:
         instance.include_path = given
 
     wrapt.wrap_function_wrapper(module, "TaskManager.__init__", init)
+
+
+def register_model(_: ModuleType) -> None:
+    """Have `--model hf-prefix` found; our module is imported when it is asked for.
+
+    Raises:
+        HostVersionError: lm-eval's registry is not what it was.
+    """
+    try:
+        from lm_eval.api.registry import model_registry
+    except ImportError as problem:
+        raise HostVersionError(str(problem)) from problem
+    if MODEL not in model_registry:
+        model_registry.register(MODEL, target="mergekit_calib.scoring.model:PrefixLM")
 
 
 def _contains_ours(path: Path) -> bool:

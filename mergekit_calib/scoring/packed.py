@@ -20,7 +20,7 @@ from mergekit_calib.scoring.arrangement import Budget, Ints, Requests, Step
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _READ_BYTES = 128 * 2**20  # of logits, in float32, that a step may make
-_CPU_TOKENS = 512  # enough for the matrix products; more only lengthens the attention
+_CPU_TOKENS = 256  # enough for the matrix products; more only lengthens the attention
 _GPU_TOKENS = 4096
 
 
