@@ -16,7 +16,6 @@ import wrapt
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib.errors import HostVersionError
 
-
 MODEL = "hf-prefix"
 
 

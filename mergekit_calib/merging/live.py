@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.blend import BLOCK, Blend
 
 # Keys of a configuration that no forward pass depends on.
 _INERT = {"_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "pad_token_id"}
@@ -41,7 +42,7 @@ class LiveModel:
     def __init__(
         self,
         config: transformers.PretrainedConfig,
-        tensors: Iterable[tuple[str, torch.Tensor]],
+        tensors: Iterable[tuple[str, torch.Tensor | Blend]],
         *,
         device: torch.device,
         dtype: torch.dtype | None = None,
@@ -51,7 +52,8 @@ class LiveModel:
         self._class = model_class(config, trust_remote_code)
         # Cloned, because the model keeps this storage and the tensors may be the parents' own.
         digest, state = Digest(), {}
-        for name, tensor in tensors:
+        for name, given in tensors:
+            tensor = given.value() if isinstance(given, Blend) else given
             digest.update(name, tensor)
             state[name] = tensor.detach().to("cpu", copy=True)
         self.digest = digest.hexdigest()
@@ -69,7 +71,7 @@ class LiveModel:
         return active_configuration(config) == active_configuration(self._config)
 
     @torch.no_grad()
-    def set(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    def set(self, tensors: Iterable[tuple[str, torch.Tensor | Blend]]) -> str:
         """Overwrite the weights, and return their digest.
 
         Raises:
@@ -78,12 +80,21 @@ class LiveModel:
         digest, indirect = Digest(), {}
         parameters = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         seen = set()
-        for name, tensor in tensors:
-            digest.update(name, tensor)
+        for name, given in tensors:
             seen.add(name)
             if name not in self._parameter_of:
                 raise WeightsError(f"tensor {name} is not one that the live model was built from")
             target = self._parameter_of[name]
+            if isinstance(given, Blend) and target:
+                digest.begin(name, given.shape, given.dtype)
+                flat, start = parameters[target].view(-1), 0
+                for block in given.blocks():
+                    digest.extend(name, block)
+                    flat[start : start + len(block)].copy_(block)
+                    start += len(block)
+                continue
+            tensor = given.value() if isinstance(given, Blend) else given
+            digest.update(name, tensor)
             if target is None:
                 indirect[name] = tensor
             elif target:
@@ -119,16 +130,16 @@ class LiveModel:
 
 
 class Digest:
-    """A fingerprint of named tensors, cheap on any device: two wrapping sums over each tensor's bits.
+    """A fingerprint of named tensors, cheap on any device: sums over the bits of every block, in the blocks' order.
 
     Meant to notice that two merges came out the same, not to withstand somebody who wants them to look so.
     """
 
-    _BLOCK = 1 << 22  # 64-bit words; bounds the scratch memory
+    _COLUMNS = 128  # 64-bit words
 
     def __init__(self) -> None:
-        self._parts: dict[str, str] = {}
-        self._weights: torch.Tensor | None = None
+        self._sums: dict[str, torch.Tensor] = {}
+        self._shapes: dict[str, str] = {}
 
     def update(self, name: str, tensor: torch.Tensor) -> None:
         """Add a tensor.
@@ -141,26 +152,31 @@ class Digest:
         suspect = flat.is_floating_point() and not torch.isfinite(flat.sum(dtype=torch.float32))
         if suspect and not torch.isfinite(flat).all():
             raise WeightsError(f"tensor {name} holds NaN or infinity")
-        data = flat.view(torch.uint8)
-        whole = data.numel() // 8 * 8
-        sums = [data[whole:].to(torch.int64).sum()]
-        for words in _as_words(data[:whole]).split(self._BLOCK):
-            sums += [words.sum(), (words * self._position(words)).sum()]
-        self._parts[name] = f"{tuple(tensor.shape)}{tensor.dtype}{torch.stack(sums).tolist()}"
+        self.begin(name, tensor.shape, tensor.dtype)
+        for block in flat.split(BLOCK):
+            self.extend(name, block)
 
-    def _position(self, words: torch.Tensor) -> torch.Tensor:
-        if self._weights is None or self._weights.device != words.device or len(self._weights) < len(words):
-            self._weights = torch.arange(1, 2 * len(words), 2, device=words.device)
-        return self._weights[: len(words)]
+    def begin(self, name: str, shape: torch.Size, dtype: torch.dtype) -> None:
+        """Announce a tensor that comes in blocks of `BLOCK` elements."""
+        self._shapes[name] = f"{tuple(shape)}{dtype}"
+
+    def extend(self, name: str, block: torch.Tensor) -> None:
+        """Add a tensor's next block, flat, the last of which may be shorter."""
+        data = block.view(torch.uint8)
+        a_row = 8 * self._COLUMNS
+        if len(data) % a_row or data.data_ptr() % 8 or data.storage_offset() % 8:
+            data = torch.nn.functional.pad(data, (0, -len(data) % a_row)).clone()
+        sums = data.view(torch.int64).view(-1, self._COLUMNS).sum(0)
+        so_far = self._sums.get(name)
+        self._sums[name] = sums if so_far is None else so_far * 31 + sums  # wraps around
 
     def hexdigest(self) -> str:
-        text = "\n".join(f"{name}:{part}" for name, part in sorted(self._parts.items()))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _as_words(data: torch.Tensor) -> torch.Tensor:
-    """Bytes as 64-bit words; a copy where a memory-mapped tensor does not start on a word's boundary."""
-    return (data if data.data_ptr() % 8 == 0 and data.storage_offset() % 8 == 0 else data.clone()).view(torch.int64)
+        digest = hashlib.sha256()
+        for name in sorted(self._shapes):
+            sums = self._sums.get(name)
+            digest.update(f"{name}:{self._shapes[name]}:".encode())
+            digest.update(b"" if sums is None else sums.cpu().numpy().tobytes())
+        return digest.hexdigest()[:32]
 
 
 @contextmanager

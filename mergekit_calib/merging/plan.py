@@ -6,7 +6,9 @@ tasks `LoadTensor`, `SaveTensor`. (`plan_in_memory` cannot be used: its `ReturnT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,14 +18,16 @@ from mergekit.architecture.conversion import can_convert_checkpoint_keys
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Task, TaskUniverse, build_schedule
-from mergekit.io.tasks import LoaderCache, LoadTensor, SaveTensor
+from mergekit.io.tasks import GatherTensors, LoaderCache, LoadTensor, SaveTensor
 from mergekit.merge import _model_out_config
+from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary
 from pydantic import ValidationError
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
+from mergekit_calib.merging.blend import Blend, gives_mergekits_bits
 from mergekit_calib.recipe import Recipe
 
 
@@ -48,6 +52,7 @@ class ResidentTensors:
 
     def __init__(self, options: MergeOptions) -> None:
         self._loaded: dict[LoadTensor, torch.Tensor | None] = {}
+        self._largest: dict[LoadTensor, float] = {}
         LoaderCache().setup(options)
 
     def __getitem__(self, task: LoadTensor) -> torch.Tensor | None:
@@ -55,8 +60,14 @@ class ResidentTensors:
             self._loaded[task] = task.execute()
         return self._loaded[task]
 
-    def clear(self) -> None:
-        self._loaded.clear()
+    def largest(self, task: LoadTensor) -> float:
+        """The greatest magnitude in a tensor; NaN where it holds one."""
+        if task not in self._largest:
+            tensor = self[task]
+            assert tensor is not None
+            low, high = torch.aminmax(tensor) if tensor.numel() else (torch.zeros(()), torch.zeros(()))
+            self._largest[task] = max(-float(low), float(high)) if low == low else math.nan
+        return self._largest[task]
 
 
 class Plan:
@@ -65,7 +76,6 @@ class Plan:
     Attributes:
         config: the transformers configuration of the merged model.
         builds_tokenizer: whether the recipe makes a tokenizer (and so may change the vocabulary).
-        vocabulary_axes: tensors that the made tokenizer orders → the axis that its tokens stand on.
     """
 
     def __init__(self, configuration: MergeConfiguration, options: MergeOptions) -> None:
@@ -79,7 +89,11 @@ class Plan:
         planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
         self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
         self.builds_tokenizer = any(isinstance(t, BuildTokenizer) for t in self._targets)
-        self.vocabulary_axes = {
+
+    @cached_property
+    def vocabulary_axes(self) -> dict[str, int]:
+        """Tensors that the made tokenizer orders → the axis that its tokens stand on."""
+        return {
             target.tensor_name: task.vocabulary_axis
             for target in self._targets
             if isinstance(target, SaveTensor)
@@ -106,15 +120,24 @@ class Plan:
                     f"{task.model} has no tensor {task.tensor}, which mergekit reads from a {model_type}{near}"
                 )
 
-    def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor]]:
+    def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor | Blend]]:
         """Name and value of every tensor that `mergekit-yaml` would write, bit for bit.
 
         Values may alias the residents: copy before writing to them. Randomised methods draw from torch's generators
         in mergekit's own order, so the caller seeds as `run_merge` does (`set_seed`) before it iterates.
         """
+        save_of = {}
+        for save in self._targets:
+            if not isinstance(save, SaveTensor):
+                continue
+            if blend := self._blend(save, residents):  # draws no random numbers, so its turn does not matter
+                yield save.tensor_name, blend
+            else:
+                save_of[save.tensor_task] = save
+        if not save_of:
+            return
         universe = TaskUniverse(self._targets)
         schedule = build_schedule([universe.add_task(t) for t in self._targets], cached_values={})
-        save_of = {t.tensor_task: t for t in self._targets if isinstance(t, SaveTensor)}
         tokenizers: dict[Task, Any] = {}
         for handle in schedule.tasks:
             task = handle.task()
@@ -126,6 +149,29 @@ class Plan:
             save = save_of[task]
             dtype = dtype_from_name(save.dtype)
             yield save.tensor_name, value if dtype is None else value.to(dtype=dtype)
+
+    def _blend(self, save: SaveTensor, residents: ResidentTensors) -> Blend | None:
+        """The tensor as a weighted sum, where its task is no more than that, on the CPU and with finite numbers."""
+        task = save.tensor_task
+        if not isinstance(task, ExecuteMergeMethodTask) or not isinstance(task.gather_tensors, GatherTensors):
+            return None
+        if task.method_name != "linear" or self._options.device != "cpu":
+            return None
+        of_model = {load.model: load for load in task.gather_tensors.arguments().values()}
+        sources = [of_model[model] for model in task.model_order]
+        tensors = [tensor for tensor in (residents[load] for load in sources) if tensor is not None]
+        kinds = {(tensor.shape, tensor.dtype) for tensor in tensors}
+        if len(tensors) < len(sources) or len(kinds) > 1:
+            return None
+        dtype = tensors[0].dtype
+        asked_for = {dtype_from_name(name) for name in (task.dtype, task.out_dtype, save.dtype)}
+        if dtype not in (torch.float32, torch.bfloat16, torch.float16) or asked_for - {None, dtype}:
+            return None
+        weights = tuple(float(task.input_parameters[model]["weight"]) for model in task.model_order)
+        blend = Blend(tuple(tensors), weights, bool(task.parameters["normalize"]), dtype)
+        bound = blend.largest(tuple(residents.largest(load) for load in sources))
+        fits = bound < torch.finfo(dtype).max  # so that no sum needs to be searched for infinities
+        return blend if fits and gives_mergekits_bits(dtype, tensors[0].device) else None
 
     def _evaluate(self, task: Task, residents: ResidentTensors, tokenizers: dict[Task, Any]) -> Any:
         """One task and what it depends on, on the devices that mergekit's Executor would use."""

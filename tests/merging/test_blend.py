@@ -1,0 +1,56 @@
+"""Weighted sums taken block by block have the bits of mergekit's `linear`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from mergekit.merge_methods.base import TensorBatch
+from mergekit.merge_methods.linear import linear_merge
+
+from mergekit_calib.merging.blend import BLOCK, Blend, gives_mergekits_bits
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def tensors(dtype: torch.dtype, shape: tuple[int, ...], n: int = 2) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(5)
+    return tuple(torch.randn(shape, generator=generator).to(dtype) for _ in range(n))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (BLOCK // 64, 64), (BLOCK // 64 + 3, 64)], ids=str)
+@pytest.mark.parametrize(("weights", "normalize"), [((0.6, 0.4), False), ((-1.0, 2.0), False), ((1.0, 0.5, 0.2), True)])
+def test_a_blend_has_the_bits_of_mergekits_kernel(dtype, shape, weights, normalize):
+    inputs = tensors(dtype, shape, len(weights))
+    inputs[0].view(-1)[0] = inputs[1].view(-1)[0] = -0.0
+    batch = TensorBatch(tuple(t.unsqueeze(0) for t in inputs))
+
+    ours = Blend(inputs, weights, normalize, dtype).value()
+
+    theirs = linear_merge.implementation(batch, torch.tensor([weights]), normalize)[0]
+    assert ours.shape == theirs.shape
+    assert torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_this_machine_is_trusted(dtype):
+    assert gives_mergekits_bits(dtype, torch.device("cpu"))
+
+
+def test_a_kernel_with_other_bits_is_not_trusted(monkeypatch):
+    monkeypatch.setattr(
+        Blend, "value", lambda blend: sum(w * t for w, t in zip(blend.weights, blend.tensors, strict=True))
+    )
+    assert not gives_mergekits_bits.__wrapped__(torch.bfloat16, torch.device("cpu"))
+
+
+def test_the_bound_of_a_blend_holds_and_is_not_finite_for_what_is_not():
+    inputs = tensors(torch.float32, (1000,))
+    largest = tuple(float(t.abs().max()) for t in inputs)
+    for weights, normalize in (((0.3, 0.7), False), ((-1.0, 2.0), False), ((0.2, 0.3), True)):
+        blend = Blend(inputs, weights, normalize, torch.float32)
+        assert float(blend.value().abs().max()) <= blend.largest(largest) * 1.000001
+    assert math.isnan(Blend(inputs, (0.5, 0.5), False, torch.float32).largest((math.nan, 1.0)))
+    assert math.isinf(Blend(inputs, (0.5, 0.5), False, torch.float32).largest((math.inf, 1.0)))
