@@ -117,7 +117,9 @@ class PointModels:
         Raises:
             CalibError: the written weights are not the scored ones.
         """
-        run_merge(configuration(point.recipe), str(folder), self._options, config_source=point.yaml)
+        # Without mergekit's card, which looks models up on the hub, even a folder named as a repository would be.
+        options = self._options.model_copy(update={"write_model_card": False})
+        run_merge(configuration(point.recipe), str(folder), options, config_source=point.yaml)
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
         if self._choice.folder is not None:
             copy_tokenizer_files(self._choice.folder, folder)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mergekit_calib.files import write_bytes_atomic
 from mergekit_calib.items import ItemTable
 
-FORMAT = 1
+FORMAT = 2
 
 Tables = dict[str, list[ItemTable]]  # suite entry → the tables of its tasks
 
