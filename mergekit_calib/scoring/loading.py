@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lm_eval.tasks
 import numpy as np
 import torch
 from lm_eval.api.task import Task
@@ -77,12 +79,21 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
 
 
 def task_manager(names: Sequence[str]) -> TaskManager:
-    """A task manager that knows `names`: over our own tasks where they are enough, for lm-eval's take 11 s to scan."""
+    """A task manager that knows `names`: over the folders that hold them, for all of lm-eval's take 11 s to scan."""
     with quiet_lm_eval(progress_bars=True):
-        ours = TaskManager(include_defaults=False, include_path=str(TASKS_DIR))
-        if all(name in ours.all_tasks or _is_self_contained(name) for name in names):
-            return ours
-        return _every_task()
+        unknown = {name for name in names if not _is_self_contained(name)}
+        folders = [str(TASKS_DIR), *_folders_named_for(unknown)]
+        near = TaskManager(include_defaults=False, include_path=folders)
+        ours = TaskManager(include_defaults=False, include_path=str(TASKS_DIR)) if len(folders) > 1 else near
+        # What a folder holds of groups and tags may be only a part of them.
+        return near if unknown <= {*near.all_subtasks, *ours.all_tasks} else _every_task()
+
+
+def _folders_named_for(names: Collection[str]) -> list[str]:
+    """The folders of lm-eval's tasks that are named after one of `names` or hold a file that is, as most tasks' do."""
+    files = {f"{name}.yaml" for name in names}
+    walk = os.walk(Path(lm_eval.tasks.__file__).parent)
+    return [folder for folder, _, held in walk if files & set(held) or Path(folder).name in names]
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import pytest
 
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import Seeds, SuiteEntry
+from mergekit_calib.scoring import loading
 from mergekit_calib.scoring.loading import load_entries, task_manager
 from mergekit_calib.scoring.suite import Suite
 
@@ -126,3 +127,23 @@ def test_the_halves_hold_every_document_once(write_task, load_suite) -> None:
     assert summary.n_selection + summary.n_report == summary.n_items == 10
     assert summary.n_selection > 0
     assert summary.n_report > 0
+
+
+@pytest.mark.parametrize(
+    "names", [["calib_demo", "calib_mmlu"], ["arc_easy"], ["mmlu_anatomy", "hellaswag"], ["boolq"]]
+)
+def test_common_tasks_are_found_without_reading_all_of_lm_evals(monkeypatch, names) -> None:
+    def fail() -> None:
+        raise AssertionError("all tasks were read")
+
+    monkeypatch.setattr(loading, "_every_task", fail)
+
+    assert set(names) <= set(loading.task_manager(names).all_subtasks)
+
+
+@pytest.mark.parametrize("name", ["mmlu", "no_such_task"])
+def test_what_may_be_spread_over_folders_is_looked_for_in_all_of_them(monkeypatch, name) -> None:
+    everything = object()
+    monkeypatch.setattr(loading, "_every_task", lambda: everything)
+
+    assert loading.task_manager([name]) is everything

@@ -1,0 +1,249 @@
+"""A sweep's time against lm-eval's `hf` and mergekit as people use them today; both sides in one run, by turns.
+
+    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,sweep,merge,memory]
+
+PAIR holds `base/` and `aligned/`, as `make_pair.py` of the project's shared data builds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+import transformers
+from lm_eval.models.huggingface import HFLM
+from mergekit.options import MergeOptions
+
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.merging.models import PointModels
+from mergekit_calib.merging.parents import open_parents
+from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.recipe import SuiteEntry, parse_sweep
+from mergekit_calib.scoring.model import PrefixLM, build_lm
+from mergekit_calib.scoring.suite import Suite
+
+SUBJECTS = ("mmlu_anatomy", "mmlu_marketing", "mmlu_us_foreign_policy")
+Report = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pair", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--questions", type=int, default=64, help="of each subject; of arc_easy 4 x")
+    parser.add_argument("--points", type=int, default=11)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="scorer,merge,sweep,memory")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    report: Report = {
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "threads": torch.get_num_threads(),
+        "questions": options.questions,
+    }
+    for name in options.only.split(","):
+        report[name] = MEASURES[name](options)
+        options.out.write_text(json.dumps(report, indent=2))
+        print(name, json.dumps(report[name], indent=2), flush=True)
+
+
+def scorer(options: argparse.Namespace) -> Report:
+    """`hf-prefix` against `hf` at its best batch size, and the share of the machine's matrix products that it uses."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32)
+    model = model.to(options.device).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.pair / "base")
+    found: Report = {}
+    slices = {
+        "mmlu, 5 shots": [SuiteEntry(task=s, limit=options.questions, num_fewshot=5) for s in SUBJECTS],
+        "arc_easy, 0 shots": [SuiteEntry(task="arc_easy", limit=4 * options.questions)],
+    }
+    for name, entries in slices.items():
+        best = _best_batch_size(model, tokenizer, entries[0])
+        turns = []
+        for entry in entries:
+            instances = _instances(entry, model, tokenizer)
+            plain, theirs = timed(HFLM(model, tokenizer=tokenizer, batch_size=best).loglikelihood, instances)
+            lm = PrefixLM(model, tokenizer=tokenizer)
+            ours_seconds, ours = timed(lm.loglikelihood, instances)
+            rate = matmul_rate(options.device)
+            turns.append(
+                {
+                    "hf_seconds": plain,
+                    "seconds": ours_seconds,
+                    "ratio": plain / ours_seconds,
+                    "useful_share": useful_work(lm, model, instances) / ours_seconds / rate,
+                    "largest_difference": max(abs(a[0] - b[0]) for a, b in zip(theirs, ours, strict=True)),
+                    "greedy_agrees": all(a[1] == b[1] for a, b in zip(theirs, ours, strict=True)),
+                }
+            )
+        found[name] = {
+            "hf_batch_size": best,
+            "ratio": sum(t["hf_seconds"] for t in turns) / sum(t["seconds"] for t in turns),
+            "turns": turns,
+        }
+    return found
+
+
+def _best_batch_size(model: Any, tokenizer: Any, entry: SuiteEntry) -> int:
+    few = _instances(entry.model_copy(update={"limit": 4}), model, tokenizer)
+    seconds = {}
+    for size in (1, 4):  # 8 takes more than 24 GiB on 5-shot MMLU
+        seconds[size], _ = timed(HFLM(model, tokenizer=tokenizer, batch_size=size).loglikelihood, few)
+    return min(seconds, key=seconds.__getitem__)
+
+
+def _instances(entry: SuiteEntry, model: Any, tokenizer: Any) -> list[Any]:
+    suite = Suite.load([entry])
+    suite.build_requests(build_lm(model, tokenizer))
+    return [instance for task in suite.entries[0].tasks for instance in task.instances]
+
+
+def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
+    """Floating-point operations of each distinct token through the body once, and the head where it is read."""
+    steps = lm._arranged(instances).steps(lm._runner.budget)
+    head = model.get_output_embeddings().weight.numel()
+    body = sum(p.numel() for p in model.parameters()) - head
+    return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))
+
+
+def matmul_rate(device: str) -> float:
+    """Operations a second of a large matrix product, the best of five."""
+    a = torch.randn(2048, 2048, device=device)
+    return max(2 * 2048**3 / timed(torch.matmul, a, a)[0] for _ in range(5))
+
+
+def merge(options: argparse.Namespace) -> Report:
+    """Setting the next point in place, against one copy of the live model's weights."""
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        for method in ("linear", "slerp", "ties"):
+            register()
+            sweep = parse_sweep(_recipe(options.pair, dtype, method, 6), registered_signatures())
+            merge_options = MergeOptions(random_seed=0, quiet=True)
+            parents = open_parents(sweep.models, merge_options)
+            choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], merge_options)
+            sweep = sweep.with_recipe(**choice.recipe_keys)
+            with tempfile.TemporaryDirectory() as scratch:
+                models = PointModels(merge_options, choice, Path(scratch), torch.device(options.device))
+                seconds, copies = [], []
+                for point in sweep.grid():
+                    began = time.perf_counter()
+                    with models.at(point) as ready:
+                        seconds.append(time.perf_counter() - began)
+                        sources = [p.clone() for p in ready.model.parameters()]
+                        copies.append(timed(_copy, ready.model, sources)[0])
+            found[f"{method}, {dtype}"] = {
+                "first_seconds": seconds[0],
+                "seconds": statistics.median(seconds[1:]),
+                "copies": statistics.median(seconds[1:]) / statistics.median(copies),
+            }
+    return found
+
+
+def _copy(model: Any, sources: list[torch.Tensor]) -> None:
+    for parameter, source in zip(model.parameters(), sources, strict=True):
+        parameter.copy_(source)
+
+
+def sweep(options: argparse.Namespace) -> Report:
+    """A whole sweep of the MMLU slice from the command line, against one `lm_eval --model hf` run of it, and against
+    `mergekit-yaml` and `lm_eval` for each point (one point is run, and counted as often as there are points)."""
+    tasks = ",".join(SUBJECTS)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "sweep.yml").write_text(_recipe(options.pair, "float32", "linear", options.points, options.questions))
+        (place / "point.yml").write_text(_plain_recipe(options.pair))
+        ours, _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
+        a_merge, _ = timed(run, "mergekit-yaml", place / "point.yml", place / "point")
+        theirs, _ = timed(
+            run,
+            *("lm_eval", "--model", "hf", "--model_args", f"pretrained={place / 'point'},dtype=float32"),
+            *("--tasks", tasks, "--num_fewshot", 5, "--limit", options.questions, "--device", options.device),
+        )
+    return {
+        "points": options.points,
+        "sweep_seconds": ours,
+        "lm_eval_seconds": theirs,
+        "mergekit_seconds": a_merge,
+        "sweep_by_one_lm_eval_run": ours / theirs,
+        "as_today_by_sweep": options.points * (a_merge + theirs) / ours,
+    }
+
+
+def memory(options: argparse.Namespace) -> Report:
+    """Peak memory of a sweep's process beyond parents and live model, for as many items and for twice as many."""
+    weights = 3 * sum(f.stat().st_size for f in (options.pair / "base").glob("*.safetensors"))
+    found: Report = {"parents_and_live_bytes": weights}
+    for times in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            text = _recipe(options.pair, "bfloat16", "linear", 2, times * options.questions)
+            (place / "sweep.yml").write_text(text)
+            code = (
+                "import resource, sys; from mergekit_calib import run_sweep; run_sweep(*sys.argv[1:]);"
+                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+            )
+            said = run(sys.executable, "-c", code, place / "sweep.yml", place / "out")
+            found[f"beyond_bytes_{times}x_items"] = int(said.split()[-1]) - weights
+    return found
+
+
+def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1) -> str:
+    suite = "".join(f"    - {{task: {s}, limit: {questions}, num_fewshot: 5}}\n" for s in SUBJECTS)
+    values = [round(i / (points - 1), 4) for i in range(points)]
+    return (
+        f"merge_method: calibration_sweep\nbase_model: {(pair / 'base').resolve()}\n"
+        f"models:\n  - model: {(pair / 'aligned').resolve()}\nparameters: {{method: {method}}}\ndtype: {dtype}\n"
+        f"calibration:\n  axes: {{lambda: {values}}}\n  suite:\n{suite}"
+    )
+
+
+def _plain_recipe(pair: Path) -> str:
+    models = "".join(
+        f"  - model: {(pair / name).resolve()}\n    parameters: {{weight: 0.5}}\n" for name in ("base", "aligned")
+    )
+    return f"merge_method: linear\nmodels:\n{models}dtype: float32\n"
+
+
+def run(*command: object) -> str:
+    """The output of a command of this environment."""
+    first, *rest = [str(part) for part in command]
+    beside = Path(sys.executable).parent / first
+    done = subprocess.run(
+        [str(beside) if beside.exists() else first, *rest], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{first} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = work(*arguments)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, result
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
+    "scorer": scorer,
+    "merge": merge,
+    "sweep": sweep,
+    "memory": memory,
+}
+
+if __name__ == "__main__":
+    main()
