@@ -1,0 +1,82 @@
+"""One set of resamples that everything compared shares: drawn once, and read by statistics of all items or of some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mergekit_calib.metrics.resampling import BootstrapResult, Key, interval, resample_weights
+from mergekit_calib.metrics.statistic import FloatArray, Resampled, blocks
+
+
+class Resamples:
+    """How often each item is drawn in each resample; every stratum is resampled by itself.
+
+    Statistics of overlapping items (a task's, and those of the whole suite) taken on the same resamples are paired.
+
+    Args:
+        strata: (n_strata,) how many items each has, in order; those without any are passed over.
+        n_resamples: how many resamples.
+        seed: the same strata and seed give the same resamples.
+    """
+
+    def __init__(self, strata: Sequence[int], n_resamples: int = 1000, seed: int = 0) -> None:
+        self._strata = [size for size in strata if size]
+        self.n_resamples, self.n_items = n_resamples, sum(self._strata)
+        # An item is drawn once on average, so counts fit a byte: an eighth of the memory of the weights.
+        weights = resample_weights(self._strata, n_resamples, seed)
+        self._counts = np.minimum(weights, 255).astype(np.uint8)
+
+    def bootstrap(
+        self,
+        statistics: Mapping[Key, Resampled],
+        items: NDArray[np.intp] | None = None,
+        level: float = 0.95,
+    ) -> dict[Key, BootstrapResult]:
+        """Every statistic with its percentile interval.
+
+        Args:
+            statistics: name → statistic, all of the same items in the same order.
+            items: (n,) which of the strata's items those are, whole strata only; all if None.
+        """
+        items = np.arange(self.n_items) if items is None else items
+        drawn = {name: np.empty(self.n_resamples) for name in statistics}
+        for rows in blocks(self.n_resamples, len(items)):
+            weights = self._counts[rows][:, items].astype(np.float64)
+            for name, statistic in statistics.items():
+                drawn[name][rows] = statistic.replicates(weights)
+        return {
+            name: BootstrapResult(statistic.value(), *interval(drawn[name], level), drawn[name])
+            for name, statistic in statistics.items()
+        }
+
+
+def centred(replicates: ArrayLike, value: ArrayLike) -> FloatArray:
+    """Replicates moved so that their mean is the value on the items themselves.
+
+    A resample repeats items, so its ECE is larger than its sample's, the more so the better calibrated the model:
+    without this, comparing models of unlike calibration counts that shift as a difference.
+
+    Args:
+        replicates: (..., n_resamples).
+        value: (...,).
+
+    Returns:
+        (..., n_resamples); NaN where a replicate is infinite.
+    """
+    drawn = np.asarray(replicates, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        moved: FloatArray = drawn - drawn.mean(axis=-1, keepdims=True) + np.asarray(value, dtype=np.float64)[..., None]
+    return moved
+
+
+def centred_interval(replicates: ArrayLike, value: float, level: float = 0.95) -> tuple[float, float]:
+    """The interval of centred replicates; where one is infinite, that of the replicates as they are.
+
+    Args:
+        replicates: (n_resamples,).
+    """
+    moved = centred(replicates, value)
+    return interval(moved if np.isfinite(moved).all() else replicates, level)
