@@ -35,7 +35,11 @@ class Resamples:
         items: NDArray[np.intp] | None = None,
         level: float = 0.95,
     ) -> dict[Key, BootstrapResult]:
-        """Every statistic with its percentile interval.
+        """Every statistic with its centred interval, cut off at 0 where no replicate is below.
+
+        Simulated (15 bins, 300 resamples, 150 sets of items each), 95 % intervals hold an ECE of .02 at n = 2,500
+        in 71 % of sets, the percentile ones in 26 %; of .05 in 93 % (91 %), at n = 300 in 73 % (18 %); of .1 at n = 300
+        in 93 % (79 %). What is missing is the value's own bias, which is not taken off: an ECE is what others print.
 
         Args:
             statistics: name → statistic, all of the same items in the same order.
@@ -47,10 +51,12 @@ class Resamples:
             weights = self._counts[rows][:, items].astype(np.float64)
             for name, statistic in statistics.items():
                 drawn[name][rows] = statistic.replicates(weights)
-        return {
-            name: BootstrapResult(statistic.value(), *interval(drawn[name], level), drawn[name])
-            for name, statistic in statistics.items()
-        }
+        results = {}
+        for name, statistic in statistics.items():
+            value, least = statistic.value(), drawn[name].min()
+            low, high = centred_interval(drawn[name], value, level)
+            results[name] = BootstrapResult(value, max(low, 0.0) if least >= 0.0 else low, high, drawn[name])
+        return results
 
 
 def centred(replicates: ArrayLike, value: ArrayLike) -> FloatArray:

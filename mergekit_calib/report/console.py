@@ -8,6 +8,7 @@ from rich.progress import Progress as Bar
 
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.progress import Progress
+from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import console_table, summary_sentence
 
 
@@ -70,8 +71,8 @@ class ConsoleProgress(Progress):
         if not self._quiet:
             self._console.print(console_table(frontier))
         self._say(summary_sentence(frontier))
-        for note in frontier.notes:
-            self._say(note)
+        for line in (*statements(frontier), *frontier.notes):
+            self._say(line)
 
     def _say(self, line: str) -> None:
         if not self._quiet:
