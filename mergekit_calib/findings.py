@@ -78,7 +78,7 @@ class Baseline(Measured):
         id: `aligned+T`, `lambda=0.6+T` (its log-likelihoods divided by a temperature), `base&aligned` (the average of
             two models' probabilities).
         of: the ids of the points that it is made from.
-        temperature: the T that was fitted on the selection half, by likelihood; None for an average.
+        temperatures: suite entry → the T that was fitted on its selection half, by likelihood; none for an average.
         models_run: how many models each answer takes: 2 for an average of two.
         metrics: as a point's, on the report half; those that the probabilities of choices give.
         differences: what is compared with it (a point's id, or another baseline's) → objective name → paired
@@ -88,7 +88,7 @@ class Baseline(Measured):
     id: str
     kind: Literal["temperature", "average"]
     of: list[str]
-    temperature: float | None = None
+    temperatures: dict[str, float] = Field(default_factory=dict)
     models_run: int = 1
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
 

@@ -13,8 +13,8 @@ import numpy as np
 from mergekit_calib import metrics
 from mergekit_calib.analysis import replicates
 from mergekit_calib.analysis.replicates import Results
-from mergekit_calib.analysis.sampling import Sampling, scopes
-from mergekit_calib.findings import SUITE, Baseline, Objective
+from mergekit_calib.analysis.sampling import Sampling
+from mergekit_calib.findings import Baseline, Objective
 from mergekit_calib.items import ItemTable, pool
 from mergekit_calib.objectives import Metric
 from mergekit_calib.search.store import Tables
@@ -40,10 +40,10 @@ def baselines(
     """
     found: list[tuple[Baseline, Tables]] = []
     for name in dict.fromkeys(name for name in (parents.get("aligned"), chosen) if name is not None):
-        if temperature := fitted_temperature(tables[name]):
+        if temperatures := fitted_temperatures(tables[name]):
             label = "aligned" if name == parents.get("aligned") else name
-            baseline = Baseline(id=f"{label}+T", kind="temperature", of=[name], temperature=temperature)
-            found.append((baseline, at_temperature(tables[name], temperature)))
+            baseline = Baseline(id=f"{label}+T", kind="temperature", of=[name], temperatures=temperatures)
+            found.append((baseline, at_temperatures(tables[name], temperatures)))
     if {"base", "aligned"} <= parents.keys() and _has_choices(tables[chosen]):
         both = [parents["base"], parents["aligned"]]
         baseline = Baseline(id="base&aligned", kind="average", of=both, models_run=2)
@@ -67,23 +67,29 @@ def baselines(
     return [baseline for baseline, _ in found]
 
 
-def fitted_temperature(tables: Tables) -> float | None:
-    """One temperature for a model, fitted on all its selection-half items with choices; None where there are none."""
-    parts = [t.take(t.rows("selection")) for t in scopes(tables)[SUITE] if t.has_choices]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return None
-    table = pool(parts)
-    return metrics.fit_temperature(table.log_likelihoods, table.gold)
+def fitted_temperatures(tables: Tables) -> dict[str, float]:
+    """Suite entry → the temperature fitted on its selection-half items with choices; entries without any are left out.
+
+    One for each entry, as tasks differ in the scale of their log-likelihoods (a letter's, or a sentence's): one for all
+    of them would be a weaker baseline, which merging would beat too easily.
+    """
+    found = {}
+    for entry, some in tables.items():
+        parts = [table.take(table.rows("selection")) for table in some if table.has_choices]
+        parts = [part for part in parts if len(part)]
+        if parts:
+            table = pool(parts)
+            found[entry] = metrics.fit_temperature(table.log_likelihoods, table.gold)
+    return found
 
 
-def at_temperature(tables: Tables, temperature: float) -> Tables:
-    """Scores with log-likelihoods divided by `temperature`; tasks without choices as they are."""
+def at_temperatures(tables: Tables, temperatures: Mapping[str, float]) -> Tables:
+    """Scores with each entry's log-likelihoods divided by its temperature; what has none, and no choices, as it is."""
 
-    def scaled(table: ItemTable) -> ItemTable:
+    def scaled(table: ItemTable, temperature: float) -> ItemTable:
         return replace(table, log_likelihoods=table.log_likelihoods / temperature) if table.has_choices else table
 
-    return {entry: [scaled(table) for table in some] for entry, some in tables.items()}
+    return {entry: [scaled(table, temperatures.get(entry, 1.0)) for table in some] for entry, some in tables.items()}
 
 
 def averaged(first: Tables, second: Tables) -> Tables:

@@ -86,11 +86,13 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
 
 
 def baseline_label(frontier: Frontier, baseline: Baseline) -> str:
-    """`aligned, T = 1.83`; `parents averaged`."""
-    if baseline.temperature is None:
+    """`aligned, T = 1.83`, or `aligned, T by task`; `parents averaged`."""
+    if baseline.kind == "average":
         return "parents averaged"
     of = baseline.of[0]
-    return f"{next((p.role for p in frontier.points if p.id == of and p.role), of)}, T = {baseline.temperature:.2f}"
+    fitted = [f"= {t:.2f}" for t in baseline.temperatures.values()]
+    role = next((p.role for p in frontier.points if p.id == of and p.role), of)
+    return f"{role}, T {fitted[0] if len(fitted) == 1 else 'by task'}"
 
 
 def measured_columns(frontier: Frontier) -> list[Objective]:
@@ -150,7 +152,7 @@ def _caption(frontier: Frontier) -> str:
     )
     if frontier.baselines:
         caption += (
-            " Baselines, below the points, are computed from item scores: T is a temperature fitted on the selection "
-            "half; averaging the parents' probabilities runs both models for each answer."
+            " Baselines, below the points, are computed from item scores: T is a temperature fitted on each task's "
+            "selection half; averaging the parents' probabilities runs both models for each answer."
         )
     return caption

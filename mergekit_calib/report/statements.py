@@ -169,7 +169,10 @@ def _trend(frontier: Frontier, trend: Trend) -> str:
 
 
 def _temperature(baseline: Baseline) -> str:
-    return f"T = {baseline.temperature:.2f}"
+    fitted = baseline.temperatures
+    if len(fitted) == 1:
+        return f"T = {next(iter(fitted.values())):.2f}"
+    return ", ".join(f"T of {entry} = {temperature:.2f}" for entry, temperature in fitted.items())
 
 
 def _values(frontier: Frontier, estimates: Mapping[str, Estimate]) -> str:

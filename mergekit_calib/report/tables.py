@@ -66,11 +66,11 @@ def console_table(frontier: Frontier) -> Table:
     failures = [f"{r.point.id} failed: {_reason(r.point)}" for r in source.rows if r.point.status == "failed"]
     caption = Text("\n".join([source.caption, *failures]))
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, show_edge=False)
-    table.add_column("point", overflow="fold")
+    table.add_column("point", overflow="fold", min_width=12)
     for title in source.axes:
         table.add_column(Text(title), justify="right")
     for title in source.measures[:shown]:
-        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=True)
+        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=shown <= 2)
     table.add_column("●", justify="center")
     table.add_column("superior", justify="right", no_wrap=True)
     for row in source.rows:
