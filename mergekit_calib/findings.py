@@ -127,7 +127,7 @@ class FrontierChance(BaseModel, frozen=True):
         reference: objective name → what the hypervolume is measured from: the worse parent's value.
         hypervolume: of the frontier, in the product of the objectives' units.
         of_parents: of the two parents alone, from the same reference.
-        attainment: quantiles of the frontier over resamples; empty for 1 objective or more than 3.
+        attainment: quantiles of the frontier over resamples; of 2 objectives only.
     """
 
     reference: dict[str, float]

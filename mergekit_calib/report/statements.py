@@ -28,11 +28,10 @@ def recalibration(frontier: Frontier) -> str:
     if selected is None or aligned is None:
         return ""
     own = next((b for b in frontier.baselines if b.kind == "temperature" and b.of == [selected.id]), None)
-    as_aligned = f"the aligned parent with a fitted temperature ({_temperature(aligned)})"
     if selected.role == "aligned":
         return (
-            f"Merging gives no more than recalibration here: the aligned parent itself is chosen, and {as_aligned} is "
-            "in the table."
+            "Merging gives no more than recalibration here: the aligned parent itself is chosen, and a fitted "
+            f"temperature ({_temperature(aligned)}) costs no merge."
         )
     plain = _compared(frontier, aligned.differences.get(selected.id, {}))
     both = aligned.differences.get(own.id, {}) if own is not None else {}
@@ -43,7 +42,7 @@ def recalibration(frontier: Frontier) -> str:
     return (
         f"{subject} {_verdict(frontier, both)}: with a temperature fitted to each, {name} ({_temperature(own)}) is "
         f"{_compared(frontier, both)} than aligned ({_temperature(aligned)}); as it is, {name} is {plain} than "
-        f"{as_aligned}."
+        "aligned with its temperature."
     )
 
 
