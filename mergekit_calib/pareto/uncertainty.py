@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mergekit_calib.pareto.dominance import Directions, FloatArray, gains, hypervolume, non_dominated
 
+
 @dataclass(frozen=True, eq=False)
 class AttainmentSurface:
     """The boundary of what a share of resamples attains.
