@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mergekit_calib.pareto.dominance import Directions, FloatArray, gains
 
-# Gains no larger than the rounding of a mean over items are none.
+# Gains no larger than the rounding of a mean over items are none, and 1 − .9 is a little less than .1.
 _ROUNDING = 1e-12
 
 
@@ -61,7 +61,7 @@ def superiority(
     single = gain_p_values(differences, directions, observed)
     p = single.reshape(len(single), -1).max(axis=1) if len(single) else np.empty(0)
     return [
-        SuperiorityTest(shown=bool(adjusted <= 1.0 - level), p=float(own), p_adjusted=float(adjusted))
+        SuperiorityTest(shown=bool(adjusted <= 1.0 - level + _ROUNDING), p=float(own), p_adjusted=float(adjusted))
         for own, adjusted in zip(p, _holm(p), strict=True)
     ]
 
