@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mergekit_calib.metrics.resampling import BootstrapResult, Key, interval, resample_weights
+from mergekit_calib.metrics.resampling import BootstrapResult, Key, interval, weights_of_rows
 from mergekit_calib.metrics.statistic import FloatArray, Resampled, blocks
 
 
@@ -26,8 +26,9 @@ class Resamples:
         self._strata = [size for size in strata if size]
         self.n_resamples, self.n_items = n_resamples, sum(self._strata)
         # An item is drawn once on average, so counts fit a byte: an eighth of the memory of the weights.
-        weights = resample_weights(self._strata, n_resamples, seed)
-        self._counts = np.minimum(weights, 255).astype(np.uint8)
+        self._counts = np.empty((n_resamples, self.n_items), dtype=np.uint8)
+        for rows in blocks(n_resamples, self.n_items):
+            self._counts[rows] = np.minimum(weights_of_rows(self._strata, rows, seed), 255)
 
     def bootstrap(
         self,
