@@ -101,11 +101,13 @@ class BothHalves(BaseModel, frozen=True):
         elsewhere: half chosen on → objective name → the choice's estimate on the other half, where it was not chosen.
         differences: half measured on → objective name → paired difference, the selection half's choice minus the
             report half's; empty where both choose the same point.
+        chosen_in: point id → the share of resamples of the selection half in which it is the choice; those above 0.
     """
 
     choices: dict[str, Selection]
     elsewhere: dict[str, dict[str, Estimate]]
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
+    chosen_in: dict[str, float] = Field(default_factory=dict)
 
     @property
     def agree(self) -> bool:

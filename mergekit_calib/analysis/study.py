@@ -6,11 +6,13 @@ and tested on the report half: choosing the best of many on the items it is repo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import amplification, baselines, chance, replicates
@@ -21,6 +23,9 @@ from mergekit_calib.frontier import Frontier, Objective, PointResult, Selection,
 from mergekit_calib.items import Half
 from mergekit_calib.objectives import Metric
 from mergekit_calib.search.store import Tables
+
+MOST_CHOICES = 200
+"""In how many resamples the rule is run; a third party's may be slow."""
 
 
 @dataclass
@@ -115,15 +120,28 @@ class Analysis:
             frontier.optima = amplification.optima(along, self.objectives, self.level)
 
     def _choose(self, scored: Sequence[PointResult], half: Half, rule: str, options: Mapping[str, Any]) -> Selection:
+        values = np.array([[self._value(p, o, half) for o in self.objectives] for p in scored])
+        choice = self._choice(scored, values, rule, options)
+        return Selection(rule=rule, point=choice.id, reason=choice.reason)
+
+    def _choice(
+        self, scored: Sequence[PointResult], values: NDArray[np.float64], rule: str, options: Mapping[str, Any]
+    ) -> pareto.Choice:
         candidates = pareto.Candidates(
             ids=tuple(p.id for p in scored),
             objectives=tuple(o.name for o in self.objectives),
             directions=tuple(o.direction for o in self.objectives),
-            values=np.array([[self._value(p, o, half) for o in self.objectives] for p in scored]),
+            values=values,
             parents=tuple(p.id for p in scored if p.role),
         )
-        choice = pareto.select(rule, candidates, options, plugins.selection_rules())
-        return Selection(rule=rule, point=choice.id, reason=choice.reason)
+        return pareto.select(rule, candidates, options, plugins.selection_rules())
+
+    def _chosen_in(self, scored: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> dict[str, float]:
+        """Point id → the share of the first resamples of the selection half in which it is chosen."""
+        drawn = replicates.centred([self._results[p.id]["selection"] for p in scored], self.objectives)
+        usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_CHOICES]
+        chosen = Counter(self._choice(scored, drawn[:, :, r], rule, options).id for r in usable)
+        return {point: count / len(usable) for point, count in chosen.most_common()}
 
     def _both_halves(self, scored: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> BothHalves:
         """Both directions: each half's choice, and what it scores on the other."""
@@ -144,7 +162,8 @@ class Analysis:
                     self.level,
                     _counts(mine, self, half),
                 )
-        return BothHalves(choices=choices, elsewhere=elsewhere, differences=differences)
+        chosen_in = self._chosen_in(scored, rule, options)
+        return BothHalves(choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=chosen_in)
 
     def _compare(self, points: Sequence[PointResult]) -> None:
         """Paired differences to the parents on the report half, and the test of superiority over both."""

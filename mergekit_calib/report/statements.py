@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mergekit_calib.frontier import Baseline, Difference, Estimate, Frontier, Objective, Trend
+from mergekit_calib.frontier import Baseline, BothHalves, Difference, Estimate, Frontier, Objective, Trend
 from mergekit_calib.report import wording
 
 
@@ -68,7 +68,7 @@ def both_halves(frontier: Frontier) -> str:
     if halves.agree:
         return (
             f"Both halves agree: chosen on the report half too, by the same rule, it is {mine} "
-            f"({scores['report']} on the selection half)."
+            f"({scores['report']} on the selection half).{_stability(halves)}"
         )
     outcomes = {
         half: {o.name: wording.outcome(o, found[o.name]) for o in frontier.objectives if o.name in found}
@@ -88,6 +88,7 @@ def both_halves(frontier: Frontier) -> str:
     return (
         f"The halves do not agree: the selection half chooses {mine} (on the report half {scores['selection']}), and "
         f"the report half would choose {theirs} (on the selection half {scores['report']}); {verdict}."
+        f"{_stability(halves)}"
     )
 
 
@@ -181,6 +182,14 @@ def _values(frontier: Frontier, estimates: Mapping[str, Estimate]) -> str:
         places = wording.decimals([estimate])
         parts.append(f"{objective.name} {wording.number(estimate.value, places)}{_span(estimate, places)}")
     return ", ".join(parts)
+
+
+def _stability(halves: BothHalves) -> str:
+    shares = [f"{point} in {wording.percent(round(share, 2))}" for point, share in halves.chosen_in.items()]
+    if not shares:
+        return ""
+    others = [f"{len(shares) - 3} others in the rest"] if len(shares) > 4 else shares[3:]
+    return f" Over resamples of the selection half, the rule chooses {wording.listed([*shares[:3], *others])}."
 
 
 def _span(estimate: Estimate, places: int) -> str:

@@ -49,6 +49,17 @@ def test_halves_agree_on_a_point_that_is_far_ahead():
     assert halves.differences == {}
 
 
+def test_a_choice_that_is_far_ahead_is_made_in_every_resample_and_one_of_many_alike_is_not():
+    far = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
+    best = {"rule": "max", "options": {"objective": "acc"}}
+    assert analysed(far, **best).halves.chosen_in == {"lambda=0.5": 1.0}
+    alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 6)}
+    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).halves.chosen_in
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert len(shares) > 1
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
 def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
     alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 9)}
     disagreeing = [

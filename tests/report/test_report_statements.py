@@ -127,6 +127,17 @@ def test_halves_that_do_not_agree_say_whether_it_matters() -> None:
     )
 
 
+def test_how_often_the_choice_would_be_made_again_is_said_of_the_likeliest() -> None:
+    few = halves("lambda=0.6").model_copy(update={"chosen_in": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
+    assert said.both_halves(make_frontier(halves=few)).endswith(
+        " Over resamples of the selection half, the rule chooses lambda=0.6 in 70 % and lambda=0.3 in 30 %."
+    )
+    many = halves("lambda=0.6").model_copy(update={"chosen_in": {f"p{i}": 0.2 for i in range(5)}})
+    assert said.both_halves(make_frontier(halves=many)).endswith(
+        " chooses p0 in 20 %, p1 in 20 %, p2 in 20 % and 2 others in the rest."
+    )
+
+
 def test_hypervolume_is_printed_with_interval_and_reference() -> None:
     found = FrontierChance(
         reference={"acc": 0.76234, "ece": 0.11288},
