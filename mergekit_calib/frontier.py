@@ -7,47 +7,47 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
-SCHEMA_VERSION: Final = 1
+from mergekit_calib.findings import (
+    MACRO,
+    SUITE,
+    Attainment,
+    Baseline,
+    BothHalves,
+    Difference,
+    Estimate,
+    FrontierChance,
+    Measured,
+    Objective,
+    Optimum,
+    Selection,
+    Trend,
+)
+
+__all__ = [
+    "MACRO",
+    "SUITE",
+    "Attainment",
+    "Axis",
+    "Baseline",
+    "BothHalves",
+    "Difference",
+    "Estimate",
+    "Frontier",
+    "FrontierChance",
+    "Measured",
+    "Objective",
+    "Optimum",
+    "PointResult",
+    "Reliability",
+    "Selection",
+    "SuiteEntrySummary",
+    "Superiority",
+    "Trend",
+]
+
+SCHEMA_VERSION: Final = 2
 
 Axis = int | float
-
-
-class Estimate(BaseModel, frozen=True):
-    """A number with its interval over resampled items; None where it is not defined (no items)."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-
-
-class Difference(Estimate, frozen=True):
-    """A paired difference, this point minus a parent, on the report half.
-
-    `p` is one-sided: the chance of so large a gain (in the objective's direction) if there were none.
-    """
-
-    p: float | None = None
-
-
-class Objective(BaseModel, frozen=True):
-    """A metric of one task, or of all items of the suite pooled (`task` None), and its direction."""
-
-    metric: str
-    task: str | None = None
-    direction: Literal["maximize", "minimize"]
-
-    @property
-    def name(self) -> str:
-        return f"{self.task}/{self.metric}" if self.task else self.metric
-
-    @property
-    def scope(self) -> str:
-        """The key of this objective's metrics in `PointResult.metrics`."""
-        return self.task or SUITE
-
-
-SUITE = "suite"
 
 
 class Superiority(BaseModel, frozen=True):
@@ -58,7 +58,7 @@ class Superiority(BaseModel, frozen=True):
     p_adjusted: float
 
 
-class PointResult(BaseModel):
+class PointResult(Measured):
     """One point: one setting of all axes, so one plain recipe, so one model.
 
     Attributes:
@@ -67,9 +67,11 @@ class PointResult(BaseModel):
         axes: the value of each axis; empty for a parent that stands on none.
         recipe: the plain mergekit YAML that rebuilds this model.
         status: `complete`, or `failed` with a `reason`.
-        metrics: scope (a suite entry's name, or `suite` for all pooled) → metric → half → estimate.
+        metrics: scope (a suite entry's name, `suite` for all pooled, `macro` for their average) → metric → half →
+            estimate.
         differences: parent → objective name → paired difference on the report half.
         on_frontier: half → whether no other point dominates this one there.
+        frontier_probability: the share of resamples of the report half in which it is on the frontier.
         same_as: the id of an earlier point whose weights came out identical; its scores are shared.
     """
 
@@ -79,27 +81,14 @@ class PointResult(BaseModel):
     recipe: str
     status: Literal["complete", "failed"] = "complete"
     reason: str | None = None
-    metrics: dict[str, dict[str, dict[str, Estimate]]] = Field(default_factory=dict)
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     on_frontier: dict[str, bool] = Field(default_factory=dict)
+    frontier_probability: float | None = None
     superiority: Superiority | None = None
     selected: bool = False
     same_as: str | None = None
     digest: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-
-    def estimate(self, objective: Objective, half: str = "report") -> Estimate:
-        """The estimate of `objective` on `half`; an empty estimate where this point has none."""
-        found = self.metrics.get(objective.scope, {}).get(objective.metric, {}).get(half)
-        return found or Estimate(value=None)
-
-
-class Selection(BaseModel, frozen=True):
-    """Which point was chosen, by which rule, and why, in one sentence."""
-
-    rule: str
-    point: str
-    reason: str
 
 
 class SuiteEntrySummary(BaseModel, frozen=True):
@@ -135,10 +124,13 @@ class Frontier(BaseModel):
         n_bins: the bins of `ece`.
         versions: package → version that the run used.
         reliability: point id → diagram of the suite's multiple-choice items pooled, on the report half.
+        baselines: what the frontier has to be better than; empty without items with choices.
+        halves, chance: None until all points are scored.
+        trends, optima: along `lambda`, where that is the only axis; trends of at least 3 points from λ = 1 on.
         failed: how many points failed.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: str
     created: str
     finished: bool
@@ -154,6 +146,11 @@ class Frontier(BaseModel):
     points: list[PointResult]
     selection: Selection | None = None
     reliability: dict[str, Reliability] = Field(default_factory=dict)
+    baselines: list[Baseline] = Field(default_factory=list)
+    halves: BothHalves | None = None
+    chance: FrontierChance | None = None
+    trends: list[Trend] = Field(default_factory=list)
+    optima: list[Optimum] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
 
@@ -175,6 +172,9 @@ class Frontier(BaseModel):
 
     def parent(self, role: Literal["base", "aligned"]) -> PointResult | None:
         return next((p for p in self.points if p.role == role), None)
+
+    def baseline(self, baseline_id: str) -> Baseline | None:
+        return next((b for b in self.baselines if b.id == baseline_id), None)
 
     def point(self, point_id: str) -> PointResult:
         return next(p for p in self.points if p.id == point_id)

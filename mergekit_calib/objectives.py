@@ -28,12 +28,14 @@ class Metric:
         direction: which way is better.
         meaning: one line for reports.
         statistic: the table, and the number of bins of binned errors → the statistic.
+        of_probabilities: whether it follows from the choices' probabilities, so that an average of models has it too.
     """
 
     name: str
     direction: Direction
     meaning: str
     statistic: Callable[[ItemTable, int], Resampled]
+    of_probabilities: bool = True
 
 
 def correct(table: ItemTable) -> NDArray[np.bool_]:
@@ -61,7 +63,13 @@ def _probabilistic(
 
 BUILT_IN = (
     Metric("acc", "maximize", "accuracy", lambda t, _: metrics.mean_statistic(correct(t))),
-    Metric("acc_norm", "maximize", "accuracy by length", lambda t, _: metrics.mean_statistic(correct_by_length(t))),
+    Metric(
+        "acc_norm",
+        "maximize",
+        "accuracy by length",
+        lambda t, _: metrics.mean_statistic(correct_by_length(t)),
+        of_probabilities=False,
+    ),
     Metric(
         "ece",
         "minimize",
@@ -105,4 +113,6 @@ def own_metric(name: str, higher_is_better: bool) -> Metric:
     def statistic(table: ItemTable, _: int) -> Resampled:
         return metrics.mean_statistic(table.values[name])
 
-    return Metric(name, "maximize" if higher_is_better else "minimize", "the task's own", statistic)
+    return Metric(
+        name, "maximize" if higher_is_better else "minimize", "the task's own", statistic, of_probabilities=False
+    )

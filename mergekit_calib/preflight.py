@@ -126,6 +126,7 @@ class Prepared:
             n_bins=block.n_bins,
             points=[],
             versions=versions(),
+            notes=_resolution_notes(sum(not p.role for p in self.points), block.n_resamples, block.level),
         )
 
 
@@ -193,7 +194,7 @@ def _check_rule(sweep: Sweep) -> None:
             f"no rule {rule!r}{near_names(str(rule), rules)}; there are {known}",
             sweep.source,
         )
-    names = [f"{o.task}/{o.metric}" if o.task else o.metric for o in sweep.calibration.objectives]
+    names = [objective.name for objective in sweep.calibration.objectives]
     options = {k: v for k, v in select.items() if k != "rule"}
     if problems := pareto.validate_options(rule, options, names, rules):
         raise RecipeError("calibration.select", problems[0], sweep.source)
@@ -230,9 +231,29 @@ def _objectives(sweep: Sweep, suite: Suite) -> list[Objective]:
             names = ", ".join(sorted(available[scope]))
             near = near_names(spec.metric, available[scope])
             raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
-        direction = available[scope][spec.metric]
-        found.append(Objective(metric=spec.metric, task=spec.task, direction=direction))  # type: ignore[arg-type]
+        weights = spec.weights or {}
+        averaged = [e.name for e in sweep.calibration.suite if suite.has_choices[e.name]]
+        averaged = averaged or [e.name for e in sweep.calibration.suite]
+        if weights and set(weights) != set(averaged):
+            raise RecipeError(
+                f"{key}.weights",
+                f"found {', '.join(weights)}; a weight for each of {', '.join(averaged)} is needed",
+                sweep.source,
+            )
+        objective = {"metric": spec.metric, "task": spec.task, "direction": available[scope][spec.metric]}
+        found.append(Objective.model_validate({**objective, "average": spec.average or "pooled", "weights": weights}))
     return found
+
+
+def _resolution_notes(n_tested: int, n_resamples: int, level: float) -> list[str]:
+    """A note where the test of superiority could show nothing, however large a gain."""
+    needed = pareto.resamples_needed(n_tested, level)
+    if n_resamples >= needed:
+        return []
+    return [
+        f"With {n_resamples:,} resamples, none of {n_tested:,} points can be shown to be Pareto-superior at the "
+        f"{100 * (1 - level):g} % level, however large its gain: set n_resamples to {needed:,} or more."
+    ]
 
 
 def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:

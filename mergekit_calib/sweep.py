@@ -105,6 +105,7 @@ def _explore(prepared: Prepared, progress: Progress) -> Frontier:
         frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
         folder.save(frontier)
         progress.point_finished(result, frontier)
+    analysis.finish(frontier, prepared.rule, prepared.rule_options)
     frontier.notes += _identical_points(frontier)
     return frontier
 

@@ -42,6 +42,7 @@ from mergekit_calib.metrics.reliability import (
     reliability_curve,
     wilson_interval,
 )
+from mergekit_calib.metrics.resamples import Resamples, centred, centred_interval
 from mergekit_calib.metrics.resampling import (
     BootstrapResult,
     bootstrap,
@@ -58,16 +59,19 @@ from mergekit_calib.metrics.similarity import (
     vendi_score_of_similarities,
 )
 from mergekit_calib.metrics.smooth import smooth_ece, smooth_ece_statistic
-from mergekit_calib.metrics.statistic import Resampled, Statistic, WeightedStatistic, mean_statistic
+from mergekit_calib.metrics.statistic import Resampled, Statistic, WeightedAverage, WeightedStatistic, mean_statistic
 from mergekit_calib.metrics.temperature import choice_probabilities, fit_temperature
+from mergekit_calib.metrics.trend import kendall_tau, monotone_fit, monotone_p_value
 
 __all__ = [
     "BootstrapResult",
     "BrierDecomposition",
     "ReliabilityCurve",
     "Resampled",
+    "Resamples",
     "RiskCoverageCurve",
     "Statistic",
+    "WeightedAverage",
     "WeightedStatistic",
     "accuracy",
     "accuracy_at_coverage",
@@ -83,6 +87,8 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "brier_statistic",
+    "centred",
+    "centred_interval",
     "choice_probabilities",
     "classwise_calibration_error",
     "compression_ratio",
@@ -94,7 +100,10 @@ __all__ = [
     "expected_calibration_error_statistic",
     "fit_temperature",
     "interval",
+    "kendall_tau",
     "mean_statistic",
+    "monotone_fit",
+    "monotone_p_value",
     "negative_log_likelihood",
     "ngram_kernel",
     "nll_statistic",

@@ -56,7 +56,7 @@ def resample_weights(n_items: int | Sequence[int], n_resamples: int = 1000, seed
         (n_resamples, n_items) whole numbers, each row summing to n_items.
     """
     sizes = _strata(n_items)
-    return _weights(sizes, slice(0, _checked_resamples(n_resamples)), seed)
+    return weights_of_rows(sizes, slice(0, _checked_resamples(n_resamples)), seed)
 
 
 def bootstrap(
@@ -91,7 +91,7 @@ def bootstrap(
     _check_interval(level, method)
     drawn = {name: np.empty(_checked_resamples(n_resamples)) for name in statistics}
     for rows in blocks(n_resamples, n_items):
-        weights = _weights(_strata(n_items if strata is None else strata), rows, seed)
+        weights = weights_of_rows(_strata(n_items if strata is None else strata), rows, seed)
         for name, statistic in statistics.items():
             drawn[name][rows] = statistic.replicates(weights)
     results = {}
@@ -141,7 +141,8 @@ def paired_p_value(differences: ArrayLike) -> float:
     return float((1 + np.count_nonzero(~(drawn > 0))) / (1 + drawn.size))
 
 
-def _weights(strata: Sequence[int], rows: slice, seed: int) -> FloatArray:
+def weights_of_rows(strata: Sequence[int], rows: slice, seed: int) -> FloatArray:
+    """Those rows of `resample_weights`, without the others."""
     weights = np.empty((rows.stop - rows.start, sum(strata)))
     for row in range(rows.start, rows.stop):
         # A generator for each resample: any block of rows can be made without those before it.

@@ -6,7 +6,7 @@ items' weights (`WeightedStatistic`). Both have a value, and replicates under re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -135,6 +135,52 @@ class WeightedStatistic:
             left_out = np.arange(rows.start, rows.stop)[:, None]
             values[rows] = self.of_weights((group != left_out).astype(np.float64))
         return values
+
+
+@dataclass(frozen=True)
+class WeightedAverage:
+    """The weighted average of statistics of different items, those of the first before those of the second.
+
+    Attributes:
+        parts: at least one.
+        weights: (n_parts,) none below 0, not all 0; they need not sum to 1.
+    """
+
+    parts: Sequence[Resampled]
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not self.parts or len(self.parts) != len(self.weights) or min(self.weights) < 0 or not sum(self.weights):
+            raise ValueError(f"weights {list(self.weights)} for {len(self.parts)} statistics; one above 0 is needed")
+
+    @property
+    def n_items(self) -> int:
+        return sum(part.n_items for part in self.parts)
+
+    def value(self) -> float:
+        """The average of the values."""
+        return float(sum(share * part.value() for share, part in self._used))
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """(n_resamples,) the average under each row of `weights` (n_resamples, n_items)."""
+        counts = _checked_weights(weights, self.n_items)
+        ends = np.cumsum([part.n_items for part in self.parts])
+        columns = [counts[:, end - part.n_items : end] for end, part in zip(ends, self.parts, strict=True)]
+        average = np.zeros(len(counts))
+        for weight, part, own in zip(self.weights, self.parts, columns, strict=True):
+            if weight:
+                average += weight / sum(self.weights) * part.replicates(own)
+        return average
+
+    def jackknife(self) -> FloatArray:
+        """The average with one item, or one group of items, of one part left out in turn."""
+        whole = self.value()
+        return np.concatenate([whole + share * (part.jackknife() - part.value()) for share, part in self._used])
+
+    @property
+    def _used(self) -> list[tuple[float, Resampled]]:
+        total = sum(self.weights)
+        return [(w / total, part) for w, part in zip(self.weights, self.parts, strict=True) if w]
 
 
 def mean_statistic(values: ArrayLike) -> Statistic:

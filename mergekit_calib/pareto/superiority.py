@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mergekit_calib.pareto.dominance import Directions, FloatArray, gains
 
-# Gains no larger than the rounding of a mean over items are none.
+# Gains no larger than the rounding of a mean over items are none, and 1 − .9 is a little less than .1.
 _ROUNDING = 1e-12
 
 
@@ -40,7 +41,7 @@ def superiority(
     sweeps without a superior point show one.
 
     The smallest p that n_resamples can give is 1/(1 + n_resamples); among n_points, anything can be shown only if
-    n_points/(1 + n_resamples) ≤ 1 − level: at least 20 resamples a point at 0.95.
+    n_points/(1 + n_resamples) ≤ 1 − level: at least 20 resamples a point at 0.95 (`resamples_needed`).
 
     Args:
         differences: (n_points, n_parents, n_objectives, n_resamples) paired bootstrap replicates of the point's value
@@ -60,7 +61,7 @@ def superiority(
     single = gain_p_values(differences, directions, observed)
     p = single.reshape(len(single), -1).max(axis=1) if len(single) else np.empty(0)
     return [
-        SuperiorityTest(shown=bool(adjusted <= 1.0 - level), p=float(own), p_adjusted=float(adjusted))
+        SuperiorityTest(shown=bool(adjusted <= 1.0 - level + _ROUNDING), p=float(own), p_adjusted=float(adjusted))
         for own, adjusted in zip(p, _holm(p), strict=True)
     ]
 
@@ -104,6 +105,13 @@ def gain_p_values(differences: ArrayLike, directions: Directions, observed: Arra
         centred = replicates - replicates.mean(axis=-1, keepdims=True)
         as_far = np.count_nonzero(centred >= gain[..., None] - _ROUNDING, axis=-1)
     return np.where(defined, (1.0 + as_far) / (1.0 + drawn.shape[-1]), 1.0)
+
+
+def resamples_needed(n_points: int, level: float = 0.95) -> int:
+    """The fewest resamples with which `superiority` can show anything: those whose smallest p, times n_points, is
+    1 − level."""
+    # Rounded, as 1 − .95 is a little more than .05.
+    return max(1, math.ceil(round(n_points / (1.0 - level), 6)) - 1)
 
 
 def _holm(p: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -53,10 +53,33 @@ class SuiteEntry(SuiteOptions):
 
 
 class ObjectiveSpec(_Strict):
-    """A metric of one suite entry, or of the whole suite pooled where `task` is not given."""
+    """A metric of one suite entry, or of the whole suite where `task` is not given.
+
+    Attributes:
+        average: of the whole suite: `pooled` takes the metric of all items together, `macro` averages the entries'.
+        weights: entry → its weight in the macro average; alike where not given.
+    """
 
     metric: str = Field(min_length=1)
     task: str | None = None
+    average: Literal["pooled", "macro"] | None = None
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+
+    @property
+    def name(self) -> str:
+        """As `select` and the report name the objective."""
+        scope = self.task or ("macro" if self.average == "macro" else None)
+        return f"{scope}/{self.metric}" if scope else self.metric
+
+    @model_validator(mode="after")
+    def _average_is_of_the_suite(self) -> ObjectiveSpec:
+        if self.task is not None and self.average is not None:
+            raise ValueError(f"{self.metric}: an average is over the suite's tasks; give `task` or `average`, not both")
+        if self.weights is not None and self.average != "macro":
+            raise ValueError(f"{self.metric}: weights are of a macro average; add `average: macro`")
+        if self.weights is not None and not any(self.weights.values()):
+            raise ValueError(f"{self.metric}: every weight is 0; at least one must be above")
+        return self
 
 
 class Parents(_Strict):
@@ -143,6 +166,12 @@ class CalibrationBlock(SuiteOptions):
         names = [entry.name for entry in self.suite]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"suite has {twice[0]!r} twice")
+        named = [objective.name for objective in self.objectives]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ValueError(f"objectives have {twice[0]!r} twice")
+        weightings = [o.weights or {} for o in self.objectives if o.average == "macro"]
+        if any(weights != weightings[0] for weights in weightings):
+            raise ValueError("objectives with `average: macro` must have the same weights")
         return self
 
     @classmethod

@@ -11,6 +11,7 @@ import yaml
 
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.report import wording
+from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import frontier_markdown, frontier_table, summary_sentence
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -42,6 +43,7 @@ def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str
         escape(summary_sentence(frontier)),
         _provenance(frontier),
         *map(_picture, available[:1]),
+        *_statements(frontier),
         "## Every point",
         frontier_markdown(frontier),
         escape(table.caption),
@@ -99,6 +101,11 @@ def _provenance(frontier: Frontier) -> str:
         f"{wording.counted(len(frontier.points), 'point')} with mergekit-calib. The licence is left to whoever "
         "publishes it; those of the models it was merged from apply."
     )
+
+
+def _statements(frontier: Frontier) -> list[str]:
+    said = [f"- {wording.escape_markdown(statement)}" for statement in statements(frontier)]
+    return ["## What the numbers say", "\n".join(said)] if said else []
 
 
 def _picture(name: str) -> str:

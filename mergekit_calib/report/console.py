@@ -8,6 +8,7 @@ from rich.progress import Progress as Bar
 
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.progress import Progress
+from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import console_table, summary_sentence
 
 
@@ -20,6 +21,7 @@ class ConsoleProgress(Progress):
         self._bar: Bar | None = None
         self._n_points = 0
         self._width = 0
+        self._noted: set[str] = set()
 
     def started(self, frontier: Frontier, n_points: int) -> None:
         self._n_points = n_points
@@ -30,6 +32,7 @@ class ConsoleProgress(Progress):
         self._say(
             f"{frontier.models['base']} → {frontier.models['aligned']}: {n_points} points, {items} items of {tasks}"
         )
+        self._notes(frontier)
         self._say(f"{'point':<24}" + "".join(f"{name:>{self._width}}" for name in names) + f"{'seconds':>10}")
         if self._console.is_terminal and not self._quiet:
             self._bar = Bar(
@@ -70,8 +73,15 @@ class ConsoleProgress(Progress):
         if not self._quiet:
             self._console.print(console_table(frontier))
         self._say(summary_sentence(frontier))
+        for statement in statements(frontier):
+            self._say(statement)
+        self._notes(frontier)
+
+    def _notes(self, frontier: Frontier) -> None:
         for note in frontier.notes:
-            self._say(note)
+            if note not in self._noted:
+                self._say(note)
+            self._noted.add(note)
 
     def _say(self, line: str) -> None:
         if not self._quiet:

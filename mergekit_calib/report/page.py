@@ -10,6 +10,7 @@ import jinja2
 
 from mergekit_calib.frontier import Frontier
 from mergekit_calib.report import wording
+from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import frontier_table, metric_rows, summary_sentence
 
 _CAPTIONS = {
@@ -37,6 +38,7 @@ def report_html(frontier: Frontier, pictures: Mapping[str, bytes]) -> str:
     return environment.get_template("page.html.jinja").render(
         frontier=frontier,
         sentence=summary_sentence(frontier),
+        statements=statements(frontier),
         table=frontier_table(frontier),
         pictures=[
             (name, _CAPTIONS.get(name, name), f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}")

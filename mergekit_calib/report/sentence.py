@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mergekit_calib.frontier import Difference, Frontier, Objective, PointResult
+from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.report import wording
 
 
@@ -46,22 +46,11 @@ def _against(frontier: Frontier, point: PointResult, role: str) -> str:
     for objective in frontier.objectives:
         difference = differences.get(objective.name)
         if difference is not None and difference.value is not None:
-            places = wording.decimals([difference])
-            span = wording.interval(difference, places, signed=True)
-            level = f", {wording.percent(frontier.level)} interval {span}" if span else ", no interval"
-            text = f"{objective.name} ({wording.number(difference.value, places, signed=True)}{level})"
-            sorted_by_outcome[_outcome(objective, difference)].append(text)
+            text = wording.difference(frontier, objective, difference)
+            sorted_by_outcome[wording.outcome(objective, difference)].append(text)
     words = {"better": "better in", "worse": "worse in", "open": "not shown to differ in"}
     clauses = [f"{words[outcome]} {wording.listed(found)}" for outcome, found in sorted_by_outcome.items() if found]
     return f"against {role} it is {wording.listed(clauses)}" if clauses else ""
-
-
-def _outcome(objective: Objective, difference: Difference) -> str:
-    if difference.low is None or difference.high is None:
-        return "open"
-    if difference.low <= 0 <= difference.high:
-        return "open"
-    return "better" if (difference.low > 0) == (objective.direction == "maximize") else "worse"
 
 
 def _values(frontier: Frontier, point: PointResult) -> str:

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable
 
-from mergekit_calib.frontier import Axis, Estimate, Frontier, Objective, PointResult
+from mergekit_calib.frontier import Axis, Difference, Estimate, Frontier, Objective, PointResult
 
 UNDEFINED = "–"
 _MARKDOWN = re.compile(r"[&<>|*_`\[\]\\~$#]")
@@ -44,6 +44,21 @@ def bracketed(estimate: Estimate, places: int = 3) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
+def outcome(objective: Objective, difference: Difference) -> str:
+    """`better` or `worse`, or `open` where the interval holds 0, whichever way the value points."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "open"
+    return "better" if (difference.low > 0) == (objective.direction == "maximize") else "worse"
+
+
+def difference(frontier: Frontier, objective: Objective, found: Difference) -> str:
+    """`ece (−0.051, 95 % interval −0.060 to −0.040)`."""
+    places = decimals([found])
+    span = interval(found, places, signed=True)
+    level = f", {percent(frontier.level)} interval {span}" if span else ", no interval"
+    return f"{objective.name} ({number(found.value, places, signed=True)}{level})"
 
 
 def p_value(p: float) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
-from mergekit_calib.pareto import gain_p_values, superiority
+from mergekit_calib.pareto import gain_p_values, resamples_needed, superiority
 
 DIRECTIONS = ("maximize", "minimize")  # accuracy, ECE
 N_BINS = 15
@@ -104,6 +104,33 @@ def test_a_real_gain_is_found_and_oftener_than_by_the_percentile_test():
     found = np.mean([anything_shown(*one) for one in sweeps])
     assert found >= 0.65
     assert found > np.mean([percentile_shows_anything(*one) for one in sweeps])
+
+
+@pytest.mark.parametrize("parent", ["base", "aligned"])
+def test_many_points_that_equal_the_better_parent_are_claimed_superior_no_oftener_than_the_level(parent):
+    good, bad = Model(mean=1.3, gap=0.02), Model(gap=0.10)
+    pair = (good, bad) if parent == "base" else (bad, good)
+    claims = share_of_sweeps(anything_shown, 100, *pair, [good] * 15, n_items=300, seed=11)
+    assert claims <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
+
+
+@pytest.mark.parametrize(("n_items", "least", "most"), [(400, 0.0, 0.5), (4000, 0.95, 1.0)])
+def test_the_power_to_find_one_point_of_five_grows_with_the_items(n_items, least, most):
+    # Accuracy .77 against .69 and .65, ECE .02 against .06 and .10.
+    models = (Model(gap=0.06), Model(gap=0.10), [Model(mean=1.3, gap=0.02), *[Model(gap=0.08)] * 4])
+    assert least <= share_of_sweeps(anything_shown, 40, *models, n_items=n_items, seed=5) <= most
+
+
+@pytest.mark.parametrize(("n_points", "level"), [(1, 0.95), (16, 0.95), (50, 0.95), (4, 0.99), (7, 0.9)])
+def test_with_the_resamples_that_are_needed_the_largest_gain_is_shown_and_with_one_less_it_is_not(n_points, level):
+    def shown(n_resamples):
+        replicates = np.ones((n_points, 2, 1, n_resamples))
+        tests = superiority(replicates, ["maximize"], level, observed=np.ones((n_points, 2, 1)))
+        return [test.shown for test in tests]
+
+    needed = resamples_needed(n_points, level)
+    assert all(shown(needed))
+    assert not any(shown(needed - 1)[:1])
 
 
 def test_a_point_identical_to_a_parent_has_p_of_1_whatever_the_other_parent():

@@ -1,0 +1,120 @@
+"""What can be had without a new merge: the aligned parent recalibrated, the parents averaged, the choice recalibrated.
+
+Computed from item scores alone. Temperatures are fitted on the selection half, and all is measured on the report half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mergekit_calib import metrics
+from mergekit_calib.analysis import replicates
+from mergekit_calib.analysis.replicates import Results
+from mergekit_calib.analysis.sampling import Sampling
+from mergekit_calib.findings import Baseline, Objective
+from mergekit_calib.items import ItemTable, pool
+from mergekit_calib.objectives import Metric
+from mergekit_calib.search.store import Tables
+
+
+def baselines(
+    sampling: Sampling,
+    objectives: Sequence[Objective],
+    tables: Mapping[str, Tables],
+    points: Mapping[str, Results],
+    parents: Mapping[str, str],
+    chosen: str,
+    n: Mapping[str, int],
+) -> list[Baseline]:
+    """The baselines of a sweep, each with its differences to the chosen point and to that with a temperature.
+
+    Args:
+        tables: point id → its scores.
+        points: point id → its objectives on the report half.
+        parents: `base` and `aligned` → point id; a baseline that needs one that is missing is left out.
+        chosen: the id of the chosen point.
+        n: objective name → the number of items.
+    """
+    found: list[tuple[Baseline, Tables]] = []
+    for name in dict.fromkeys(name for name in (parents.get("aligned"), chosen) if name is not None):
+        if temperatures := fitted_temperatures(tables[name]):
+            label = "aligned" if name == parents.get("aligned") else name
+            baseline = Baseline(id=f"{label}+T", kind="temperature", of=[name], temperatures=temperatures)
+            found.append((baseline, at_temperatures(tables[name], temperatures)))
+    if {"base", "aligned"} <= parents.keys() and _has_choices(tables[chosen]):
+        both = [parents["base"], parents["aligned"]]
+        baseline = Baseline(id="base&aligned", kind="average", of=both, models_run=2)
+        found.insert(1, (baseline, averaged(*(tables[name] for name in both))))
+
+    results: dict[str, Results] = {}
+    for baseline, its in found:
+        accept = _of_probabilities if baseline.kind == "average" else _of_choices
+        measures = sampling.measure(its, ("report",), accept)
+        baseline.metrics = sampling.estimates(measures, its)
+        results[baseline.id] = replicates.of_objectives(measures, objectives, "report")
+    recalibrated = next((b.id for b, _ in found if b.kind == "temperature" and b.of == [chosen]), None)
+    compared = {chosen: points[chosen]}
+    if recalibrated is not None:
+        compared[recalibrated] = results[recalibrated]
+    for baseline, _ in found:
+        for name, mine in compared.items():
+            if name != baseline.id:
+                theirs = results[baseline.id]
+                baseline.differences[name] = replicates.differences(mine, theirs, objectives, sampling.level, n)
+    return [baseline for baseline, _ in found]
+
+
+def fitted_temperatures(tables: Tables) -> dict[str, float]:
+    """Suite entry → the temperature fitted on its selection-half items with choices; entries without any are left out.
+
+    One for each entry, as tasks differ in the scale of their log-likelihoods (a letter's, or a sentence's): one for all
+    of them would be a weaker baseline, which merging would beat too easily.
+    """
+    found = {}
+    for entry, some in tables.items():
+        parts = [table.take(table.rows("selection")) for table in some if table.has_choices]
+        parts = [part for part in parts if len(part)]
+        if parts:
+            table = pool(parts)
+            found[entry] = metrics.fit_temperature(table.log_likelihoods, table.gold)
+    return found
+
+
+def at_temperatures(tables: Tables, temperatures: Mapping[str, float]) -> Tables:
+    """Scores with each entry's log-likelihoods divided by its temperature; what has none, and no choices, as it is."""
+
+    def scaled(table: ItemTable, temperature: float) -> ItemTable:
+        return replace(table, log_likelihoods=table.log_likelihoods / temperature) if table.has_choices else table
+
+    return {entry: [scaled(table, temperatures.get(entry, 1.0)) for table in some] for entry, some in tables.items()}
+
+
+def averaged(first: Tables, second: Tables) -> Tables:
+    """Scores whose choice probabilities are the mean of two models'; tasks without choices as the first has them."""
+
+    def mean(one: ItemTable, other: ItemTable) -> ItemTable:
+        if not one.has_choices:
+            return one
+        with np.errstate(divide="ignore"):
+            return replace(one, log_likelihoods=np.log((one.probabilities + other.probabilities) / 2.0))
+
+    return {
+        entry: [mean(one, other) for one, other in zip(some, second[entry], strict=True)]
+        for entry, some in first.items()
+    }
+
+
+def _has_choices(tables: Tables) -> bool:
+    return any(table.has_choices for some in tables.values() for table in some)
+
+
+def _of_choices(table: ItemTable, metric: Metric) -> bool:
+    """A task's own metrics are of the model's answers as given: what a temperature does to them is not known."""
+    return metric.name not in table.values
+
+
+def _of_probabilities(table: ItemTable, metric: Metric) -> bool:
+    return metric.of_probabilities and metric.name not in table.values

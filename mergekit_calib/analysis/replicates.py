@@ -1,0 +1,61 @@
+"""The objectives of points over the shared resamples: as arrays, and as paired differences of two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergekit_calib import metrics, pareto
+from mergekit_calib.analysis.sampling import Measures
+from mergekit_calib.findings import Difference, Objective
+from mergekit_calib.items import Half
+from mergekit_calib.metrics import BootstrapResult
+
+Results = Mapping[str, BootstrapResult]  # objective name →
+
+
+def of_objectives(measures: Measures, objectives: Sequence[Objective], half: Half) -> dict[str, BootstrapResult]:
+    """The objectives' results on `half`; those that there are."""
+    found = {o.name: measures.get(o.scope, {}).get(half, {}).get(o.metric) for o in objectives}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def values(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """(n_points, n_objectives) on the items themselves."""
+    return np.array([[point[o.name].value for o in objectives] for point in results])
+
+
+def replicates(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """(n_points, n_objectives, n_resamples) as resampled."""
+    return np.array([[point[o.name].replicates for o in objectives] for point in results])
+
+
+def centred(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """(n_points, n_objectives, n_resamples) with the shift of resampling taken out."""
+    return metrics.centred(replicates(results, objectives), values(results, objectives))
+
+
+def differences(
+    mine: Results, theirs: Results, objectives: Sequence[Objective], level: float, n: Mapping[str, int]
+) -> dict[str, Difference]:
+    """Objective name → paired difference, mine minus theirs, for those that both have.
+
+    Args:
+        n: objective name → the number of items.
+    """
+    both = [o for o in objectives if o.name in mine and o.name in theirs]
+    if not both:
+        return {}
+    drawn = replicates([mine], both) - replicates([theirs], both)
+    observed = values([mine], both) - values([theirs], both)
+    p = pareto.gain_p_values(drawn[:, None], [o.direction for o in both], observed[:, None])
+    found = {}
+    for k, objective in enumerate(both):
+        low, high = metrics.centred_interval(np.nan_to_num(drawn[0, k], nan=np.inf), observed[0, k], level)
+        finite = [float(x) if np.isfinite(x) else None for x in (observed[0, k], low, high)]
+        found[objective.name] = Difference(
+            value=finite[0], low=finite[1], high=finite[2], n=n.get(objective.name, 0), p=float(p[0, 0, k])
+        )
+    return found

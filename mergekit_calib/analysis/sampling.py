@@ -1,0 +1,169 @@
+"""From item tables to bootstrapped metrics: every scope of a suite on one set of resamples of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergekit_calib import metrics
+from mergekit_calib.errors import CalibError
+from mergekit_calib.findings import MACRO, SUITE, Estimate
+from mergekit_calib.items import Half, ItemTable, pool
+from mergekit_calib.metrics import BootstrapResult
+from mergekit_calib.metrics.statistic import Resampled
+from mergekit_calib.objectives import Metric, metrics_of
+from mergekit_calib.search.store import Tables
+
+HALVES: tuple[Half, ...] = ("all", "selection", "report")
+
+Part = tuple[str, int]  # a suite entry, and which of its tasks
+Measures = dict[str, dict[Half, dict[str, BootstrapResult]]]  # scope → half → metric
+Accept = Callable[[ItemTable, Metric], bool]
+
+
+@dataclass
+class Sampling:
+    """The items of a suite, and the metrics of any model's scores of them.
+
+    Each task's selection half and report half are resampled by themselves, once for all points, scopes and metrics:
+    so results are paired across all three.
+
+    Attributes:
+        known: the metrics of items with choices.
+        higher_is_better: suite entry → the directions of its tasks' own metrics.
+        macro_weights: entry → weight of the macro average, alike where empty; None where none is wanted.
+        level, n_resamples, n_bins, seed: of intervals and binned errors, as the `calibration:` block says.
+    """
+
+    known: Sequence[Metric]
+    higher_is_better: Mapping[str, Mapping[str, bool]]
+    macro_weights: Mapping[str, float] | None
+    level: float
+    n_resamples: int
+    n_bins: int
+    seed: int
+    _resamples: metrics.Resamples | None = None
+    _hashes: dict[str, list[list[str]]] = field(default_factory=dict)
+    _columns: dict[tuple[Part, Half], NDArray[np.intp]] = field(default_factory=dict)
+
+    def measure(
+        self, tables: Tables, halves: Sequence[Half] = HALVES, accept: Accept = lambda table, metric: True
+    ) -> Measures:
+        """Every metric of every scope.
+
+        Args:
+            accept: a scope's table and a metric of it → whether it is wanted.
+
+        Raises:
+            CalibError: the items are not those of the first tables that were measured, or scores are unusable.
+        """
+        self._settle(tables)
+        found: Measures = {}
+        measured: dict[tuple[Part, ...], str] = {}
+        for scope, parts in parts_of(tables).items():
+            if (twin := measured.setdefault(tuple(parts), scope)) != scope:
+                found[scope] = found[twin]
+                continue
+            found[scope] = {}
+            for half in halves:
+                statistics = self._statistics(scope, parts, tables, half, accept)
+                found[scope][half] = self._bootstrap(statistics, parts, half)
+        if self.macro_weights is not None:
+            found[MACRO] = {half: self._macro(tables, half, accept, self.macro_weights) for half in halves}
+        return found
+
+    def estimates(self, measures: Measures, tables: Tables) -> dict[str, dict[str, dict[str, Estimate]]]:
+        """Scope → metric → half → estimate."""
+        parts = parts_of(tables)
+        parts[MACRO] = parts[SUITE]
+        found: dict[str, dict[str, dict[str, Estimate]]] = {}
+        for scope, halves in measures.items():
+            found[scope] = {}
+            for half, results in halves.items():
+                n = len(self._items(parts[scope], half))
+                for name, result in results.items():
+                    found[scope].setdefault(name, {})[half] = estimate(result.value, result.low, result.high, n)
+        return found
+
+    def _statistics(
+        self, scope: str, parts: Sequence[Part], tables: Tables, half: Half, accept: Accept
+    ) -> dict[str, Resampled]:
+        # In the order of the resamples' strata.
+        everything: list[tuple[Part, Half]] = [(part, h) for part in parts for h in _strata(half)]
+        taken = [tables[entry][i].take(tables[entry][i].rows(h)) for (entry, i), h in everything]
+        taken = [table for table in taken if len(table)]
+        if not taken:
+            return {}
+        table = pool(taken)
+        wanted = metrics_of(table, self.higher_is_better.get(scope, {}), self.known)
+        statistics = {}
+        for name, metric in wanted.items():
+            try:
+                if accept(table, metric):
+                    statistics[name] = metric.statistic(table, self.n_bins)
+            except ValueError as problem:
+                raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
+        return statistics
+
+    def _macro(
+        self, tables: Tables, half: Half, accept: Accept, weights: Mapping[str, float]
+    ) -> dict[str, BootstrapResult]:
+        parts = parts_of(tables)
+        entries = list(dict.fromkeys(entry for entry, _ in parts[SUITE]))
+        each = [self._statistics(entry, parts[entry], tables, half, accept) for entry in entries]
+        shared = [name for name in each[0] if all(name in some for some in each)]
+        share = [weights.get(entry, 0.0 if weights else 1.0) for entry in entries]
+        averages = {name: metrics.WeightedAverage([some[name] for some in each], share) for name in shared}
+        return self._bootstrap(averages, [part for entry in entries for part in parts[entry]], half)
+
+    def _bootstrap(
+        self, statistics: Mapping[str, Resampled], parts: Sequence[Part], half: Half
+    ) -> dict[str, BootstrapResult]:
+        assert self._resamples is not None
+        return self._resamples.bootstrap(statistics, self._items(parts, half), self.level) if statistics else {}
+
+    def _items(self, parts: Sequence[Part], half: Half) -> NDArray[np.intp]:
+        return np.concatenate([self._columns[part, h] for part in parts for h in _strata(half)])
+
+    def _settle(self, tables: Tables) -> None:
+        """Lay out the items of the first tables; later ones must be of the same."""
+        hashes = {entry: [table.doc_hashes for table in some] for entry, some in tables.items()}
+        if self._resamples is None:
+            strata, start = [], 0
+            for part in [(entry, i) for entry, some in tables.items() for i in range(len(some))]:
+                for half in _strata("all"):
+                    size = int(tables[part[0]][part[1]].rows(half).sum())
+                    self._columns[part, half] = np.arange(start, start + size)
+                    strata.append(size)
+                    start += size
+            self._resamples = metrics.Resamples(strata, self.n_resamples, self.seed)
+            self._hashes = hashes
+        for entry in hashes.keys() | self._hashes.keys():
+            if hashes.get(entry) != self._hashes.get(entry):
+                raise CalibError(f"{entry}: its items are not those that the other points were scored on")
+
+
+def scopes(tables: Tables) -> dict[str, list[ItemTable]]:
+    """What metrics are taken of: each suite entry, and the suite's items with choices pooled (all, if none has any)."""
+    return {scope: [tables[entry][i] for entry, i in parts] for scope, parts in parts_of(tables).items()}
+
+
+def parts_of(tables: Tables) -> dict[str, list[Part]]:
+    """`scopes`, as the places of the tables."""
+    by_entry = {entry: [(entry, i) for i in range(len(some))] for entry, some in tables.items()}
+    everything = [part for parts in by_entry.values() for part in parts]
+    with_choices = [(entry, i) for entry, i in everything if tables[entry][i].has_choices]
+    return {**by_entry, SUITE: with_choices or everything}
+
+
+def estimate(value: float, low: float, high: float, n: int) -> Estimate:
+    """An estimate; what is not finite is None in it."""
+    finite = [float(x) if np.isfinite(x) else None for x in (value, low, high)]
+    return Estimate(value=finite[0], low=finite[1], high=finite[2], n=n)
+
+
+def _strata(half: Half) -> tuple[Half, ...]:
+    return ("selection", "report") if half == "all" else (half,)

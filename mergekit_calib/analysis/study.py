@@ -1,0 +1,199 @@
+"""The statistics of one sweep: what every point scored, how it compares with the parents, and which is chosen.
+
+Points are compared on the same resamples of the same items. They are chosen on the selection half and quoted, compared
+and tested on the report half: choosing the best of many on the items it is reported on flatters it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergekit_calib import pareto, plugins
+from mergekit_calib.analysis import amplification, baselines, chance, replicates
+from mergekit_calib.analysis.replicates import Results
+from mergekit_calib.analysis.sampling import HALVES, Sampling
+from mergekit_calib.findings import BothHalves, Difference, Estimate
+from mergekit_calib.frontier import Frontier, Objective, PointResult, Selection, Superiority
+from mergekit_calib.items import Half
+from mergekit_calib.objectives import Metric
+from mergekit_calib.search.store import Tables
+
+MOST_CHOICES = 200
+"""In how many resamples the rule is run; a third party's may be slow."""
+
+
+@dataclass
+class Analysis:
+    """The statistics of one sweep.
+
+    Attributes:
+        objectives: what is traded off.
+        known: the metrics of items with choices.
+        higher_is_better: suite entry → the directions of its tasks' own metrics.
+        level, n_resamples, n_bins, seed: of intervals and binned errors, as the `calibration:` block says.
+    """
+
+    objectives: Sequence[Objective]
+    known: Sequence[Metric]
+    higher_is_better: Mapping[str, Mapping[str, bool]]
+    level: float
+    n_resamples: int
+    n_bins: int
+    seed: int
+    _results: dict[str, dict[Half, Results]] = field(default_factory=dict)
+    _tables: dict[str, Tables] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        macro = [o.weights for o in self.objectives if o.average == "macro"]
+        self._sampling = Sampling(
+            known=self.known,
+            higher_is_better=self.higher_is_better,
+            macro_weights=macro[0] if macro else None,
+            level=self.level,
+            n_resamples=self.n_resamples,
+            n_bins=self.n_bins,
+            seed=self.seed,
+        )
+
+    def add(self, point: PointResult, tables: Tables) -> None:
+        """Fill in the point's metrics, and keep what comparing it needs.
+
+        Raises:
+            CalibError: its items are not those of the points before it, or its scores are unusable.
+        """
+        measures = self._sampling.measure(tables)
+        point.metrics = self._sampling.estimates(measures, tables)
+        self._results[point.id] = {half: replicates.of_objectives(measures, self.objectives, half) for half in HALVES}
+        self._tables[point.id] = tables
+
+    def share(self, point: PointResult, twin: PointResult) -> None:
+        """Give a point the numbers of one whose weights came out identical."""
+        point.metrics, point.same_as = twin.metrics, twin.id
+        if twin.id in self._results:
+            self._results[point.id], self._tables[point.id] = self._results[twin.id], self._tables[twin.id]
+
+    def conclude(self, points: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> Selection | None:
+        """Mark the frontier, compare every point with the parents, and choose; None while nothing was scored."""
+        scored = self._scored(points)
+        for point in points:
+            point.selected, point.on_frontier, point.superiority, point.differences = False, {}, None, {}
+            point.frontier_probability = None
+        if not scored:
+            return None
+        directions = [o.direction for o in self.objectives]
+        for half in HALVES:
+            values = np.array([[self._value(p, o, half) for o in self.objectives] for p in scored])
+            for point, on_it in zip(scored, pareto.non_dominated(values, directions), strict=True):
+                point.on_frontier[half] = bool(on_it)
+        self._compare(scored)
+        selection = self._choose(scored, "selection", rule, options)
+        next(p for p in scored if p.id == selection.point).selected = True
+        return selection
+
+    def finish(self, frontier: Frontier, rule: str, options: Mapping[str, Any]) -> None:
+        """What is asked once, of all points: baselines, both halves, the frontier's own uncertainty, amplification."""
+        scored, selected = self._scored(frontier.points), frontier.selected
+        if not scored or selected is None:
+            return
+        report = {p.id: self._results[p.id]["report"] for p in scored}
+        parents: dict[str, str] = {p.role: p.id for p in scored if p.role}
+        frontier.baselines = baselines.baselines(
+            self._sampling, self.objectives, self._tables, report, parents, selected.id, _counts(selected, self)
+        )
+        frontier.halves = self._both_halves(scored, rule, options)
+        for point, share in zip(
+            scored, chance.frontier_probabilities([report[p.id] for p in scored], self.objectives), strict=True
+        ):
+            point.frontier_probability = share
+        frontier.chance = chance.frontier_chance(
+            report, list(parents.values()), self.objectives, self.level, selected.estimate(self.objectives[0]).n
+        )
+        if list(frontier.axes) == ["lambda"]:
+            along = {float(p.axes["lambda"]): report[p.id] for p in scored if "lambda" in p.axes}
+            frontier.trends = amplification.trends(along, self.objectives, self.level)
+            frontier.optima = amplification.optima(along, self.objectives, self.level)
+
+    def _choose(self, scored: Sequence[PointResult], half: Half, rule: str, options: Mapping[str, Any]) -> Selection:
+        values = np.array([[self._value(p, o, half) for o in self.objectives] for p in scored])
+        choice = self._choice(scored, values, rule, options)
+        return Selection(rule=rule, point=choice.id, reason=choice.reason)
+
+    def _choice(
+        self, scored: Sequence[PointResult], values: NDArray[np.float64], rule: str, options: Mapping[str, Any]
+    ) -> pareto.Choice:
+        candidates = pareto.Candidates(
+            ids=tuple(p.id for p in scored),
+            objectives=tuple(o.name for o in self.objectives),
+            directions=tuple(o.direction for o in self.objectives),
+            values=values,
+            parents=tuple(p.id for p in scored if p.role),
+        )
+        return pareto.select(rule, candidates, options, plugins.selection_rules())
+
+    def _chosen_in(self, scored: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> dict[str, float]:
+        """Point id → the share of the first resamples of the selection half in which it is chosen."""
+        drawn = replicates.centred([self._results[p.id]["selection"] for p in scored], self.objectives)
+        usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_CHOICES]
+        chosen = Counter(self._choice(scored, drawn[:, :, r], rule, options).id for r in usable)
+        return {point: count / len(usable) for point, count in chosen.most_common()}
+
+    def _both_halves(self, scored: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> BothHalves:
+        """Both directions: each half's choice, and what it scores on the other."""
+        pairs: tuple[tuple[Half, Half], ...] = (("selection", "report"), ("report", "selection"))
+        choices: dict[str, Selection] = {half: self._choose(scored, half, rule, options) for half, _ in pairs}
+        points = {half: next(p for p in scored if p.id == choices[half].point) for half, _ in pairs}
+        elsewhere: dict[str, dict[str, Estimate]] = {
+            half: {o.name: points[half].estimate(o, other) for o in self.objectives} for half, other in pairs
+        }
+        mine, theirs = points["selection"], points["report"]
+        differences: dict[str, dict[str, Difference]] = {}
+        if mine is not theirs:
+            for half, _ in pairs:
+                differences[half] = replicates.differences(
+                    self._results[mine.id][half],
+                    self._results[theirs.id][half],
+                    self.objectives,
+                    self.level,
+                    _counts(mine, self, half),
+                )
+        chosen_in = self._chosen_in(scored, rule, options)
+        return BothHalves(choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=chosen_in)
+
+    def _compare(self, points: Sequence[PointResult]) -> None:
+        """Paired differences to the parents on the report half, and the test of superiority over both."""
+        parents = [p for p in points if p.role]
+        others = [p for p in points if not p.role]
+        if len(parents) < 2 or not others:
+            return
+        results = {p.id: self._results[p.id]["report"] for p in points}
+        for point in others:
+            for parent in parents:
+                assert parent.role is not None
+                point.differences[parent.role] = replicates.differences(
+                    results[point.id], results[parent.id], self.objectives, self.level, _counts(point, self)
+                )
+        mine, theirs = [results[p.id] for p in others], [results[p.id] for p in parents]
+        drawn = replicates.replicates(mine, self.objectives)[:, None] - replicates.replicates(theirs, self.objectives)
+        observed = replicates.values(mine, self.objectives)[:, None] - replicates.values(theirs, self.objectives)
+        directions = [o.direction for o in self.objectives]
+        tests = pareto.superiority(drawn, directions, observed=observed, level=self.level)
+        for point, test in zip(others, tests, strict=True):
+            point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
+
+    def _scored(self, points: Sequence[PointResult]) -> list[PointResult]:
+        whole = [all(p.estimate(o, half).value is not None for o in self.objectives for half in HALVES) for p in points]
+        return [p for p, is_whole in zip(points, whole, strict=True) if p.status == "complete" and is_whole]
+
+    def _value(self, point: PointResult, objective: Objective, half: Half) -> float:
+        value = point.estimate(objective, half).value
+        return np.nan if value is None else value
+
+
+def _counts(point: PointResult, analysis: Analysis, half: Half = "report") -> dict[str, int]:
+    return {o.name: point.estimate(o, half).n for o in analysis.objectives}

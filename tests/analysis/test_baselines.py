@@ -1,0 +1,150 @@
+"""Baselines: what they are, on which half they are fitted, and that they are never points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
+
+from mergekit_calib import metrics
+from mergekit_calib.analysis import Analysis
+from mergekit_calib.analysis.baselines import at_temperatures, averaged, fitted_temperatures
+from mergekit_calib.frontier import Objective, PointResult
+from mergekit_calib.objectives import BUILT_IN
+from mergekit_calib.report.statements import recalibration
+
+PAIR = {"base": Model(knowledge=1.3), "aligned": Model(knowledge=1.35, sureness=2.0)}
+
+
+def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_selection_half_alone():
+    table = items({"aligned": Model(sureness=2.0)}, 4000)["aligned"]
+    report = table.rows("report")
+    spoilt = dataclasses.replace(table, gold=np.where(report[:, None], np.roll(table.gold, 1, axis=1), table.gold))
+    fitted = fitted_temperatures({"made_up": [table]})
+    assert fitted["made_up"] == pytest.approx(2.0, rel=0.06)
+    assert fitted_temperatures({"made_up": [spoilt]}) == fitted
+
+
+def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_none():
+    first = items({"m": Model(sureness=2.0)}, 4000, task="a")["m"]
+    second = items({"m": Model(sureness=0.5)}, 4000, task="b")["m"]
+    texts = without_choices(first, {"f1": np.ones(4000)})
+    tables = {"a": [first], "b": [second], "c": [texts]}
+    fitted = fitted_temperatures(tables)
+    assert fitted == pytest.approx({"a": 2.0, "b": 0.5}, rel=0.1)
+    scaled = at_temperatures(tables, fitted)
+    assert np.array_equal(scaled["b"][0].log_likelihoods, second.log_likelihoods / fitted["b"])
+    assert scaled["c"][0] is texts
+
+
+def test_an_average_is_of_probabilities():
+    tables = items(PAIR, 50)
+    (mean,) = averaged({"t": [tables["base"]]}, {"t": [tables["aligned"]]})["t"]
+    expected = (tables["base"].probabilities + tables["aligned"].probabilities) / 2
+    assert np.allclose(mean.probabilities, expected, rtol=0, atol=1e-12)
+
+
+def test_a_choice_that_both_models_rule_out_stays_impossible():
+    table = items({"m": Model()}, 3)["m"]
+    scores = table.log_likelihoods.copy()
+    scores[:, 0] = -np.inf
+    ruled_out = dataclasses.replace(table, log_likelihoods=scores)
+    (mean,) = averaged({"t": [ruled_out]}, {"t": [ruled_out]})["t"]
+    assert (mean.probabilities[:, 0] == 0).all()
+
+
+def test_baselines_are_measured_on_the_report_half_and_are_no_points():
+    models = {**PAIR, "0.5": Model(knowledge=1.6, sureness=1.4)}
+    frontier = analysed(models, (ACC, ECE, BRIER))
+    assert [b.id for b in frontier.baselines] == ["aligned+T", "base&aligned", "lambda=0.5+T"]
+    assert [b.models_run for b in frontier.baselines] == [1, 2, 1]
+    table = items(models)["aligned"]
+    part = table.take(table.rows("report"))
+    (temperature,) = frontier.baselines[0].temperatures.values()
+    p = metrics.choice_probabilities(part.log_likelihoods, temperature)
+    assert frontier.baselines[0].estimate(ECE).value == pytest.approx(metrics.expected_calibration_error(p, part.gold))
+    assert frontier.baselines[0].estimate(ECE).n == len(part)
+    assert {p.id for p in frontier.points}.isdisjoint(b.id for b in frontier.baselines)
+    assert frontier.selection.point in {p.id for p in frontier.points}
+
+
+def test_a_temperature_changes_no_accuracy():
+    frontier = analysed({**PAIR, "0.5": Model(1.6, 1.4)})
+    aligned = frontier.parent("aligned")
+    assert frontier.baseline("aligned+T").estimate(ACC) == aligned.estimate(ACC)
+    assert frontier.baseline("aligned+T").estimate(ECE).value < aligned.estimate(ECE).value
+
+
+def test_differences_are_paired_and_of_the_choice_minus_the_baseline():
+    frontier = analysed({**PAIR, "0.5": Model(1.6, 1.4)})
+    baseline, chosen = frontier.baseline("aligned+T"), frontier.selected
+    difference = baseline.differences[chosen.id]["acc"]
+    assert difference.value == pytest.approx(chosen.estimate(ACC).value - baseline.estimate(ACC).value)
+    assert difference.high - difference.low < chosen.estimate(ACC).high - chosen.estimate(ACC).low
+    assert set(baseline.differences) == {"lambda=0.5", "lambda=0.5+T"}
+
+
+def test_metrics_that_answers_have_and_probabilities_do_not_are_left_out():
+    tables = {name: dataclasses.replace(t, values={"brier": np.ones(1000)}) for name, t in items(PAIR).items()}
+    analysis = Analysis([ACC, ECE], BUILT_IN, {}, 0.95, 100, 15, 0)
+    frontier = empty((ACC, ECE))
+    for role, table in tables.items():
+        frontier.points.append(PointResult(id=role, role=role, recipe=""))
+        analysis.add(frontier.points[-1], {"t": [table]})
+    frontier.selection = analysis.conclude(frontier.points, "knee", {})
+    analysis.finish(frontier, "knee", {})
+    recalibrated, average = frontier.baseline("aligned+T"), frontier.baseline("base&aligned")
+    assert "brier" not in recalibrated.metrics["t"]
+    assert "acc_norm" in recalibrated.metrics["t"]
+    assert "acc_norm" not in average.metrics["t"]
+    assert "nll" in average.metrics["t"]
+
+
+def test_a_task_without_choices_has_no_baselines():
+    f1 = Objective(metric="f1", direction="maximize")
+    analysis = Analysis([f1], BUILT_IN, {}, 0.95, 100, 15, 0)
+    frontier = empty((f1,))
+    for role, table in items(PAIR, 60).items():
+        texts = without_choices(table, {"f1": np.random.default_rng(0).random(60)})
+        frontier.points.append(PointResult(id=role, role=role, recipe=""))
+        analysis.add(frontier.points[-1], {"t": [texts]})
+    frontier.selection = analysis.conclude(frontier.points, "knee", {})
+    analysis.finish(frontier, "knee", {})
+    assert frontier.baselines == []
+    assert frontier.halves is not None
+
+
+def test_a_point_that_is_only_less_sure_is_not_said_to_give_more_than_recalibration():
+    # The same knowledge and the very same noise: all that merging did is what a temperature does.
+    aligned = Model(knowledge=1.35, sureness=2.0, own=0.0)
+    models = {"base": Model(0.9, own=0.0), "aligned": aligned, "0.5": dataclasses.replace(aligned, sureness=1.2)}
+    frontier = analysed(models)
+    assert frontier.selected.id == "lambda=0.5"
+    assert recalibration(frontier).startswith("Merging is not shown to give more than recalibration:")
+
+
+def test_a_point_that_knows_more_is_said_to_give_more_in_accuracy():
+    frontier = analysed({**PAIR, "0.5": Model(knowledge=1.9, sureness=1.4)}, n_items=2000)
+    assert recalibration(frontier).startswith("Merging gives more than recalibration in acc: with a temperature")
+
+
+def test_a_point_that_knows_less_is_said_to_give_less():
+    models = {"base": Model(0.6), "aligned": Model(1.6, 2.0), "0.5": Model(1.1, 1.0)}
+    frontier = analysed(
+        models, rule="max", options={"objective": "acc", "bounds": {"ece": {"max": 0.08}}}, n_items=2000
+    )
+    assert frontier.selected.id == "lambda=0.5"
+    assert recalibration(frontier).startswith("Merging gives less than recalibration in acc: with a temperature")
+
+
+def test_claims_of_more_than_recalibration_are_no_oftener_than_the_level_where_there_is_none():
+    # Alike in knowledge, errors apart: any difference in accuracy is chance. One of 2 objectives, one side each.
+    models = {"base": Model(0.9), "aligned": Model(1.4, 2.0, own=0.3), "0.5": Model(1.4, 1.2, own=0.3)}
+    claims = 0
+    for seed in range(50):
+        frontier = analysed(models, n_items=400, seed=seed, n_resamples=100)
+        if frontier.selected.id == "lambda=0.5":
+            claims += recalibration(frontier).startswith("Merging gives more")
+    assert claims <= 5

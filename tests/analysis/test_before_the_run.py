@@ -1,0 +1,56 @@
+"""What the statistics of a sweep need is found out before any model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mergekit.options import MergeOptions
+
+from mergekit_calib.errors import RecipeError
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.preflight import Prepared, prepare
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+
+DEMO = Path(__file__).parents[2] / "mergekit_calib" / "demo"
+
+
+def prepared(out: Path, **block: object) -> Prepared:
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": str(DEMO / "base"),
+        "models": [{"model": str(DEMO / "aligned")}],
+        "dtype": "bfloat16",
+        "calibration": {
+            "axes": {"lambda": {"start": 0.0, "stop": 1.5, "step": 0.1}},
+            "suite": [{"task": "calib_demo", "limit": 20}],
+            **block,
+        },
+    }
+    register()
+    return prepare(parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml"), out, MergeOptions())
+
+
+@pytest.mark.parametrize(("n_resamples", "notes"), [(279, 0), (278, 1)])
+def test_too_few_resamples_to_show_superiority_of_14_points_are_noted(tmp_path, n_resamples, notes):
+    frontier = prepared(tmp_path, n_resamples=n_resamples).frontier()
+    assert len(frontier.notes) == notes
+    for note in frontier.notes:
+        assert note == (
+            "With 278 resamples, none of 14 points can be shown to be Pareto-superior at the 5 % level, however large "
+            "its gain: set n_resamples to 279 or more."
+        )
+
+
+def test_an_average_becomes_an_objective_with_its_direction(tmp_path):
+    macro = {"metric": "ece", "average": "macro", "weights": {"calib_demo": 1.0}}
+    _, objective = prepared(
+        tmp_path, objectives=["acc", macro], select={"rule": "max", "objective": "macro/ece"}
+    ).objectives
+    assert (objective.name, objective.direction, objective.weights) == ("macro/ece", "minimize", {"calib_demo": 1.0})
+
+
+def test_weights_of_tasks_that_are_not_averaged_are_refused(tmp_path):
+    macro = {"metric": "ece", "average": "macro", "weights": {"arc_easy": 1.0}}
+    with pytest.raises(RecipeError, match=r"objectives\[1\].weights: found arc_easy; a weight for each of calib_demo"):
+        prepared(tmp_path, objectives=["acc", macro])

@@ -1,0 +1,239 @@
+"""What is asked of all points at once: both halves, the frontier's chance, amplification, averages over tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
+
+from mergekit_calib import metrics
+from mergekit_calib.analysis import Analysis
+from mergekit_calib.errors import CalibError
+from mergekit_calib.frontier import Frontier, Objective, PointResult
+from mergekit_calib.objectives import BUILT_IN
+
+AMPLIFIED = {
+    "base": Model(1.0, 1.0),
+    "aligned": Model(1.4, 1.6),
+    "0.25": Model(1.3, 1.1),
+    "0.5": Model(1.7, 1.2),
+    "0.75": Model(1.5, 1.4),
+    "1.25": Model(1.2, 2.0),
+    "1.5": Model(0.9, 2.6),
+}
+MACRO_ACC = Objective(metric="acc", direction="maximize", average="macro", weights={"a": 3.0, "b": 1.0})
+MACRO_ECE = MACRO_ACC.model_copy(update={"metric": "ece", "direction": "minimize"})
+
+
+@pytest.fixture(scope="module")
+def amplified() -> Frontier:
+    return analysed(AMPLIFIED, (ACC, ECE, BRIER), n_items=1500)
+
+
+def test_each_half_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplified):
+    halves = amplified.halves
+    chosen = {half: amplified.point(choice.point) for half, choice in halves.choices.items()}
+    assert chosen["selection"].selected
+    assert halves.elsewhere["selection"]["ece"] == chosen["selection"].estimate(ECE, "report")
+    assert halves.elsewhere["report"]["ece"] == chosen["report"].estimate(ECE, "selection")
+    assert halves.agree == (chosen["selection"] is chosen["report"])
+
+
+def test_halves_agree_on_a_point_that_is_far_ahead():
+    models = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
+    halves = analysed(models, rule="max", options={"objective": "acc"}).halves
+    assert halves.agree
+    assert halves.differences == {}
+
+
+def test_a_choice_that_is_far_ahead_is_made_in_every_resample_and_one_of_many_alike_is_not():
+    far = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
+    best = {"rule": "max", "options": {"objective": "acc"}}
+    assert analysed(far, **best).halves.chosen_in == {"lambda=0.5": 1.0}
+    alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 6)}
+    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).halves.chosen_in
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert len(shares) > 1
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
+def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
+    alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 9)}
+    disagreeing = [
+        h
+        for seed in range(6)
+        if not (
+            h := analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, seed=seed).halves
+        ).agree
+    ]
+    assert disagreeing
+    for halves in disagreeing:
+        # Each half prefers its own choice: one of the differences is a gain there.
+        assert set(halves.differences) == {"selection", "report"}
+        assert halves.differences["selection"]["acc"].value >= 0 or halves.differences["selection"]["ece"].value <= 0
+        assert halves.differences["report"]["acc"].value <= 0 or halves.differences["report"]["ece"].value >= 0
+
+
+def test_a_point_that_is_worse_throughout_is_on_no_frontier_and_the_best_on_every_one(amplified):
+    probabilities = {p.id: p.frontier_probability for p in amplified.points}
+    assert probabilities["lambda=1.5"] == 0.0
+    assert max(probabilities.values()) == 1.0
+    assert all(0.0 <= share <= 1.0 for share in probabilities.values())
+
+
+def test_the_reference_is_the_worse_parent_in_each_objective(amplified):
+    base, aligned = (amplified.parent(role) for role in ("base", "aligned"))
+    worse = {"acc": min, "ece": max, "brier": max}
+    for objective in amplified.objectives:
+        both = [parent.estimate(objective).value for parent in (base, aligned)]
+        assert amplified.chance.reference[objective.name] == pytest.approx(worse[objective.name](both))
+
+
+def test_the_frontier_dominates_more_than_its_parents_and_the_interval_holds_the_value(amplified):
+    found = amplified.chance
+    assert found.hypervolume.value > found.of_parents.value >= 0
+    assert found.hypervolume.low <= found.hypervolume.value <= found.hypervolume.high
+    assert found.hypervolume.n == amplified.points[0].estimate(ACC).n
+
+
+def test_without_both_parents_there_is_no_reference_and_no_average():
+    frontier = analysed({"base": Model(), "0.5": Model(1.6)})
+    assert frontier.chance is None
+    assert frontier.baselines == [] or all(b.kind == "temperature" for b in frontier.baselines)
+    assert frontier.points[0].superiority is None
+
+
+def test_calibration_error_that_grows_past_the_aligned_model_is_a_shown_trend(amplified):
+    acc, ece, _ = amplified.trends
+    assert acc.lambdas == [1.0, 1.25, 1.5]
+    assert (ece.tau.value, ece.tau.low, acc.tau.high) == (1.0, 1.0, -1.0)
+    assert ece.fitted == pytest.approx([amplified.point(f"lambda={x:g}").estimate(ECE).value for x in ece.lambdas])
+    assert ece.p_monotone == 1.0
+
+
+def test_no_trend_is_claimed_of_alike_points():
+    alike = {f"{x}": Model(1.4, 1.6, own=0.5) for x in (1.1, 1.2, 1.3, 1.4, 1.5)}
+    shown = 0
+    for seed in range(20):
+        frontier = analysed(
+            {"base": Model(), "aligned": Model(1.4, 1.6, own=0.5), **alike}, (ACC,), seed=seed, n_items=300
+        )
+        (trend,) = frontier.trends
+        shown += not trend.tau.low <= 0 <= trend.tau.high
+    assert shown <= 4
+
+
+def test_trends_need_three_points_from_the_aligned_model_on():
+    frontier = analysed({"base": Model(), "aligned": Model(1.4, 1.6), "1.5": Model(1.0, 2.5)})
+    assert frontier.trends == []
+    assert [o.objective for o in frontier.optima] == ["acc", "ece"]
+
+
+def test_optima_are_settings_that_were_scored_and_their_intervals_hold_them(amplified):
+    at = {o.objective: o for o in amplified.optima}
+    scored = {p.axes["lambda"] for p in amplified.points}
+    assert at["acc"].at == 0.5
+    assert at["ece"].at < 0.5
+    for optimum in amplified.optima:
+        assert {optimum.at, optimum.low, optimum.high} <= scored
+        assert optimum.low <= optimum.at <= optimum.high
+
+
+def test_several_axes_have_no_trend_along_one():
+    frontier = empty((ACC,))
+    frontier.axes = {"lambda": [], "density": []}
+    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    for i, table in enumerate(items({str(i): Model() for i in range(5)}, 100).values()):
+        frontier.points.append(PointResult(id=str(i), axes={"lambda": 1 + i % 2, "density": i}, recipe=""))
+        analysis.add(frontier.points[-1], {"t": [table]})
+    frontier.selection = analysis.conclude(frontier.points, "knee", {})
+    analysis.finish(frontier, "knee", {})
+    assert (frontier.trends, frontier.optima) == ([], [])
+
+
+def test_a_macro_average_weighs_tasks_and_a_pooled_metric_their_items():
+    models = {"base": Model(0.8), "aligned": Model(1.5, 2.0), "0.5": Model(1.5, 1.2)}
+    frontier = analysed(models, (MACRO_ACC, MACRO_ECE, ACC), ("a", "b"), n_items={"a": 200, "b": 1000})
+    for point in frontier.points:
+        a, b = (point.metrics[task]["acc"]["report"] for task in ("a", "b"))
+        assert point.estimate(MACRO_ACC).value == pytest.approx((3 * a.value + b.value) / 4)
+        assert point.estimate(ACC).value == pytest.approx((a.n * a.value + b.n * b.value) / (a.n + b.n))
+        assert point.estimate(MACRO_ACC).n == a.n + b.n
+    assert set(frontier.points[2].differences["base"]) == {"macro/acc", "macro/ece", "acc"}
+    assert frontier.baseline("aligned+T").estimate(MACRO_ECE).value is not None
+
+
+def test_tasks_of_a_macro_average_are_resampled_apart():
+    # Two tasks of the same items: were they drawn together, the average's interval would be as wide as either's.
+    tables = items({"m": Model()}, 400)
+    frontier = empty((MACRO_ACC,))
+    analysis = Analysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, {}, 0.95, 1000, 15, 0)
+    point = PointResult(id="m", recipe="")
+    analysis.add(point, {"a": [tables["m"]], "b": [tables["m"]]})
+    single, average = point.metrics["a"]["acc"]["report"], point.metrics["macro"]["acc"]["report"]
+    assert average.value == single.value
+    assert (average.high - average.low) / (single.high - single.low) == pytest.approx(1 / np.sqrt(2), rel=0.1)
+    assert frontier.objectives[0].name == "macro/acc"
+
+
+def test_a_weight_of_nothing_leaves_a_task_out_of_the_average():
+    only_a = MACRO_ACC.model_copy(update={"weights": {"a": 1.0, "b": 0.0}})
+    frontier = analysed({"base": Model(), "aligned": Model(1.4, 2.0)}, (only_a,), ("a", "b"), n_items=200)
+    point = frontier.points[0]
+    assert point.estimate(only_a).value == point.metrics["a"]["acc"]["report"].value
+
+
+def test_tasks_without_choices_are_in_no_average_beside_those_with_them():
+    table = items({"m": Model()}, 100)["m"]
+    texts = without_choices(dataclasses.replace(table, task="g"), {"acc": np.zeros(100)})
+    analysis = Analysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, {}, 0.95, 100, 15, 0)
+    point = PointResult(id="m", recipe="")
+    analysis.add(point, {"a": [table], "g": [texts]})
+    assert point.metrics["macro"]["acc"] == point.metrics["a"]["acc"] == point.metrics["suite"]["acc"]
+
+
+def test_intervals_hold_their_values_also_of_a_small_calibration_error():
+    frontier = analysed({"base": Model(), "aligned": Model(1.4, 1.05)}, n_items=400)
+    for point in frontier.points:
+        for scope in point.metrics.values():
+            for name, halves in scope.items():
+                for estimate in halves.values():
+                    assert estimate.low <= estimate.value <= estimate.high, name
+        assert point.estimate(ECE).low >= 0
+
+
+def test_points_of_other_items_are_refused_by_the_name_of_the_task():
+    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis.add(PointResult(id="x", recipe=""), {"t": [items({"m": Model()}, 50)["m"]]})
+    with pytest.raises(CalibError, match="t: its items are not those"):
+        analysis.add(PointResult(id="y", recipe=""), {"t": [items({"m": Model()}, 51)["m"]]})
+
+
+def test_values_do_not_depend_on_the_halves_being_put_together_again():
+    table = items({"m": Model(1.4, 1.5)}, 300)["m"]
+    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    point = PointResult(id="m", recipe="")
+    analysis.add(point, {"t": [table]})
+    expected = metrics.expected_calibration_error(table.probabilities, table.gold)
+    assert point.estimate(ECE, "all").value == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(amplified, tmp_path):
+    (tmp_path / "frontier.json").write_text(amplified.model_dump_json())
+    assert Frontier.load(tmp_path / "frontier.json") == amplified
+    old = json.loads(amplified.model_dump_json())
+    old["schema_version"] = 1
+    for name in ("baselines", "halves", "chance", "trends", "optima"):
+        del old[name]
+    for point in old["points"]:
+        del point["frontier_probability"]
+    for objective in old["objectives"]:
+        del objective["average"], objective["weights"]
+    (tmp_path / "frontier.json").write_text(json.dumps(old))
+    read = Frontier.load(tmp_path / "frontier.json")
+    assert read.schema_version == 1
+    assert read.baselines == []
+    assert read.points[0].metrics == amplified.points[0].metrics

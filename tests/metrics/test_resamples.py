@@ -1,0 +1,107 @@
+"""Shared resamples are paired across subsets of items, and intervals are centred on what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mergekit_calib.metrics import (
+    Resamples,
+    WeightedAverage,
+    accuracy_statistic,
+    auroc_statistic,
+    centred,
+    centred_interval,
+    expected_calibration_error_statistic,
+    mean_statistic,
+    nll_statistic,
+)
+
+
+def test_statistics_of_some_items_are_on_the_resamples_of_all():
+    values = np.random.default_rng(0).random(50)
+    resamples = Resamples([20, 0, 30], 100, seed=3)
+    items = np.arange(20, 50)
+    part = resamples.bootstrap({"x": mean_statistic(values[items])}, items)["x"].replicates
+    other = resamples.bootstrap({"x": mean_statistic(values[:20])}, np.arange(20))["x"].replicates
+    whole = resamples.bootstrap({"x": mean_statistic(values)})["x"].replicates
+    assert whole == pytest.approx((20 * other + 30 * part) / 50)
+
+
+def test_the_same_strata_and_seed_are_the_same_resamples():
+    statistic = {"x": mean_statistic(np.arange(40.0))}
+    first, again, other = (Resamples([40], 30, seed).bootstrap(statistic)["x"].replicates for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_an_interval_of_a_small_calibration_error_holds_it_and_is_not_below_zero():
+    rng = np.random.default_rng(1)
+    confidence = rng.uniform(0.3, 1.0, 400)
+    right = rng.random(400) < confidence
+    found = Resamples([400], 300).bootstrap({"ece": expected_calibration_error_statistic(confidence, right)})["ece"]
+    assert 0.0 <= found.low <= found.value <= found.high
+    assert np.quantile(found.replicates, 0.025) > found.value - 0.01
+    assert found.replicates.mean() > found.value
+
+
+def test_a_centred_interval_covers_a_calibration_error_oftener_than_a_percentile_one():
+    rng, covered, n_sets = np.random.default_rng(2), {"centred": 0, "percentile": 0}, 60
+    for _ in range(n_sets):
+        confidence = rng.uniform(0.4, 1.0, 500)
+        right = rng.random(500) < confidence - 0.05
+        statistic = expected_calibration_error_statistic(confidence, right)
+        found = Resamples([500], 100, seed=int(rng.integers(1 << 30))).bootstrap({"ece": statistic})["ece"]
+        low, high = np.quantile(found.replicates, [0.025, 0.975])
+        covered["centred"] += found.low <= 0.05 <= found.high
+        covered["percentile"] += low <= 0.05 <= high
+    assert covered["centred"] >= 0.75 * n_sets
+    assert covered["centred"] > covered["percentile"]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_centred_replicates_have_the_value_as_their_mean(seed):
+    rng = np.random.default_rng(seed)
+    replicates, value = rng.normal(2.0, 1.0, (3, 2, 50)), rng.normal(size=(3, 2))
+    moved = centred(replicates, value)
+    assert moved.mean(axis=-1) == pytest.approx(value)
+    assert moved.std(axis=-1) == pytest.approx(replicates.std(axis=-1))
+
+
+def test_an_infinite_replicate_leaves_the_interval_as_it_was_drawn():
+    assert centred_interval([1.0, 2.0, 3.0, np.inf], 2.0, 0.5) == (1.0, 3.0)
+    scores = np.array([[0.0, -np.inf], [0.0, -1.0]])
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    found = Resamples([2], 50).bootstrap({"nll": nll_statistic(p, np.array([1, 0]))})["nll"]
+    assert found.value == np.inf
+    assert found.high == np.inf
+
+
+def test_an_average_of_statistics_has_the_average_of_their_values_replicates_and_influences():
+    rng = np.random.default_rng(4)
+    p, labels = rng.dirichlet(np.ones(3), 40), rng.integers(3, size=40)
+    first, second = accuracy_statistic(p[:15], labels[:15]), auroc_statistic(p[15:], labels[15:])
+    average = WeightedAverage([first, second], [1.0, 3.0])
+    weights = rng.multinomial(40, np.full(40, 1 / 40), size=20).astype(float)
+    assert average.n_items == 40
+    assert average.value() == pytest.approx(0.25 * first.value() + 0.75 * second.value())
+    expected = 0.25 * first.replicates(weights[:, :15]) + 0.75 * second.replicates(weights[:, 15:])
+    assert average.replicates(weights) == pytest.approx(expected)
+    left_out = 0.25 * accuracy_statistic(p[1:15], labels[1:15]).value() + 0.75 * second.value()
+    assert average.jackknife()[0] == pytest.approx(left_out)
+    assert len(average.jackknife()) == 40
+
+
+def test_a_part_without_weight_cannot_spoil_an_average():
+    infinite, fine = mean_statistic([np.inf, 1.0]), mean_statistic([1.0, 3.0])
+    average = WeightedAverage([infinite, fine], [0.0, 2.0])
+    assert average.value() == 2.0
+    assert average.replicates(np.ones((1, 4))).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])
+def test_weights_that_make_no_average_are_refused(weights):
+    with pytest.raises(ValueError, match="one above 0 is needed"):
+        WeightedAverage([mean_statistic([1.0]), mean_statistic([2.0])], weights)
