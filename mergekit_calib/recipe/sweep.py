@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +16,18 @@ import yaml
 from pydantic import ValidationError
 
 from mergekit_calib.errors import RecipeError, near_names
-from mergekit_calib.recipe.block import CalibrationBlock, Number
+from mergekit_calib.recipe.axes import Axis, AxisKind, Layers, Setting, Value
+from mergekit_calib.recipe.block import CalibrationBlock
+from mergekit_calib.recipe.layerwise import expand_axis, expanded_recipe
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
 from mergekit_calib.recipe.short_form import (
     LAMBDA,
+    METHOD,
     SHORT_FORM,
-    Ends,
     MethodSignature,
     Recipe,
     Role,
+    Variant,
     expand_short_form,
     unknown_method,
 )
@@ -42,7 +45,7 @@ class Point:
     """
 
     id: str
-    axes: dict[str, Number]
+    axes: Setting
     recipe: Recipe
     role: Role | None = None
 
@@ -56,41 +59,77 @@ class Sweep:
     """A sweep as the user asked for it, in the general form: a recipe with placeholders, and a calibration block.
 
     Attributes:
-        recipe: a mergekit recipe whose numbers may be `${axis}`; the short form is expanded to this.
+        variants: merge method → a mergekit recipe whose values may be `${axis}`, and the values of `lambda` at which
+            it gives a parent by construction; one, unless the method is an axis of the short form.
         calibration: the `calibration:` block.
         base, aligned: the parents, as the recipe names them.
-        exact_ends: values of `lambda` at which every point is a parent by construction.
+        axes: what the search varies: the block's, where those that stand for several are replaced by them.
+        families: axis of the block → the axes that it stands for.
         source: the file that the YAML came from, for messages.
     """
 
-    recipe: Recipe
+    variants: dict[str, Variant]
     calibration: CalibrationBlock
     base: str
     aligned: str
-    exact_ends: Ends
+    axes: dict[str, Axis]
+    families: dict[str, list[str]] = field(default_factory=dict)
     source: str | None = None
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe, of the first method where there are several."""
+        return next(iter(self.variants.values())).recipe
+
+    @property
     def method(self) -> str:
-        return str(self.recipe["merge_method"])
+        """The merge methods that the points use."""
+        names = list(self.variants) if len(self.variants) > 1 else [str(self.recipe["merge_method"])]
+        if names == [f"${{{METHOD}}}"]:
+            names = [str(value) for value in self.axes[METHOD].described]
+        return ", ".join(names)
 
     @cached_property
     def models(self) -> list[str]:
         """Every model that the recipe names, in order of appearance."""
-        return list(dict.fromkeys(_models_named(self.recipe)))
+        return list(dict.fromkeys(_models_named([variant.recipe for variant in self.variants.values()])))
 
     def with_recipe(self, **keys: Any) -> Sweep:
         """The same sweep with `keys` added to the recipe of every point."""
-        return replace(self, recipe={**self.recipe, **keys})
+        variants = {name: replace(v, recipe={**v.recipe, **keys}) for name, v in self.variants.items()}
+        return replace(self, variants=variants)
 
-    def point(self, axes: Mapping[str, Number]) -> Point:
+    def expanded(self, layers: Layers, kinds: Mapping[str, AxisKind]) -> Sweep:
+        """The same sweep with each axis that has a kind replaced by the axes it stands for.
+
+        Raises:
+            RecipeError: no such kind, options that it cannot use, or a place where several values do not fit.
+        """
+        axes, families, variants = dict[str, Axis](), dict[str, list[str]](), self.variants
+        for name, axis in self.axes.items():
+            if not axis.kind:
+                axes[name] = axis
+                continue
+            expansion = expand_axis(name, axis, layers, kinds, self.source)
+            if taken := expansion.axes.keys() & (self.axes.keys() | axes.keys()):
+                key = f"calibration.axes.{name}"
+                raise RecipeError(key, f"stands for {min(taken)}, which is an axis already", self.source)
+            axes |= expansion.axes
+            families[name] = list(expansion.axes)
+            variants = {
+                method: replace(v, recipe=expanded_recipe(v.recipe, name, expansion, self.source))
+                for method, v in variants.items()
+            }
+        return replace(self, axes=axes, families=families, variants=variants)
+
+    def point(self, axes: Mapping[str, Value]) -> Point:
         """The point at `axes`.
 
         Raises:
             RecipeError: a placeholder does not give a finite number there.
         """
         try:
-            recipe = substitute(self.recipe, axes)
+            recipe = substitute(self._variant(axes).recipe, axes)
         except PlaceholderError as problem:
             raise RecipeError(problem.key, problem.message, self.source) from None
         return Point(point_id(axes), dict(axes), recipe)
@@ -101,20 +140,43 @@ class Sweep:
         common = {key: self.recipe[key] for key in kept if key in self.recipe}
 
         def parent(role: Role, model: str, value: float) -> Point:
-            on_axis = list(self.calibration.axes) == [LAMBDA] and self.exact_ends.get(value) == role
-            axes: dict[str, Number] = {LAMBDA: value} if on_axis else {}
+            axes = self._place_of(role, value)
             recipe = {"merge_method": "passthrough", "models": [{"model": model}], **common}
-            return Point(point_id(axes) if axes else role, axes, recipe, role)
+            return Point(point_id(axes) if len(axes) == 1 else role, axes, recipe, role)
 
         return parent("base", self.base, 0.0), parent("aligned", self.aligned, 1.0)
 
     def grid(self) -> Iterator[Point]:
         """Every combination of the axes' values that is not a parent by construction, in order."""
-        axes = self.calibration.axes
-        for values in itertools.product(*axes.values()):
-            setting = dict(zip(axes, values, strict=True))
-            if setting.get(LAMBDA) not in self.exact_ends:
+        for values in itertools.product(*(axis.described for axis in self.axes.values())):
+            setting = dict(zip(self.axes, values, strict=True))
+            if not self.is_parent(setting):
                 yield self.point(setting)
+
+    def corners(self, at_most: int = 64) -> Iterator[Point]:
+        """Points with every axis at one of its ends, and every name: what a recipe that is wrong somewhere shows."""
+        ends: list[list[Value]] = [
+            [min(axis.numbers), max(axis.numbers)] if axis.numbers else axis.described for axis in self.axes.values()
+        ]
+        for values in itertools.islice(itertools.product(*ends), at_most):
+            yield self.point(dict(zip(self.axes, values, strict=True)))
+
+    def is_parent(self, setting: Mapping[str, Value]) -> bool:
+        """Whether the point at `setting` is a parent by construction."""
+        lambdas = {setting[name] for name in self.families.get(LAMBDA, [LAMBDA]) if name in setting}
+        return len(lambdas) == 1 and lambdas.pop() in self._variant(setting).ends
+
+    def _variant(self, setting: Mapping[str, Value]) -> Variant:
+        if len(self.variants) == 1:
+            return next(iter(self.variants.values()))
+        return self.variants[str(setting[METHOD])]
+
+    def _place_of(self, role: Role, value: float) -> Setting:
+        """Where a parent stands in the space that is searched; empty where it stands nowhere, or in many places."""
+        names = self.families.get(LAMBDA, [LAMBDA])
+        if list(self.axes) != names or next(iter(self.variants.values())).ends.get(value) != role:
+            return {}
+        return dict.fromkeys(names, value)
 
 
 def has_calibration_block(text: str) -> bool:
@@ -151,26 +213,48 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
     except ValidationError as problems:
         raise _first_problem(problems, source) from None
 
-    exact_ends: Ends = {}
     if recipe.get("merge_method") == SHORT_FORM:
-        recipe, base, aligned, exact_ends = expand_short_form(recipe, list(block.axes), methods, source)
+        variants, base, aligned = expand_short_form(recipe, block.axes, methods, source)
     else:
-        method = recipe.get("merge_method")
-        if not isinstance(method, str) or method not in methods:
-            raise RecipeError("merge_method", unknown_method(method, methods), source)
+        _check_method(recipe, block, methods, source)
         base, aligned = _parents_of(recipe, block, source)
-    _check_placeholders(recipe, block, source)
-    return Sweep(recipe, block, base, aligned, exact_ends, source)
+        variants = {str(recipe["merge_method"]): Variant(recipe, {})}
+    _check_placeholders(variants, block, source)
+    return Sweep(variants, block, base, aligned, dict(block.axes), source=source)
 
 
-def point_id(axes: Mapping[str, Number]) -> str:
-    """A readable name for a setting: `lambda=0.6,density=0.3`."""
-    return ",".join(f"{name}={value:g}" for name, value in axes.items())
+def point_id(axes: Mapping[str, Value]) -> str:
+    """A readable name for a setting: `lambda=0.6,density=0.3`; of `lambda_1`, `lambda_2`, …: `lambda=[0.6 0.3]`."""
+    parts: list[str] = []
+    runs: dict[str, list[str]] = {}
+    for name, value in axes.items():
+        shown = value if isinstance(value, str) else f"{value:g}"
+        stem, _, number = name.rpartition("_")
+        if number != str(len(runs.get(stem, ())) + 1) or f"{stem}_2" not in axes:
+            parts.append(f"{name}={shown}")
+        elif stem in runs:
+            runs[stem].append(shown)
+        else:
+            runs[stem] = [shown]
+            parts.append(stem)
+    return ",".join(part if "=" in part else f"{part}=[{' '.join(runs[part])}]" for part in parts)
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """A recipe as YAML, keys in the order that people write them."""
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check_method(
+    recipe: Recipe, block: CalibrationBlock, methods: Mapping[str, MethodSignature], source: str | None
+) -> None:
+    method = recipe.get("merge_method")
+    names, key = [method], "merge_method"
+    if method == f"${{{METHOD}}}" and METHOD in block.axes:
+        names, key = list(block.axes[METHOD].described), f"calibration.axes.{METHOD}"
+    for name in names:
+        if not isinstance(name, str) or name not in methods:
+            raise RecipeError(key, unknown_method(name, methods), source)
 
 
 def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> tuple[str, str]:
@@ -210,15 +294,16 @@ def _models_named(node: Any) -> Iterator[str]:
             yield from _models_named(value)
 
 
-def _check_placeholders(recipe: Recipe, block: CalibrationBlock, source: str | None) -> None:
+def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock, source: str | None) -> None:
     """Every placeholder has an axis, and every axis a placeholder."""
-    used: set[str] = set()
+    used: set[str] = {METHOD} if len(variants) > 1 or list(variants) == _names_of(block) else set()
     try:
-        for key, names in names_in(recipe):
-            for name in names:
-                if name not in block.axes:
-                    raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)
-                used.add(name)
+        for variant in variants.values():
+            for key, names in names_in(variant.recipe):
+                for name in names:
+                    if name not in block.axes:
+                        raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)
+                    used.add(name)
     except PlaceholderError as problem:
         raise RecipeError(problem.key, problem.message, source) from None
     for axis in block.axes:
@@ -226,6 +311,10 @@ def _check_placeholders(recipe: Recipe, block: CalibrationBlock, source: str | N
             raise RecipeError(
                 f"calibration.axes.{axis}", f"is never used: write ${{{axis}}} where the recipe's number stands", source
             )
+
+
+def _names_of(block: CalibrationBlock) -> list[str] | None:
+    return [str(value) for value in block.axes[METHOD].described] if METHOD in block.axes else None
 
 
 def _axes_hint(name: str, axes: Iterable[str]) -> str:
