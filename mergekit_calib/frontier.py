@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 SCHEMA_VERSION: Final = 1
 
-Axis = int | float
+Axis = int | float | str
 
 
 class Estimate(BaseModel, frozen=True):
@@ -66,7 +66,7 @@ class PointResult(BaseModel):
         role: whether this point is one of the parents.
         axes: the value of each axis; empty for a parent that stands on none.
         recipe: the plain mergekit YAML that rebuilds this model.
-        status: `complete`, or `failed` with a `reason`.
+        status: `complete`, or with a `reason` `failed`, or `stopped` before its last item, as another dominates it.
         metrics: scope (a suite entry's name, or `suite` for all pooled) → metric → half → estimate.
         differences: parent → objective name → paired difference on the report half.
         on_frontier: half → whether no other point dominates this one there.
@@ -77,7 +77,7 @@ class PointResult(BaseModel):
     role: Literal["base", "aligned"] | None = None
     axes: dict[str, Axis] = Field(default_factory=dict)
     recipe: str
-    status: Literal["complete", "failed"] = "complete"
+    status: Literal["complete", "failed", "stopped"] = "complete"
     reason: str | None = None
     metrics: dict[str, dict[str, dict[str, Estimate]]] = Field(default_factory=dict)
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 import torch
 from mergekit.options import MergeOptions
 
-from mergekit_calib import pareto, plugins
-from mergekit_calib.errors import RecipeError, near_names
-from mergekit_calib.frontier import SUITE, Frontier, Objective
+from mergekit_calib import plugins
+from mergekit_calib.checks import check_rule, objectives_of, strategy_of
+from mergekit_calib.frontier import Frontier, Objective
+from mergekit_calib.merging.difference import difference_norms, importance, layers_of
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import (
     ParentModel,
@@ -30,13 +32,20 @@ from mergekit_calib.merging.parents import (
 )
 from mergekit_calib.merging.plan import Plan, configuration
 from mergekit_calib.merging.tokenizer import FILES, TokenizerChoice, choose_tokenizer, load_tokenizer
-from mergekit_calib.recipe import Point, Sweep
-from mergekit_calib.run_folder import RunFolder
+from mergekit_calib.recipe import Layers, Point, Sweep, Value
+from mergekit_calib.recipe.axes import grid_size
+from mergekit_calib.run_folder import RunFolder, Session
 from mergekit_calib.scoring.model import check_model_args
 from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.search import Strategy, Study
+from mergekit_calib.search.claims import exclusive
+from mergekit_calib.search.measure import Ruler
+from mergekit_calib.search.racing import Race
+from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import content_key
 
 _PACKAGES = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets")
+_MOST_CHECKED = 10_000  # points whose recipes are all checked beforehand; of more, the corners
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -47,11 +56,12 @@ class Prepared:
     sweep: Sweep
     folder: RunFolder
     options: MergeOptions
-    parents: dict[str, ParentModel]
+    models: dict[str, ParentModel]
+    layers: Layers
     tokenizer: TokenizerChoice
     suite: Suite
     objectives: list[Objective]
-    points: list[Point]
+    strategy: Strategy
     device: torch.device
 
     @property
@@ -73,19 +83,102 @@ class Prepared:
         return self.sweep.calibration.model_args
 
     def check_plan(self) -> None:
-        """That mergekit finds in the models what the last point's recipe asks for.
+        """That mergekit finds in the models what the points' recipes ask for.
 
         Raises:
             CalibError: naming what is missing.
         """
-        Plan(configuration(self.points[-1].recipe, self.sweep.source), self.options).check_sources()
+        seen = set()
+        for point in self.sweep.corners():
+            if (method := point.recipe["merge_method"]) not in seen:
+                seen.add(method)
+                Plan(configuration(point.recipe, self.sweep.source), self.options).check_sources()
 
     def settle(self) -> None:
         """What a run needs on disk before its first point: LoRAs merged into their models, and `sweep.yml`."""
-        if any(parent.reference.lora for parent in self.parents.values()):
-            apply_adapters(self.parents.values(), self.options)
+        if any(model.reference.lora for model in self.models.values()):
+            apply_adapters(self.models.values(), self.options)
             self.check_plan()
-        self.folder.record(_as_run(self))
+        self.record(self.parents)
+
+    def record(self, points: Iterable[Point]) -> None:
+        """Write `sweep.yml`, with the points that there are."""
+        self.folder.record(_as_run(self, points))
+
+    @cached_property
+    def parents(self) -> list[Point]:
+        """The parents, as points."""
+        return list(self.sweep.parents())
+
+    def point(self, setting: Mapping[str, Value]) -> Point:
+        """The point at `setting`."""
+        return self.sweep.point(setting)
+
+    def is_parent(self, setting: Mapping[str, Value]) -> bool:
+        """Whether the point at `setting` is a parent, which is scored anyway."""
+        return self.sweep.is_parent(setting)
+
+    @property
+    def n_points(self) -> int | None:
+        """How many points there will be at most, parents included; None where only the search will tell."""
+        budget = self.sweep.calibration.search.points
+        if self.sweep.calibration.search.strategy != "grid":
+            return None if budget is None else budget + len(self.parents)
+        size = sum(1 for _ in self.sweep.grid())
+        return len(self.parents) + (size if budget is None else min(size, budget))
+
+    @cached_property
+    def study_name(self) -> str:
+        """Of what all points of the study have in common."""
+        block = self.sweep.calibration
+        return content_key(
+            axes={name: axis.model_dump() for name, axis in self.sweep.axes.items()},
+            recipes={name: variant.recipe for name, variant in self.sweep.variants.items()},
+            objectives=[objective.model_dump() for objective in self.objectives],
+            n_bins=block.n_bins,
+            seed=block.seed,
+            racing=block.search.racing and block.search.racing.model_dump(),
+            **self._common_content,
+        )
+
+    def search(self, session: Session) -> Search:
+        """The search, joined with the other workers of the session."""
+        block, settings = self.sweep.calibration, self.sweep.calibration.search
+        known, up = plugins.metrics(), self.suite.higher_is_better
+        ruler = Ruler(self.objectives, known, up, block.n_bins, block.seed)
+        documents = self.suite.documents
+        with exclusive(session.lock):
+            study = Study(
+                self.folder.study_log,
+                self.study_name,
+                self.sweep.axes,
+                [objective.direction for objective in self.objectives],
+                seed=settings.seed,
+                session=session.id,
+                importance=self._importance,
+            )
+        return Search(
+            self,
+            settings,
+            self.strategy,
+            study,
+            self.folder.items,
+            session.claims,
+            ruler,
+            session.lock,
+            n_items=sum(map(len, documents.values())),
+            race=Race(settings.racing, ruler, documents, settings.points) if settings.racing else None,
+        )
+
+    def _importance(self) -> dict[str, float]:
+        """Axis → how far the parents differ in what it governs, for the axes that stand for a part of the model."""
+        if not self.sweep.families:
+            return {}
+        norms = difference_norms(self.models[self.sweep.base], self.models[self.sweep.aligned])
+        found: dict[str, float] = {}
+        for expansion in self.sweep.families.values():
+            found |= importance(expansion, self.layers, norms)
+        return found
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
@@ -93,7 +186,7 @@ class Prepared:
         folder = self.tokenizer.folder
         files = [folder / name for name in FILES if (folder / name).exists()] if folder else []
         return {
-            "models": {name: parent.fingerprint for name, parent in self.parents.items()},
+            "models": {name: model.fingerprint for name, model in self.models.items()},
             "merge_options": {name: getattr(self.options, name) for name in _MERGE_OPTIONS},
             "tokenizer": fingerprint(files),
             "suite": self.suite.describe(),
@@ -115,7 +208,7 @@ class Prepared:
             name=self.folder.path.resolve().name,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,
-            axes=block.axes,
+            axes={name: axis.described for name, axis in self.sweep.axes.items()},
             models={"base": self.sweep.base, "aligned": self.sweep.aligned},
             method=self.sweep.method,
             seed=int(self.options.random_seed or 0),
@@ -138,9 +231,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check({"base": sweep.base, "aligned": sweep.aligned})
-    for point in (*sweep.parents(), *sweep.grid()):
-        configuration(point.recipe, source)
-    _check_rule(sweep)
+    if not any(axis.kind for axis in sweep.axes.values()):
+        _check_points(sweep)  # before a model is fetched
+    check_rule(sweep)
 
     updates: dict[str, Any] = {"quiet": True}
     if options.random_seed is None:
@@ -149,26 +242,36 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
         updates["lora_merge_cache"] = str(folder.scratch / "adapters")
     options = options.model_copy(update=updates)
 
-    parents = open_parents(sweep.models, options)
+    models = open_parents(sweep.models, options)
     own_vocabulary = bool(sweep.recipe.get("tokenizer") or sweep.recipe.get("tokenizer_source"))
-    check_compatible(parents.values(), options, own_vocabulary)
-    check_disk(out_path, 2 * max(p.n_bytes for p in parents.values()))
+    check_compatible(models.values(), options, own_vocabulary)
+    check_disk(out_path, 2 * max(model.n_bytes for model in models.values()))
+    layers = layers_of(models[sweep.base])
+    sweep = sweep.expanded(layers, plugins.axis_kinds())
+    _check_points(sweep)
+    strategy = strategy_of(sweep)
 
     check_model_args(block.model_args)
     compute_dtype(block.model_args.get("dtype"))
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
-    objectives = _objectives(sweep, suite)
+    objectives = objectives_of(sweep, suite)
 
-    tokenizer = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    tokenizer = choose_tokenizer(sweep, models[sweep.base], models[sweep.aligned], options)
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
-    points = [*sweep.parents(), *sweep.grid()]
     device = _scoring_device(block.model_args, options)
-    prepared = Prepared(sweep, folder, options, parents, tokenizer, suite, objectives, points, device)
-    if not any(parent.reference.lora for parent in parents.values()):
+    prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device)
+    if not any(model.reference.lora for model in models.values()):
         prepared.check_plan()
     return prepared
+
+
+def _check_points(sweep: Sweep) -> None:
+    """That mergekit accepts the recipes: of every point of a grid, or of the corners of what is searched."""
+    everything = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
+    for point in (*sweep.parents(), *everything):
+        configuration(point.recipe, sweep.source)
 
 
 def versions() -> dict[str, str]:
@@ -182,59 +285,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_rule(sweep: Sweep) -> None:
-    select = sweep.calibration.select
-    rules = plugins.selection_rules()
-    rule = select.get("rule", "knee")
-    if rule not in rules:
-        known = ", ".join(sorted(rules))
-        raise RecipeError(
-            "calibration.select.rule",
-            f"no rule {rule!r}{near_names(str(rule), rules)}; there are {known}",
-            sweep.source,
-        )
-    names = [f"{o.task}/{o.metric}" if o.task else o.metric for o in sweep.calibration.objectives]
-    options = {k: v for k, v in select.items() if k != "rule"}
-    if problems := pareto.validate_options(rule, options, names, rules):
-        raise RecipeError("calibration.select", problems[0], sweep.source)
-
-
-def _objectives(sweep: Sweep, suite: Suite) -> list[Objective]:
-    """The objectives with their directions.
-
-    Raises:
-        RecipeError: one that no task yields, with near names.
-    """
-    known = {m.name: m.direction for m in plugins.metrics()}
-    available: dict[str, dict[str, str]] = {}
-    for entry in sweep.calibration.suite:
-        own = {name: "maximize" if up else "minimize" for name, up in suite.higher_is_better[entry.name].items()}
-        available[entry.name] = {**known, **own} if suite.has_choices[entry.name] else own
-    # The suite's own scope pools the entries with choices, or all if none has any; a metric is there if all yield it.
-    pooled = [names for name, names in available.items() if suite.has_choices[name]] or list(available.values())
-    available[SUITE] = {name: way for name, way in pooled[0].items() if all(name in names for names in pooled)}
-    found = []
-    for i, spec in enumerate(sweep.calibration.objectives):
-        key = f"calibration.objectives[{i}]"
-        scope = spec.task or SUITE
-        if scope not in available:
-            tasks = [entry.name for entry in sweep.calibration.suite]
-            raise RecipeError(
-                key,
-                f"{spec.task!r} is not in the suite{near_names(scope, tasks)}; it has {', '.join(tasks)}",
-                sweep.source,
-            )
-        if spec.metric not in available[scope]:
-            where = f"task {spec.task}" if spec.task else "no task of the suite"
-            verb = "does not yield" if spec.task else "yields"
-            names = ", ".join(sorted(available[scope]))
-            near = near_names(spec.metric, available[scope])
-            raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
-        direction = available[scope][spec.metric]
-        found.append(Objective(metric=spec.metric, task=spec.task, direction=direction))  # type: ignore[arg-type]
-    return found
-
-
 def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
     """`model_args.device`, else mergekit's device where that is an accelerator, else the GPU there is, else the CPU."""
     if "device" in model_args:
@@ -244,7 +294,7 @@ def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _as_run(prepared: Prepared) -> dict[str, Any]:
+def _as_run(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
     """`calibration/sweep.yml`: the sweep with everything that was resolved."""
     sweep = prepared.sweep
     return {
@@ -252,11 +302,10 @@ def _as_run(prepared: Prepared) -> dict[str, Any]:
         "recipe": sweep.recipe,
         "calibration": sweep.calibration.model_dump(mode="json", exclude_none=True),
         "models": {
-            name: {"fingerprint": parent.fingerprint, "bytes": parent.n_bytes}
-            for name, parent in prepared.parents.items()
+            name: {"fingerprint": model.fingerprint, "bytes": model.n_bytes} for name, model in prepared.models.items()
         },
         "merge_options": prepared.options.model_dump(mode="json", exclude_defaults=True),
         "device": str(prepared.device),
-        "points": {point.id: prepared.key_of(point) for point in prepared.points},
+        "points": {point.id: prepared.key_of(point) for point in points},
         "versions": versions(),
     }

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from mergekit_calib.errors import RecipeError, near_names
-from mergekit_calib.recipe.axes import Axis, AxisKind, Layers, Setting, Value
+from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Setting, Value
 from mergekit_calib.recipe.block import CalibrationBlock
 from mergekit_calib.recipe.layerwise import expand_axis, expanded_recipe
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
@@ -64,7 +64,7 @@ class Sweep:
         calibration: the `calibration:` block.
         base, aligned: the parents, as the recipe names them.
         axes: what the search varies: the block's, where those that stand for several are replaced by them.
-        families: axis of the block → the axes that it stands for.
+        families: axis of the block → what it stands for, where that is several.
         source: the file that the YAML came from, for messages.
     """
 
@@ -73,7 +73,7 @@ class Sweep:
     base: str
     aligned: str
     axes: dict[str, Axis]
-    families: dict[str, list[str]] = field(default_factory=dict)
+    families: dict[str, Expansion] = field(default_factory=dict)
     source: str | None = None
 
     @property
@@ -105,7 +105,7 @@ class Sweep:
         Raises:
             RecipeError: no such kind, options that it cannot use, or a place where several values do not fit.
         """
-        axes, families, variants = dict[str, Axis](), dict[str, list[str]](), self.variants
+        axes, families, variants = dict[str, Axis](), dict[str, Expansion](), self.variants
         for name, axis in self.axes.items():
             if not axis.kind:
                 axes[name] = axis
@@ -115,7 +115,7 @@ class Sweep:
                 key = f"calibration.axes.{name}"
                 raise RecipeError(key, f"stands for {min(taken)}, which is an axis already", self.source)
             axes |= expansion.axes
-            families[name] = list(expansion.axes)
+            families[name] = expansion
             variants = {
                 method: replace(v, recipe=expanded_recipe(v.recipe, name, expansion, self.source))
                 for method, v in variants.items()
@@ -163,7 +163,7 @@ class Sweep:
 
     def is_parent(self, setting: Mapping[str, Value]) -> bool:
         """Whether the point at `setting` is a parent by construction."""
-        lambdas = {setting[name] for name in self.families.get(LAMBDA, [LAMBDA]) if name in setting}
+        lambdas = {setting[name] for name in self._lambdas if name in setting}
         return len(lambdas) == 1 and lambdas.pop() in self._variant(setting).ends
 
     def _variant(self, setting: Mapping[str, Value]) -> Variant:
@@ -173,10 +173,13 @@ class Sweep:
 
     def _place_of(self, role: Role, value: float) -> Setting:
         """Where a parent stands in the space that is searched; empty where it stands nowhere, or in many places."""
-        names = self.families.get(LAMBDA, [LAMBDA])
-        if list(self.axes) != names or next(iter(self.variants.values())).ends.get(value) != role:
+        if list(self.axes) != self._lambdas or next(iter(self.variants.values())).ends.get(value) != role:
             return {}
-        return dict.fromkeys(names, value)
+        return dict.fromkeys(self._lambdas, value)
+
+    @property
+    def _lambdas(self) -> list[str]:
+        return list(self.families[LAMBDA].axes) if LAMBDA in self.families else [LAMBDA]
 
 
 def has_calibration_block(text: str) -> bool:

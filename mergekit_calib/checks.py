@@ -1,0 +1,96 @@
+"""What of a sweep's block can be checked against what is registered and what the suite yields, key by key."""
+
+from __future__ import annotations
+
+from mergekit_calib import pareto, plugins
+from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.frontier import SUITE, Objective
+from mergekit_calib.recipe import Sweep
+from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.search import Strategy
+
+
+def check_rule(sweep: Sweep) -> None:
+    """That the selection rule exists and can use its options.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    select = sweep.calibration.select
+    rules = plugins.selection_rules()
+    rule = select.get("rule", "knee")
+    if rule not in rules:
+        known = ", ".join(sorted(rules))
+        raise RecipeError(
+            "calibration.select.rule",
+            f"no rule {rule!r}{near_names(str(rule), rules)}; there are {known}",
+            sweep.source,
+        )
+    names = [f"{o.task}/{o.metric}" if o.task else o.metric for o in sweep.calibration.objectives]
+    options = {k: v for k, v in select.items() if k != "rule"}
+    if problems := pareto.validate_options(rule, options, names, rules):
+        raise RecipeError("calibration.select", problems[0], sweep.source)
+
+
+def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
+    """The objectives with their directions.
+
+    Raises:
+        RecipeError: one that no task yields, with near names.
+    """
+    known = {m.name: m.direction for m in plugins.metrics()}
+    available: dict[str, dict[str, str]] = {}
+    for entry in sweep.calibration.suite:
+        own = {name: "maximize" if up else "minimize" for name, up in suite.higher_is_better[entry.name].items()}
+        available[entry.name] = {**known, **own} if suite.has_choices[entry.name] else own
+    # The suite's own scope pools the entries with choices, or all if none has any; a metric is there if all yield it.
+    pooled = [names for name, names in available.items() if suite.has_choices[name]] or list(available.values())
+    available[SUITE] = {name: way for name, way in pooled[0].items() if all(name in names for names in pooled)}
+    found = []
+    for i, spec in enumerate(sweep.calibration.objectives):
+        key = f"calibration.objectives[{i}]"
+        scope = spec.task or SUITE
+        if scope not in available:
+            tasks = [entry.name for entry in sweep.calibration.suite]
+            raise RecipeError(
+                key,
+                f"{spec.task!r} is not in the suite{near_names(scope, tasks)}; it has {', '.join(tasks)}",
+                sweep.source,
+            )
+        if spec.metric not in available[scope]:
+            where = f"task {spec.task}" if spec.task else "no task of the suite"
+            verb = "does not yield" if spec.task else "yields"
+            names = ", ".join(sorted(available[scope]))
+            near = near_names(spec.metric, available[scope])
+            raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
+        direction = available[scope][spec.metric]
+        found.append(Objective(metric=spec.metric, task=spec.task, direction=direction))  # type: ignore[arg-type]
+    return found
+
+
+def strategy_of(sweep: Sweep) -> Strategy:
+    """The search strategy, with its options.
+
+    Raises:
+        RecipeError: no such strategy, options or axes that it cannot use, or no budget where it needs one.
+    """
+    settings, kinds, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
+    name, key = settings.strategy, "calibration.search"
+    if name not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise RecipeError(
+            f"{key}.strategy", f"no strategy {name!r}{near_names(name, kinds)}; there are {known}", source
+        )
+    kind = kinds[name]
+    for option, value in settings.options.items():
+        if option not in kind.options:
+            near = near_names(option, [*type(settings).model_fields, *kind.options])
+            takes = f"{name} takes {', '.join(kind.options) or 'no options of its own'}"
+            raise RecipeError(f"{key}.{option}", f"is not a key here{near}; {takes}", source)
+        if problem := kind.options[option](value):
+            raise RecipeError(f"{key}.{option}", f"{problem} (found {value!r})", source)
+    if problem := kind.fits(sweep.axes):
+        raise RecipeError(f"{key}.strategy", problem, source)
+    if kind.needs_budget and not settings.has_budget:
+        raise RecipeError(key, f"{name} has no end of its own: give it points, item_evaluations or minutes", source)
+    return kind.make(settings.options)
