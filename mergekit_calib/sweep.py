@@ -15,7 +15,8 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
-from mergekit_calib.preflight import Prepared, prepare
+from mergekit_calib.preflight import prepare
+from mergekit_calib.prepared import Prepared
 from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
 from mergekit_calib.report.write import write_report

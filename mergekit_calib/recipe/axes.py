@@ -62,7 +62,7 @@ class Axis(BaseModel):
             # What a sampler computed from start and step may differ in the last bit from the value in the list.
             return min(self.values, key=lambda mine: math.inf if isinstance(mine, str) else abs(mine - value))
         low, high = self.numbers
-        return min(max(round(value, 4), low), high)
+        return min(max(round(value, 3 - math.floor(math.log10(high - low))), low), high)
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> Any:

@@ -22,8 +22,8 @@ class Adaptive:
     """Halves the interval that may hide most of the frontier, until chance hides more than the intervals do.
 
     An interval counts by how often (over resampled items) one of its ends is on the frontier, times the distance of
-    its ends in the objectives. One whose ends differ by less than two standard errors of the paired difference is
-    done, once it is half as wide as the coarse grid's.
+    its ends in the objectives. One whose ends differ by less than two standard errors of a value is done, once it is
+    half as wide as the coarse grid's: a point between them would lie within the intervals that are printed.
 
     Attributes:
         coarse: points of the first grid, both ends included.
@@ -62,7 +62,7 @@ class Adaptive:
                 continue  # someone is on it
             matter = float(on_frontier[i : i + 2].max())
             difference = np.abs(gains[i + 1] - gains[i])
-            noise = 2.0 * np.std(points[i + 1].measured.replicates - points[i].measured.replicates, axis=0)
+            noise = 2.0 * np.mean([np.std(k.measured.replicates, axis=0) for k in points[i : i + 2]], axis=0)
             settled = bool((difference <= noise).all()) and right - left <= narrow * (1 + 1e-9)
             if matter >= _NO_MATTER and not settled:
                 found.append((matter * float(np.linalg.norm(np.maximum(difference, noise) / ranges)), left, right))
@@ -84,7 +84,8 @@ def _between(axis: Axis, left: float, right: float) -> Number | None:
     """The value nearest to the middle that lies strictly between; None if there is none."""
     middle = (left + right) / 2
     if axis.values is None:
-        return round(middle, 4) if left < round(middle, 4) < right else None
+        middle = axis.place(middle)  # type: ignore[assignment]
+        return middle if left < middle < right else None
     inside = [value for value in axis.numbers if left < value < right]
     return min(inside, key=lambda value: abs(value - middle)) if inside else None
 

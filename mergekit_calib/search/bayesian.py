@@ -47,7 +47,8 @@ class Bayesian:
 def _design(study: Study, index: int) -> Setting:
     """The point of that number in a scrambled Sobol' sequence, drawn towards a common value where parents agree."""
     sobol = qmc.Sobol(len(study.axes) + 1, seed=study.first_seed)
-    sobol.fast_forward(index)
+    if index:
+        sobol.fast_forward(index)
     common, *own = sobol.random(1)[0]
     setting: Setting = {}
     for (name, axis), u in zip(study.axes.items(), own, strict=True):

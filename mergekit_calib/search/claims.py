@@ -37,6 +37,8 @@ class Claims:
     On one machine a lock that can be had means that its holder is gone. A shared folder may not carry locks from one
     machine to another, so there the holder must also have been silent for two minutes.
 
+    Claims are taken and given up by one worker at a time: whoever does holds a lock common to all.
+
     Args:
         folder: where the locked files are; on file systems that all workers share.
     """
@@ -77,7 +79,8 @@ class Claims:
 
     def release(self, key: str) -> None:
         """Give a point up, scored or not."""
-        self._held.pop(key).close()
+        with self._held.pop(key):
+            self._path(key).unlink(missing_ok=True)  # while it is locked: who claims next makes a new one
 
     def is_held(self, key: str) -> bool:
         """Whether a living worker, this one or another, is on the point."""

@@ -8,8 +8,8 @@ stop in the whole race below the error that was asked for.
 The level: an intersection-union test (Berger 1982) over the objectives, each a one-sided z-test of the paired
 difference with its bootstrap standard error, at error / (looks × rivals × points), which is Bonferroni's bound over
 all comparisons that the race can make. Where the number of points is not known beforehand, the i-th point begun has
-the share 1 / (i (i + 1)) of the error, and these shares sum to 1. The normal approximation is at its weakest in the
-first blocks, whose size is for the user to choose.
+the share 1 / (i (i + 1)) of the error, and these shares sum to 1. The normal approximation is at its weakest with few
+items: there is no verdict before 100.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from mergekit_calib.items import in_selection_half, joined
 from mergekit_calib.recipe import Racing
 from mergekit_calib.search.measure import Measured, Ruler
 from mergekit_calib.search.store import StoredPoint, Tables
+
+_LEAST_ITEMS = 100
 
 Documents = dict[str, list[int]]  # task → document numbers
 
@@ -95,6 +97,8 @@ class Race:
     def verdict(self, tables: Tables, look: int, rivals: Sequence[tuple[str, Tables]], order: int) -> str | None:
         """Why the point that scored `tables` is to be stopped after that block; None if it is not."""
         seen = self._seen(look)
+        if sum(map(len, seen.values())) < _LEAST_ITEMS:
+            return None
         mine = self._measured(_on(tables, seen))
         if mine is None:
             return None
@@ -107,10 +111,10 @@ class Race:
                 self._rivals[name, look] = measured
             rival = self._rivals[name, look]
             gains = self.ruler.signs * (rival.values - mine.values)
-            if not (gains > 0).all():
-                continue
             errors = np.std(rival.replicates - mine.replicates, axis=0, ddof=1)
-            p = float(ndtr(-gains / np.maximum(errors, 1e-12)).max())
+            if not (gains > 0).all() or not (errors > 0).all():
+                continue
+            p = float(ndtr(-gains / errors).max())
             if p < level:
                 n_seen, n_all = (sum(map(len, some.values())) for some in (seen, self._seen(len(self.blocks) - 2)))
                 return f"dominated by {name} after {n_seen} of {n_all} items of the selection half (p = {p:.1g})"

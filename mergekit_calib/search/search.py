@@ -265,7 +265,8 @@ class Search:
         self._outcomes[key] = Outcome(point, self._order(point, number), stored)
         if point.axes.keys() == self._study.axes.keys():
             self._study.known.append(Known(point.axes, measured, stored.stopped is not None))
-            if point.role and not self._study.has_content(key):
+            on_axes = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())
+            if point.role and on_axes and not self._study.has_content(key):
                 self._study.add(point.axes, key, measured, point.role)
 
     def _order(self, point: Point, number: int | None) -> int:

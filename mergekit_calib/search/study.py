@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis, Setting, Value
 from mergekit_calib.recipe.axes import grid_size
-from mergekit_calib.search.claims import exclusive
+from mergekit_calib.search.journal import distribution, emptied, open_study
 from mergekit_calib.search.measure import Measured
 
 _POINT, _REASON, _SESSION, _STOPPED = "point", "reason", "session", "stopped"
@@ -87,29 +84,9 @@ class Study:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
         self.known: list[Known] = []
         self._mine: dict[int, optuna.Trial] = {}
-        self.distributions = {axis: _distribution(values) for axis, values in axes.items()}
-        self._seed, self._session, self._log, self._name = seed, session, log, name
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.optuna = self._open()
-
-    def _open(self) -> optuna.Study:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._create()
-        except (ValueError, KeyError, AssertionError):
-            # A journal that cannot be read (a disk that was full) is rebuilt: the item scores are the truth.
-            self._log.replace(self._log.with_suffix(".unreadable"))
-            return self._create()
-
-    def _create(self) -> optuna.Study:
-        backend = JournalFileBackend(str(self._log), lock_obj=_JournalLock(self._log))  # type: ignore[arg-type]
-        self._storage = optuna.storages.JournalStorage(backend)
-        return optuna.create_study(
-            storage=self._storage,
-            study_name=self._name,
-            directions=self.directions,
-            load_if_exists=True,
-        )
+        self.distributions = {axis: distribution(values) for axis, values in axes.items()}
+        self._seed, self._session, self._log = seed, session, log
+        self.optuna = open_study(log, name, self.directions)
 
     @cached_property
     def importance(self) -> dict[str, float]:
@@ -253,8 +230,7 @@ class Study:
 
     def start_over(self) -> None:
         """Forget everything: the study says what the item scores do not."""
-        optuna.delete_study(study_name=self._name, storage=self._storage)
-        self.optuna = self._create()
+        self.optuna = emptied(self.optuna, self._log)
 
     def _ask(self, sampler: Callable[[], BaseSampler]) -> Proposal:
         with warnings.catch_warnings():
@@ -268,35 +244,8 @@ class Study:
         return tuple(setting[name] for name in self.axes) if setting else ()
 
 
-class _JournalLock:
-    """Optuna's own lock files outlive a killed process by half a minute; this one ends with it."""
-
-    def __init__(self, log: Path) -> None:
-        self._path, self._held = log.with_name(f".{log.name}.lock"), ExitStack()
-
-    def acquire(self) -> bool:
-        self._held.enter_context(exclusive(self._path))
-        return True
-
-    def release(self) -> None:
-        self._held.close()
-
-
 def _mixed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    """An axis as optuna has it: evenly spaced numbers and ranges in their order, anything else as names."""
-    if axis.values is None:
-        low, high = axis.numbers
-        return FloatDistribution(low, high)
-    values, numbers = axis.values, axis.numbers
-    if len(numbers) == len(values) > 1:
-        steps = np.diff(np.array(numbers, dtype=float))
-        if (steps > 0).all() and np.allclose(steps, steps[0], rtol=1e-9):
-            return FloatDistribution(float(numbers[0]), float(numbers[-1]), step=round(float(steps[0]), 10))
-    return CategoricalDistribution(values)
 
 
 def _drawn(axis: Axis, rng: np.random.Generator) -> Value:
