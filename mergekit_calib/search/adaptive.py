@@ -22,8 +22,9 @@ class Adaptive:
     """Halves the interval that may hide most of the frontier, until chance hides more than the intervals do.
 
     An interval counts by how often (over resampled items) one of its ends is on the frontier, times the distance of
-    its ends in the objectives. One whose ends differ by less than two standard errors of a value is done, once it is
-    half as wide as the coarse grid's: a point between them would lie within the intervals that are printed.
+    its ends in the objectives. One whose ends differ by less than four standard errors of a value, the width of its
+    95 % interval, is done once it is half as wide as the coarse grid's: a point between them would lie within the
+    interval of one of them.
 
     Attributes:
         coarse: points of the first grid, both ends included.
@@ -62,7 +63,7 @@ class Adaptive:
                 continue  # someone is on it
             matter = float(on_frontier[i : i + 2].max())
             difference = np.abs(gains[i + 1] - gains[i])
-            noise = 2.0 * np.mean([np.std(k.measured.replicates, axis=0) for k in points[i : i + 2]], axis=0)
+            noise = 4.0 * np.mean([np.std(k.measured.replicates, axis=0) for k in points[i : i + 2]], axis=0)
             settled = bool((difference <= noise).all()) and right - left <= narrow * (1 + 1e-9)
             if matter >= _NO_MATTER and not settled:
                 found.append((matter * float(np.linalg.norm(np.maximum(difference, noise) / ranges)), left, right))
