@@ -67,7 +67,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = objectives_of(sweep, suite)
 
-    tokenizer = choose_tokenizer(sweep, models[sweep.base], models[sweep.aligned], options)
+    base, aligned = models[sweep.base], models[sweep.aligned]
+    choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]
+    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # what the most demanding method needs
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)

@@ -32,7 +32,7 @@ from mergekit_calib.search.racing import Race
 from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import content_key
 
-_PACKAGES = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets")
+_PACKAGES = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna")
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 

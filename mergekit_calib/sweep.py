@@ -21,8 +21,9 @@ from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
 from mergekit_calib.report.write import write_report
 from mergekit_calib.scoring.model import build_lm
+from mergekit_calib.search.outcome import Outcome
 from mergekit_calib.search.racing import Documents
-from mergekit_calib.search.search import Outcome, Search
+from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import StoredPoint, Tables
 
 EXIT_SOME_FAILED = 3

@@ -1,4 +1,4 @@
-"""The YAML of a sweep: axes, placeholders, and the plain mergekit recipe of every point.
+"""A sweep as the user asked for it, and the plain mergekit recipe of each of its points.
 
 Knows text and numbers only. Whether the models exist, whether mergekit accepts a point's recipe and whether lm-eval
 knows the tasks is asked by the rooms that know them, still before anything is loaded.
@@ -7,29 +7,24 @@ knows the tasks is asked by the rooms that know them, still before anything is l
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Setting, Value
 from mergekit_calib.recipe.block import CalibrationBlock
 from mergekit_calib.recipe.layerwise import expand_axis, expanded_recipe
-from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
+from mergekit_calib.recipe.placeholders import PlaceholderError, substitute
 from mergekit_calib.recipe.short_form import (
     LAMBDA,
     METHOD,
-    SHORT_FORM,
-    MethodSignature,
     Recipe,
     Role,
     Variant,
-    expand_short_form,
-    unknown_method,
 )
 
 
@@ -92,7 +87,12 @@ class Sweep:
     @cached_property
     def models(self) -> list[str]:
         """Every model that the recipe names, in order of appearance."""
-        return list(dict.fromkeys(_models_named([variant.recipe for variant in self.variants.values()])))
+        return list(dict.fromkeys(models_named([variant.recipe for variant in self.variants.values()])))
+
+    def each_method(self) -> Iterator[Sweep]:
+        """The same sweep with one merge method, for each that it has."""
+        for name, variant in self.variants.items():
+            yield replace(self, variants={name: variant})
 
     def with_recipe(self, **keys: Any) -> Sweep:
         """The same sweep with `keys` added to the recipe of every point."""
@@ -182,50 +182,6 @@ class Sweep:
         return list(self.families[LAMBDA].axes) if LAMBDA in self.families else [LAMBDA]
 
 
-def has_calibration_block(text: str) -> bool:
-    """Whether `text` is YAML with a top-level `calibration:` key. False for anything that is not a mapping."""
-    if "calibration" not in text:
-        return False
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return False
-    return isinstance(data, dict) and "calibration" in data
-
-
-def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
-    """Read a sweep from YAML, in either form.
-
-    Args:
-        text: a mergekit recipe with a `calibration:` block.
-        methods: every merge method that mergekit has registered, by name.
-        source: the file that the text came from, for messages.
-
-    Raises:
-        RecipeError: naming the key path, for anything that can be found wrong without opening a model.
-    """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise RecipeError("(whole file)", f"is not valid YAML: {problem}", source) from None
-    if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
-        raise RecipeError("calibration", "expected a mapping with `axes` and `suite`", source)
-    recipe = {key: value for key, value in data.items() if key != "calibration"}
-    try:
-        block = CalibrationBlock.model_validate(data["calibration"])
-    except ValidationError as problems:
-        raise _first_problem(problems, source) from None
-
-    if recipe.get("merge_method") == SHORT_FORM:
-        variants, base, aligned = expand_short_form(recipe, block.axes, methods, source)
-    else:
-        _check_method(recipe, block, methods, source)
-        base, aligned = _parents_of(recipe, block, source)
-        variants = {str(recipe["merge_method"]): Variant(recipe, {})}
-    _check_placeholders(variants, block, source)
-    return Sweep(variants, block, base, aligned, dict(block.axes), source=source)
-
-
 def point_id(axes: Mapping[str, Value]) -> str:
     """A readable name for a setting: `lambda=0.6,density=0.3`; of `lambda_1`, `lambda_2`, …: `lambda=[0.6 0.3]`."""
     parts: list[str] = []
@@ -248,94 +204,14 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _check_method(
-    recipe: Recipe, block: CalibrationBlock, methods: Mapping[str, MethodSignature], source: str | None
-) -> None:
-    method = recipe.get("merge_method")
-    names, key = [method], "merge_method"
-    if method == f"${{{METHOD}}}" and METHOD in block.axes:
-        names, key = list(block.axes[METHOD].described), f"calibration.axes.{METHOD}"
-    for name in names:
-        if not isinstance(name, str) or name not in methods:
-            raise RecipeError(key, unknown_method(name, methods), source)
-
-
-def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> tuple[str, str]:
-    """The parents of a general recipe: `calibration.parents`, or base_model and the one other model."""
-    named = list(dict.fromkeys(_models_named(recipe)))
-    if not named:
-        raise RecipeError("models", "the recipe names no model", source)
-    if block.parents is not None:
-        for role, model in (("base", block.parents.base), ("aligned", block.parents.aligned)):
-            if model not in named:
-                raise RecipeError(
-                    f"calibration.parents.{role}", f"{model!r} is not in the recipe{near_names(model, named)}", source
-                )
-        return block.parents.base, block.parents.aligned
-    base = recipe.get("base_model") or named[0]
-    others = [model for model in named if model != base]
-    if len(others) != 1:
-        raise RecipeError(
-            "calibration.parents",
-            f"the recipe names {len(others)} models besides {base!r}: say which two are compared, "
-            "`parents: {base: …, aligned: …}`",
-            source,
-        )
-    return str(base), others[0]
-
-
-def _models_named(node: Any) -> Iterator[str]:
+def models_named(node: Any) -> Iterator[str]:
     """The values of `base_model` and `model` keys anywhere in a recipe."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("base_model", "model") and isinstance(value, str):
                 yield value
             elif key not in ("parameters", "tokenizer", "tokenizer_source"):
-                yield from _models_named(value)
+                yield from models_named(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _models_named(value)
-
-
-def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock, source: str | None) -> None:
-    """Every placeholder has an axis, and every axis a placeholder."""
-    used: set[str] = {METHOD} if len(variants) > 1 or list(variants) == _names_of(block) else set()
-    try:
-        for variant in variants.values():
-            for key, names in names_in(variant.recipe):
-                for name in names:
-                    if name not in block.axes:
-                        raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)
-                    used.add(name)
-    except PlaceholderError as problem:
-        raise RecipeError(problem.key, problem.message, source) from None
-    for axis in block.axes:
-        if axis not in used:
-            raise RecipeError(
-                f"calibration.axes.{axis}", f"is never used: write ${{{axis}}} where the recipe's number stands", source
-            )
-
-
-def _names_of(block: CalibrationBlock) -> list[str] | None:
-    return [str(value) for value in block.axes[METHOD].described] if METHOD in block.axes else None
-
-
-def _axes_hint(name: str, axes: Iterable[str]) -> str:
-    return f"{near_names(name, axes)}; calibration.axes has {', '.join(axes)}"
-
-
-def _first_problem(problems: ValidationError, source: str | None) -> RecipeError:
-    """pydantic's first error as a key path and a sentence."""
-    error = problems.errors()[0]
-    path = "calibration"
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        known = error.get("ctx", {}).get("known") or CalibrationBlock.known_keys(error["loc"][:-1])
-        message = f"is not a key here{near_names(str(error['loc'][-1]), known)}; known keys: {', '.join(known)}"
-    elif error["type"] == "missing":
-        message = "is missing"
-    else:
-        message = f"{message} (found {error['input']!r})"
-    return RecipeError(path, message, source)
+            yield from models_named(value)

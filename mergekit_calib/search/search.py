@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
 from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
 from mergekit_calib.search.claims import Claims, exclusive
 from mergekit_calib.search.measure import Measured, Ruler
+from mergekit_calib.search.outcome import Outcome, Space
 from mergekit_calib.search.racing import Documents, Race, rivals_among
 from mergekit_calib.search.store import ItemStore, StoredPoint, Tables
 from mergekit_calib.search.strategy import Strategy
 from mergekit_calib.search.study import Known, Study
 
 _POLL = 0.5  # seconds between looks at what other workers have done
-
-
-class Space(Protocol):
-    """What can be searched, and how its points are told apart."""
-
-    @property
-    def parents(self) -> list[Point]:
-        """Scored before all else; those that stand in the space have their axes."""
-
-    def point(self, setting: Mapping[str, Value]) -> Point:
-        """The point at `setting`."""
-
-    def is_parent(self, setting: Mapping[str, Value]) -> bool:
-        """Whether the point at `setting` is a parent, which is scored anyway."""
-
-    def key_of(self, point: Point) -> str:
-        """Of everything that the point's scores depend on."""
-
-    def facts_of(self, point: Point) -> dict[str, Any]:
-        """What is written beside its scores."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a point, on whichever worker.
-
-    Attributes:
-        order: points in this order are in the order in which they were proposed, parents first.
-        stored: its item scores; None where it failed, for `reason`.
-    """
-
-    point: Point
-    order: int
-    stored: StoredPoint | None = None
-    reason: str | None = None
 
 
 class Search:

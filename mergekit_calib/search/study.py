@@ -124,8 +124,8 @@ class Study:
     @property
     def n_proposed(self) -> int:
         """How many points were proposed and came to something, or are running; parents aside."""
-        counted = [t for t in self.trials() if _POINT in t.user_attrs or t.state is TrialState.RUNNING]
-        return len({self._key(self.setting_of(t)) for t in counted if not self.is_forgotten(t)})
+        counted = [t for t in self.trials() if self._is_point(t) and not self.is_forgotten(t)]
+        return len({self._key(self.setting_of(t)) for t in counted})
 
     @property
     def running(self) -> list[Setting]:
@@ -134,24 +134,11 @@ class Study:
 
     def has(self, setting: Mapping[str, Value], but: int | None = None) -> bool:
         """Whether the point at `setting` is known, is running (other than as trial `but`), or has failed."""
-        key = self._key(setting)
-        if any(self._key(known.setting) == key for known in self.known):
-            return True
-        trials = [t for t in self.trials() if t.number != but and not self.is_forgotten(t)]
-        return any(
-            self._key(self.setting_of(t)) == key
-            for t in trials
-            if t.state is TrialState.RUNNING or _POINT in t.user_attrs
-        )
+        return self._key(setting) in self._taken(but)
 
     def unexplored(self) -> Iterator[Setting]:
         """The combinations of values that no one was on yet, in order; of ranges, points at random."""
-        taken = {self._key(k.setting) for k in self.known}
-        taken |= {
-            self._key(self.setting_of(t))
-            for t in self.trials()
-            if not self.is_forgotten(t) and (t.state is TrialState.RUNNING or _POINT in t.user_attrs)
-        }
+        taken = self._taken()
         if any(axis.values is None for axis in self.axes.values()):
             rng = np.random.default_rng(self.next_seed)
             while True:
@@ -231,6 +218,16 @@ class Study:
     def start_over(self) -> None:
         """Forget everything: the study says what the item scores do not."""
         self.optuna = emptied(self.optuna, self._log)
+
+    def _taken(self, but: int | None = None) -> set[tuple[Value, ...]]:
+        """Where points are known or running, or have failed."""
+        trials = [t for t in self.trials() if t.number != but and not self.is_forgotten(t)]
+        taken = {self._key(self.setting_of(t)) for t in trials if self._is_point(t)}
+        return taken | {self._key(known.setting) for known in self.known}
+
+    def _is_point(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is more than a proposal that was not taken up."""
+        return trial.state is TrialState.RUNNING or _POINT in trial.user_attrs
 
     def _ask(self, sampler: Callable[[], BaseSampler]) -> Proposal:
         with warnings.catch_warnings():

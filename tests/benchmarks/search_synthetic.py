@@ -174,7 +174,7 @@ def figure(results: pd.DataFrame) -> Figure:
 
 
 @click.command()
-@click.option("--seeds", default=20, show_default=True)
+@click.option("--seeds", default=20, show_default=True, help="Runs of each strategy on each front.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
 def main(seeds: int, out: Path) -> None:
     results = run(seeds)
