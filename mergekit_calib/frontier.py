@@ -47,7 +47,7 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 2
 
-Axis = int | float
+Axis = int | float | str
 
 
 class Superiority(BaseModel, frozen=True):
@@ -66,7 +66,7 @@ class PointResult(Measured):
         role: whether this point is one of the parents.
         axes: the value of each axis; empty for a parent that stands on none.
         recipe: the plain mergekit YAML that rebuilds this model.
-        status: `complete`, or `failed` with a `reason`.
+        status: `complete`, or with a `reason` `failed`, or `stopped` before its last item, as another dominates it.
         metrics: scope (a suite entry's name, `suite` for all pooled, `macro` for their average) → metric → half →
             estimate.
         differences: parent → objective name → paired difference on the report half.
@@ -79,7 +79,7 @@ class PointResult(Measured):
     role: Literal["base", "aligned"] | None = None
     axes: dict[str, Axis] = Field(default_factory=dict)
     recipe: str
-    status: Literal["complete", "failed"] = "complete"
+    status: Literal["complete", "failed", "stopped"] = "complete"
     reason: str | None = None
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     on_frontier: dict[str, bool] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -72,9 +72,9 @@ class ItemTable:
             return np.ones(len(self), dtype=bool)
         return self.in_selection_half if half == "selection" else ~self.in_selection_half
 
-    def take(self, rows: NDArray[np.bool_]) -> ItemTable:
-        """The table of the rows where the mask `rows` (n_items,) is true."""
-        kept = np.flatnonzero(rows)
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> ItemTable:
+        """The table of the rows where the mask `rows` (n_items,) is true, or of the rows with these numbers."""
+        kept = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return ItemTable(
             task=self.task,
             doc_ids=self.doc_ids[kept],
@@ -114,6 +114,13 @@ def pool(tables: Sequence[ItemTable]) -> ItemTable:
         generations=generations if any(table.generations is not None for table in tables) else None,
         values={name: np.concatenate([table.values[name] for table in tables]) for name in sorted(shared)},
     )
+
+
+def joined(parts: Sequence[ItemTable]) -> ItemTable:
+    """One table of several of the same task, over different documents, in the task's own order."""
+    whole = replace(pool(parts), task=parts[0].task)
+    order = np.argsort(whole.doc_ids, kind="stable")
+    return whole.take(order)
 
 
 def in_selection_half(doc_hash: str) -> bool:

@@ -1,7 +1,7 @@
 """The extension points: what a third party's package can add to mergekit-calib. The whole surface is on this screen.
 
-A package registers a module or object under the entry point group `mergekit_calib`; the built-in metrics and rules are
-registered the same way.
+A package registers a module or object under the entry point group `mergekit_calib`; the built-in metrics, rules,
+strategies and axes are registered the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pluggy
 if TYPE_CHECKING:
     from mergekit_calib.objectives import Metric
     from mergekit_calib.pareto import SelectionRule
+    from mergekit_calib.recipe import AxisKind
+    from mergekit_calib.search.strategy import StrategyKind
 
 NAME = "mergekit_calib"
 
@@ -31,6 +33,14 @@ class Hooks:
     def calib_selection_rules(self) -> Mapping[str, SelectionRule]:  # type: ignore[empty-body]
         """Rules, by name, that `select: {rule: …}` can then name."""
 
+    @hookspec
+    def calib_search_strategies(self) -> Mapping[str, StrategyKind]:  # type: ignore[empty-body]
+        """Strategies, by name, that `search: {strategy: …}` can then name."""
+
+    @hookspec
+    def calib_axis_kinds(self) -> Mapping[str, AxisKind]:  # type: ignore[empty-body]
+        """Axes that stand for several, by the key that asks for them, as `blocks` in `lambda: {blocks: 6, …}`."""
+
 
 class BuiltIn:
     @hookimpl
@@ -44,6 +54,18 @@ class BuiltIn:
         from mergekit_calib.pareto import SELECTION_RULES
 
         return SELECTION_RULES
+
+    @hookimpl
+    def calib_search_strategies(self) -> Mapping[str, StrategyKind]:
+        from mergekit_calib.search import STRATEGIES
+
+        return STRATEGIES
+
+    @hookimpl
+    def calib_axis_kinds(self) -> Mapping[str, AxisKind]:
+        from mergekit_calib.recipe import BUILT_IN_KINDS
+
+        return BUILT_IN_KINDS
 
 
 @cache
@@ -65,3 +87,13 @@ def metrics() -> list[Metric]:
 def selection_rules() -> dict[str, SelectionRule]:
     """Every registered selection rule."""
     return {name: rule for some in reversed(manager().hook.calib_selection_rules()) for name, rule in some.items()}
+
+
+def search_strategies() -> dict[str, StrategyKind]:
+    """Every registered search strategy."""
+    return {name: kind for some in reversed(manager().hook.calib_search_strategies()) for name, kind in some.items()}
+
+
+def axis_kinds() -> dict[str, AxisKind]:
+    """Every registered kind of axis."""
+    return {name: kind for some in reversed(manager().hook.calib_axis_kinds()) for name, kind in some.items()}

@@ -8,8 +8,8 @@ from mergekit_calib.frontier import Frontier, PointResult
 class Progress:
     """The events of a sweep, in order. Subclass it and override what matters."""
 
-    def started(self, frontier: Frontier, n_points: int) -> None:
-        """Everything was checked; `n_points` will be scored."""
+    def started(self, frontier: Frontier, n_points: int | None) -> None:
+        """Everything was checked; `n_points` will be scored, or as many as the search will tell."""
 
     def point_started(self, point_id: str) -> None:
         """A point is being merged."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,25 @@ import yaml
 from mergekit_calib.errors import CalibError
 from mergekit_calib.files import write_text_atomic
 from mergekit_calib.frontier import Frontier
+from mergekit_calib.search.claims import Claims, exclusive, share_lock, try_lock
 from mergekit_calib.search.store import ItemStore
 
 _DIGEST = "model.digest"
+
+
+@dataclass(frozen=True)
+class Session:
+    """The workers that run at the same time in one folder, as one of them sees it.
+
+    Attributes:
+        id: the same for all of them.
+        claims: who is on which point.
+        lock: a file that they wait for each other on while they decide.
+    """
+
+    id: str
+    claims: Claims
+    lock: Path
 
 
 class RunFolder:
@@ -31,6 +49,7 @@ class RunFolder:
         self.calibration = path / "calibration"
         self.scratch = self.calibration / "scratch"
         self.items = ItemStore(self.calibration / "items")
+        self.study_log = self.calibration / "study.log"
 
     def check(self, parents: dict[str, str]) -> None:
         """That the folder is new, empty, or holds a run of the same parents.
@@ -91,27 +110,37 @@ class RunFolder:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep a second run out of the folder; the lock goes with the process, however that ends.
+    def joined(self, study: str) -> Iterator[Session]:
+        """Work in the folder, alone or with others of the same study; locks go with the process, however that ends.
 
         Raises:
-            CalibError: another process is running this sweep.
+            CalibError: other processes are running another sweep there.
         """
-        self.calibration.mkdir(parents=True, exist_ok=True)
-        with (self.calibration / ".lock").open("w") as handle:
-            if not _lock(handle.fileno()):
-                raise CalibError(f"another process is running a sweep in {self.path}")
+        workers = self.calibration / ".workers"
+        workers.mkdir(parents=True, exist_ok=True)
+        with (workers / "run").open("a+") as handle:
+            first = try_lock(handle)
+            handle.seek(0)
+            if first:
+                handle.truncate()
+                handle.write(f"{study} {uuid.uuid4().hex}")
+                handle.flush()
+                for old in workers.glob("*.claim"):
+                    old.unlink()
+                share_lock(handle)
+            else:
+                share_lock(handle)
+                if (theirs := handle.read().split()[0]) != study:
+                    raise CalibError(
+                        f"another process is running another sweep in {self.path} (study {theirs}, this one is "
+                        f"{study}); wait for it, or name a new folder"
+                    )
+            handle.seek(0)
+            with Claims(workers) as claims:
+                yield Session(handle.read().split()[1], claims, workers / "decide")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for other workers to be done with what only one may do at a time, and do it."""
+        with exclusive(self.calibration / ".workers" / "write"):
             yield
-        (self.calibration / ".lock").unlink(missing_ok=True)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: runs there go unguarded
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

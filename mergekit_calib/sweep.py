@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mergekit.options import MergeOptions
@@ -14,12 +15,16 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
-from mergekit_calib.preflight import Prepared, prepare
+from mergekit_calib.preflight import prepare
+from mergekit_calib.prepared import Prepared
 from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
 from mergekit_calib.report.write import write_report
 from mergekit_calib.scoring.model import build_lm
-from mergekit_calib.search.store import StoredPoint
+from mergekit_calib.search.outcome import Outcome
+from mergekit_calib.search.racing import Documents
+from mergekit_calib.search.search import Search
+from mergekit_calib.search.store import StoredPoint, Tables
 
 EXIT_SOME_FAILED = 3
 
@@ -33,6 +38,7 @@ def run_sweep(
     """Merge, score and compare every point of a sweep; write the chosen model and the report.
 
     A run that was stopped at any moment goes on where it stopped when it is called again with the same arguments.
+    Called in several processes at once, it shares the points among them.
 
     Args:
         sweep: a parsed sweep, or the path of its YAML.
@@ -51,94 +57,100 @@ def run_sweep(
         sweep = parse_sweep(Path(sweep).read_text(encoding="utf-8"), registered_signatures(), str(sweep))
     progress = progress or Progress()
     prepared = prepare(sweep, Path(out_path), options or MergeOptions())
-    with prepared.folder.lock():
-        prepared.settle()
-        frontier = _explore(prepared, progress)
+    with prepared.folder.joined(prepared.study_name) as session:
+        with prepared.folder.alone():
+            prepared.settle()
+        frontier = _explore(prepared, prepared.search(session), progress)
         if frontier.selected is None:
             reasons = "; ".join(f"{p.id}: {p.reason}" for p in frontier.points if p.status == "failed")
             raise CalibError(f"no point could be scored ({reasons})")
-        _write(prepared, frontier)
+        with prepared.folder.alone():
+            _write(prepared, frontier)
     progress.finished(frontier)
     return frontier
 
 
-def _explore(prepared: Prepared, progress: Progress) -> Frontier:
-    """Score every point: the parents first, then those that the search proposes."""
+def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier:
+    """Score points: the parents first, then those that the search proposes, until it has enough."""
     block, folder = prepared.sweep.calibration, prepared.folder
     models = PointModels(prepared.options, prepared.tokenizer, folder.scratch, prepared.device, prepared.dtype)
-    suite = prepared.suite
     analysis = Analysis(
         objectives=prepared.objectives,
         known=plugins.metrics(),
-        higher_is_better=suite.higher_is_better,
+        higher_is_better=prepared.suite.higher_is_better,
         level=block.level,
         n_resamples=block.n_resamples,
         n_bins=block.n_bins,
         seed=block.seed,
     )
     frontier = prepared.frontier()
-    scored: dict[str, tuple[PointResult, StoredPoint]] = {}
-    progress.started(frontier, len(prepared.points))
+    progress.started(frontier, prepared.n_points)
 
-    for point in prepared.points:
-        result = PointResult(id=point.id, role=point.role, axes=point.axes, recipe=point.yaml)
-        frontier.points.append(result)
+    for point in search.points():
+        _take_in(search.news(), frontier, analysis, prepared, progress)
         progress.point_started(point.id)
         try:
-            stored = folder.items.load(prepared.key_of(point))
-            if stored is None:
-                stored = _score(point, prepared, models, scored.values(), progress)
-            result.digest, result.seconds = stored.digest, stored.seconds
-            if twin := next((twin for twin, its in scored.values() if its.digest == stored.digest), None):
-                analysis.share(result, twin)
-            else:
-                analysis.add(result, stored.tables)
-                if diagram := reliability_diagram(stored.tables, block.n_bins):
-                    frontier.reliability[point.id] = diagram
-            scored[point.id] = (result, stored)
+            search.finish(point, _score(point, prepared, models, search, progress))
         except OSError:
             raise  # a full disk is no property of this point
         except Exception as problem:
             # One point that cannot be merged or scored says nothing of the others.
-            result.status, result.reason = "failed", f"{type(problem).__name__}: {problem}".split("\n")[0]
+            search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
             models.discard()
-        frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
-        folder.save(frontier)
-        progress.point_finished(result, frontier)
+        _take_in(search.news(), frontier, analysis, prepared, progress)
+    _take_in(search.news(), frontier, analysis, prepared, progress)
     analysis.finish(frontier, prepared.rule, prepared.rule_options)
     frontier.notes += _identical_points(frontier)
     return frontier
 
 
-def _score(
-    point: Point,
-    prepared: Prepared,
-    models: PointModels,
-    scored: Iterable[tuple[PointResult, StoredPoint]],
-    progress: Progress,
-) -> StoredPoint:
-    """Set the live model to the point and score it; a merge that came out as an earlier one takes its scores."""
+def _score(point: Point, prepared: Prepared, models: PointModels, search: Search, progress: Progress) -> StoredPoint:
+    """Set the live model to the point and score it, as far as the search wants it scored."""
     began = time.perf_counter()
     with models.at(point) as ready:
         merged = time.perf_counter()
-        twin = next((stored for _, stored in scored if stored.digest == ready.digest), None)
-        if twin is not None:
-            tables = twin.tables
-        else:
-            block = prepared.sweep.calibration
+
+        def score(documents: Documents | None) -> Tables:
             suite = prepared.suite
             lm = build_lm(
                 ready.model,
                 ready.tokenizer,
-                batch_size=block.batch_size,
+                batch_size=prepared.sweep.calibration.batch_size,
                 model_args=prepared.model_args,
                 arrangements=suite.arrangements,
             )
-            tables = suite.score(lm, progress=progress.scoring)
-        seconds = {"merge": merged - began, "score": time.perf_counter() - merged}
-        stored = StoredPoint(point.id, tables, ready.digest, seconds)
-    prepared.folder.items.save(prepared.key_of(point), stored, prepared.facts_of(point))
-    return stored
+            return suite.score(lm, progress.scoring, documents)
+
+        stored = search.score(point, ready.digest, score)
+    return replace(stored, seconds={"merge": merged - began, "score": time.perf_counter() - merged})
+
+
+def _take_in(
+    outcomes: Iterable[Outcome], frontier: Frontier, analysis: Analysis, prepared: Prepared, progress: Progress
+) -> None:
+    """What came of points, on this worker or another: their numbers, and the frontier and the choice as they stand."""
+    for outcome in outcomes:
+        point, stored = outcome.point, outcome.stored
+        result = PointResult(id=point.id, role=point.role, axes=point.axes, recipe=point.yaml)
+        if stored is None:
+            result.status, result.reason = "failed", outcome.reason
+        else:
+            result.digest, result.seconds = stored.digest, stored.seconds
+            if stored.stopped is not None:
+                result.status, result.reason = "stopped", stored.stopped
+            elif twin := next((p for p in frontier.complete_points if p.digest == stored.digest), None):
+                analysis.share(result, twin)
+            else:
+                try:
+                    analysis.add(result, stored.tables)
+                except CalibError as problem:
+                    result.status, result.reason, result.metrics = "failed", str(problem), {}
+                if diagram := reliability_diagram(stored.tables, frontier.n_bins):
+                    frontier.reliability[point.id] = diagram
+        frontier.points.append(result)
+        frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
+        prepared.folder.save(frontier)
+        progress.point_finished(result, frontier)
 
 
 def _write(prepared: Prepared, frontier: Frontier) -> None:
@@ -146,9 +158,10 @@ def _write(prepared: Prepared, frontier: Frontier) -> None:
     selected = frontier.selected
     assert selected is not None
     folder = prepared.folder
-    point = next(p for p in prepared.points if p.id == selected.id)
+    points = {p.id: prepared.parents[p.role != "base"] if p.role else prepared.point(p.axes) for p in frontier.points}
     models = PointModels(prepared.options, prepared.tokenizer, folder.scratch, prepared.device, prepared.dtype)
-    folder.write_model(lambda target: models.write(point, target, selected.digest), selected.digest)
+    folder.write_model(lambda target: models.write(points[selected.id], target, selected.digest), selected.digest)
+    prepared.record(points.values())
     frontier.finished = True
     folder.save(frontier)
     write_report(frontier, folder.path, card=prepared.options.write_model_card)

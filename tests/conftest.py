@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub's client, which reads it once
@@ -9,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub'
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import tokenizers
@@ -111,3 +113,33 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
+
+
+TASK = """
+task: made_up
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: answer
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+metadata: {{version: 1}}
+"""
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task of 40 made-up questions with 2 to 5 choices of one or two words."""
+    folder = tmp_path_factory.mktemp("task")
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(40):
+        n = int(rng.integers(2, 6))
+        words = [f"w{i}" for i in rng.choice(np.arange(4, 64), size=3 + 2 * n, replace=False)]
+        choices = [" ".join(words[3 + 2 * i : 4 + 2 * i + i % 2]) for i in range(n)]
+        rows.append({"question": " ".join(words[:3]), "choices": choices, "answer": int(rng.integers(n))})
+    (folder / "made_up.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "made_up.yaml").write_text(TASK.format(data=folder / "made_up.jsonl"))
+    return str(folder / "made_up.yaml")

@@ -1,21 +1,34 @@
 """The YAML of a sweep: axes, placeholders, and the plain mergekit recipe of every point. Knows no torch."""
 
-from mergekit_calib.recipe.block import CalibrationBlock, Number, ObjectiveSpec, Seeds, SuiteEntry
+from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Number, Setting, Value
+from mergekit_calib.recipe.block import CalibrationBlock, ObjectiveSpec, Racing, SearchSettings, Seeds, SuiteEntry
+from mergekit_calib.recipe.layerwise import BUILT_IN_KINDS
+from mergekit_calib.recipe.parsing import has_calibration_block, parse_sweep
 from mergekit_calib.recipe.short_form import SHORT_FORM, MethodSignature, Recipe
-from mergekit_calib.recipe.sweep import Point, Sweep, dump_recipe, has_calibration_block, parse_sweep
+from mergekit_calib.recipe.sweep import Point, Sweep, dump_recipe, point_id
 
 __all__ = [
+    "BUILT_IN_KINDS",
     "SHORT_FORM",
+    "Axis",
+    "AxisKind",
     "CalibrationBlock",
+    "Expansion",
+    "Layers",
     "MethodSignature",
     "Number",
     "ObjectiveSpec",
     "Point",
+    "Racing",
     "Recipe",
+    "SearchSettings",
     "Seeds",
+    "Setting",
     "SuiteEntry",
     "Sweep",
+    "Value",
     "dump_recipe",
     "has_calibration_block",
     "parse_sweep",
+    "point_id",
 ]

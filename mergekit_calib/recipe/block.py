@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Number = int | float
+from mergekit_calib.recipe.axes import Axis, read_axis
 
 _SUITE_OPTIONS = (
     "num_fewshot",
@@ -98,11 +97,59 @@ class Seeds(_Strict):
     fewshot: int = 1234
 
 
+class Racing(_Strict):
+    """Stop a point early that another one dominates beyond doubt.
+
+    Attributes:
+        blocks: in how many random blocks the selection half is scored; after each the point may stop.
+        error: at most this is the chance that the whole race stops any point that no other dominates.
+    """
+
+    blocks: int = Field(default=8, ge=2)
+    error: float = Field(default=0.05, gt=0, lt=0.5)
+
+
+class SearchSettings(BaseModel):
+    """Which points are scored, and when that is enough; other keys are the strategy's own options.
+
+    Attributes:
+        points: how many points there shall be, parents aside.
+        item_evaluations: how many documents may be scored, over all points, parents included.
+        minutes: how long points may be begun, counted from the start of each command.
+        racing: whether points stop early, and how.
+        seed: of the strategy's random numbers.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    strategy: str = Field(default="grid", min_length=1)
+    points: int | None = Field(default=None, ge=1)
+    item_evaluations: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    racing: Racing | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("racing", mode="before")
+    @classmethod
+    def _racing_by_default(cls, racing: Any) -> Any:
+        return Racing() if racing is True else None if racing is False else racing
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The strategy's own."""
+        return dict(self.model_extra or {})
+
+    @property
+    def has_budget(self) -> bool:
+        return any(x is not None for x in (self.points, self.item_evaluations, self.minutes))
+
+
 class CalibrationBlock(SuiteOptions):
     """The `calibration:` block.
 
     Attributes:
-        axes: axis → its values, in order, without repeats; from a list or `{start, stop, step}`.
+        axes: what is varied.
+        search: which points are scored; every combination of the axes' values where it is not given.
         suite: what scores a point, the block's own options already filled in.
         objectives: what is traded off; the first is the vertical axis of the pictures.
         select: `rule` and the rule's own options.
@@ -113,7 +160,8 @@ class CalibrationBlock(SuiteOptions):
         n_bins: bins of `ece`.
     """
 
-    axes: dict[str, list[Number]] = Field(min_length=1)
+    axes: dict[str, Axis] = Field(min_length=1)
+    search: SearchSettings = SearchSettings()
     suite: list[SuiteEntry] = Field(min_length=1)
     objectives: list[ObjectiveSpec] = Field(
         default=[ObjectiveSpec(metric="acc"), ObjectiveSpec(metric="ece")], min_length=1
@@ -133,7 +181,12 @@ class CalibrationBlock(SuiteOptions):
     def _axis_values(cls, axes: Any) -> Any:
         if not isinstance(axes, dict):
             raise ValueError("expected a mapping of axis names to their values")
-        return {name: expand_axis(name, values) for name, values in axes.items()}
+        return {name: read_axis(name, values) for name, values in axes.items()}
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _strategy_by_name(cls, search: Any) -> Any:
+        return {"strategy": search} if isinstance(search, str) else search
 
     @field_validator("batch_size")
     @classmethod
@@ -184,38 +237,6 @@ class CalibrationBlock(SuiteOptions):
             "objectives": ObjectiveSpec,
             "parents": Parents,
             "seeds": Seeds,
+            "search": Racing,
         }
         return sorted(parts[str(location[0])].model_fields) if str(location[0]) in parts else []
-
-
-def expand_axis(name: str, values: Any) -> list[Number]:
-    """The values of an axis: a list as it is, `{start, stop, step}` with both ends included.
-
-    Raises:
-        ValueError: empty, not numbers, not finite, or a range that never arrives.
-    """
-    if isinstance(values, dict):
-        if set(values) != {"start", "stop", "step"}:
-            raise ValueError(f"axis {name}: a range has start, stop and step; found {', '.join(map(str, values))}")
-        start, stop, step = (_number(name, values[key]) for key in ("start", "stop", "step"))
-        if step == 0 or (stop - start) * step < 0:
-            raise ValueError(f"axis {name}: steps of {step} never lead from {start} to {stop}")
-        count = math.floor((stop - start) / step + 1e-9) + 1
-        # Rounding keeps 0.1 * 3 from becoming 0.30000000000000004 in every recipe and file name.
-        return [
-            start + i * step if isinstance(start, int) and isinstance(step, int) else round(start + i * step, 10)
-            for i in range(count)
-        ]
-    if not isinstance(values, list):
-        values = [values]
-    if not values:
-        raise ValueError(f"axis {name} is empty: give a list of numbers, or {{start, stop, step}}")
-    return list(dict.fromkeys(_number(name, value) for value in values))
-
-
-def _number(name: str, value: Any) -> Number:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"axis {name}: {value!r} is not a number")
-    if not math.isfinite(value):
-        raise ValueError(f"axis {name}: {value!r} is not finite")
-    return value

@@ -1,4 +1,4 @@
-"""`${…}` in a recipe: which axes a placeholder names, and the number that it stands for.
+"""`${…}` in a recipe: which axes a placeholder names, and the number or name that it stands for.
 
 A placeholder stands alone in its string and holds an axis name, or arithmetic on axis names
 (`${1 - lambda}`); nothing else is evaluated.
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-Number = int | float
+from mergekit_calib.recipe.axes import Number, Value
 
 _PLACEHOLDER = re.compile(r"^\s*\$\{([^}]*)\}\s*$")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -45,10 +45,11 @@ def names_in(recipe: Any, key: str = "") -> Iterator[tuple[str, list[str]]]:
             yield path, names
 
 
-def substitute(recipe: Any, axes: Mapping[str, Number], key: str = "") -> Any:
-    """A copy of a recipe with every placeholder replaced by its number at `axes`.
+def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
+    """A copy of a recipe with every placeholder replaced by its value at `axes`.
 
-    A placeholder that is an axis name alone keeps that value's type (an int stays one, for layer numbers).
+    A placeholder that is an axis name alone keeps that value's type (an int stays one, for layer numbers; a name is
+    not a number and stands for itself).
 
     Raises:
         PlaceholderError: unreadable, an unknown axis, or not a finite number.
@@ -62,14 +63,41 @@ def substitute(recipe: Any, axes: Mapping[str, Number], key: str = "") -> Any:
         missing = [name for name in names if name not in axes]
         if missing:
             raise PlaceholderError(key, f"${{{missing[0]}}} is not an axis")
+        values = [axes[name] for name in names]
+        if isinstance(values[0] if isinstance(tree, ast.Name) else None, str):
+            return values[0]
+        if words := [value for value in values if isinstance(value, str)]:
+            raise PlaceholderError(key, f"{recipe} cannot reckon with {words[0]!r}, which is no number")
         try:
-            value = _evaluate(tree, [axes[name] for name in names])
+            value = _evaluate(tree, [value for value in values if not isinstance(value, str)])
         except ZeroDivisionError:
             raise PlaceholderError(key, f"{recipe} divides by zero at {dict(axes)}") from None
         if not math.isfinite(value):
             raise PlaceholderError(key, f"{recipe} is not finite at {dict(axes)}")
         return value if isinstance(value, int) else round(value, 12)
     return recipe
+
+
+def replace_axis(recipe: Any, axis: str, value: Callable[[Callable[[str], str]], Any], key: str = "") -> Any:
+    """A copy of a recipe with every placeholder that names `axis` replaced by a structure of placeholders.
+
+    Args:
+        value: given a function that writes the placeholder with an expression in place of `axis`, the structure.
+
+    Raises:
+        PlaceholderError: a placeholder stands where a structure cannot: it must be the single value of a parameter.
+    """
+    if isinstance(recipe, dict):
+        return {k: replace_axis(v, axis, value, f"{key}.{k}" if key else str(k)) for k, v in recipe.items()}
+    if isinstance(recipe, list):
+        return [replace_axis(v, axis, value, f"{key}[{i}]") for i, v in enumerate(recipe)]
+    if not isinstance(recipe, str) or "${" not in recipe or axis not in _parse(key, recipe)[0]:
+        return recipe
+    if not re.search(r"(^|\.)parameters\.[^.\[\]]+$", key):
+        message = f"{axis} stands for several values, which only fit where a parameter has its one value"
+        raise PlaceholderError(key, message)
+    name = re.compile(rf"(?<![\w.]){re.escape(axis)}(?!\w)")
+    return value(lambda expression: name.sub(f"({expression})", recipe))
 
 
 def _strings(node: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.recipe.axes import Axis
 
 SHORT_FORM = "calibration_sweep"
 LAMBDA = "lambda"
+METHOD = "method"
 
 Recipe = dict[str, Any]
 Role = Literal["base", "aligned"]
@@ -31,21 +33,67 @@ class MethodSignature:
     ignores_base: bool = False
 
 
+@dataclass(frozen=True)
+class Variant:
+    """The general recipe of one merge method, and the values of `lambda` at which it gives a parent."""
+
+    recipe: Recipe
+    ends: Ends
+
+
 def expand_short_form(
-    recipe: Recipe, axes: Sequence[str], methods: Mapping[str, MethodSignature], source: str | None
-) -> tuple[Recipe, str, str, Ends]:
-    """The general recipe, the base, the aligned parent, and the exact ends of a short-form recipe.
+    recipe: Recipe, axes: Mapping[str, Axis], methods: Mapping[str, MethodSignature], source: str | None
+) -> tuple[dict[str, Variant], str, str]:
+    """The general recipe of each method that the axis `method` names (or of the one in `parameters`), and the parents.
+
+    With several methods each takes those of the parameters that it has.
+
+    Raises:
+        RecipeError: as of a single method; a method given twice over; a parameter that no method has.
+    """
+    base, aligned = _two_parents(recipe, source)
+    parameters = dict(recipe.get("parameters") or {})
+    if METHOD not in axes:
+        method = parameters.get(METHOD, "linear")
+        return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, base, aligned
+    if METHOD in parameters and parameters.pop(METHOD) != f"${{{METHOD}}}":
+        raise RecipeError("parameters.method", "stands here and in calibration.axes: leave one out", source)
+    names = [str(value) for value in axes[METHOD].described]
+    for name in names:
+        if name not in methods:
+            raise RecipeError(f"calibration.axes.{METHOD}", unknown_method(name, methods), source)
+    known = {name: methods[name].shared | methods[name].per_input | {LAMBDA} for name in names}
+    everything = frozenset[str]().union(*known.values())
+    for parameter in parameters:
+        if parameter not in everything:
+            near = near_names(parameter, everything)
+            raise RecipeError(f"parameters.{parameter}", f"none of {', '.join(names)} has it{near}", source)
+    variants = {}
+    for name in names:
+        own = {METHOD: name, **{k: v for k, v in parameters.items() if k in known[name]}}
+        variants[name] = _variant({**recipe, "parameters": own}, base, aligned, axes, methods, source)
+    return variants, base, aligned
+
+
+def _variant(
+    recipe: Recipe,
+    base: str,
+    aligned: str,
+    axes: Mapping[str, Axis],
+    methods: Mapping[str, MethodSignature],
+    source: str | None,
+) -> Variant:
+    """The general recipe of a short-form recipe.
 
     λ becomes the method's shared parameter `lambda` (task-vector methods, with weight 1), `t` (slerp), or the
     weights 1 − λ and λ, not normalised (linear).
 
     Raises:
-        RecipeError: not two parents, an unknown method or parameter, or a method without a coefficient for λ.
+        RecipeError: an unknown method or parameter, or a method without a coefficient for λ.
     """
-    base, aligned = _two_parents(recipe, source)
     parameters = dict(recipe.get("parameters") or {})
     method = parameters.pop("method", "linear")
-    if method not in methods or method == SHORT_FORM:
+    if not isinstance(method, str) or method not in methods or method == SHORT_FORM:
         raise RecipeError("parameters.method", unknown_method(method, methods), source)
     signature = methods[method]
     if LAMBDA not in parameters and LAMBDA not in axes:
@@ -95,7 +143,7 @@ def expand_short_form(
         )
         raise RecipeError("parameters.method", problem, source)
     others = {k: v for k, v in recipe.items() if k not in ("merge_method", "base_model", *arithmetic)}
-    return {"merge_method": method, **arithmetic, **others}, base, aligned, ends
+    return Variant({"merge_method": method, **arithmetic, **others}, ends)
 
 
 def unknown_method(method: Any, methods: Mapping[str, MethodSignature]) -> str:

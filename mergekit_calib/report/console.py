@@ -19,18 +19,17 @@ class ConsoleProgress(Progress):
         self._console = console or Console(highlight=False)
         self._quiet = quiet
         self._bar: Bar | None = None
-        self._n_points = 0
         self._width = 0
         self._noted: set[str] = set()
 
-    def started(self, frontier: Frontier, n_points: int) -> None:
-        self._n_points = n_points
+    def started(self, frontier: Frontier, n_points: int | None) -> None:
         names = [o.name for o in frontier.objectives]
         self._width = max(8, *(len(name) + 2 for name in names))
         items = sum(entry.n_items for entry in frontier.suite)
         tasks = ", ".join(entry.name for entry in frontier.suite)
         self._say(
-            f"{frontier.models['base']} → {frontier.models['aligned']}: {n_points} points, {items} items of {tasks}"
+            f"{frontier.models['base']} → {frontier.models['aligned']}: "
+            f"{'points' if n_points is None else f'{n_points} points'}, {items} items of {tasks}"
         )
         self._notes(frontier)
         self._say(f"{'point':<24}" + "".join(f"{name:>{self._width}}" for name in names) + f"{'seconds':>10}")
@@ -57,8 +56,8 @@ class ConsoleProgress(Progress):
             self._bar.update(self._items, description=entry, completed=done, total=total)
 
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
-        if point.status == "failed":
-            self._say(f"{point.id:<24}failed: {point.reason}")
+        if point.status != "complete":
+            self._say(f"{point.id:<24}{point.status}: {point.reason}")
         else:
             values = [point.estimate(o).value for o in frontier.objectives]
             cells = "".join(f"{'–' if v is None else format(v, '.4f'):>{self._width}}" for v in values)
@@ -66,10 +65,10 @@ class ConsoleProgress(Progress):
             self._say(f"{point.id:<24}{cells}{sum(point.seconds.values()):>10.1f}{mark}")
         if self._bar:
             self._bar.advance(self._points)
-            if len(frontier.points) == self._n_points:
-                self._bar.stop()
 
     def finished(self, frontier: Frontier) -> None:
+        if self._bar:
+            self._bar.stop()
         if not self._quiet:
             self._console.print(console_table(frontier))
         self._say(summary_sentence(frontier))

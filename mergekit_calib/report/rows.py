@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mergekit_calib.frontier import Baseline, Estimate, Frontier, Objective, PointResult
 from mergekit_calib.report import wording
 
+_MOST_AXES = 4  # that have a column each; of more, the points' names tell
 _LESS_BIASED = ("rms_ce_debiased", "ece_debiased", "smooth_ece")
 
 
@@ -61,7 +62,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     columns = measured_columns(frontier)
     points = sorted(frontier.points, key=wording.point_order)
     spelt = all(p.role or p.id == ",".join(f"{k}={wording.axis_value(v)}" for k, v in p.axes.items()) for p in points)
-    axes = () if spelt else tuple(frontier.axes)
+    axes = () if spelt or len(frontier.axes) > _MOST_AXES else tuple(frontier.axes)
     places = [wording.decimals(p.estimate(c) for p in frontier.complete_points) for c in columns]
     rows = []
     for point in points:

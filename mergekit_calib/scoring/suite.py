@@ -1,15 +1,17 @@
 """The suite: lm-eval's tasks, loaded once, their requests built once, and run on one model after another.
 
-Relied on in lm-eval 0.4.13: `Task.build_all_requests`, `Instance`.
+Relied on in lm-eval 0.4.13: `Task.build_all_requests`, `Task._instances`, `Instance`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lm_eval
+from lm_eval.api.task import Task
 from lm_eval.utils import hash_string
 from transformers import PreTrainedTokenizerBase
 
@@ -157,25 +159,43 @@ class Suite:
                 tokenizer_name=lm.tokenizer_name if chat else "",
             )
 
-    def score(self, lm: PrefixLM, progress: ProgressOfEntry | None = None) -> dict[str, list[ItemTable]]:
+    @property
+    def documents(self) -> dict[str, list[str]]:
+        """Task → the hash of each of its documents, in order of their numbers; tasks in the suite's order."""
+        return {task: hashes for item in self.entries for task, hashes in item.documents.items()}
+
+    def score(
+        self,
+        lm: PrefixLM,
+        progress: ProgressOfEntry | None = None,
+        documents: Mapping[str, Collection[int]] | None = None,
+    ) -> dict[str, list[ItemTable]]:
         """Run every request on `lm`: entry → the item tables of its tasks.
 
         Args:
             progress: told the entry's name, how many of its requests were answered, and how many there are.
+            documents: task → the numbers of its documents, where not all are wanted; tasks without any are left out.
 
         Raises:
             ScoringError: a log-likelihood is not a number; it names task and document.
         """
         self.build_requests(lm)
-        set_seeds(self._seeds)
+        set_seeds(_seeds_of(self._seeds, documents))
         tables: dict[str, list[ItemTable]] = {}
         for item in self.entries:
-            instances = [instance for task in item.tasks for instance in task.instances]
-            lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
-            with quiet_lm_eval(progress_bars=True):
-                self._run(lm, instances)
-                tables[item.entry.name] = [item_table(task) for task in item.tasks]
-            lm.on_answers(0)
+            with ExitStack() as narrowed:
+                tasks = [t for t in item.tasks if documents is None or documents.get(t.task_name)]
+                if documents is not None:
+                    for task in tasks:
+                        narrowed.enter_context(_only(task, documents[task.task_name]))
+                instances = [instance for task in tasks for instance in task.instances]
+                if not instances:
+                    continue
+                lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
+                with quiet_lm_eval(progress_bars=True):
+                    self._run(lm, instances)
+                    tables[item.entry.name] = [item_table(task) for task in tasks]
+                lm.on_answers(0)
         lm.on_answers = None
         return tables
 
@@ -188,6 +208,25 @@ class Suite:
             responses = getattr(lm, request_type)(requests, disable_tqdm=True)
             for instance, response in zip(requests, responses, strict=True):
                 instance.resps.append(response)
+
+
+@contextmanager
+def _only(task: Task, numbers: Collection[int]) -> Iterator[None]:
+    """Let a task have only the requests of the documents with these numbers."""
+    every, wanted = task._instances, frozenset(numbers)
+    task._instances = [instance for instance in every if instance.doc_id in wanted]
+    try:
+        yield
+    finally:
+        task._instances = every
+
+
+def _seeds_of(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) -> Seeds:
+    """Seeds of sampled answers that are the same for every model and not the same for every block of documents."""
+    if documents is None:
+        return seeds
+    block = int(hash_string(json.dumps({task: sorted(some) for task, some in documents.items()}))[:8], 16)
+    return seeds.model_copy(update={"torch": (seeds.torch + block) % 2**32})
 
 
 def _counter(progress: ProgressOfEntry | None, name: str, total: int) -> Callable[[int], None]:

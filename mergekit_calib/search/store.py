@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from mergekit_calib.files import write_bytes_atomic
 from mergekit_calib.items import ItemTable
 
 FORMAT = 2
+_PART = ".part.parquet"
+_KEY_LENGTH = 16
+_LONGEST_NAME = 150  # of a point in its file's name; file systems allow 255 bytes in all
 
 Tables = dict[str, list[ItemTable]]  # suite entry → the tables of its tasks
 
@@ -52,18 +55,25 @@ class StoredPoint:
         tables: suite entry → the item tables of its tasks.
         digest: of the weights that were scored.
         seconds: how long merging and scoring took.
+        stopped: why it was not scored to the end, if it was not; `tables` are what was scored.
     """
 
     id: str
     tables: Tables
     digest: str
     seconds: dict[str, float]
+    stopped: str | None = None
+
+    @property
+    def n_items(self) -> int:
+        """How many documents were scored."""
+        return sum(len(table) for some in self.tables.values() for table in some)
 
 
 def content_key(**content: Any) -> str:
     """A short hash of everything that a point's scores depend on."""
     text = json.dumps({"format": FORMAT, **content}, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 class ItemStore:
@@ -73,8 +83,22 @@ class ItemStore:
         self.folder = folder
 
     def load(self, key: str) -> StoredPoint | None:
-        """The point whose content key is `key`, or None where it was not scored yet."""
-        found = sorted(self.folder.glob(f"*{key}.parquet"))
+        """The point whose content key is `key`, or None where it was not scored to the end."""
+        return self._load(f"*{key}.parquet")
+
+    def load_part(self, key: str) -> StoredPoint | None:
+        """What was scored of the point whose content key is `key`, if that is not all."""
+        return self._load(f"*{key}{_PART}")
+
+    def described(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The content key and the facts of every point that was scored to the end or stopped, the oldest first."""
+        for path in sorted(self.folder.glob("*.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+            facts = json.loads(pq.read_schema(path).metadata[b"mergekit_calib"])
+            if facts.get("stopped") or not path.name.endswith(_PART):
+                yield path.name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:], facts
+
+    def _load(self, pattern: str) -> StoredPoint | None:
+        found = sorted(self.folder.glob(pattern))
         if not found:
             return None
         table = pq.read_table(found[0])
@@ -84,19 +108,31 @@ class ItemStore:
         for entry, task in dict.fromkeys((row["entry"], row["task"]) for row in frame):
             rows = [row for row in frame if (row["entry"], row["task"]) == (entry, task)]
             tables.setdefault(entry, []).append(_table_of(task, rows))
-        return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"])
+        return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"], facts.get("stopped"))
 
-    def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any]) -> Path:
-        """Write a scored point; `facts` (its recipe, the suite, …) go into the file's metadata."""
+    def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any], whole: bool = True) -> Path:
+        """Write a scored point; `facts` (its recipe, the suite, …) go into the file's metadata.
+
+        Args:
+            whole: whether it was scored to the end; what is written of a part goes when the whole is there.
+        """
         rows = [row for entry, tables in point.tables.items() for table in tables for row in _rows_of(entry, table)]
-        described = {**facts, "id": point.id, "digest": point.digest, "seconds": point.seconds}
+        described = {
+            **facts,
+            "id": point.id,
+            "digest": point.digest,
+            "seconds": point.seconds,
+            "stopped": point.stopped,
+        }
         schema = _SCHEMA.with_metadata({"mergekit_calib": json.dumps(described, default=str)})
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
-        name = re.sub(r"[^\w.=,+-]", "_", point.id)
-        path = self.folder / f"{name}-{key}.parquet"
+        name = re.sub(r"[^\w.=,+-]", "_", point.id)[:_LONGEST_NAME]
+        path = self.folder / f"{name}-{key}{'.parquet' if whole else _PART}"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(path, buffer.getvalue())
+        if whole:
+            path.with_name(f"{name}-{key}{_PART}").unlink(missing_ok=True)
         return path
 
 

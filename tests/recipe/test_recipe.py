@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import MethodSignature, Sweep, has_calibration_block, parse_sweep
-from mergekit_calib.recipe.block import expand_axis
+from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
 
 METHODS = {
@@ -162,7 +162,7 @@ def test_nothing_but_arithmetic_is_evaluated(text):
 
 @given(st.integers(-5, 5), st.integers(1, 40), st.sampled_from([0.05, 0.1, 0.25, 0.3]))
 def test_a_range_holds_both_its_ends(start, count, step):
-    values = expand_axis("x", {"start": float(start), "stop": start + count * step, "step": step})
+    values = read_axis("x", {"start": float(start), "stop": start + count * step, "step": step}).values
     assert len(values) == count + 1
     assert values[0] == start
     assert values[-1] == pytest.approx(start + count * step)

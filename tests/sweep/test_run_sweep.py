@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -29,35 +28,6 @@ from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.search.store import ItemStore
 from mergekit_calib.sweep import run_sweep
-
-TASK = """
-task: made_up
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: answer
-metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
-metadata: {{version: 1}}
-"""
-
-
-@pytest.fixture(scope="session")
-def task(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A task of 40 made-up questions with 2 to 5 choices of one or two words."""
-    folder = tmp_path_factory.mktemp("task")
-    rng = np.random.default_rng(0)
-    rows = []
-    for _ in range(40):
-        n = int(rng.integers(2, 6))
-        words = [f"w{i}" for i in rng.choice(np.arange(4, 64), size=3 + 2 * n, replace=False)]
-        choices = [" ".join(words[3 + 2 * i : 4 + 2 * i + i % 2]) for i in range(n)]
-        rows.append({"question": " ".join(words[:3]), "choices": choices, "answer": int(rng.integers(n))})
-    (folder / "made_up.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    (folder / "made_up.yaml").write_text(TASK.format(data=folder / "made_up.jsonl"))
-    return str(folder / "made_up.yaml")
 
 
 @pytest.fixture
@@ -279,10 +249,10 @@ def test_a_folder_of_other_parents_is_left_alone(recipe, make_model, tmp_path):
         sweep({**recipe, "base_model": str(make_model(seed=2))}, tmp_path / "out")
 
 
-def test_a_second_process_in_the_same_folder_is_told_so(recipe, tmp_path):
+def test_another_sweep_in_a_folder_where_one_runs_is_told_so(recipe, tmp_path):
     from mergekit_calib.run_folder import RunFolder
 
-    with RunFolder(tmp_path / "out").lock(), pytest.raises(CalibError, match=r"another process is running"):
+    with RunFolder(tmp_path / "out").joined("some other study"), pytest.raises(CalibError, match=r"another sweep in"):
         sweep(recipe, tmp_path / "out")
 
 

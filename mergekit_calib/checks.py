@@ -1,0 +1,121 @@
+"""What of a sweep's block can be checked against what is registered and what the suite yields, key by key."""
+
+from __future__ import annotations
+
+from mergekit_calib import pareto, plugins
+from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.frontier import SUITE, Objective
+from mergekit_calib.recipe import Sweep
+from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.search import Strategy
+
+
+def check_rule(sweep: Sweep) -> None:
+    """That the selection rule exists and can use its options.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    select = sweep.calibration.select
+    rules = plugins.selection_rules()
+    rule = select.get("rule", "knee")
+    if rule not in rules:
+        known = ", ".join(sorted(rules))
+        raise RecipeError(
+            "calibration.select.rule",
+            f"no rule {rule!r}{near_names(str(rule), rules)}; there are {known}",
+            sweep.source,
+        )
+    names = [objective.name for objective in sweep.calibration.objectives]
+    options = {k: v for k, v in select.items() if k != "rule"}
+    if problems := pareto.validate_options(rule, options, names, rules):
+        raise RecipeError("calibration.select", problems[0], sweep.source)
+
+
+def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
+    """The objectives with their directions.
+
+    Raises:
+        RecipeError: one that no task yields, with near names.
+    """
+    known = {m.name: m.direction for m in plugins.metrics()}
+    available: dict[str, dict[str, str]] = {}
+    for entry in sweep.calibration.suite:
+        own = {name: "maximize" if up else "minimize" for name, up in suite.higher_is_better[entry.name].items()}
+        available[entry.name] = {**known, **own} if suite.has_choices[entry.name] else own
+    # The suite's own scope pools the entries with choices, or all if none has any; a metric is there if all yield it.
+    pooled = [names for name, names in available.items() if suite.has_choices[name]] or list(available.values())
+    available[SUITE] = {name: way for name, way in pooled[0].items() if all(name in names for names in pooled)}
+    found = []
+    for i, spec in enumerate(sweep.calibration.objectives):
+        key = f"calibration.objectives[{i}]"
+        scope = spec.task or SUITE
+        if scope not in available:
+            tasks = [entry.name for entry in sweep.calibration.suite]
+            raise RecipeError(
+                key,
+                f"{spec.task!r} is not in the suite{near_names(scope, tasks)}; it has {', '.join(tasks)}",
+                sweep.source,
+            )
+        if spec.metric not in available[scope]:
+            where = f"task {spec.task}" if spec.task else "no task of the suite"
+            verb = "does not yield" if spec.task else "yields"
+            names = ", ".join(sorted(available[scope]))
+            near = near_names(spec.metric, available[scope])
+            raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
+        weights = spec.weights or {}
+        averaged = [e.name for e in sweep.calibration.suite if suite.has_choices[e.name]]
+        averaged = averaged or [e.name for e in sweep.calibration.suite]
+        if weights and set(weights) != set(averaged):
+            raise RecipeError(
+                f"{key}.weights",
+                f"found {', '.join(weights)}; a weight for each of {', '.join(averaged)} is needed",
+                sweep.source,
+            )
+        objective = {"metric": spec.metric, "task": spec.task, "direction": available[scope][spec.metric]}
+        found.append(Objective.model_validate({**objective, "average": spec.average or "pooled", "weights": weights}))
+    return found
+
+
+def strategy_of(sweep: Sweep) -> Strategy:
+    """The search strategy, with its options.
+
+    Raises:
+        RecipeError: no such strategy, options or axes that it cannot use, or no budget where it needs one.
+    """
+    settings, kinds, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
+    name, key = settings.strategy, "calibration.search"
+    if name not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise RecipeError(
+            f"{key}.strategy", f"no strategy {name!r}{near_names(name, kinds)}; there are {known}", source
+        )
+    kind = kinds[name]
+    for option, value in settings.options.items():
+        if option not in kind.options:
+            near = near_names(option, [*type(settings).model_fields, *kind.options])
+            takes = f"{name} takes {', '.join(kind.options) or 'no options of its own'}"
+            raise RecipeError(f"{key}.{option}", f"is not a key here{near}; {takes}", source)
+        if problem := kind.options[option](value):
+            raise RecipeError(f"{key}.{option}", f"{problem} (found {value!r})", source)
+    if problem := kind.fits(sweep.axes):
+        raise RecipeError(f"{key}.strategy", problem, source)
+    if kind.needs_budget and not settings.has_budget:
+        raise RecipeError(key, f"{name} has no end of its own: give it points, item_evaluations or minutes", source)
+    return kind.make(settings.options)
+
+
+def resolution_notes(n_tested: int | None, n_resamples: int, level: float) -> list[str]:
+    """A note where the test of superiority could show nothing, however large a gain.
+
+    Args:
+        n_tested: how many points there will be besides the parents; None where that is not known.
+    """
+    needed = pareto.resamples_needed(n_tested or 1, level)
+    if n_resamples >= needed:
+        return []
+    points = "a point" if n_tested is None else f"any of {n_tested:,} points"
+    return [
+        f"{n_resamples:,} resamples are too few to show {points} Pareto-superior at the {100 * (1 - level):g} % level, "
+        f"however large its gain: set n_resamples to {needed:,} or more."
+    ]

@@ -1,0 +1,146 @@
+"""From YAML to a sweep, in either form; what can be found wrong without opening a model is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import yaml
+from pydantic import ValidationError
+
+from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.recipe.block import CalibrationBlock
+from mergekit_calib.recipe.placeholders import PlaceholderError, names_in
+from mergekit_calib.recipe.short_form import (
+    METHOD,
+    SHORT_FORM,
+    MethodSignature,
+    Recipe,
+    Variant,
+    expand_short_form,
+    unknown_method,
+)
+from mergekit_calib.recipe.sweep import Sweep, models_named
+
+
+def has_calibration_block(text: str) -> bool:
+    """Whether `text` is YAML with a top-level `calibration:` key. False for anything that is not a mapping."""
+    if "calibration" not in text:
+        return False
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    return isinstance(data, dict) and "calibration" in data
+
+
+def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
+    """Read a sweep from YAML, in either form.
+
+    Args:
+        text: a mergekit recipe with a `calibration:` block.
+        methods: every merge method that mergekit has registered, by name.
+        source: the file that the text came from, for messages.
+
+    Raises:
+        RecipeError: naming the key path, for anything that can be found wrong without opening a model.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise RecipeError("(whole file)", f"is not valid YAML: {problem}", source) from None
+    if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
+        raise RecipeError("calibration", "expected a mapping with `axes` and `suite`", source)
+    recipe = {key: value for key, value in data.items() if key != "calibration"}
+    try:
+        block = CalibrationBlock.model_validate(data["calibration"])
+    except ValidationError as problems:
+        raise _first_problem(problems, source) from None
+
+    if recipe.get("merge_method") == SHORT_FORM:
+        variants, base, aligned = expand_short_form(recipe, block.axes, methods, source)
+    else:
+        _check_method(recipe, block, methods, source)
+        base, aligned = _parents_of(recipe, block, source)
+        variants = {str(recipe["merge_method"]): Variant(recipe, {})}
+    _check_placeholders(variants, block, source)
+    return Sweep(variants, block, base, aligned, dict(block.axes), source=source)
+
+
+def _check_method(
+    recipe: Recipe, block: CalibrationBlock, methods: Mapping[str, MethodSignature], source: str | None
+) -> None:
+    method = recipe.get("merge_method")
+    names, key = [method], "merge_method"
+    if method == f"${{{METHOD}}}" and METHOD in block.axes:
+        names, key = list(block.axes[METHOD].described), f"calibration.axes.{METHOD}"
+    for name in names:
+        if not isinstance(name, str) or name not in methods:
+            raise RecipeError(key, unknown_method(name, methods), source)
+
+
+def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> tuple[str, str]:
+    """The parents of a general recipe: `calibration.parents`, or base_model and the one other model."""
+    named = list(dict.fromkeys(models_named(recipe)))
+    if not named:
+        raise RecipeError("models", "the recipe names no model", source)
+    if block.parents is not None:
+        for role, model in (("base", block.parents.base), ("aligned", block.parents.aligned)):
+            if model not in named:
+                raise RecipeError(
+                    f"calibration.parents.{role}", f"{model!r} is not in the recipe{near_names(model, named)}", source
+                )
+        return block.parents.base, block.parents.aligned
+    base = recipe.get("base_model") or named[0]
+    others = [model for model in named if model != base]
+    if len(others) != 1:
+        raise RecipeError(
+            "calibration.parents",
+            f"the recipe names {len(others)} models besides {base!r}: say which two are compared, "
+            "`parents: {base: …, aligned: …}`",
+            source,
+        )
+    return str(base), others[0]
+
+
+def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock, source: str | None) -> None:
+    """Every placeholder has an axis, and every axis a placeholder."""
+    used: set[str] = {METHOD} if len(variants) > 1 or list(variants) == _names_of(block) else set()
+    try:
+        for variant in variants.values():
+            for key, names in names_in(variant.recipe):
+                for name in names:
+                    if name not in block.axes:
+                        raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)
+                    used.add(name)
+    except PlaceholderError as problem:
+        raise RecipeError(problem.key, problem.message, source) from None
+    for axis in block.axes:
+        if axis not in used:
+            raise RecipeError(
+                f"calibration.axes.{axis}", f"is never used: write ${{{axis}}} where the recipe's number stands", source
+            )
+
+
+def _names_of(block: CalibrationBlock) -> list[str] | None:
+    return [str(value) for value in block.axes[METHOD].described] if METHOD in block.axes else None
+
+
+def _axes_hint(name: str, axes: Iterable[str]) -> str:
+    return f"{near_names(name, axes)}; calibration.axes has {', '.join(axes)}"
+
+
+def _first_problem(problems: ValidationError, source: str | None) -> RecipeError:
+    """pydantic's first error as a key path and a sentence."""
+    error = problems.errors()[0]
+    path = "calibration"
+    for part in error["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        known = error.get("ctx", {}).get("known") or CalibrationBlock.known_keys(error["loc"][:-1])
+        message = f"is not a key here{near_names(str(error['loc'][-1]), known)}; known keys: {', '.join(known)}"
+    elif error["type"] == "missing":
+        message = "is missing"
+    else:
+        message = f"{message} (found {error['input']!r})"
+    return RecipeError(path, message, source)

@@ -1,0 +1,72 @@
+"""Where optuna keeps a study: one file that workers share and that outlives any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.storages.journal import JournalFileBackend
+
+from mergekit_calib.pareto import Direction
+from mergekit_calib.recipe import Axis
+from mergekit_calib.search.claims import exclusive
+
+
+def open_study(log: Path, name: str, directions: Sequence[Direction]) -> optuna.Study:
+    """The study of that name in the journal `log`; both are made where they are missing.
+
+    A journal that cannot be read (a disk was full) is set aside: item scores are the truth, and fill a new one.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return _create(log, name, directions)
+    except (ValueError, KeyError, AssertionError):
+        log.replace(log.with_name(f"{log.name}.unreadable"))
+        return _create(log, name, directions)
+
+
+def emptied(study: optuna.Study, log: Path) -> optuna.Study:
+    """The same study without its trials."""
+    directions: list[Direction] = ["maximize" if d.name == "MAXIMIZE" else "minimize" for d in study.directions]
+    optuna.delete_study(study_name=study.study_name, storage=_storage(log))
+    return _create(log, study.study_name, directions)
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """An axis as optuna has it: evenly spaced numbers and ranges in their order, anything else as names."""
+    if axis.values is None:
+        low, high = axis.numbers
+        return FloatDistribution(low, high)
+    values, numbers = axis.values, axis.numbers
+    if len(numbers) == len(values) > 1:
+        steps = np.diff(np.array(numbers, dtype=float))
+        if (steps > 0).all() and np.allclose(steps, steps[0], rtol=1e-9):
+            return FloatDistribution(float(numbers[0]), float(numbers[-1]), step=round(float(steps[0]), 10))
+    return CategoricalDistribution(values)
+
+
+class _Lock:
+    """Optuna's own lock files outlive a killed process by half a minute; this one ends with it."""
+
+    def __init__(self, log: Path) -> None:
+        self._path, self._held = log.with_name(f".{log.name}.lock"), ExitStack()
+
+    def acquire(self) -> bool:
+        self._held.enter_context(exclusive(self._path))
+        return True
+
+    def release(self) -> None:
+        self._held.close()
+
+
+def _storage(log: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(JournalFileBackend(str(log), lock_obj=_Lock(log)))  # type: ignore[arg-type]
+
+
+def _create(log: Path, name: str, directions: Sequence[Direction]) -> optuna.Study:
+    return optuna.create_study(storage=_storage(log), study_name=name, directions=directions, load_if_exists=True)

@@ -1,0 +1,188 @@
+"""Hypervolume over budget of every strategy, on fronts that are known, with noise as of 500 and 5,000 items.
+
+    python tests/benchmarks/search_synthetic.py [--seeds 20] [--out configs/results]
+
+The fronts are those of ZDT1 (convex), ZDT2 (concave) and ZDT3 (disconnected; Zitzler, Deb, Thiele 2000), over four axes
+with the optimum of three of them inside their ranges, and a curve over one axis like accuracy against calibration error
+along λ. A strategy sees values with noise; it is judged by the true values of the points that it would report, the
+non-dominated ones by what it saw, as a share of the true front's hypervolume.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mergekit_calib import pareto
+from mergekit_calib.recipe.axes import read_axis
+from mergekit_calib.search import STRATEGIES, Known, Study
+from mergekit_calib.search.measure import Measured
+
+DIRECTIONS: list[pareto.Direction] = ["minimize", "minimize"]
+REFERENCE = np.array([1.1, 1.1])
+STEPS = 16  # of an axis, for strategies that need values
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched.
+
+    Attributes:
+        values: (n_axes,) in 0 to 1 → (2,) both to be minimised, about 0 to 1 where it matters.
+        n_axes, budget: how many axes and points.
+        strategies: that can search it.
+    """
+
+    name: str
+    values: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    n_axes: int
+    budget: int
+    strategies: tuple[str, ...]
+
+    def best(self) -> float:
+        """The hypervolume of the true front."""
+        if self.n_axes == 1:
+            front = np.array([self.values(np.array([x])) for x in np.linspace(0, 1, 4001)])
+        else:
+            inside = np.full(self.n_axes - 1, OPTIMUM)
+            front = np.array([self.values(np.array([x, *inside])) for x in np.linspace(0, 1, 4001)])
+        return pareto.hypervolume(front, DIRECTIONS, REFERENCE)
+
+
+OPTIMUM = 0.35
+
+
+def zdt(height: Callable[[float], float]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    def values(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        g = 1.0 + 4.0 * float(np.mean((x[1:] - OPTIMUM) ** 2) / 0.2)
+        return np.array([x[0], g * height(x[0] / g)])
+
+    return values
+
+
+def along_lambda(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 − accuracy, with its best at λ = 0.7 of 1.5, and a calibration error that is least near λ = 0.15, scaled."""
+    lambda_ = 1.5 * float(x[0])
+    return np.array([0.1 + 0.9 * (lambda_ - 0.7) ** 2, 0.1 + 0.75 * abs(lambda_ - 0.15) ** 1.2])
+
+
+WIDE = ("random", "evolve", "bayesian")
+PROBLEMS = [
+    Problem("convex", zdt(lambda f: 1 - np.sqrt(f)), 4, 24, WIDE),
+    Problem("concave", zdt(lambda f: 1 - f**2), 4, 24, WIDE),
+    Problem("disconnected", zdt(lambda f: 1 - np.sqrt(f) - f * np.sin(10 * np.pi * f)), 4, 24, WIDE),
+    Problem("one axis", along_lambda, 1, 16, ("grid", "adaptive", *WIDE)),
+]
+
+
+def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Path) -> list[float]:
+    """The share of the front's hypervolume after each point."""
+    step = {"start": 0.0, "stop": 1.0, "step": round(1 / (STEPS - 1), 10)}
+    axis = step if strategy == "grid" else {"min": 0.0, "max": 1.0}
+    axes = {f"x_{i}": read_axis("x", axis) for i in range(1, problem.n_axes + 1)}
+    study = Study(folder / f"{problem.name}-{strategy}-{n_items}-{seed}.log", "s", axes, DIRECTIONS, seed=seed)
+    asked = STRATEGIES[strategy].make({})
+    rng = np.random.default_rng([seed, n_items])
+    error = 0.45 / np.sqrt(n_items / 2)  # of an accuracy near 0.7 on the selection half
+    whole, truths, shares = problem.best(), [], list[float]()
+    for _ in range(problem.budget):
+        if (proposal := asked.ask(study)) is None:
+            break
+        truth = problem.values(np.array([float(proposal.setting[name]) for name in axes]))
+        seen = truth + rng.normal(0, error, 2)
+        measured = Measured(seen, seen + rng.normal(0, error, (200, 2)))
+        study.name_point(proposal.number, str(proposal.number))
+        study.tell(proposal.number, measured)
+        study.known.append(Known(proposal.setting, measured))
+        truths.append(truth)
+        reported = pareto.non_dominated(np.array([k.measured.values for k in study.known]), DIRECTIONS)
+        shares.append(pareto.hypervolume(np.array(truths)[reported], DIRECTIONS, REFERENCE) / whole)
+    return shares + [shares[-1]] * (problem.budget - len(shares))
+
+
+def run(seeds: int) -> pd.DataFrame:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for problem in PROBLEMS:
+            for strategy in problem.strategies:
+                for n_items in (500, 5000):
+                    began = time.monotonic()
+                    for seed in range(seeds):
+                        shares = search(problem, strategy, n_items, seed, Path(name))
+                        rows += [(problem.name, strategy, n_items, seed, i + 1, s) for i, s in enumerate(shares)]
+                    took = time.monotonic() - began
+                    click.echo(f"{problem.name:<14}{strategy:<10}{n_items:>6}{np.mean(shares[-1]):>8.3f}{took:>8.1f} s")
+    return pd.DataFrame(rows, columns=["front", "strategy", "items", "seed", "points", "share"])
+
+
+def table(results: pd.DataFrame) -> str:
+    """Markdown: the mean share at a quarter, half and all of the budget, and in how many seeds it beats random."""
+    lines = ["| front | items | strategy | ¼ of the budget | ½ | all | seeds above `random` at the end |"]
+    lines.append("| --- | --: | --- | --: | --: | --: | --: |")
+    for problem in PROBLEMS:
+        for n_items in (500, 5000):
+            part = results[(results.front == problem.name) & (results["items"] == n_items)]
+            ends = part[part.points == problem.budget].set_index(["strategy", "seed"]).share
+            for strategy in problem.strategies:
+                mine = part[part.strategy == strategy].groupby("points").share.mean()
+                at = [mine[max(1, round(problem.budget * share))] for share in (0.25, 0.5, 1.0)]
+                above = (ends[strategy] > ends["random"]).sum()
+                beats = "" if strategy == "random" else f"{above} of {len(ends[strategy])}"
+                cells = [problem.name, str(n_items), f"`{strategy}`", *(f"{100 * x:.1f} %" for x in at), beats]
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def figure(results: pd.DataFrame) -> Figure:
+    drawn = Figure(figsize=(11, 5.4), layout="constrained")
+    panels = drawn.subplots(2, len(PROBLEMS), sharey="col", squeeze=False)
+    colours = {
+        "random": "#8a8a8a",
+        "grid": "#c9a227",
+        "adaptive": "#b5533c",
+        "evolve": "#3b7a57",
+        "bayesian": "#2f5d9b",
+    }
+    for column, problem in enumerate(PROBLEMS):
+        for row, n_items in enumerate((500, 5000)):
+            axes = panels[row, column]
+            for strategy in problem.strategies:
+                part = results[(results.front == problem.name) & (results["items"] == n_items)]
+                shares = part[part.strategy == strategy].pivot(index="points", columns="seed", values="share")
+                middle = shares.mean(axis=1)
+                low, high = shares.quantile(0.1, axis=1), shares.quantile(0.9, axis=1)
+                axes.plot(middle.index, middle, color=colours[strategy], label=strategy, linewidth=1.6)
+                axes.fill_between(middle.index, low, high, color=colours[strategy], alpha=0.12, linewidth=0)
+            axes.set_title(f"{problem.name}, {n_items:,} items", fontsize=10)
+            axes.set_ylim(0.3 if problem.n_axes > 1 else 0.7, 1.01)
+            axes.spines[["top", "right"]].set_visible(False)
+            if row:
+                axes.set_xlabel("points")
+        panels[0, column].legend(fontsize=8, frameon=False, loc="lower right")
+    panels[0, 0].set_ylabel("share of the front's hypervolume")
+    panels[1, 0].set_ylabel("share of the front's hypervolume")
+    return drawn
+
+
+@click.command()
+@click.option("--seeds", default=20, show_default=True, help="Runs of each strategy on each front.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
+def main(seeds: int, out: Path) -> None:
+    results = run(seeds)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "search_synthetic.md").write_text(table(results), encoding="utf-8")
+    figure(results).savefig(out / "search_synthetic.png", dpi=130)
+    click.echo(table(results))
+
+
+if __name__ == "__main__":
+    main()

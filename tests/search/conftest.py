@@ -1,0 +1,68 @@
+"""A sweep between two small models, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mergekit.options import MergeOptions
+
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.progress import Progress
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.sweep import run_sweep
+
+
+class Recorder(Progress):
+    """Which points were run through a model, how often."""
+
+    def __init__(self) -> None:
+        self.scored: dict[str, int] = {}
+
+    def point_started(self, point_id: str) -> None:
+        self._point = point_id
+        self._seen: set[str] = set()
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        if entry not in self._seen:
+            self._seen.add(entry)
+            self.scored[self._point] = self.scored.get(self._point, 0) + 1
+
+
+@pytest.fixture
+def recipe_with(make_model: Callable[..., Path], task: str) -> Callable[..., dict[str, Any]]:
+    """A short-form recipe with these axes and this search; other keys go into the block."""
+
+    def make(axes: dict[str, Any], search: Any = "grid", **block: Any) -> dict[str, Any]:
+        return {
+            "merge_method": "calibration_sweep",
+            "base_model": str(make_model(seed=0)),
+            "models": [{"model": str(make_model(seed=1))}],
+            "dtype": "bfloat16",
+            "calibration": {
+                "axes": axes,
+                "suite": [task],
+                "search": search,
+                "model_args": {"dtype": "float32"},
+                "n_resamples": 100,
+                **block,
+            },
+        }
+
+    return make
+
+
+@pytest.fixture
+def run() -> Callable[..., tuple[Frontier, dict[str, int]]]:
+    """Run a recipe into a folder: the frontier, and how often each point was run through a model."""
+
+    def go(recipe: dict[str, Any], out: Path) -> tuple[Frontier, dict[str, int]]:
+        register()
+        recorder = Recorder()
+        sweep = parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml")
+        return run_sweep(sweep, out, MergeOptions(quiet=True), recorder), recorder.scored
+
+    return go

@@ -1,0 +1,146 @@
+"""What each strategy proposes, given what is known and running; no model takes part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mergekit_calib import pareto
+from mergekit_calib.recipe.axes import read_axis
+from mergekit_calib.search import STRATEGIES, Known, Study
+from mergekit_calib.search.measure import Measured
+
+BOTH_LESS = ["minimize", "minimize"]
+
+
+def along_lambda(lambda_: float) -> np.ndarray:
+    """Error with its least at λ = 0.7, and a calibration error that grows from λ = 0.15 on."""
+    return np.array([0.2 + 0.1 * (lambda_ - 0.7) ** 2, 0.02 + 0.1 * abs(lambda_ - 0.15)])
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    def make(directions=BOTH_LESS, importance=dict, **axes):
+        parsed = {name: read_axis(name, axis) for name, axis in axes.items()}
+        return Study(tmp_path / "study.log", "s", parsed, directions, importance=importance)
+
+    return make
+
+
+def drive(study: Study, strategy: str, function, budget: int = 60, error: float = 0.0, **options) -> list[dict]:
+    """Ask and tell, one point after another, until the strategy is done."""
+    asked, rng, settings = STRATEGIES[strategy].make(options), np.random.default_rng(0), []
+    noise = rng.normal(0, 1, (200, 2))  # common to all points: differences are paired
+    while len(settings) < budget and (proposal := asked.ask(study)) is not None:
+        values = function(*proposal.setting.values())
+        measured = Measured(values, values + error * (0.8 * noise + 0.6 * rng.normal(0, 1, (200, 2))))
+        study.name_point(proposal.number, str(proposal.number))
+        study.tell(proposal.number, measured)
+        study.known.append(Known(proposal.setting, measured))
+        settings.append(proposal.setting)
+    return settings
+
+
+def test_grid_takes_every_combination_in_order(make_study):
+    study = make_study(x=[1, 2], y=["a", "b"])
+    settings = drive(study, "grid", lambda x, y: np.zeros(2))
+    assert settings == [{"x": 1, "y": "a"}, {"x": 1, "y": "b"}, {"x": 2, "y": "a"}, {"x": 2, "y": "b"}]
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_no_point_is_proposed_twice_also_while_others_run(make_study, strategy):
+    study, asked = make_study(x=[0.0, 0.5, 1.0, 1.5, 2.5]), STRATEGIES[strategy].make({})
+    proposals = []
+    while (proposal := asked.ask(study)) is not None:
+        study.name_point(proposal.number, str(proposal.number))
+        proposals.append(proposal.setting["x"])
+        if len(proposals) == 1:
+            continue  # the first one runs until the end
+        measured = Measured(along_lambda(proposal.setting["x"]), np.zeros((200, 2)) + along_lambda(0.5))
+        study.tell(proposal.number, measured)
+        study.known.append(Known(proposal.setting, measured))
+        assert len(proposals) <= 5
+    assert len(set(proposals)) == len(proposals)
+    assert strategy == "adaptive" or len(proposals) == 5
+
+
+def test_random_covers_a_range(make_study):
+    places = [s["x"] for s in drive(make_study(x={"min": -1, "max": 3}), "random", lambda x: np.zeros(2), budget=40)]
+    assert min(places) < -0.5
+    assert max(places) > 2.5
+    assert all(-1 <= place <= 3 for place in places)
+
+
+def test_adaptive_finds_the_front_of_a_21_point_grid_with_far_fewer(make_study):
+    error = 0.01  # of a share near 0.9 of 1,000 items
+    study = make_study(x={"min": 0.0, "max": 2.0})
+    settings = drive(study, "adaptive", along_lambda, error=error)
+    assert len(settings) <= 0.4 * 21
+    grid = np.array([along_lambda(x) for x in np.linspace(0, 2, 21)])
+    found = np.array([k.measured.values for k in study.known])
+    for point in grid[pareto.non_dominated(grid, BOTH_LESS)]:
+        assert np.abs(found - point).max(axis=1).min() <= 2 * error  # within the intervals
+
+
+def test_adaptive_spends_its_points_where_the_front_is(make_study):
+    settings = drive(make_study(x={"min": 0.0, "max": 2.0}), "adaptive", along_lambda, error=0.002)
+    halved = [s["x"] for s in settings[5:]]
+    assert len(halved) >= 4
+    assert np.mean([0.0 <= x <= 1.0 for x in halved]) > 0.8
+
+
+def test_adaptive_ends_at_its_resolution_where_nothing_is_uncertain_but_place(make_study):
+    settings = drive(make_study(x={"min": 0.0, "max": 1.0}), "adaptive", lambda x: np.array([x, -x]), resolution=0.125)
+    assert sorted(s["x"] for s in settings) == pytest.approx(np.linspace(0, 1, 9).tolist())
+
+
+def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    for _ in range(3):
+        proposal = asked.ask(study)
+        values = np.array([proposal.setting["x"], -proposal.setting["x"]])
+        study.tell(proposal.number, Measured(values, np.tile(values, (200, 1))))
+        study.known.append(Known(proposal.setting, Measured(values, np.tile(values, (200, 1)))))
+    assert {asked.ask(study).setting["x"], asked.ask(study).setting["x"]} == {0.25, 0.75}
+    assert asked.ask(study) is None
+
+
+def test_bayesian_first_spreads_the_blocks_where_the_parents_differ(make_study):
+    axes = {f"lambda_{i}": {"min": 0.0, "max": 1.0} for i in (1, 2)}
+    study = make_study(importance=lambda: {"lambda_1": 1.0, "lambda_2": 0.0}, **axes)
+    settings = drive(study, "bayesian", lambda a, b: np.array([a, b]), budget=16, startup=16)
+    first, second = (np.array([s[name] for s in settings]) for name in axes)
+    common = (second - 0.25 * first) / 0.75  # what both are drawn to, up to the small spread of the second
+    assert np.corrcoef(second, common)[0, 1] > 0.9
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.6
+
+
+@pytest.mark.parametrize("strategy", ["bayesian", "evolve"])
+def test_the_model_of_the_surface_finds_more_than_chance_does(make_study, tmp_path, strategy):
+    """Four axes of which two matter, each objective least at another end."""
+
+    def surface(a, b, c, d):
+        off = (c - 0.3) ** 2 + (d - 0.6) ** 2
+        return np.array([a + off, 1 - a + (b - 0.5) ** 2 + off])
+
+    found = {}
+    for name in ("random", strategy):
+        axes = {axis: read_axis(axis, {"min": 0.0, "max": 1.0}) for axis in "abcd"}
+        study = Study(tmp_path / f"{name}.log", name, axes, BOTH_LESS, seed=1)
+        options = {"random": {}, "evolve": {"population": 8}, "bayesian": {"startup": 6}}[name]
+        drive(study, name, surface, budget=14 if strategy == "bayesian" else 60, **options)
+        values = np.array([k.measured.values for k in study.known])
+        found[name] = pareto.hypervolume(values, BOTH_LESS, [1.5, 1.5])
+    assert found[strategy] > found["random"]
+
+
+def test_a_stopped_point_is_on_no_frontier(make_study):
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    for x in (0.0, 0.5, 1.0):
+        proposal = asked.ask(study)
+        values = np.array([x, -x])
+        measured = Measured(values, values + 0.001 * np.random.default_rng(int(10 * x)).normal(size=(200, 2)))
+        study.tell(proposal.number, measured)
+        study.known.append(Known(proposal.setting, measured, stopped=x > 0.25))
+    assert asked.ask(study).setting == {"x": 0.25}
+    assert asked.ask(study) is None

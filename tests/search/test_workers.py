@@ -1,0 +1,141 @@
+"""Several processes on one study: they share the points, and one that is killed loses only the point that it was on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.merging.models import digest_of
+from mergekit_calib.recipe import dump_recipe
+from mergekit_calib.recipe.axes import read_axis
+from mergekit_calib.search.claims import Claims, exclusive
+from mergekit_calib.search.study import Study
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mergekit_calib.search.claims import Claims
+with Claims(Path(sys.argv[1])) as claims:
+    print(claims.take("point"), flush=True)
+    time.sleep(60)
+"""
+
+SLOWLY = """
+import sys, time
+from mergekit.options import MergeOptions
+from mergekit_calib.hosts.run import run_source
+from mergekit_calib.search.search import Search
+score = Search.score
+
+def slow(self, point, digest, score_all):
+    print("on", point.id, flush=True)
+    time.sleep(float(sys.argv[3]))
+    return score(self, point, digest, score_all)
+
+Search.score = slow
+text = open(sys.argv[1]).read()
+sys.exit(run_source(text, sys.argv[2], MergeOptions(quiet=True), sys.argv[1]))
+"""
+
+
+def python(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_claim_is_held_by_a_living_process_and_by_no_dead_one(tmp_path):
+    holder = python(HOLD, tmp_path)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "True\n"
+    with Claims(tmp_path) as claims:
+        assert claims.is_held("point")
+        assert not claims.take("point")
+        kill(holder)
+        assert not claims.is_held("point")
+        assert claims.take("point")
+        assert claims.is_held("point")
+        claims.release("point")
+        assert not claims.is_held("point")
+
+
+def test_a_claim_from_another_machine_counts_until_it_has_been_silent(tmp_path):
+    claim = tmp_path / "point.claim"
+    claim.write_text("some-other-machine")  # on a shared folder whose locks do not reach here
+    with Claims(tmp_path) as claims:
+        assert claims.is_held("point")
+        os.utime(claim, (time.time() - 3600, time.time() - 3600))
+        assert not claims.is_held("point")
+
+
+def test_the_lock_for_decisions_goes_with_its_process(tmp_path):
+    script = "import sys, time; from pathlib import Path; from mergekit_calib.search.claims import exclusive\n"
+    script += "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    holder = python(script, tmp_path / "lock")
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    kill(holder)
+    with exclusive(tmp_path / "lock"):
+        pass
+
+
+@pytest.mark.parametrize("search", ["grid", {"strategy": "random", "points": 5}], ids=["grid", "random"])
+def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, tmp_path, search):
+    axes = {"lambda": {"start": 0.0, "stop": 1.75, "step": 0.25}}
+    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(axes, search)))
+    out = tmp_path / "out"
+    items = out / "calibration" / "items"
+
+    doomed = python(SLOWLY, tmp_path / "sweep.yml", out, 1000)
+    assert doomed.stdout is not None
+    lost = doomed.stdout.readline().split()[1]
+    workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2) for _ in range(2)]
+    deadline = time.monotonic() + 240
+    while len(list(items.glob("*.parquet"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(items.glob(f"{lost}-*"))
+    kill(doomed)
+    said = [worker.communicate(timeout=240) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+
+    began = Counter(line.split()[1] for printed, _ in said for line in printed.splitlines())
+    frontier = Frontier.load(out)
+    assert frontier.finished
+    assert {p.status for p in frontier.points} == {"complete"}
+    assert began == Counter(p.id for p in frontier.points)  # each by one of the two, the lost one too
+    assert all(printed for printed, _ in said)
+    assert len([p for p in frontier.points if p.role is None]) == (6 if search == "grid" else 5)
+    assert digest_of(out) == frontier.selected.digest
+    assert not list((out / "calibration").rglob("*.claim"))
+
+
+def test_a_worker_that_joins_a_finished_search_scores_nothing(recipe_with, run, tmp_path):
+    recipe = recipe_with({"lambda": [0.5]})
+    run(recipe, tmp_path / "out")
+    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe))
+    late = python(SLOWLY, tmp_path / "sweep.yml", tmp_path / "out", 0)
+    printed, _ = late.communicate(timeout=240)
+    assert late.returncode == 0
+    assert not [line for line in printed.splitlines() if line.startswith("on ")]
+
+
+def test_a_point_whose_worker_died_is_no_result_and_waits_to_be_taken_up(tmp_path):
+    study = Study(tmp_path / "study.log", "s", {"x": read_axis("x", [1, 2])}, ["maximize"], session="a")
+    proposal = study.start({"x": 1})
+    study.name_point(proposal.number, "k" * 16)
+    again = Study(tmp_path / "study.log", "s", {"x": read_axis("x", [1, 2])}, ["maximize"], session="a")
+    assert again.running == [{"x": 1}]
+    again.fail(proposal.number, None)
+    assert again.lost == [{"x": 1}]
+    assert again.n_proposed == 0
