@@ -37,8 +37,8 @@ def test_too_few_resamples_to_show_superiority_of_14_points_are_noted(tmp_path, 
     assert len(frontier.notes) == notes
     for note in frontier.notes:
         assert note == (
-            "With 278 resamples, none of 14 points can be shown to be Pareto-superior at the 5 % level, however large "
-            "its gain: set n_resamples to 279 or more."
+            "278 resamples are too few to show any of 14 points Pareto-superior at the 5 % level, however large its "
+            "gain: set n_resamples to 279 or more."
         )
 
 
