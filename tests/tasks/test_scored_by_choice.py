@@ -91,9 +91,6 @@ def test_mmlu_pro_asks_lm_evals_questions_without_the_reasoning():
     shown = list(dict.fromkeys(context for context, _ in asked(ours, 0)))
     same = [context.replace(" Let's think step by step.", "") for context, _ in asked(theirs, 0)]
     strip = (
-        " Think step by step and then finish your answer with"
-        ' "the answer is (X)" where X is the correct letter choice.'
-    )
         ' Think step by step and then finish your answer with "the answer is (X)" where X is the correct letter choice.'
     )
     assert [context.replace(strip, "") for context in same] == [c for c in shown if "about math" in c]
