@@ -21,6 +21,9 @@ ATTACH = {
     "mergekit.merge": "mergekit_calib.hosts.mergekit:wrap_run_merge",
     "mergekit.scripts.run_yaml": "mergekit_calib.hosts.mergekit:wrap_command",
     "lm_eval.tasks.manager": "mergekit_calib.hosts.lm_eval:wrap_task_manager",
+    "lm_eval.api.metrics": "mergekit_calib.hosts.lm_eval:register_metrics",
+    "lm_eval.api.task": "mergekit_calib.hosts.lm_eval:wrap_configurable_task",
+    "lm_eval.evaluator_utils": "mergekit_calib.hosts.lm_eval:wrap_standard_error",
     "lm_eval.models": "mergekit_calib.hosts.lm_eval:register_model",
 }
 

@@ -1,11 +1,14 @@
-"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`, and the model `hf-prefix`.
+"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`, its metrics, and the model `hf-prefix`.
 
 Relied on in lm-eval 0.4.13: `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches
-lm-eval's own folder first and lets later folders override it; `model_registry.register(name, target=)`.
+lm-eval's own folder first and lets later folders override it; `model_registry.register(name, target=)`, and those of
+metrics; `ConfigurableTask` with a metric's function, arguments and aggregation in `_metric_fn_list`,
+`_metric_fn_kwargs` and `_aggregation_list`; `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +17,7 @@ from typing import Any
 import wrapt
 
 from lm_eval_tasks import TASKS_DIR
-from mergekit_calib.errors import HostVersionError
+from mergekit_calib.errors import CalibError, HostVersionError
 
 MODEL = "hf-prefix"
 
@@ -54,6 +57,95 @@ def register_model(_: ModuleType) -> None:
         raise HostVersionError(str(problem)) from problem
     if MODEL not in model_registry:
         model_registry.register(MODEL, target="mergekit_calib.scoring.model:PrefixLM")
+
+
+def register_metrics(_: ModuleType) -> None:
+    """Have our metrics found in any YAML's `metric_list`; lm-eval's own metric of a name stays.
+
+    Raises:
+        HostVersionError: lm-eval's registry is not what it was.
+    """
+    try:
+        from lm_eval.api import registry
+
+        metric_names, aggregations = registry.metric_registry, registry.aggregation_registry
+        defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
+    except (ImportError, AttributeError) as problem:
+        raise HostVersionError(str(problem)) from problem
+    from lm_eval_tasks.metrics import POOLED
+
+    for name, metric in POOLED.items():
+        if name in metric_names or name in aggregations:
+            continue
+        metric_names.register(name, target=metric)
+        aggregations.register(name, target=metric)
+        defaults.register(name, target=metric)
+        directions.register(name, target=metric.higher_is_better)
+
+
+def wrap_configurable_task(module: ModuleType) -> None:
+    """Have every multiple-choice task give our metrics what they pool, where its YAML lists them.
+
+    Raises:
+        HostVersionError: `ConfigurableTask` is not what it was.
+    """
+    signature = inspect.signature(module.ConfigurableTask.process_results)
+    if list(signature.parameters) != ["self", "doc", "results"]:
+        raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
+    from lm_eval_tasks.metrics import Pooled, scores_of
+
+    def ours(task: Any) -> dict[str, Pooled]:
+        return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, Pooled)}
+
+    def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+        for name, metric in ours(instance).items():
+            _check_metric(instance, name)
+            instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name])
+
+    def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        found, pooled = wrapped(*args, **kwargs), ours(instance)
+        if not pooled:
+            return found
+        scores = scores_of(instance, *signature.bind(instance, *args, **kwargs).args[1:])
+        return {**found, **dict.fromkeys(pooled, scores)}
+
+    wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
+    wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
+
+
+def wrap_standard_error(module: ModuleType) -> None:
+    """Have lm-eval's table show the bootstrap standard error of our metrics.
+
+    Raises:
+        HostVersionError: `stderr_for_metric` is not what it was.
+    """
+    signature = inspect.signature(module.stderr_for_metric)
+    if list(signature.parameters) != ["metric", "bootstrap_iters"]:
+        raise HostVersionError(f"stderr_for_metric takes {', '.join(signature.parameters)}")
+    from lm_eval_tasks.metrics import MOST_RESAMPLES, Pooled
+
+    def stderr_for_metric(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        metric, resamples = signature.bind(*args, **kwargs).args
+        if not isinstance(metric, Pooled) or resamples <= 0:
+            return wrapped(*args, **kwargs)
+        return functools.partial(metric.standard_error, n_resamples=min(resamples, MOST_RESAMPLES))
+
+    wrapt.wrap_function_wrapper(module, "stderr_for_metric", stderr_for_metric)
+
+
+def _check_metric(task: Any, name: str) -> None:
+    """Raise where a task's YAML asks for one of our metrics in a way that cannot be answered."""
+    where = f"task {task.task_name}: metric_list: {name}"
+    if task.OUTPUT_TYPE != "multiple_choice":
+        raise CalibError(f"{where} needs `output_type: multiple_choice`, not {task.OUTPUT_TYPE}")
+    metric = task._metric_fn_list[name]
+    if task._aggregation_list[name] is not metric:
+        raise CalibError(f"{where} is taken over all documents together: leave `aggregation` out, or make it {name}")
+    options, known = task._metric_fn_kwargs[name], metric.option_names
+    for option in options:
+        if option not in known:
+            raise CalibError(f"{where} has no option {option!r}; it takes {', '.join(known) or 'none'}")
 
 
 def _contains_ours(path: Path) -> bool:

@@ -201,7 +201,7 @@ class Search:
     def _take_in_stored(self) -> None:
         """Bring the study in line with the item scores on disk, the oldest first."""
         whole = {key: facts for key, facts in self._store.described() if facts.get("role") is None}
-        if any(key not in whole for key in self._study.told):
+        if any(key not in whole for key in self._study.told) and not self._others_at_work():
             self._study.start_over()
         for key, facts in whole.items():
             if key in self._study.told or not (setting := self._setting(facts.get("axes", {}))):
