@@ -119,7 +119,7 @@ def test_lm_eval_reports_the_calibration_of_calib_mmlu(model, tokenizer, lm) -> 
     }
     for name, value in expected.items():
         assert theirs[f"{name},none"] == pytest.approx(value, abs=1e-4)
-        assert theirs[f"{name}_stderr,none"] == "N/A"
+        assert theirs[f"{name}_stderr,none"] > 0
 
 
 def test_calib_mmlu_can_be_run_for_its_outputs_alone(model, tokenizer) -> None:
