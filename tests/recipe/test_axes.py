@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from mergekit_methods import METHODS
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.recipe import BUILT_IN_KINDS, Layers, MethodSignature, Sweep, parse_sweep, point_id
+from mergekit_calib.recipe import BUILT_IN_KINDS, Layers, Sweep, parse_sweep, point_id
 from mergekit_calib.recipe.axes import read_axis
 
-METHODS = {
-    signature.name: signature
-    for signature in (
-        MethodSignature("linear", frozenset({"normalize"}), frozenset({"weight"}), ignores_base=True),
-        MethodSignature("slerp", frozenset({"t"}), frozenset()),
-        MethodSignature("ties", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
-    )
-}
 LAYERS = Layers(5, "model.layers.")
 
 

@@ -6,23 +6,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from mergekit_methods import METHODS
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.recipe import MethodSignature, Sweep, has_calibration_block, parse_sweep
+from mergekit_calib.recipe import Sweep, has_calibration_block, parse_sweep
 from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in, substitute
-
-METHODS = {
-    signature.name: signature
-    for signature in (
-        MethodSignature("linear", frozenset({"normalize"}), frozenset({"weight"}), ignores_base=True),
-        MethodSignature("slerp", frozenset({"t"}), frozenset()),
-        MethodSignature("task_arithmetic", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
-        MethodSignature("ties", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
-        MethodSignature("passthrough", frozenset(), frozenset({"scale"})),
-        MethodSignature("calibration_sweep", frozenset({"lambda", "method"}), frozenset()),
-    )
-}
 
 SHORT = """
 merge_method: calibration_sweep

@@ -1,0 +1,17 @@
+"""Methods as mergekit registers them, for recipes that are read without it."""
+
+from __future__ import annotations
+
+from mergekit_calib.recipe import MethodSignature
+
+METHODS = {
+    signature.name: signature
+    for signature in (
+        MethodSignature("linear", frozenset({"normalize"}), frozenset({"weight"}), ignores_base=True),
+        MethodSignature("slerp", frozenset({"t"}), frozenset()),
+        MethodSignature("task_arithmetic", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
+        MethodSignature("ties", frozenset({"lambda", "normalize"}), frozenset({"weight", "density"})),
+        MethodSignature("passthrough", frozenset(), frozenset({"scale"})),
+        MethodSignature("calibration_sweep", frozenset({"lambda", "method"}), frozenset()),
+    )
+}
