@@ -17,6 +17,7 @@ import tokenizers
 import torch
 import transformers
 import yaml
+from small_models import TEXT
 
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.scoring.model import PrefixLM, build_lm
@@ -57,21 +58,9 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.PreTrainedModel:
-    """Two layers with weights large enough that answers differ."""
+    """A small Llama that takes long prompts."""
     torch.manual_seed(7)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=8192,
-        initializer_range=0.3,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-    )
+    config = transformers.LlamaConfig(**{**TEXT, "max_position_embeddings": 8192}, vocab_size=len(tokenizer))
     return transformers.LlamaForCausalLM(config).eval()
 
 
