@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ import transformers
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from mergekit_calib.scoring.arrangement import Budget, Ints, Requests, Step
+from mergekit_calib.scoring.attention import branches_of, by_branch
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _READ_BYTES = 128 * 2**20  # of logits, in float32, that a step may make
@@ -54,6 +56,8 @@ class PackedRunner:
         self._config = model.config.get_text_config(decoder=True)
         self._device = torch.device(model.device)
         self.windows = _windows_by_layer_type(self._config)
+        # On a processor, where attention takes its time; a GPU does better with one large product.
+        self._by_branch = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache = DynamicCache()
 
     @property
@@ -131,10 +135,12 @@ class PackedRunner:
             "past_key_values": self._cache,
             "use_cache": True,
         }
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, self._mixed, enabled=self._mixed is not None),
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(torch.autocast(self._device.type, self._mixed, enabled=self._mixed is not None))
+            if self._by_branch:
+                stack.enter_context(by_branch(self._config))
+                inputs["branches"] = branches_of(step)
             if len(step.reads):
                 logits = self._model(**inputs, logits_to_keep=self._put(step.reads)).logits[0]
             else:
