@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ class PackedRunner:
         """(reads, vocabulary) the logits that a step reads; None where it reads none."""
         self._rewind(step.past)
         n = len(step.tokens)
-        inputs = {
+        inputs: dict[str, Any] = {
             "input_ids": self._put(step.tokens)[None],
             "position_ids": self._put(step.positions)[None],
             "attention_mask": self._mask(step),
