@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run beside one another
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the hub's client, which reads it once
 
 from collections.abc import Callable

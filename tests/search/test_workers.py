@@ -120,16 +120,6 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
     assert not list((out / "calibration").rglob("*.claim"))
 
 
-def test_a_worker_that_joins_a_finished_search_scores_nothing(recipe_with, run, tmp_path):
-    recipe = recipe_with({"lambda": [0.5]})
-    run(recipe, tmp_path / "out")
-    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe))
-    late = python(SLOWLY, tmp_path / "sweep.yml", tmp_path / "out", 0)
-    printed, _ = late.communicate(timeout=240)
-    assert late.returncode == 0
-    assert not [line for line in printed.splitlines() if line.startswith("on ")]
-
-
 def test_a_point_whose_worker_died_is_no_result_and_waits_to_be_taken_up(tmp_path):
     study = Study(tmp_path / "study.log", "s", {"x": read_axis("x", [1, 2])}, ["maximize"], session="a")
     proposal = study.start({"x": 1})
