@@ -15,6 +15,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib import plugins
 from mergekit_calib.checks import check_rule, objectives_of, strategy_of
 from mergekit_calib.merging.difference import layers_of
+from mergekit_calib.merging.memory import fitted, footprint, free_memory
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import (
     check_compatible,
@@ -64,6 +65,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
     check_model_args(block.model_args)
     compute_dtype(block.model_args.get("dtype"))
+    device = _scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = objectives_of(sweep, suite)
 
@@ -73,8 +75,10 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
-    device = _scoring_device(block.model_args, options)
-    prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device)
+    out_dtype = sweep.recipe.get("out_dtype") or sweep.recipe.get("dtype")
+    needed = footprint(models.values(), out_dtype, compute_dtype(block.model_args.get("dtype")), device, options)
+    memory = fitted(needed, *free_memory(device))
+    prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory)
     if not any(model.reference.lora for model in models.values()):
         prepared.check_plan()
     return prepared

@@ -16,6 +16,8 @@ from mergekit_calib import plugins
 from mergekit_calib.checks import resolution_notes
 from mergekit_calib.frontier import Frontier, Objective
 from mergekit_calib.merging.difference import difference_norms, importance
+from mergekit_calib.merging.memory import Footprint
+from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import (
     ParentModel,
     apply_adapters,
@@ -51,6 +53,7 @@ class Prepared:
     objectives: list[Objective]
     strategy: Strategy
     device: torch.device
+    memory: Footprint
 
     @property
     def rule(self) -> str:
@@ -97,6 +100,11 @@ class Prepared:
     def parents(self) -> list[Point]:
         """The parents, as points."""
         return list(self.sweep.parents())
+
+    def models_of_points(self) -> PointModels:
+        """What turns points into models, one at a time."""
+        keep = not self.memory.streams
+        return PointModels(self.options, self.tokenizer, self.folder.scratch, self.device, self.dtype, keep)
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """The point at `setting`."""

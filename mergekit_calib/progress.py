@@ -11,6 +11,9 @@ class Progress:
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         """Everything was checked; `n_points` will be scored, or as many as the search will tell."""
 
+    def will_take(self, memory: str) -> None:
+        """How much memory the models will take, in words, before any is loaded."""
+
     def point_started(self, point_id: str) -> None:
         """A point is being merged."""
 

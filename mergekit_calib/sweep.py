@@ -72,8 +72,8 @@ def run_sweep(
 
 def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier:
     """Score points: the parents first, then those that the search proposes, until it has enough."""
-    block, folder = prepared.sweep.calibration, prepared.folder
-    models = PointModels(prepared.options, prepared.tokenizer, folder.scratch, prepared.device, prepared.dtype)
+    block = prepared.sweep.calibration
+    models = prepared.models_of_points()
     analysis = Analysis(
         objectives=prepared.objectives,
         known=plugins.metrics(),
@@ -85,6 +85,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
     )
     frontier = prepared.frontier()
     progress.started(frontier, prepared.n_points)
+    progress.will_take(str(prepared.memory))
 
     for point in search.points():
         _take_in(search.news(), frontier, analysis, prepared, progress)
@@ -159,7 +160,7 @@ def _write(prepared: Prepared, frontier: Frontier) -> None:
     assert selected is not None
     folder = prepared.folder
     points = {p.id: prepared.parents[p.role != "base"] if p.role else prepared.point(p.axes) for p in frontier.points}
-    models = PointModels(prepared.options, prepared.tokenizer, folder.scratch, prepared.device, prepared.dtype)
+    models = prepared.models_of_points()
     folder.write_model(lambda target: models.write(points[selected.id], target, selected.digest), selected.digest)
     prepared.record(points.values())
     frontier.finished = True

@@ -53,6 +53,7 @@ class PointModels:
         scratch: where temporary merges go.
         device: where models are scored; merging itself runs where `options` say.
         dtype: what the models compute in, a name as in `float32`; None for the merged weights' own.
+        keep_parents: whether their tensors stay in memory from point to point.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class PointModels:
         scratch: Path,
         device: torch.device,
         dtype: str | None = None,
+        keep_parents: bool = True,
     ) -> None:
         if options.random_seed is None:
             raise ValueError("options.random_seed must be set")
         self._options, self._choice, self._scratch, self._device = options, choice, scratch, device
         self._dtype = compute_dtype(dtype)
-        self._residents = ResidentTensors(options)
+        self._residents = ResidentTensors(options, keep_parents)
         self._live: LiveModel | None = None
         self._tokenizers: dict[str, transformers.PreTrainedTokenizerBase] = {}
 

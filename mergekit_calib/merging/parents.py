@@ -7,13 +7,16 @@ Relied on in mergekit 0.1.5: `ModelReference`, `ShardedTensorIndex`.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
+import torch
 import transformers
 from mergekit.common import ModelReference
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
@@ -21,6 +24,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
 
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _SAMPLED_ABOVE = 64 << 20  # bytes; larger files are fingerprinted by samples, so that a 16 GB parent takes no minute
 _SAMPLES, _SAMPLE = 64, 1 << 16
 
@@ -34,6 +38,7 @@ class ParentModel:
         config: its transformers configuration.
         folder: its files, without the LoRA.
         shapes: tensor name → shape, of the files as they are (the LoRA not applied).
+        dtype: that most of their numbers are stored in.
         n_bytes: size of its weights, bytes.
         fingerprint: changes when the weights, the LoRA or the configuration do.
     """
@@ -42,6 +47,7 @@ class ParentModel:
     config: transformers.PretrainedConfig = field(repr=False)
     folder: Path
     shapes: dict[str, tuple[int, ...]] = field(repr=False)
+    dtype: torch.dtype
     n_bytes: int
     fingerprint: str
 
@@ -166,22 +172,29 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
     described = [folder / "config.json", *files]
     if reference.lora and os.path.isdir(reference.lora.path):
         described += sorted(Path(reference.lora.path).glob("adapter_*"))
+    shapes, dtype = _headers(files) if index.is_safetensors else ({}, None)
     return ParentModel(
         reference=reference,
         config=config,
         folder=folder,
-        shapes=_shapes(files) if index.is_safetensors else {},
+        shapes=shapes,
+        dtype=dtype or (config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32),
         n_bytes=sum(f.stat().st_size for f in files),
         fingerprint=fingerprint(described),
     )
 
 
-def _shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    shapes = {}
+def _headers(files: Sequence[Path]) -> tuple[dict[str, tuple[int, ...]], torch.dtype | None]:
+    """Tensor name → shape, and the dtype of most numbers where mergekit knows it."""
+    shapes, numbers = {}, Counter[torch.dtype]()
     for file in files:
         with safetensors.safe_open(file, framework="pt") as tensors:
-            shapes.update({name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()})  # noqa: SIM118
-    return shapes
+            for name in tensors.keys():  # noqa: SIM118
+                part = tensors.get_slice(name)
+                shapes[name] = tuple(part.get_shape())
+                if part.get_dtype() in _DTYPES:
+                    numbers[_DTYPES[part.get_dtype()]] += math.prod(shapes[name])
+    return shapes, numbers.most_common(1)[0][0] if numbers else None
 
 
 def fingerprint(files: Iterable[Path]) -> str:

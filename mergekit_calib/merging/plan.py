@@ -48,17 +48,26 @@ def configuration(recipe: Recipe, source: str | None = None) -> MergeConfigurati
 
 
 class ResidentTensors:
-    """The parents' tensors, each read once: memory-mapped where the file's dtype is the recipe's."""
+    """The parents' tensors: memory-mapped where the file's dtype is the recipe's, else copies.
 
-    def __init__(self, options: MergeOptions) -> None:
+    Args:
+        options: mergekit's.
+        keep: whether each is read once and kept, rather than from its file each time that it is asked for.
+    """
+
+    def __init__(self, options: MergeOptions, keep: bool = True) -> None:
+        self._keep = keep
         self._loaded: dict[LoadTensor, torch.Tensor | None] = {}
         self._largest: dict[LoadTensor, float] = {}
         LoaderCache().setup(options)
 
     def __getitem__(self, task: LoadTensor) -> torch.Tensor | None:
-        if task not in self._loaded:
-            self._loaded[task] = task.execute()
-        return self._loaded[task]
+        if task in self._loaded:
+            return self._loaded[task]
+        tensor = task.execute()
+        if self._keep:
+            self._loaded[task] = tensor
+        return tensor
 
     def largest(self, task: LoadTensor) -> float:
         """The greatest magnitude in a tensor; NaN where it holds one."""

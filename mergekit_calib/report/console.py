@@ -47,6 +47,9 @@ class ConsoleProgress(Progress):
             self._items = self._bar.add_task("items", total=None)
             self._bar.start()
 
+    def will_take(self, memory: str) -> None:
+        self._say(f"It {memory}.")
+
     def point_started(self, point_id: str) -> None:
         if self._bar:
             self._bar.update(self._points, description=point_id)

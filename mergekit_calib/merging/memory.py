@@ -1,0 +1,130 @@
+"""What a sweep's models take in memory, worked out from file headers before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import prod
+
+import psutil
+import torch
+from mergekit.common import dtype_from_name
+from mergekit.options import MergeOptions
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.parents import ParentModel
+
+_SCORING = 10**9  # bytes; steps and logits are cut to stay below
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes at a sweep's peak.
+
+    Attributes:
+        device: where models are scored.
+        live: the model that is set to each point, on `device`.
+        building: what the host holds besides while the live model is built.
+        parents: copies of the parents that stay in memory; what is only mapped from files does not count.
+        parents_on_device: whether these are on `device`, as mergekit's `--read-to-gpu` asks for.
+        streams: whether the parents are read from their files again for each point instead.
+    """
+
+    device: torch.device
+    live: int
+    building: int
+    parents: int
+    parents_on_device: bool = False
+    streams: bool = False
+
+    @property
+    def on_device(self) -> int:
+        """Bytes on the device that scores."""
+        if self.device.type == "cpu":
+            return self.live + _SCORING + self.building + self._kept
+        return self.live + _SCORING + (self._kept if self.parents_on_device else 0)
+
+    @property
+    def on_host(self) -> int:
+        """Bytes in the host's memory."""
+        if self.device.type == "cpu":
+            return self.on_device
+        return self.building + (0 if self.parents_on_device else self._kept)
+
+    @property
+    def _kept(self) -> int:
+        return 0 if self.streams else self.parents
+
+    def __str__(self) -> str:
+        kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
+        if self.streams:
+            kept = "the parents read from their files for each point"
+        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING)}"
+        if self.building:
+            parts += f", and {_gb(self.building)} of the host's at the start"
+        if self.device.type == "cpu":
+            return f"takes up to {_gb(self.on_device)} of memory: {parts}"
+        return (
+            f"takes up to {_gb(self.on_device)} on {self.device} and {_gb(self.on_host)} of the host's memory: {parts}"
+        )
+
+
+def footprint(
+    models: Iterable[ParentModel],
+    out_dtype: str | None,
+    compute_dtype: torch.dtype | None,
+    device: torch.device,
+    options: MergeOptions,
+) -> Footprint:
+    """What a sweep over `models` takes with all of them in memory.
+
+    Args:
+        out_dtype: the recipe's `out_dtype` or `dtype`; None for that of the files.
+        compute_dtype: what the live model computes in; None for that of the merged weights.
+        device: where it is scored.
+    """
+    parents = list(models)
+    largest = max(parents, key=n_parameters)
+    merged = dtype_from_name(out_dtype) or largest.dtype
+    compute = compute_dtype or merged
+    live, state = (n_parameters(largest) * dtype.itemsize for dtype in (compute, merged))
+    building = state if compute != merged else 0
+    if device.type != "cpu":
+        building = live + building
+    loaded = bool(options.read_to_gpu and device.type != "cpu")
+    copied = [p for p in parents if loaded or p.dtype != merged or not p.shapes]
+    return Footprint(device, live, building, sum(n_parameters(p) * merged.itemsize for p in copied), loaded)
+
+
+def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
+    """The footprint that fits: with the parents streamed where copies of them do not.
+
+    Raises:
+        CalibError: nothing fits; with the numbers.
+    """
+    for one in (needed, replace(needed, streams=True)):
+        if one.on_device <= free_on_device and one.on_host <= free_on_host:
+            return one
+    free = f"{_gb(free_on_device)} are free on {needed.device}"
+    if needed.device.type != "cpu":
+        free += f", {_gb(free_on_host)} on the host"
+    raise CalibError(
+        f"the sweep {one}; {free}. Another `device` or a smaller `dtype` in `model_args`, or smaller models, would fit"
+    )
+
+
+def free_memory(device: torch.device) -> tuple[int, int]:
+    """Bytes that are free on `device`, and on the host."""
+    host = int(psutil.virtual_memory().available)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]), host
+    return host, host
+
+
+def n_parameters(model: ParentModel) -> int:
+    """How many numbers its files hold."""
+    return sum(map(prod, model.shapes.values())) if model.shapes else model.n_bytes // model.dtype.itemsize
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB"

@@ -1,0 +1,115 @@
+"""What a sweep takes in memory: stated beforehand, refused where it cannot fit, less where parents are streamed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mergekit.options import MergeOptions
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.memory import Footprint, fitted, footprint, n_parameters
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.merging.models import PointModels
+from mergekit_calib.merging.parents import open_parents
+from mergekit_calib.merging.plan import ResidentTensors
+from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+
+OPTIONS = MergeOptions(random_seed=0, quiet=True)
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+GB = 10**9
+
+
+@pytest.fixture
+def parents(make_model):
+    return list(open_parents([str(make_model(seed=s)) for s in (1, 2)], OPTIONS).values())
+
+
+def test_parents_in_the_recipes_dtype_are_mapped_and_cost_nothing(parents):
+    found = footprint(parents, "bfloat16", None, CPU, OPTIONS)
+    assert (found.live, found.parents, found.building) == (2 * n_parameters(parents[0]), 0, 0)
+    assert found.on_host == found.on_device == found.live + GB
+
+
+def test_parents_in_another_dtype_are_copies(parents):
+    n = n_parameters(parents[0])
+    found = footprint(parents, "float32", None, CPU, OPTIONS)
+    assert (found.live, found.parents) == (4 * n, 2 * 4 * n)
+    wide = footprint(parents, None, torch.float32, CPU, OPTIONS)
+    assert (wide.live, wide.parents, wide.building) == (4 * n, 0, 2 * n)
+
+
+def test_a_device_of_its_own_holds_the_live_model_and_the_parents_only_if_asked(parents):
+    n = n_parameters(parents[0])
+    found = footprint(parents, "bfloat16", None, GPU, OPTIONS)
+    assert (found.on_device, found.on_host) == (2 * n + GB, 2 * n)
+    read = footprint(parents, "bfloat16", None, GPU, MergeOptions(read_to_gpu=True, cuda=True))
+    assert (read.on_device, read.on_host) == (3 * 2 * n + GB, 2 * n)
+
+
+def test_where_copies_of_the_parents_do_not_fit_they_are_streamed():
+    needed = Footprint(CPU, live=4 * GB, building=0, parents=8 * GB)
+    assert fitted(needed, 13 * GB, 13 * GB) == needed
+    assert fitted(needed, 12 * GB, 12 * GB).streams
+    on_gpu = Footprint(GPU, live=4 * GB, building=0, parents=8 * GB, parents_on_device=True)
+    assert fitted(on_gpu, 5 * GB, 0).streams
+
+
+@pytest.mark.parametrize(
+    ("needed", "free", "said"),
+    [
+        (
+            Footprint(CPU, 4 * GB, 0, 8 * GB),
+            (4 * GB, 4 * GB),
+            r"takes up to 5\.0 GB of memory.*4\.0 GB are free",
+        ),
+        (
+            Footprint(GPU, 14 * GB, 14 * GB, 0),
+            (20 * GB, 8 * GB),
+            r"15\.0 GB on cuda:0 and 14\.0 GB of the host's.*20\.0 GB are free on cuda:0, 8\.0 GB on the host",
+        ),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_the_numbers(needed, free, said):
+    with pytest.raises(CalibError, match=said):
+        fitted(needed, *free)
+
+
+def test_streamed_parents_give_the_same_weights_and_are_not_kept(make_model, tmp_path):
+    register()
+    base, aligned = make_model(seed=1), make_model(seed=2)
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": str(base),
+        "models": [{"model": str(aligned)}],
+        "parameters": {"method": "ties", "density": 0.5},
+        "dtype": "float32",
+        "calibration": {"axes": {"lambda": [0.3, 0.7]}, "suite": ["arc_easy"]},
+    }
+    sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
+    models = open_parents(sweep.models, OPTIONS)
+    choice = choose_tokenizer(sweep, models[sweep.base], models[sweep.aligned], OPTIONS)
+    digests = []
+    for keep in (True, False):
+        points = PointModels(OPTIONS, choice, tmp_path, CPU, keep_parents=keep)
+        digests.append([_digest(points, point) for point in sweep.grid()])
+        assert bool(points._residents._loaded) == keep
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == 2
+
+
+def _digest(points: PointModels, point) -> str:
+    with points.at(point) as ready:
+        return ready.digest
+
+
+def test_resident_tensors_that_are_kept_are_read_once(make_model):
+    from mergekit.common import ModelReference
+    from mergekit.io.tasks import LoadTensor
+
+    model = ModelReference.parse(str(make_model(seed=1)))
+    task = LoadTensor(model=model, tensor="model.norm.weight", dtype="float32")
+    kept, streamed = ResidentTensors(OPTIONS), ResidentTensors(OPTIONS, keep=False)
+    assert kept[task] is kept[task]
+    assert streamed[task] is not streamed[task]
+    assert torch.equal(kept[task], streamed[task])
