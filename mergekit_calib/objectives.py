@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,17 @@ class Metric:
         name: as recipes and reports write it.
         direction: which way is better.
         meaning: one line for reports.
-        statistic: the table, and the number of bins of binned errors → the statistic.
+        statistic: the table, and the number of bins of binned errors → the statistic; None where it is not defined.
         of_probabilities: whether it follows from the choices' probabilities, so that an average of models has it too.
+        always: whether a sweep takes it of every point, or only where an objective names it.
     """
 
     name: str
     direction: Direction
     meaning: str
-    statistic: Callable[[ItemTable, int], Resampled]
+    statistic: Callable[[ItemTable, int], Resampled | None]
     of_probabilities: bool = True
+    always: bool = True
 
 
 def correct(table: ItemTable) -> NDArray[np.bool_]:
@@ -61,6 +63,18 @@ def _probabilistic(
     return lambda table, _: statistic(table.probabilities, table.gold)
 
 
+def _auroc(table: ItemTable, _: int) -> Resampled | None:
+    if metrics.accuracy(table.probabilities, table.gold) in (0.0, 1.0):
+        return None
+    return metrics.auroc_statistic(table.probabilities, table.gold)
+
+
+def _ece(**options: Any) -> Callable[[ItemTable, int], Resampled]:
+    return lambda t, n_bins: metrics.expected_calibration_error_statistic(
+        t.probabilities, t.gold, n_bins=n_bins, **options
+    )
+
+
 BUILT_IN = (
     Metric("acc", "maximize", "accuracy", lambda t, _: metrics.mean_statistic(correct(t))),
     Metric(
@@ -70,19 +84,12 @@ BUILT_IN = (
         lambda t, _: metrics.mean_statistic(correct_by_length(t)),
         of_probabilities=False,
     ),
-    Metric(
-        "ece",
-        "minimize",
-        "expected calibration error, equal-width bins, L1",
-        lambda t, n_bins: metrics.expected_calibration_error_statistic(t.probabilities, t.gold, n_bins=n_bins),
-    ),
+    Metric("ece", "minimize", "expected calibration error, equal-width bins, L1", _ece()),
     Metric(
         "rms_ce_debiased",
         "minimize",
         "root-mean-square calibration error, debiased (Kumar et al. 2019)",
-        lambda t, n_bins: metrics.expected_calibration_error_statistic(
-            t.probabilities, t.gold, n_bins=n_bins, norm="l2", debias=True
-        ),
+        _ece(norm="l2", debias=True),
     ),
     Metric("brier", "minimize", "Brier score over all choices", _probabilistic(metrics.brier_statistic)),
     Metric("nll", "minimize", "negative log-likelihood, nats", _probabilistic(metrics.nll_statistic)),
@@ -91,6 +98,29 @@ BUILT_IN = (
         "minimize",
         "mean confidence minus accuracy, signed",
         _probabilistic(metrics.overconfidence_statistic),
+    ),
+    Metric(
+        "ece_mass",
+        "minimize",
+        "expected calibration error, bins of equally many items, L1",
+        _ece(binning="mass"),
+        always=False,
+    ),
+    Metric("rms_ce", "minimize", "root-mean-square calibration error", _ece(norm="l2"), always=False),
+    Metric(
+        "smooth_ece",
+        "minimize",
+        "calibration error, smoothed instead of binned (Błasiok and Nakkiran 2023)",
+        _probabilistic(metrics.smooth_ece_statistic),
+        always=False,
+    ),
+    Metric("auroc", "maximize", "how well confidence tells right answers from wrong ones", _auroc, always=False),
+    Metric(
+        "aurc",
+        "minimize",
+        "error averaged over coverages, the most confident answered first",
+        _probabilistic(metrics.area_under_risk_coverage_statistic),
+        always=False,
     ),
 )
 

@@ -102,10 +102,11 @@ class Sampling:
         statistics = {}
         for name, metric in wanted.items():
             try:
-                if accept(table, metric):
-                    statistics[name] = metric.statistic(table, self.n_bins)
+                statistic = metric.statistic(table, self.n_bins) if accept(table, metric) else None
             except ValueError as problem:
                 raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
+            if statistic is not None:
+                statistics[name] = statistic
         return statistics
 
     def _macro(

@@ -50,9 +50,10 @@ class Analysis:
     _tables: dict[str, Tables] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        named = {o.metric for o in self.objectives}
         macro = [o.weights for o in self.objectives if o.average == "macro"]
         self._sampling = Sampling(
-            known=self.known,
+            known=[metric for metric in self.known if metric.always or metric.name in named],
             higher_is_better=self.higher_is_better,
             macro_weights=macro[0] if macro else None,
             level=self.level,

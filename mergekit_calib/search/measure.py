@@ -81,7 +81,10 @@ class Ruler:
 
     def _statistic(self, table: ItemTable, objective: Objective) -> Resampled:
         wanted = metrics_of(table, self.higher_is_better.get(objective.scope, {}), self.known)
-        return wanted[objective.metric].statistic(table, self.n_bins)
+        statistic = wanted[objective.metric].statistic(table, self.n_bins)
+        if statistic is None:
+            raise ValueError("it is not defined for these answers")
+        return statistic
 
     def _groups(self, tables: Tables, objective: Objective) -> list[list[ItemTable]]:
         """The tables that are pooled; several such pools where an average is taken of tasks."""
