@@ -6,13 +6,15 @@ imported whenever a host is (see `hosts/autoload.py`).
 
 _PUBLIC = {
     "run_sweep": "mergekit_calib.sweep",
+    "score_model": "mergekit_calib.scores.from_models",
+    "Scores": "mergekit_calib.scores.card",
     "Frontier": "mergekit_calib.frontier",
     "ItemTable": "mergekit_calib.items",
     "hookimpl": "mergekit_calib.plugins",
     "metrics": None,
 }
 
-__all__ = ["Frontier", "ItemTable", "hookimpl", "metrics", "run_sweep"]
+__all__ = ["Frontier", "ItemTable", "Scores", "hookimpl", "metrics", "run_sweep", "score_model"]
 
 
 def __getattr__(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,8 +33,8 @@ from mergekit_calib.search.measure import Ruler
 from mergekit_calib.search.racing import Race
 from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import content_key
+from mergekit_calib.versions import versions
 
-_PACKAGES = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna")
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -217,17 +216,6 @@ class Prepared:
             versions=versions(),
             notes=resolution_notes(None if n is None else n - len(self.parents), block.n_resamples, block.level),
         )
-
-
-def versions() -> dict[str, str]:
-    """Package → installed version, of those that the numbers depend on."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _as_run(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ import numpy as np
 from mergekit_calib import metrics
 from mergekit_calib.analysis.sampling import scopes
 from mergekit_calib.frontier import SUITE, Reliability
-from mergekit_calib.items import pool
+from mergekit_calib.items import Half, pool
 from mergekit_calib.search.store import Tables
 
 
-def reliability_diagram(tables: Tables, n_bins: int) -> Reliability | None:
-    """Confidence against accuracy on the report half of the pooled items; None without items with choices."""
-    parts = [t.take(t.rows("report")) for t in scopes(tables)[SUITE] if t.has_choices]
+def reliability_diagram(tables: Tables, n_bins: int, half: Half = "report") -> Reliability | None:
+    """Confidence against accuracy on one half of the pooled items; None without items with choices."""
+    parts = [t.take(t.rows(half)) for t in scopes(tables)[SUITE] if t.has_choices]
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
