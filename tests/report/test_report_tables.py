@@ -11,8 +11,8 @@ from report_factory import make_frontier
 from rich.console import Console
 
 from mergekit_calib.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
+from mergekit_calib.report.terminal import console_table
 from mergekit_calib.report.tables import (
-    console_table,
     frontier_markdown,
     frontier_table,
     points_frame,
