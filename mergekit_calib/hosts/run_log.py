@@ -65,11 +65,12 @@ class RunLog(Progress):
     def __enter__(self) -> RunLog:
         root = logging.getLogger()
         self._streams = sys.stdout, sys.stderr
+        terminals = {*self._streams, sys.__stdout__, sys.__stderr__}
         self._level = root.level
         self._show = warnings.showwarning
         for logger in _loggers():
             for handler in logger.handlers:
-                if type(handler) is logging.StreamHandler and handler.stream in self._streams:
+                if type(handler) is logging.StreamHandler and handler.stream in terminals:
                     self._moved.append((handler, handler.setStream(self._stream)))
                     handler.addFilter(_nothing)
             if logger is root or not logger.propagate:

@@ -21,6 +21,7 @@ from mergekit_calib.report.tables import summary_sentence
 from mergekit_calib.report.terminal import console_table
 
 _WIDEST = 100
+_IN_A_FILE = 120
 
 
 class ConsoleProgress(Progress):
@@ -94,6 +95,7 @@ class ConsoleProgress(Progress):
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         self._view.pace.point_finished()
         self._view.n_finished += 1
+        self._view.frontier = frontier
         self._view.changed()
         self._view.writing = self._view.n_finished == self._view.n_points
         if self._live is None:
@@ -104,7 +106,7 @@ class ConsoleProgress(Progress):
         if self._quiet:
             return
         rich = self._is_live
-        self._console.print(console_table(frontier), width=None if rich else 120)
+        self._console.print(console_table(frontier))
         self._console.print()
         self._paragraph(f"★ {summary_sentence(frontier)}" if rich else summary_sentence(frontier), style="bold")
         self._console.print()
@@ -120,7 +122,7 @@ class ConsoleProgress(Progress):
     def _outcome(self, point: PointResult, frontier: Frontier) -> str:
         """`lambda=0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16, about 0:40 left)`."""
         if point.status != "complete":
-            told = f"{point.status}: {point.reason}"
+            told = f"{point.status}: {' '.join((point.reason or 'no reason recorded').split())}"
         else:
             values = [(o.name, point.estimate(o).value) for o in frontier.objectives]
             told = "  ".join(f"{name} {wording.number(value, 4)}" for name, value in values)
@@ -146,7 +148,7 @@ class ConsoleProgress(Progress):
         """One event: wrapped in a terminal; else one line with its time."""
         if self._quiet and not always:
             return
-        line = " ".join(line.split())
+        line = " ".join(line.splitlines())
         if self._is_live:
             self._console.print(Text(line, style=style), highlight=False)
         else:
@@ -173,4 +175,4 @@ def _console() -> Console:
     """On what standard output is now. An encoding without our signs gets question marks, and the run goes on."""
     if hasattr(sys.stdout, "reconfigure") and "utf" not in (sys.stdout.encoding or "").lower():
         sys.stdout.reconfigure(errors="replace")
-    return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _IN_A_FILE)
