@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mergekit_calib.frontier import Frontier
 from mergekit_calib.report import wording
-from mergekit_calib.report.rows import FrontierTable, Row, frontier_table
+from mergekit_calib.report.rows import BaselineRow, FrontierTable, Row, frontier_table
 
 _GAP = "  "
 _LABEL = 12  # columns that a point's name keeps, before anything else gives way
@@ -123,7 +123,7 @@ class PointsTable:
     def _measured(self, spans: bool, shown: int) -> list[_Column]:
         columns = []
         for k, title in enumerate(self._source.measures[:shown]):
-            rows = [*self._rows, *self._source.baselines]
+            rows: list[Row | BaselineRow] = [*self._rows, *self._source.baselines]
             cells = [row.values[k] if row.values else ("", "") for row in rows]
             name, _, bins = title.partition(" (")
             columns.append(
