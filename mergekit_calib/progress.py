@@ -25,3 +25,30 @@ class Progress:
 
     def finished(self, frontier: Frontier) -> None:
         """The chosen model and the report are written."""
+
+
+class Several(Progress):
+    """Tells each of `listeners` in turn."""
+
+    def __init__(self, *listeners: Progress) -> None:
+        self.listeners = listeners
+
+    def started(self, frontier: Frontier, n_points: int | None) -> None:
+        for listener in self.listeners:
+            listener.started(frontier, n_points)
+
+    def point_started(self, point_id: str) -> None:
+        for listener in self.listeners:
+            listener.point_started(point_id)
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        for listener in self.listeners:
+            listener.scoring(entry, done, total)
+
+    def point_finished(self, point: PointResult, frontier: Frontier) -> None:
+        for listener in self.listeners:
+            listener.point_finished(point, frontier)
+
+    def finished(self, frontier: Frontier) -> None:
+        for listener in self.listeners:
+            listener.finished(frontier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -96,6 +97,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
             raise  # a full disk is no property of this point
         except Exception as problem:
             # One point that cannot be merged or scored says nothing of the others.
+            logging.getLogger(__name__).info("%s failed", point.id, exc_info=True)
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
             models.discard()
         _take_in(search.news(), frontier, analysis, prepared, progress)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from mergekit.options import MergeOptions
 
+from mergekit_calib.hosts.run_log import RunLog
 from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.progress import Several
 from mergekit_calib.recipe import parse_sweep
 from mergekit_calib.report.console import ConsoleProgress
 from mergekit_calib.sweep import EXIT_SOME_FAILED, run_sweep
 
 
 def run_source(text: str, out_path: str, options: MergeOptions, source: str | None = None) -> int:
-    """Run the sweep in `text`, printing as it goes.
+    """Run the sweep in `text`, showing how it goes; what the hosts say meanwhile goes to `calibration/run.log`.
 
     Args:
         text: a mergekit recipe with a `calibration:` block.
@@ -27,5 +29,9 @@ def run_source(text: str, out_path: str, options: MergeOptions, source: str | No
     """
     register()
     sweep = parse_sweep(text, registered_signatures(), source)
-    frontier = run_sweep(sweep, out_path, options, ConsoleProgress(quiet=options.quiet))
+    console = ConsoleProgress(quiet=options.quiet, out_path=out_path)
+    log = RunLog(out_path, console.note, options.verbosity)
+    console.show_latest(lambda: log.latest)
+    with log, console:
+        frontier = run_sweep(sweep, out_path, options, Several(log, console))
     return EXIT_SOME_FAILED if any(p.status == "failed" for p in frontier.points) else 0

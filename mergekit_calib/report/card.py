@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 import yaml
 
 from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.report import wording
+from mergekit_calib.report.front_matter import front_matter, models_in, parent_licences
 from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import frontier_markdown, frontier_table, summary_sentence
 
-_HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _ALT = {
     "frontier.png": "The points by their first two objectives, the frontier, the parents and the choice",
     "lambda.png": "Each objective along the first axis",
@@ -38,7 +35,7 @@ def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str
     available = [name for name in _ALT if name in set(pictures)]
     table = frontier_table(frontier)
     sections = [
-        f"---\n{_front_matter(frontier, selected)}---",
+        f"---\n{front_matter(frontier, selected)}---",
         f"# {escape(frontier.name)}",
         escape(summary_sentence(frontier)),
         _provenance(frontier),
@@ -58,48 +55,15 @@ def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str
     return "\n\n".join(sections) + "\n"
 
 
-def hub_names(references: Iterable[str]) -> list[str]:
-    """The models and adapters among mergekit's references (`model@revision+adapter@revision`) that are hub names.
-
-    What has the form of a hub name but exists on this machine is a local path, as it is for mergekit.
-    """
-    parts = [part.split("@")[0].strip() for reference in references for part in reference.split("+")]
-    return [p for p in dict.fromkeys(parts) if _HUB_NAME.fullmatch(p) and not Path(p).exists()]
-
-
-def _front_matter(frontier: Frontier, selected: PointResult) -> str:
-    names = hub_names(_references(frontier, selected))
-    data: dict[str, Any] = {}
-    if names:
-        data |= {"base_model": names, "base_model_relation": "merge"}
-    data |= {"library_name": "transformers", "tags": ["mergekit", "merge", "calibration"]}
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-
-
-def _references(frontier: Frontier, selected: PointResult) -> list[str]:
-    return list(dict.fromkeys([*frontier.models.values(), *_models_in(yaml.safe_load(selected.recipe))]))
-
-
-def _models_in(node: Any) -> Iterator[str]:
-    """The values of `base_model` and `model` keys anywhere in a recipe."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ("base_model", "model") and isinstance(value, str):
-                yield value
-            else:
-                yield from _models_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _models_in(value)
-
-
 def _provenance(frontier: Frontier) -> str:
     escape = wording.escape_markdown
     models = "; ".join(f"{escape(role)}: {escape(name)}" for role, name in frontier.models.items())
+    licences = "; ".join(f"{escape(m)}: {escape(found)}" for m, found in parent_licences(frontier).items())
     return (
         f"A merge of {models}, method {escape(frontier.method)}, found by a calibration-aware sweep of "
         f"{wording.counted(len(frontier.points), 'point')} with mergekit-calib. The licence is left to whoever "
-        "publishes it; those of the models it was merged from apply."
+        f"publishes it, by `license` in this file's front matter; those of the models it was merged from "
+        f"apply{f' ({licences})' if licences else ''}."
     )
 
 
@@ -143,7 +107,7 @@ def _choice(frontier: Frontier) -> str:
 def _rebuild(frontier: Frontier, selected: PointResult) -> str:
     pinned = " ".join(f"{p}=={frontier.versions[p]}" for p in ("mergekit", "transformers") if p in frontier.versions)
     command = f"mergekit-yaml mergekit_config.yml OUT --random-seed {frontier.seed}"
-    if any("+" in reference for reference in _models_in(yaml.safe_load(selected.recipe))):
+    if any("+" in reference for reference in models_in(yaml.safe_load(selected.recipe))):
         command += " --lora-merge-cache lora_cache"
     install = f"pip install {pinned}\n" if pinned else ""
     parts = [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
@@ -29,6 +30,7 @@ BASE, ALIGNED, OVER, UNDER = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
 INK, FAINT = "#222222", "#9a9a9a"
 PARENT_COLOURS = {"base": BASE, "aligned": ALIGNED}
 PARENT_MARKERS = {"base": "s", "aligned": "D"}
+_UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
@@ -49,14 +51,15 @@ def render(figure: Figure, file_format: str = "png") -> bytes:
     """The figure as a file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format=file_format, metadata={"Software": None} if file_format == "png" else None)
+        figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
     return buffer.getvalue()
 
 
 def heading(frontier: Frontier) -> str:
-    """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture."""
-    names = [_short(frontier.models.get(role, role), 24) for role in ("base", "aligned")]
-    return f"{' → '.join(names)}  ·  {_short(frontier.method, 18)}"
+    """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture, in two lines where it is long."""
+    names = [_short(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
+    parents, method = " → ".join(names), _short(frontier.method, 24)
+    return f"{parents}  ·  {method}" if len(parents) + len(method) <= 36 else f"{parents}\n{method}"
 
 
 def _short(name: str, longest: int) -> str:
@@ -97,7 +100,20 @@ class Label:
     optional: bool = False
     colour: str = INK
     weight: str = "normal"
-    size: float = 8.5
+    size: float = 6.5
+
+
+def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> None:
+    """A legend under the figure, in as many columns as its width has room for."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for columns in range(min(most_columns, len(handles)), 0, -1):
+        made = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, handlelength=1.4, columnspacing=1.2
+        )
+        figure.draw_without_rendering()
+        if columns == 1 or made.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        made.remove()
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
@@ -127,17 +143,17 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
             fontsize=label.size,
             fontweight=label.weight,
             zorder=6,
-            path_effects=[withStroke(linewidth=2.4, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 5},
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4},
         )
         text.set_in_layout(False)
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
         anchor = axes.transData.transform((label.x, label.y))
         # a value far from its own mark, or near another's, would be read as the other's
-        clearance = (7.0 if label.optional else 3.0) * scale
+        clearance = (5.0 if label.optional else 2.5) * scale
         best: tuple[float, float, float, float] | None = None
-        for reach in (10.0, 14.0) if label.optional else (10.0, 16.0, 26.0, 40.0, 60.0):
+        for reach in (7.0, 10.0) if label.optional else (7.0, 11.0, 17.0, 26.0, 40.0, 60.0):
             for angle in np.deg2rad(np.arange(0, 360, 22.5)):
                 dx = np.cos(angle) * (reach * scale + width / 2)
                 dy = np.sin(angle) * (reach * scale + height / 2)
@@ -154,7 +170,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
             text.remove()
             continue
         text.set_position((dx / scale, dy / scale))
-        if reach < 26.0 and text.arrow_patch is not None:
+        if reach < 17.0 and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
         x, y = anchor[0] + dx, anchor[1] + dy
         taken.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))

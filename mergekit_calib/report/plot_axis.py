@@ -56,7 +56,7 @@ def axis_figure(frontier: Frontier) -> Figure | None:
         return None
     with drawing.style():
         rows = len(frontier.objectives)
-        figure = Figure(figsize=(6.4, 1.0 + 2.1 * rows))
+        figure = Figure(figsize=(3.4, 0.9 + 1.25 * rows))
         panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         for panel, objective in zip(panels, frontier.objectives, strict=True):
             _draw_panel(panel, frontier, objective, axis, lines)
@@ -66,7 +66,7 @@ def axis_figure(frontier: Frontier) -> Figure | None:
         if len(lines) > _MOST_NAMED_LINES and (span := _colour_span(lines)):
             key = ScalarMappable(Normalize(*span), drawing.colours())
             bar = figure.colorbar(key, ax=list(panels), pad=0.015, aspect=40)
-            bar.ax.set_title(wording.axis_label(lines[0].setting[0][0])[:12], fontsize=9, loc="center")
+            bar.ax.set_title(wording.axis_label(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
             bar.ax.spines["outline"].set_visible(False)
         _draw_legend(figure, frontier, axis, lines)
     return figure
@@ -115,13 +115,13 @@ def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str
         parent = next((p for p in frontier.complete_points if p.role == role), None)
         value = parent.estimate(objective).value if parent else None
         if value is not None:
-            panel.axhline(value, color=colour, linewidth=1.0, linestyle=_DASHES, zorder=2)
+            panel.axhline(value, color=colour, linewidth=0.8, linestyle=_DASHES, zorder=2)
     selected = frontier.selected
     value = selected.estimate(objective).value if selected else None
     if selected is not None and axis in selected.axes and value is not None:
         x = float(selected.axes[axis])
         panel.axvline(x, color=drawing.INK, linewidth=0.8, linestyle=":", zorder=1.8)
-        panel.plot(x, value, "o", markersize=11, fillstyle="none", color=drawing.INK, markeredgewidth=1.5, zorder=4)
+        panel.plot(x, value, "o", markersize=7, fillstyle="none", color=drawing.INK, markeredgewidth=1.1, zorder=4)
     xs = [float(p.axes[axis]) for line in lines for p in line.points]
     low, high = min(xs), max(xs)
     margin = 0.03 * (high - low)
@@ -129,7 +129,7 @@ def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str
     if axis == "lambda" and high > 1.0:
         panel.axvspan(1.0, high + margin, color=_SHADE, linewidth=0, zorder=0.5)
     panel.set_ylabel(drawing.better_label(objective, frontier.n_bins, lines=2))
-    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> None:
@@ -141,8 +141,8 @@ def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
         [np.nan if e.value is None else e.value for e in estimates],
         color=line.colour,
         marker="o",
-        markersize=3.6 if len(xs) <= 24 else 2.4,
-        linewidth=1.6 if line.banded else 1.0,
+        markersize=2.4 if len(xs) <= 24 else 1.6,
+        linewidth=1.1 if line.banded else 0.8,
         zorder=3 if line.banded else 2.5,
     )
     if line.banded and any(e.low is not None for e in estimates):
@@ -154,12 +154,12 @@ def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
 def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line]) -> None:
     handles: list[Line2D | Patch] = []
     if 1 < len(lines) <= _MOST_NAMED_LINES:
-        handles += [Line2D([], [], color=line.colour, marker="o", markersize=3.6, label=line.name) for line in lines]
+        handles += [Line2D([], [], color=line.colour, marker="o", markersize=2.4, label=line.name) for line in lines]
     for role, colour in drawing.PARENT_COLOURS.items():
         if any(p.role == role for p in frontier.complete_points):
-            handles.append(Line2D([], [], color=colour, linewidth=1.0, linestyle=_DASHES, label=role))
+            handles.append(Line2D([], [], color=colour, linewidth=0.8, linestyle=_DASHES, label=role))
     if frontier.selected is not None and axis in frontier.selected.axes:
-        ring = Line2D([], [], color=drawing.INK, marker="o", markersize=8, fillstyle="none", linestyle="")
+        ring = Line2D([], [], color=drawing.INK, marker="o", markersize=6, fillstyle="none", linestyle="")
         ring.set_label("selected")
         handles.append(ring)
     points = [p for line in lines for p in line.points]
@@ -169,4 +169,4 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
         handles.append(Patch(color="#444444", alpha=0.15, linewidth=0, label=label))
     if axis == "lambda" and any(float(p.axes[axis]) > 1.0 for p in points):
         handles.append(Patch(color=_SHADE, label="λ > 1: amplified"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), columnspacing=1.4)
+    drawing.legend(figure, handles)

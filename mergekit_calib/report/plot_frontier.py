@@ -1,4 +1,4 @@
-"""The trade-off: the first objective against the second, coloured by the first axis."""
+"""The trade-off: the first objective against the second, coloured by the first axis, with what chance makes of it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from mergekit_calib.frontier import Frontier, Objective, PointResult
 from mergekit_calib.report import drawing, wording
+from mergekit_calib.report.rows import baseline_label
+
+_BAND = "#e4ecf2"
+_MOST_NAMED = 16  # points, for which each on the frontier may have its value beside it
 
 
 def frontier_figure(frontier: Frontier) -> Figure | None:
-    """Every scored point, the staircase of those that none dominates, parents and choice marked.
+    """Every scored point, the staircase of those that none dominates, parents, choice and baselines marked.
 
-    Report half; bars are intervals. None where there are fewer than two objectives, or no point with both.
+    Report half; bars are intervals, the band holds the resamples' frontiers. None where there are fewer than two
+    objectives, or no point with both.
     """
     if len(frontier.objectives) < 2:
         return None
@@ -52,8 +58,10 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         axes.set_xlabel(drawing.better_label(horizontal, frontier.n_bins))
         axes.set_ylabel(drawing.better_label(vertical, frontier.n_bins))
         axes.set_title(drawing.heading(frontier))
-        _draw_legend(figure, frontier, vertical)
-        drawing.place_labels(axes, _labels(frontier, points, places), places)
+        baselines, marks = _draw_baselines(axes, frontier, horizontal, vertical)
+        band = _draw_band(axes, frontier, horizontal, vertical)
+        _draw_legend(figure, frontier, vertical, band, baselines)
+        drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
     return figure
 
 
@@ -71,7 +79,67 @@ def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objecti
             steps.append(place)
     edge = np.array(sorted(steps, key=lambda place: place[0]))
     where: Literal["post", "pre"] = "post" if horizontal.direction == "minimize" else "pre"
-    axes.step(edge[:, 0], edge[:, 1], where=where, color=drawing.INK, linewidth=1.1, alpha=0.75, zorder=1.5)
+    axes.step(edge[:, 0], edge[:, 1], where=where, color=drawing.INK, linewidth=0.9, alpha=0.8, zorder=1.5)
+
+
+def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective) -> Patch | None:
+    """Between what nearly all resamples' frontiers attain and what hardly any does; the key to it, or None."""
+    found = sorted(frontier.chance.attainment, key=lambda a: a.share) if frontier.chance else []
+    corners = [np.array(a.points, dtype=np.float64) for a in found if a.points]
+    if len(corners) < 2 or len(frontier.objectives) != 2:
+        return None
+    x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
+    y_sign = 1.0 if vertical.direction == "maximize" else -1.0
+    rarely, always = (np.column_stack([x_sign * c[:, 1], y_sign * c[:, 0]]) for c in (corners[0], corners[-1]))
+    right, bottom = (x_sign * np.array(axes.get_xlim())).max(), (y_sign * np.array(axes.get_ylim())).min()
+    edge = max(right, rarely[:, 0].max(), always[:, 0].max())
+    xs = np.unique(np.concatenate([rarely[:, 0], always[:, 0], [edge]]))
+    floor = min(bottom, always[:, 1].min())
+
+    def attained(corner: NDArray[np.float64]) -> NDArray[np.float64]:
+        reached = np.where(corner[None, :, 0] <= xs[:, None] + 1e-12, corner[None, :, 1], floor)
+        best: NDArray[np.float64] = reached.max(axis=1)
+        return best
+
+    view = axes.get_xlim(), axes.get_ylim()
+    axes.fill_between(
+        x_sign * xs,
+        y_sign * attained(always),
+        y_sign * attained(rarely),
+        step="post",
+        color=_BAND,
+        linewidth=0,
+        zorder=0.8,
+    )
+    axes.set(xlim=view[0], ylim=view[1])
+    share = wording.percent(found[-1].share - found[0].share)
+    return Patch(color=_BAND, linewidth=0, label=f"{share} of resampled frontiers")
+
+
+def _draw_baselines(
+    axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective
+) -> tuple[list[Line2D], NDArray[np.float64]]:
+    """Hollow marks of what can be had without a new merge: their keys, and their places (n, 2)."""
+    keys, places = [], []
+    for baseline in frontier.baselines:
+        x, y = baseline.estimate(horizontal).value, baseline.estimate(vertical).value
+        if x is None or y is None:
+            continue
+        role = next((p.role for p in frontier.points if [p.id] == baseline.of and p.role), None)
+        look = {
+            "marker": "P" if baseline.kind == "average" else drawing.PARENT_MARKERS.get(role or "", "o"),
+            "color": drawing.PARENT_COLOURS.get(
+                role or "", drawing.INK if baseline.kind == "temperature" else "#777777"
+            ),
+            "markerfacecolor": "white",
+            "markeredgewidth": 0.9,
+            "markersize": 4.5,
+            "linestyle": "",
+        }
+        axes.plot(x, y, zorder=3.5, **look)
+        keys.append(Line2D([], [], label=baseline_label(frontier, baseline), **look))
+        places.append((x, y))
+    return keys, np.array(places, dtype=np.float64).reshape(-1, 2)
 
 
 def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> None:
@@ -85,9 +153,9 @@ def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objec
         assert y.value is not None
         colour = "#8c8c8c" if stands_out else "#cfcfcf"
         if x.low is not None and x.high is not None:
-            axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=0.6, zorder=1.1)
+            axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=0.5, zorder=1.1)
         if y.low is not None and y.high is not None:
-            axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=0.6, zorder=1.1)
+            axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=0.5, zorder=1.1)
 
 
 def _draw_points(
@@ -95,7 +163,7 @@ def _draw_points(
 ) -> None:
     axis = next(iter(frontier.axes), None)
     inner = [i for i, p in enumerate(points) if p.role is None and axis in p.axes]
-    size = 46 if len(inner) <= 24 else 28
+    size = 22 if len(inner) <= 24 else 12
     if inner and axis is not None:
         values, names = drawing.axis_positions([points[i].axes[axis] for i in inner])
         low, high = _colour_range(frontier, axis, values)
@@ -111,22 +179,22 @@ def _draw_points(
                 s=size if on_frontier else 0.6 * size,
                 alpha=1.0 if on_frontier else 0.35,
                 edgecolors="white" if on_frontier else "none",
-                linewidths=0.7,
+                linewidths=0.5,
                 zorder=3 if on_frontier else 2,
             )
         bar = figure.colorbar(ScalarMappable(Normalize(low, high), drawing.colours()), ax=axes, pad=0.015, aspect=28)
         bar.ax.spines["outline"].set_visible(False)
-        bar.ax.set_title(wording.axis_label(axis)[:12], fontsize=9, loc="center")
+        bar.ax.set_title(wording.axis_label(axis)[:12], fontsize=7.5, loc="center")
         if names is not None:
             bar.set_ticks(list(range(len(names))), labels=names)
     for point, (x, y) in zip(points, places, strict=True):
         if point.role is None and axis not in point.axes:
-            axes.scatter(x, y, marker="^", s=size, color=drawing.FAINT, edgecolors="white", linewidths=0.7, zorder=3)
+            axes.scatter(x, y, marker="^", s=size, color=drawing.FAINT, edgecolors="white", linewidths=0.5, zorder=3)
         if point.role:
             marker, colour = drawing.PARENT_MARKERS[point.role], drawing.PARENT_COLOURS[point.role]
-            axes.scatter(x, y, marker=marker, s=58, color=colour, edgecolors="white", linewidths=0.8, zorder=4)
+            axes.scatter(x, y, marker=marker, s=26, color=colour, edgecolors="white", linewidths=0.6, zorder=4)
         if point.selected:
-            axes.scatter(x, y, s=170, facecolors="none", edgecolors=drawing.INK, linewidths=1.6, zorder=5)
+            axes.scatter(x, y, s=75, facecolors="none", edgecolors=drawing.INK, linewidths=1.1, zorder=5)
 
 
 def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) -> tuple[float, float]:
@@ -138,7 +206,10 @@ def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) ->
 
 
 def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
-    """The choice and the parents always; the values of the other frontier points where there is room."""
+    """The choice and the parents always; where there is room, other frontier points: the ends, or all of a few."""
+    on_frontier = [(x, p.id) for p, (x, _) in zip(points, places, strict=True) if wording.is_on_frontier(p)]
+    edge = [name for _, name in sorted(on_frontier)]
+    named = edge if len(points) <= _MOST_NAMED else [*edge[:1], *edge[-1:]]
     needed: list[drawing.Label] = []
     optional: list[drawing.Label] = []
     for point, (x, y) in zip(points, places, strict=True):
@@ -153,20 +224,24 @@ def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[n
             text = f"{point.role} ({name})" if settings else point.role
             needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
         elif not value:
-            optional.insert(0, drawing.Label(x, y, point.id[:40], optional=True, colour="#666666", size=7.5))
-        elif len(frontier.axes) == 1 and len(points) <= 24 and wording.is_on_frontier(point):
-            optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=7.5))
+            optional.insert(0, drawing.Label(x, y, point.id[:40], optional=True, colour="#666666", size=6))
+        elif len(frontier.axes) == 1 and point.id in named:
+            optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=6))
     return needed + optional
 
 
-def _draw_legend(figure: Figure, frontier: Frontier, vertical: Objective) -> None:
-    handles = [
-        Line2D([], [], color=drawing.INK, linewidth=1.1, label="frontier"),
-        Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=4, label="dominated"),
+def _draw_legend(
+    figure: Figure, frontier: Frontier, vertical: Objective, band: Patch | None, baselines: Sequence[Line2D]
+) -> None:
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=drawing.INK, linewidth=0.9, label="frontier"),
+        Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=3, label="dominated"),
     ]
     if any(p.estimate(vertical).low is not None for p in frontier.complete_points):
         label = f"{wording.percent(frontier.level)} interval"
         handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
+    handles += [band] if band is not None else []
+    handles += baselines
     if n := wording.item_counts(frontier, vertical):
         handles.append(Line2D([], [], linestyle="", label=f"report half, n = {n:,}"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.4, columnspacing=1.4)
+    drawing.legend(figure, handles)

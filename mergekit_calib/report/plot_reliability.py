@@ -27,14 +27,14 @@ def reliability_figure(frontier: Frontier) -> Figure | None:
     if not shown:
         return None
     with drawing.style():
-        figure = Figure(figsize=(max(3.4, 0.4 + 2.5 * len(shown)), 4.2))
+        figure = Figure(figsize=(3.4, 2.8 if len(shown) > 1 else 3.3))
         panels = figure.subplots(
             2, len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1)}
         )
         for (point, diagram), (above, below) in zip(shown, panels.T, strict=True):
             _draw_diagram(above, diagram)
             _draw_histogram(below, diagram)
-            above.set_title(_title(frontier, point), fontsize=8.5)
+            above.set_title(_title(frontier, point), fontsize=6.5)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("items")
         panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -47,8 +47,7 @@ def reliability_figure(frontier: Frontier) -> Figure | None:
         ]
         if any(0 < count < _FEW for _, diagram in shown for count in diagram.counts):
             handles.append(Patch(facecolor=_ACCURACY, alpha=0.35, label=f"pale: under {_FEW} items"))
-        columns = 4 if len(shown) > 1 else 2
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.4)
+        drawing.legend(figure, handles)
     return figure
 
 
@@ -74,7 +73,7 @@ def _draw_diagram(panel: Axes, diagram: Reliability) -> None:
             "width": right - left,
             "align": "edge",
             "edgecolor": "white",
-            "linewidth": 0.6,
+            "linewidth": 0.4,
             "alpha": alpha,
         }
         gap = drawing.OVER if confidence > accuracy else drawing.UNDER
@@ -94,7 +93,7 @@ def _draw_histogram(panel: Axes, diagram: Reliability) -> None:
         align="edge",
         color="#5b6770",
         edgecolor="white",
-        linewidth=0.6,
+        linewidth=0.4,
     )
     mean = sum(c * n for c, n in zip(diagram.confidence, diagram.counts, strict=True) if c is not None) / counts.sum()
     panel.axvline(mean, color=drawing.INK, linewidth=0.9, linestyle=":")
@@ -105,10 +104,10 @@ def _title(frontier: Frontier, point: PointResult) -> str:
     name = f"{role}, selected" if role and point.selected else role or "selected"
     settings = wording.settings(point)
     first = f"{name}: {settings}" if settings and not role else name
-    first = first if len(first) <= 32 else f"{first[:31]}…"
+    first = first if len(first) <= 17 else f"{first[:16]}…"
     ece = point.metrics.get(SUITE, {}).get("ece", {}).get("report")
     acc = point.metrics.get(SUITE, {}).get("acc", {}).get("report")
     numbers = [
         f"{label} {wording.number(e.value)}" for label, e in (("acc", acc), ("ECE", ece)) if e and e.value is not None
     ]
-    return f"{first}\n{'   '.join(numbers)}" if numbers else first
+    return "\n".join([first, *numbers])

@@ -19,7 +19,7 @@ class Row:
     Attributes:
         label: the id, with the role of a parent and the twin of a point that came out identical.
         axes: the values of the table's axis columns.
-        values: (estimate, interval in brackets) of every measured column; empty for a failed point.
+        values: (estimate, interval in brackets) of every measured column; empty for a point that is not complete.
         frontier: a mark where it is on the frontier, and in what share of resamples it is.
         superior: the outcome of the test with its adjusted p; empty where there was none.
     """
@@ -31,6 +31,13 @@ class Row:
     on_frontier: bool
     frontier: str
     superior: str
+
+    @property
+    def outcome(self) -> str:
+        """`failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point."""
+        if self.point.status == "complete":
+            return ""
+        return f"{self.point.status}: {self.point.reason or 'no reason recorded'}"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
-"""A frontier as tables: for Markdown, the terminal and CSV."""
+"""A frontier as tables, for Markdown and CSV; the terminal's is in `terminal.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from mergekit_calib.frontier import MACRO, SUITE, Estimate, Frontier, PointResult
 from mergekit_calib.report import wording
@@ -17,7 +14,6 @@ from mergekit_calib.report.sentence import summary_sentence
 __all__ = [
     "FrontierTable",
     "Row",
-    "console_table",
     "frontier_markdown",
     "frontier_table",
     "metric_rows",
@@ -34,8 +30,8 @@ def frontier_markdown(frontier: Frontier) -> str:
     align = [":--", *["--:"] * (len(table.axes) + len(table.measures)), ":-:", ":--", ":-:"]
     lines = [header, align]
     for row in table.rows:
-        if row.point.status == "failed":
-            measured = [f"failed: {escape(_reason(row.point))}", *[""] * len(table.measures)]
+        if row.outcome:
+            measured = [escape(row.outcome), *[""] * len(table.measures)]
             measured = measured[: max(1, len(table.measures))]
         else:
             measured = [f"{value} {span}".rstrip() for value, span in row.values]
@@ -54,40 +50,6 @@ def frontier_markdown(frontier: Frontier) -> str:
         measured = [f"{value} {span}".rstrip() for value, span in baseline.values]
         lines.append([escape(baseline.label), *[""] * len(table.axes), *measured, "baseline", "", ""])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def console_table(frontier: Frontier) -> Table:
-    """The points for a terminal, the objectives only: two of them fit into 80 columns.
-
-    Names are plain text: markup in them is printed, not obeyed. Reasons of failures stand under the table.
-    """
-    source = frontier_table(frontier)
-    shown = len(frontier.objectives)
-    failures = [f"{r.point.id} failed: {_reason(r.point)}" for r in source.rows if r.point.status == "failed"]
-    caption = Text("\n".join([source.caption, *failures]))
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, show_edge=False)
-    table.add_column("point", overflow="fold", min_width=12)
-    for title in source.axes:
-        table.add_column(Text(title), justify="right")
-    for title in source.measures[:shown]:
-        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=shown <= 2)
-    table.add_column("●", justify="center")
-    table.add_column("superior", justify="right", no_wrap=True)
-    for row in source.rows:
-        failed = row.point.status == "failed"
-        label = Text(row.label + (" ★" if row.point.selected else ""))
-        cells = [Text.assemble(value, (f" {span}" if span else "", "dim")) for value, span in row.values[:shown]]
-        if failed:
-            cells = [Text("failed"), *[Text()] * (shown - 1)]
-        style = "red" if failed else "bold green" if row.point.selected else "" if row.on_frontier else "dim"
-        test = row.point.superiority
-        superior = "" if test is None else f"{'✓ ' if test.shown else ''}p {wording.p_value(test.p_adjusted)}"
-        axes = [Text(value) for value in row.axes]
-        table.add_row(label, *axes, *cells, "●" if row.on_frontier else "", superior, style=style)
-    for baseline in source.baselines:
-        cells = [Text.assemble(value, (f" {span}" if span else "", "dim")) for value, span in baseline.values[:shown]]
-        table.add_row(Text(baseline.label), *[Text()] * len(source.axes), *cells, "", "baseline", style="italic")
-    return table
 
 
 def points_frame(frontier: Frontier) -> pd.DataFrame:
@@ -131,7 +93,3 @@ def metric_rows(point: PointResult) -> list[tuple[str, str, str, str, int]]:
             value, span = wording.number(estimate.value, places), wording.bracketed(estimate, places)
             rows.append((name, metric, value, span, estimate.n))
     return rows
-
-
-def _reason(point: PointResult) -> str:
-    return point.reason or "no reason recorded"

@@ -8,7 +8,7 @@ from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.frontier import Frontier
 from mergekit_calib.report.card import model_card
 from mergekit_calib.report.page import report_html
-from mergekit_calib.report.plots import PICTURES, draw_pictures
+from mergekit_calib.report.plots import FORMATS, PICTURES, draw_pictures
 from mergekit_calib.report.tables import points_frame
 
 
@@ -28,12 +28,13 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     out_path = Path(out_path)
     folder = out_path / "calibration"
     write_text_atomic(folder / "points.csv", points_frame(frontier).to_csv(index=False, lineterminator="\n"))
-    pictures = draw_pictures(frontier)
-    for name in PICTURES:
-        if name in pictures:
-            write_bytes_atomic(folder / name, pictures[name])
+    drawn = draw_pictures(frontier, FORMATS)
+    for name in (name.replace(".png", f".{each}") for name in PICTURES for each in FORMATS):
+        if name in drawn:
+            write_bytes_atomic(folder / name, drawn[name])
         else:
             (folder / name).unlink(missing_ok=True)
+    pictures = {name: drawn[name] for name in PICTURES if name in drawn}
     write_text_atomic(folder / "report.html", report_html(frontier, pictures))
     if card and frontier.finished and frontier.selected is not None:
         write_text_atomic(out_path / "README.md", model_card(frontier, pictures))

@@ -7,7 +7,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from report_factory import make_frontier
 
-from mergekit_calib.report.card import hub_names, model_card
+from mergekit_calib.report.card import model_card
+from mergekit_calib.report.front_matter import hub_names
 from mergekit_calib.report.tables import frontier_markdown, summary_sentence
 
 
@@ -18,7 +19,9 @@ def front_matter(card: str) -> dict:
 
 def test_the_front_matter_is_what_the_hub_expects() -> None:
     text = model_card(make_frontier())
-    assert front_matter(text) == {
+    matter = front_matter(text)
+    del matter["model-index"]
+    assert matter == {
         "base_model": ["org/some-model-pt", "org/some-model-it"],
         "base_model_relation": "merge",
         "library_name": "transformers",
@@ -30,11 +33,48 @@ def test_the_front_matter_is_what_the_hub_expects() -> None:
     assert data.library_name == "transformers"
 
 
+def test_the_model_index_is_the_hubs_and_holds_the_report_half() -> None:
+    frontier = make_frontier()
+    assert frontier.selected is not None
+    data = ModelCard(model_card(frontier)).data
+    assert data.model_name == "demo-run"
+    results = {result.metric_name: result for result in data.eval_results}
+    assert set(results) == {"acc", "ece", "brier", "rms_ce_debiased"}
+    for metric, result in results.items():
+        estimate = frontier.selected.metrics["calib_demo"][metric]["report"]
+        assert result.metric_value == pytest.approx(estimate.value, abs=1e-6)
+        assert result.metric_args["n"] == estimate.n
+        assert result.metric_args["low"] == pytest.approx(estimate.low, abs=1e-6)
+        assert (result.task_type, result.dataset_name) == ("text-generation", "calib_demo")
+        assert result.dataset_args["items"] == "report half"
+    assert results["acc"].metric_type == "accuracy"
+    assert results["ece"].metric_args["n_bins"] == 15
+    assert ModelCardData(eval_results=list(results.values()), model_name="x").to_dict()["model-index"]
+
+
+def test_the_licence_is_left_open_and_the_parents_are_named(tmp_path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "README.md").write_text("---\nlicense: gemma\n---\nA model.\n")
+    text = model_card(make_frontier(models={"base": str(tmp_path / "base"), "aligned": "org/some-model-it"}))
+    assert "license" not in front_matter(text)
+    first = text.splitlines()[1]
+    assert first.startswith("# license: to be set")
+    assert f"{tmp_path / 'base'} (gemma) and org/some-model-it apply" in first
+    assert "base: gemma" in text
+
+
+def test_a_name_cannot_leave_the_comment_of_the_front_matter() -> None:
+    frontier = make_frontier(models={"base": "x\nlicense: mit", "aligned": "org/some-model-it"})
+    assert "license" not in front_matter(model_card(frontier))
+
+
 def test_local_paths_are_not_named_as_base_models() -> None:
     frontier = make_frontier(models={"base": "/home/me/base", "aligned": "./out/aligned"})
     for point in frontier.points:
         point.recipe = "merge_method: linear\nmodels: [{model: /home/me/base}, {model: ./out/aligned}]\n"
-    assert front_matter(model_card(frontier)) == {
+    matter = front_matter(model_card(frontier))
+    del matter["model-index"]
+    assert matter == {
         "library_name": "transformers",
         "tags": ["mergekit", "merge", "calibration"],
     }
@@ -90,7 +130,7 @@ def test_names_are_data_in_the_card() -> None:
     text = model_card(frontier)
     fence = text.split("# ```")[0].rsplit("\n````yaml\n", 1)
     assert len(fence) == 2, "the fence must outlast the backticks within"
-    outside = fence[0] + text.split("\n````\n")[-1]
+    outside = fence[0].split("\n---\n", 1)[1] + text.split("\n````\n")[-1]
     assert "<script" not in outside
     assert "<img" not in outside
     assert "![x]" not in outside

@@ -18,7 +18,7 @@ from mergekit_calib.report.page import report_html
 from mergekit_calib.report.plots import draw_pictures
 from mergekit_calib.report.write import write_report
 
-PICTURES = {"frontier.png", "lambda.png", "reliability.png"}
+PICTURES = {f"{name}.{kind}" for name in ("frontier", "lambda", "reliability") for kind in ("png", "svg")}
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 

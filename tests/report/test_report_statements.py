@@ -21,7 +21,8 @@ from mergekit_calib.report import wording
 from mergekit_calib.report.card import model_card
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.statements import statements
-from mergekit_calib.report.tables import console_table, frontier_markdown
+from mergekit_calib.report.tables import frontier_markdown
+from mergekit_calib.report.terminal import console_table
 
 BETTER, WORSE, OPEN = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # as gains
 

@@ -1,0 +1,232 @@
+"""What a terminal shows of a running sweep, read off an emulated screen, and what a file gets instead."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pyte
+import pytest
+from report_factory import make_frontier
+from rich.console import Console
+
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.report.console import ConsoleProgress
+from mergekit_calib.report.live import Pace, duration
+from mergekit_calib.report.tables import frontier_markdown
+from mergekit_calib.report.terminal import console_table
+
+
+class Screen:
+    """A terminal of some size, and a console that writes to it."""
+
+    def __init__(self, width: int, height: int = 40) -> None:
+        self.file = io.StringIO()
+        self.console = Console(
+            file=self.file, force_terminal=True, width=width, height=height, highlight=False, legacy_windows=False
+        )
+        self._screen = pyte.HistoryScreen(width, height, history=1000, ratio=1.0)
+        self._stream, self._fed = pyte.Stream(self._screen), 0
+
+    def resize(self, width: int, height: int) -> None:
+        self.read()
+        self.console.width, self.console.height = width, height
+        self._screen.resize(height, width)
+
+    def read(self) -> list[str]:
+        """The lines on the screen, without those scrolled away."""
+        text = self.file.getvalue()
+        self._stream.feed(text[self._fed :].replace("\n", "\r\n"))
+        self._fed = len(text)
+        return [line.rstrip() for line in self._screen.display if line.strip()]
+
+
+def half_way(frontier: Frontier, n: int = 3) -> Frontier:
+    return frontier.model_copy(update={"points": frontier.points[:n], "finished": False})
+
+
+def playing(progress: ConsoleProgress, frontier: Frontier, n: int = 3) -> None:
+    """A run of five points, up to the middle of the one after `n`."""
+    progress.started(half_way(frontier, 0), len(frontier.points))
+    for i in range(n):
+        progress.point_started(frontier.points[i].id)
+        progress.point_finished(frontier.points[i], half_way(frontier, i + 1))
+    progress.point_started(frontier.points[n].id)
+    progress.scoring("calib_demo", 300, 1200)
+
+
+def lines_with(lines: list[str], *words: str) -> list[str]:
+    return [line for line in lines if all(word in line for word in words)]
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_the_live_view_shows_points_the_one_being_scored_and_how_far_the_sweep_is(width: int) -> None:
+    screen, frontier = Screen(width), make_frontier(failed=("lambda=0.3",))
+    with ConsoleProgress(screen.console) as progress:
+        playing(progress, frontier)
+        assert progress._live is not None
+        progress._live.refresh()
+        lines = screen.read()
+    assert lines_with(lines, "lambda=0 ", "0.6")
+    assert lines_with(lines, "lambda=0.3", "failed: OutOfMemory")
+    assert lines_with(lines, "lambda=1", "calib_demo", "300 of 1,200")
+    assert lines_with(lines, "3 of 5 points", "left")
+    assert lines_with(lines, "●")
+    assert sum(set(line) <= {"━", "╸", "╺"} for line in lines) == 2
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 80, 160])
+def test_no_line_is_wider_than_the_terminal_and_no_number_is_broken(width: int) -> None:
+    frontier = make_frontier({"lambda": [0.0, 0.25, 0.5, 1.0]}, objectives=("acc", "ece", "brier"))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(console_table(frontier))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if line.startswith("lambda=0.5"))
+    estimate = frontier.points[2].estimate(frontier.objectives[0])
+    assert f"{estimate.value:.3f}" in row
+    assert row.count("[") == row.count("]")
+
+
+def test_the_view_goes_and_a_clean_table_stays() -> None:
+    screen, frontier = Screen(80, 60), make_frontier()
+    with ConsoleProgress(screen.console, out_path="out") as progress:
+        playing(progress, frontier)
+        progress.finished(frontier)
+    lines = screen.read()
+    text = "\n".join(lines)
+    assert "━" not in text
+    assert "left" not in text
+    for point in frontier.points:
+        assert len(lines_with(lines, f"{point.id} ", "[")) == 1
+    assert lines_with(lines, "★", "is chosen")
+    assert "out/calibration/report.html" in text
+
+
+def test_a_window_that_changes_leaves_nothing_of_the_old_view() -> None:
+    screen, frontier = Screen(100), make_frontier()
+    with ConsoleProgress(screen.console) as progress:
+        playing(progress, frontier)
+        assert progress._live is not None
+        progress._live.refresh()
+        screen.resize(50, 30)
+        progress._live.refresh()
+        lines = screen.read()
+    assert len(lines_with(lines, "3 of 5 points")) == 1
+    assert len(lines_with(lines, "lambda=0.6")) == 1
+    assert max(map(len, lines)) <= 50
+
+
+def test_in_a_low_window_the_points_that_tell_least_give_way() -> None:
+    frontier = make_frontier({"lambda": [i / 20 for i in range(41)]}, failed=("lambda=1.85",))
+    screen = Screen(80, 24)
+    with ConsoleProgress(screen.console) as progress:
+        progress.started(frontier, 60)
+        progress.point_started("lambda=3")
+        progress.scoring("calib_demo", 1, 2)
+        assert progress._live is not None
+        progress._live.refresh()
+        lines = screen.read()
+    assert lines_with(lines, "0 of 60 points")
+    assert re.search(r"… and \d+ points more", "\n".join(lines))
+    for kept in ("(base)", "(aligned)", "★", "lambda=1.85"):
+        assert lines_with(lines, kept), kept
+
+
+def test_a_file_gets_one_dated_line_for_each_event_and_no_control_characters() -> None:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    file = io.StringIO()
+    with ConsoleProgress(Console(file=file, width=120)) as progress:
+        playing(progress, frontier)
+        events = file.getvalue().splitlines()
+        progress.finished(frontier)
+    assert len(events) == 1 + 3 + 4
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \S", line) for line in events)
+    assert lines_with(events, "lambda=0.3  failed: OutOfMemoryError", "2 of 5")
+    estimate = frontier.points[0].estimate(frontier.objectives[0])
+    assert lines_with(events, f"lambda=0  acc {estimate.value:.4f}  ece", "the base parent")
+    assert "\x1b" not in file.getvalue()
+    assert "\r" not in file.getvalue()
+
+
+def test_quiet_says_only_what_went_wrong() -> None:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    screen = Screen(80)
+    with ConsoleProgress(screen.console, quiet=True) as progress:
+        playing(progress, frontier)
+        progress.finished(frontier)
+    (line,) = screen.file.getvalue().splitlines()
+    assert "lambda=0.3  failed: OutOfMemoryError" in line
+
+
+def test_a_stopped_point_gives_its_reason_in_every_table() -> None:
+    frontier = make_frontier()
+    point = frontier.points[1]
+    point.status, point.reason, point.metrics = "stopped", "lambda=0.6 dominates it after 300 items", {}
+    told = "stopped: lambda=0.6 dominates it after 300 items"
+    (row,) = [line for line in frontier_markdown(frontier).splitlines() if line.startswith("| lambda=0.3")]
+    assert told in row
+    console = Console(file=io.StringIO(), width=120)
+    console.print(console_table(frontier))
+    assert lines_with(console.file.getvalue().splitlines(), "lambda=0.3", told)  # type: ignore[attr-defined]
+
+
+def test_the_display_goes_when_the_run_is_interrupted() -> None:
+    screen, frontier = Screen(80), make_frontier()
+
+    def interrupted() -> None:
+        with ConsoleProgress(screen.console) as progress:
+            playing(progress, frontier)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert "━" not in "\n".join(screen.read())
+    assert screen.file.getvalue().rfind("\x1b[?25h") > screen.file.getvalue().rfind("\x1b[?25l")
+
+
+def test_time_left_comes_from_points_scored_here_and_not_from_those_found_on_disk() -> None:
+    now = [0.0]
+    pace = Pace(clock=lambda: now[0])
+    for _ in range(3):
+        pace.point_finished()
+    assert pace.left(10) is None
+    pace.point_started()
+    now[0] = 8.0
+    assert pace.left(10, share=0.25) == pytest.approx(8 / 0.25 * 9.75)
+    pace.point_finished()
+    assert pace.left(9) == pytest.approx(72.0)
+    pace.point_started()
+    now[0] = 12.0
+    assert pace.left(9, share=0.5) == pytest.approx(68.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (67, "1:07"), (59.7, "1:00"), (3600, "1:00:00"), (190000, "2 d 4 h")]
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_names_are_no_markup_in_the_view() -> None:
+    screen, frontier = Screen(80), make_frontier()
+    frontier.points[3].id = "[red]x[/red]"
+    with ConsoleProgress(screen.console) as progress:
+        playing(progress, frontier)
+        assert progress._live is not None
+        progress._live.refresh()
+        assert lines_with(screen.read(), "[red]x[/red]")
+
+
+def test_what_cannot_be_encoded_does_not_stop_a_run(monkeypatch: Any) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    frontier = make_frontier()
+    with ConsoleProgress() as progress:
+        playing(progress, frontier)
+        progress.finished(frontier)
+    import sys
+
+    sys.stdout.flush()
+    assert b"lambda=0.6" in raw.getvalue()
