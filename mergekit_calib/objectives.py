@@ -5,7 +5,7 @@ A metric here is a statistic of a table's rows, so that its interval and its pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +95,41 @@ BUILT_IN = (
 )
 
 
+def _of_votes(
+    statistic: Callable[..., Resampled], filter_: str, **options: object
+) -> Callable[[ItemTable, int], Resampled]:
+    def of(table: ItemTable, n_bins: int) -> Resampled:
+        binned = {"n_bins": n_bins} if options else {}
+        right = table.values[f"acc{filter_}"] > 0.5
+        return statistic(table.values[f"confidence{filter_}"], right, **binned, **options)
+
+    return of
+
+
+def metrics_of_votes(names: Collection[str]) -> dict[str, Metric]:
+    """The calibration errors of generated answers, where a task gives each document an `acc` and a `confidence`.
+
+    Args:
+        names: of the task's own metrics; `acc,filter` and `confidence,filter` where it reads answers in several ways.
+    """
+    error = metrics.expected_calibration_error_statistic
+    found = {}
+    for filter_ in [name.removeprefix("confidence") for name in names if name.partition(",")[0] == "confidence"]:
+        if f"acc{filter_}" not in names:
+            continue
+        for name, meaning, options in (
+            ("ece", "expected calibration error, equal-width bins, L1", {"norm": "l1"}),
+            (
+                "rms_ce_debiased",
+                "root-mean-square calibration error, debiased (Kumar et al. 2019)",
+                {"norm": "l2", "debias": True},
+            ),
+        ):
+            statistic = _of_votes(error, filter_, **options)
+            found[f"{name}{filter_}"] = Metric(f"{name}{filter_}", "minimize", meaning, statistic, False)
+    return found
+
+
 def metrics_of(
     table: ItemTable, higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
 ) -> dict[str, Metric]:
@@ -103,7 +138,7 @@ def metrics_of(
     Args:
         higher_is_better: the directions of the task's own metrics, as lm-eval states them.
     """
-    found = {metric.name: metric for metric in known} if table.has_choices else {}
+    found = {metric.name: metric for metric in known} if table.has_choices else metrics_of_votes(table.values)
     return found | {name: own_metric(name, higher_is_better.get(name, True)) for name in table.values}
 
 
