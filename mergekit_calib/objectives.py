@@ -95,15 +95,12 @@ BUILT_IN = (
 )
 
 
-def _of_votes(
-    statistic: Callable[..., Resampled], filter_: str, **options: object
-) -> Callable[[ItemTable, int], Resampled]:
-    def of(table: ItemTable, n_bins: int) -> Resampled:
-        binned = {"n_bins": n_bins} if options else {}
-        right = table.values[f"acc{filter_}"] > 0.5
-        return statistic(table.values[f"confidence{filter_}"], right, **binned, **options)
+def _error_of_votes(filter_: str, norm: Literal["l1", "l2"], debias: bool) -> Callable[[ItemTable, int], Resampled]:
+    def statistic(table: ItemTable, n_bins: int) -> Resampled:
+        confidence, right = table.values[f"confidence{filter_}"], table.values[f"acc{filter_}"] > 0.5
+        return metrics.expected_calibration_error_statistic(confidence, right, n_bins, norm=norm, debias=debias)
 
-    return of
+    return statistic
 
 
 def metrics_of_votes(names: Collection[str]) -> dict[str, Metric]:
@@ -112,21 +109,17 @@ def metrics_of_votes(names: Collection[str]) -> dict[str, Metric]:
     Args:
         names: of the task's own metrics; `acc,filter` and `confidence,filter` where it reads answers in several ways.
     """
-    error = metrics.expected_calibration_error_statistic
     found = {}
     for filter_ in [name.removeprefix("confidence") for name in names if name.partition(",")[0] == "confidence"]:
-        if f"acc{filter_}" not in names:
-            continue
-        for name, meaning, options in (
-            ("ece", "expected calibration error, equal-width bins, L1", {"norm": "l1"}),
-            (
-                "rms_ce_debiased",
-                "root-mean-square calibration error, debiased (Kumar et al. 2019)",
-                {"norm": "l2", "debias": True},
-            ),
-        ):
-            statistic = _of_votes(error, filter_, **options)
-            found[f"{name}{filter_}"] = Metric(f"{name}{filter_}", "minimize", meaning, statistic, False)
+        if f"acc{filter_}" in names:
+            ece, rms = _error_of_votes(filter_, "l1", False), _error_of_votes(filter_, "l2", True)
+            for metric in (
+                Metric(f"ece{filter_}", "minimize", "expected calibration error of majorities", ece, False),
+                Metric(
+                    f"rms_ce_debiased{filter_}", "minimize", "as ece, root of the mean square, debiased", rms, False
+                ),
+            ):
+                found[metric.name] = metric
     return found
 
 
