@@ -235,7 +235,7 @@ def test_a_sweep_trades_accuracy_of_majorities_for_their_calibration(questions_o
             "axes": {"lambda": [0.0, 1.0]},
             "suite": [str(questions_of_the_demo)],
             "objectives": ["acc", "ece"],
-            "n_resamples": 50,
+            "n_resamples": 100,
         },
     }
     register()
