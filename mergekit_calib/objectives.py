@@ -5,7 +5,7 @@ A metric here is a statistic of a table's rows, so that its interval and its pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -125,6 +125,34 @@ BUILT_IN = (
 )
 
 
+def _error_of_votes(filter_: str, norm: Literal["l1", "l2"], debias: bool) -> Callable[[ItemTable, int], Resampled]:
+    def statistic(table: ItemTable, n_bins: int) -> Resampled:
+        confidence, right = table.values[f"confidence{filter_}"], table.values[f"acc{filter_}"] > 0.5
+        return metrics.expected_calibration_error_statistic(confidence, right, n_bins, norm=norm, debias=debias)
+
+    return statistic
+
+
+def metrics_of_votes(names: Collection[str]) -> dict[str, Metric]:
+    """The calibration errors of generated answers, where a task gives each document an `acc` and a `confidence`.
+
+    Args:
+        names: of the task's own metrics; `acc,filter` and `confidence,filter` where it reads answers in several ways.
+    """
+    found = {}
+    for filter_ in [name.removeprefix("confidence") for name in names if name.partition(",")[0] == "confidence"]:
+        if f"acc{filter_}" in names:
+            ece, rms = _error_of_votes(filter_, "l1", False), _error_of_votes(filter_, "l2", True)
+            for metric in (
+                Metric(f"ece{filter_}", "minimize", "expected calibration error of majorities", ece, False),
+                Metric(
+                    f"rms_ce_debiased{filter_}", "minimize", "as ece, root of the mean square, debiased", rms, False
+                ),
+            ):
+                found[metric.name] = metric
+    return found
+
+
 def metrics_of(
     table: ItemTable, higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
 ) -> dict[str, Metric]:
@@ -133,7 +161,7 @@ def metrics_of(
     Args:
         higher_is_better: the directions of the task's own metrics, as lm-eval states them.
     """
-    found = {metric.name: metric for metric in known} if table.has_choices else {}
+    found = {metric.name: metric for metric in known} if table.has_choices else metrics_of_votes(table.values)
     return found | {name: own_metric(name, higher_is_better.get(name, True)) for name in table.values}
 
 

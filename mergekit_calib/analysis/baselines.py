@@ -113,7 +113,7 @@ def _has_choices(tables: Tables) -> bool:
 
 def _of_choices(table: ItemTable, metric: Metric) -> bool:
     """A task's own metrics are of the model's answers as given: what a temperature does to them is not known."""
-    return metric.name not in table.values
+    return table.has_choices and metric.name not in table.values
 
 
 def _of_probabilities(table: ItemTable, metric: Metric) -> bool:

@@ -72,19 +72,26 @@ def register_metrics(_: ModuleType) -> None:
         defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
     except (ImportError, AttributeError) as problem:
         raise HostVersionError(str(problem)) from problem
+    from lm_eval_tasks.completions import DIVERSITY
     from lm_eval_tasks.metrics import POOLED
 
-    for name, metric in POOLED.items():
+    for name, metric in {**POOLED, **DIVERSITY}.items():
         if name in metric_names or name in aggregations:
             continue
         metric_names.register(name, target=metric)
-        aggregations.register(name, target=metric)
-        defaults.register(name, target=metric)
         directions.register(name, target=metric.higher_is_better)
+        if name in POOLED:
+            aggregations.register(name, target=metric)
+            defaults.register(name, target=metric)
+        else:
+            defaults.register(name, target=aggregations.get("mean"))
 
 
 def wrap_configurable_task(module: ModuleType) -> None:
-    """Have every multiple-choice task give our metrics what they pool, where its YAML lists them.
+    """Have every task give our metrics what they need, where its YAML lists them.
+
+    A multiple-choice task gives what is pooled; a generation task keeps all repeats, and its own metrics get the first
+    as ever.
 
     Raises:
         HostVersionError: `ConfigurableTask` is not what it was.
@@ -92,23 +99,33 @@ def wrap_configurable_task(module: ModuleType) -> None:
     signature = inspect.signature(module.ConfigurableTask.process_results)
     if list(signature.parameters) != ["self", "doc", "results"]:
         raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
+    from lm_eval_tasks import completions
     from lm_eval_tasks.metrics import Pooled, scores_of
 
-    def ours(task: Any) -> dict[str, Pooled]:
+    def pooled(task: Any) -> dict[str, Pooled]:
         return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, Pooled)}
 
     def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
         wrapped(*args, **kwargs)
-        for name, metric in ours(instance).items():
+        for name, metric in pooled(instance).items():
             _check_metric(instance, name)
-            instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name])
+            instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
+        instance._completion_metrics = diverse = {}
+        for name, metric in list(instance._metric_fn_list.items()):
+            if isinstance(metric, completions.Diversity):
+                diverse[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
+                # lm-eval would call it with a target and one completion.
+                del instance._metric_fn_list[name], instance._metric_fn_kwargs[name]
+        if diverse:
+            completions.measure_completions(instance, diverse)
 
     def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        found, pooled = wrapped(*args, **kwargs), ours(instance)
-        if not pooled:
-            return found
-        scores = scores_of(instance, *signature.bind(instance, *args, **kwargs).args[1:])
-        return {**found, **dict.fromkeys(pooled, scores)}
+        doc, results = signature.bind(instance, *args, **kwargs).args[1:]
+        if diverse := getattr(instance, "_completion_metrics", None):
+            found = wrapped(doc, completions.as_lm_eval(results))
+            return {**found, **completions.diversity_of(instance, diverse, results)}
+        found, ours = wrapped(doc, results), pooled(instance)
+        return {**found, **dict.fromkeys(ours, scores_of(instance, doc, results))} if ours else found
 
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
@@ -142,10 +159,6 @@ def _check_metric(task: Any, name: str) -> None:
     metric = task._metric_fn_list[name]
     if task._aggregation_list[name] is not metric:
         raise CalibError(f"{where} is taken over all documents together: leave `aggregation` out, or make it {name}")
-    options, known = task._metric_fn_kwargs[name], metric.option_names
-    for option in options:
-        if option not in known:
-            raise CalibError(f"{where} has no option {option!r}; it takes {', '.join(known) or 'none'}")
 
 
 def _contains_ours(path: Path) -> bool:

@@ -35,11 +35,16 @@ def test_the_metrics_are_the_means_over_prompts_of_completions_that_were_drawn()
 
     assert results["distinct_1,none"] == mean_of(metrics.distinct_n, 1)
     assert results["distinct_2,none"] == mean_of(metrics.distinct_n, 2)
-    assert results["ead,none"] == mean_of(metrics.expectation_adjusted_distinct)
+    assert results["expectation_adjusted_distinct,none"] == mean_of(metrics.expectation_adjusted_distinct)
     assert results["self_bleu,none"] == mean_of(metrics.self_bleu)
     assert results["rouge_l,none"] == mean_of(metrics.pairwise_rouge_l)
-    assert results["vendi,none"] == mean_of(metrics.vendi_score)
+    assert results["vendi_score,none"] == mean_of(metrics.vendi_score)
     assert results["compression_ratio,none"] == mean_of(metrics.compression_ratio)
     directions = found["higher_is_better"]["calib_diversity"]
-    assert {name for name in directions if directions[name]} == {"distinct_1", "distinct_2", "ead", "vendi"}
+    assert {name for name in directions if directions[name]} == {
+        "distinct_1",
+        "distinct_2",
+        "expectation_adjusted_distinct",
+        "vendi_score",
+    }
     assert all(results[f"{name}_stderr,none"] != "N/A" for name in directions)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lm_eval
@@ -156,13 +152,26 @@ def test_auroc_of_answers_all_right_is_not_a_number_and_ends_no_run():
     assert np.isnan(POOLED["auroc"].standard_error(items))
 
 
-def test_our_tasks_run_with_the_hooks_off(tmp_path):
-    command = [Path(sys.executable).parent / "lm_eval", "run", "--model", "hf", "--device", "cpu", "--limit", "8"]
-    command += ["--model_args", f"pretrained={DEMO / 'base'}", "--tasks", "calib_demo", "--output_path", tmp_path]
-    command += ["--include_path", lm_eval_tasks.TASKS_DIR]
-    environment = {**os.environ, "MERGEKIT_CALIB_DISABLE": "1"}
-    subprocess.run([str(part) for part in command], env=environment, check=True, capture_output=True)
-    (written,) = tmp_path.rglob("results_*.json")
-    found = json.loads(written.read_text())["results"]["calib_demo"]
-    assert all(found[f"{name},none"] >= 0 for name in ("ece", "smooth_ece", "brier"))
-    assert found["ece_stderr,none"] == "N/A"
+@pytest.mark.filterwarnings("ignore:invalid value")  # lm-eval's own softmax of them
+@pytest.mark.parametrize("scores", [[float("-inf")] * 4, [-1.0, float("nan"), -2.0, -3.0]])
+def test_log_likelihoods_that_make_no_probabilities_are_an_error_that_names_the_document(scores, tmp_path):
+    manager = third_party_task(tmp_path, [{"metric": "ece"}])
+    task = manager.load(["somebody_elses"])["tasks"]["somebody_elses"]
+    doc = task.eval_docs[7]
+    with pytest.raises(CalibError, match=r"somebody_elses, document 7: .*(-inf|nan).*no probabilities"):
+        task.process_results(doc, [(score, False) for score in scores])
+    assert task.process_results(doc, [(-1.0, False), *[(float("-inf"), False)] * 3])["ece"][1][0] == -1.0
+
+
+def test_predict_only_keeps_the_log_likelihoods_and_takes_no_metric():
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(DEMO / "base")},
+        tasks=["calib_demo"],
+        task_manager=TaskManager(include_path=str(lm_eval_tasks.TASKS_DIR), include_defaults=False),
+        limit=4,
+        device="cpu",
+        predict_only=True,
+    )
+    assert set(found["results"]["calib_demo"]) == {"name", "alias", "sample_len"}
+    assert [len(sample["resps"]) for sample in found["samples"]["calib_demo"]] == [4] * 4

@@ -1,0 +1,135 @@
+"""What several completions of one prompt have in common: the diversity metrics by name, and the filter that keeps all.
+
+Relied on in lm-eval 0.4.13: a task's `_filters` are `FilterEnsemble`s whose `filters` are partial calls of filter
+classes; `process_results` is given what a pipeline of filters left of a document's completions, and without a pipeline
+of its own a task has `take_first`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lm_eval.api.filter import Filter
+from lm_eval.filters.selection import MajorityVoteFilter, TakeFirstFilter
+
+from lm_eval_tasks.metrics import check_options
+from mergekit_calib import metrics
+from mergekit_calib.errors import CalibError
+
+
+@dataclass(frozen=True, eq=False)
+class Diversity:
+    """A metric of the completions of one prompt, which lm-eval averages over prompts.
+
+    Attributes:
+        name: as in `metric_list`.
+        of_texts: the completions, at least 2, and the options → the metric.
+        higher_is_better: whether more of it is more diverse.
+        options: further arguments of `of_texts`, such as `n`.
+    """
+
+    name: str
+    of_texts: Callable[..., float]
+    higher_is_better: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def option_names(self) -> list[str]:
+        """What `options` may hold: the numbers among the arguments."""
+        arguments = list(inspect.signature(self.of_texts).parameters.values())[1:]
+        bound = self.of_texts.keywords if isinstance(self.of_texts, functools.partial) else {}
+        return [a.name for a in arguments if isinstance(a.default, (int, float)) and a.name not in bound]
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, completions: Sequence[str]) -> float:
+        return float(self.of_texts(completions, **self.options))
+
+    def with_options(self, options: Mapping[str, Any], task: str) -> Diversity:
+        """The same metric with arguments from the `metric_list` of a task.
+
+        Raises:
+            CalibError: an option that it does not have.
+        """
+        check_options(self.name, options, self.option_names, task)
+        return replace(self, options={**self.options, **options})
+
+
+DIVERSITY = {
+    metric.name: metric
+    for metric in (
+        Diversity("distinct_n", metrics.distinct_n, True),
+        *(Diversity(f"distinct_{n}", functools.partial(metrics.distinct_n, n=n), True) for n in (1, 2, 3, 4)),
+        Diversity("expectation_adjusted_distinct", metrics.expectation_adjusted_distinct, True),
+        Diversity("self_bleu", metrics.self_bleu, False),
+        Diversity("rouge_l", metrics.pairwise_rouge_l, False),
+        Diversity("vendi_score", metrics.vendi_score, True),
+        Diversity("compression_ratio", metrics.compression_ratio, False),
+        Diversity("answer_entropy", metrics.answer_entropy, True),
+    )
+}
+"""Name in `metric_list` → the metric."""
+
+
+class Completions(list[str]):
+    """All completions of a prompt, where lm-eval would have gone on with the first."""
+
+
+class EveryCompletion(Filter):
+    """Keeps what `take_first` would drop."""
+
+    def apply(self, resps: Iterable[Sequence[str]], docs: Any) -> list[Completions]:
+        return [Completions(completions) for completions in resps]
+
+
+def keep_every_completion(task: Any) -> list[str]:
+    """Replace `take_first` where it ends a pipeline of a task's filters; the names of the pipelines that keep several.
+
+    Pipelines that choose one completion before that, by a vote or otherwise, stay as they are.
+    """
+    keeping = []
+    for pipeline in task._filters:
+        *before, last = [getattr(make, "func", make) for make in pipeline.filters]
+        if {TakeFirstFilter, MajorityVoteFilter} & set(before) or last is MajorityVoteFilter:
+            continue
+        keeping.append(pipeline.name)
+        if last is TakeFirstFilter:
+            pipeline.filters = [*pipeline.filters[:-1], EveryCompletion]
+    return keeping
+
+
+def as_lm_eval(results: Sequence[Any]) -> list[Any]:
+    """Results as lm-eval's own metrics expect them: the first completion, where `take_first` was replaced."""
+    return [result[0] if isinstance(result, Completions) else result for result in results]
+
+
+def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
+    """Have a task keep every completion, and average diversity metrics.
+
+    Raises:
+        CalibError: `repeats` is below 2, or no pipeline of filters leaves several completions.
+    """
+    where = f"task {task.task_name}: metric_list: {', '.join(wanted)}"
+    if task.config.repeats < 2:
+        raise CalibError(f"{where}: of several completions of a prompt: set `repeats`, now {task.config.repeats}")
+    if not keep_every_completion(task):
+        raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
+    from lm_eval.api.metrics import mean  # not above: it may be waiting for us to register our own
+
+    for name, metric in wanted.items():
+        task._aggregation_list.setdefault(name, mean)
+        task._higher_is_better.setdefault(name, metric.higher_is_better)
+
+
+def diversity_of(task: Any, wanted: Mapping[str, Diversity], results: Sequence[Any]) -> dict[str, float]:
+    """The diversity metrics of a document; none for filters that chose one completion, nor with --predict_only."""
+    completions = results[0]
+    if isinstance(completions, str) or len(completions) < 2:
+        return {}
+    return {name: metric(completions) for name, metric in wanted.items() if name in task._aggregation_list}

@@ -1,0 +1,117 @@
+"""Diversity metrics by name in anybody's YAML with repeats, beside metrics of lm-eval's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lm_eval
+import numpy as np
+import pytest
+import yaml
+from lm_eval.api.registry import metric_registry
+from lm_eval.tasks import TaskManager
+
+from lm_eval_tasks import TASKS_DIR
+from lm_eval_tasks.completions import DIVERSITY
+from mergekit_calib import demo, metrics
+from mergekit_calib.errors import CalibError
+from mergekit_calib.hosts import hooks
+from mergekit_calib.hosts.lm_eval import register_metrics
+
+hooks.install()
+
+
+def third_party_task(folder: Path, metric_list: list[dict[str, object]], **more: object) -> TaskManager:
+    config = {
+        "task": "drawn",
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": str(TASKS_DIR / "calib_demo" / "questions.parquet")}},
+        "output_type": "generate_until",
+        "test_split": "test",
+        "doc_to_text": "question : {{question}}\nanswer :",
+        "doc_to_target": "{{choices[answer]}}",
+        "repeats": 4,
+        "generation_kwargs": {"do_sample": True, "temperature": 1.0, "max_gen_toks": 4},
+        "metric_list": metric_list,
+        **more,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "drawn.yaml").write_text(yaml.safe_dump(config))
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
+def run(manager: TaskManager, limit: int = 12, **options: object) -> tuple[dict[str, float], list[dict[str, object]]]:
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(Path(demo.__file__).parent / "base")},
+        tasks=["drawn"],
+        task_manager=manager,
+        limit=limit,
+        device="cpu",
+        batch_size=48,
+        **options,
+    )
+    return found["results"]["drawn"], found["samples"]["drawn"]
+
+
+def test_every_metric_is_the_mean_over_prompts_and_lm_evals_own_sees_the_first_completion(tmp_path):
+    listed = [{"metric": "exact_match"}, *({"metric": name} for name in DIVERSITY if name != "distinct_n")]
+    results, samples = run(third_party_task(tmp_path, [*listed, {"metric": "distinct_n", "n": 3}]))
+    drawn = [sample["resps"][0] for sample in samples]
+    assert [len(texts) for texts in drawn] == [4] * 12
+    for name in ("distinct_1", "self_bleu", "vendi_score", "answer_entropy"):
+        assert results[f"{name},none"] == pytest.approx(np.mean([DIVERSITY[name](texts) for texts in drawn]))
+        assert results[f"{name}_stderr,none"] >= 0
+    assert results["distinct_n,none"] == pytest.approx(np.mean([metrics.distinct_n(texts, 3) for texts in drawn]))
+    first = [texts[0] == sample["target"] for texts, sample in zip(drawn, samples, strict=True)]
+    assert results["exact_match,none"] == pytest.approx(np.mean(first))
+
+
+def test_they_are_of_what_a_filter_extracts_and_a_filter_that_votes_has_none(tmp_path):
+    first_letter = {"function": "regex", "regex_pattern": "([a-z])"}
+    filters = [
+        {"name": "letters", "filter": [first_letter, {"function": "take_first"}]},
+        {"name": "voted", "filter": [first_letter, {"function": "majority_vote"}, {"function": "take_first"}]},
+    ]
+    manager = third_party_task(tmp_path, [{"metric": "exact_match"}, {"metric": "answer_entropy"}], filter_list=filters)
+    results, samples = run(manager)
+    letters = [sample["filtered_resps"][0] for sample in samples if sample["filter"] == "letters"]
+    assert {len(letter) for some in letters for letter in some} <= {1, len("[invalid]")}
+    expected = np.mean([metrics.answer_entropy(some) for some in letters])
+    assert results["answer_entropy,letters"] == pytest.approx(expected)
+    assert "answer_entropy,voted" not in results
+    assert {"exact_match,letters", "exact_match,voted"} <= set(results)
+
+
+def test_predict_only_takes_no_metric(tmp_path):
+    results, samples = run(third_party_task(tmp_path, [{"metric": "distinct_2"}]), limit=2, predict_only=True)
+    assert not any(key.startswith("distinct_2") for key in results)
+    assert [len(sample["resps"][0]) for sample in samples] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("metric", "more", "message"),
+    [
+        ({"metric": "distinct_n", "order": 3}, {}, "drawn.*'order'.*takes n"),
+        ({"metric": "distinct_2", "n": 3}, {}, "'n'.*takes none"),
+        ({"metric": "self_bleu"}, {"repeats": 1}, "repeats"),
+        (
+            {"metric": "self_bleu"},
+            {"filter_list": [{"name": "v", "filter": [{"function": "majority_vote"}, {"function": "take_first"}]}]},
+            "filter_list",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_said_when_the_task_is_made(metric, more, message, tmp_path):
+    with pytest.raises(CalibError, match=message):
+        third_party_task(tmp_path, [metric], **more).load(["drawn"])
+
+
+def test_a_metric_that_lm_eval_has_by_the_name_stays(monkeypatch):
+    def its_own(items: object) -> float:
+        return 0.0
+
+    monkeypatch.setitem(metric_registry._objs, "self_bleu", its_own)
+    register_metrics(lm_eval)
+    assert metric_registry.get("self_bleu") is its_own
+    assert metric_registry.get("rouge_l") is DIVERSITY["rouge_l"]
