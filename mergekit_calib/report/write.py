@@ -34,6 +34,6 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
             write_bytes_atomic(folder / name, pictures[name])
         else:
             (folder / name).unlink(missing_ok=True)
-    write_text_atomic(folder / "report.html", report_html(frontier, pictures))
+    write_text_atomic(folder / "report.html", report_html(frontier))
     if card and frontier.finished and frontier.selected is not None:
         write_text_atomic(out_path / "README.md", model_card(frontier, pictures))
