@@ -55,7 +55,9 @@ def report_html(frontier: Frontier) -> str:
 @functools.cache
 def _scripts() -> tuple[str, ...]:
     """The libraries, each below its licence, and the page's own."""
-    libraries = [f"/*!\n{_text(f'vendor/{licence}.LICENSE')}*/\n{_text(f'vendor/{file}')}" for licence, file in _LIBRARIES]
+    libraries = [
+        f"/*!\n{_text(f'vendor/{licence}.LICENSE')}*/\n{_text(f'vendor/{file}')}" for licence, file in _LIBRARIES
+    ]
     own = "\n".join(_text(f"js/{name}.js") for name in _SCRIPTS)
     return (*libraries, f'"use strict";\n{own}')
 

@@ -61,7 +61,10 @@ const calib = (() => {
   const estimate = (measured, measure, half = "report") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[half];
 
   const complete = run.points.filter((p) => p.status === "complete");
-  const scopes = [...new Set(complete.flatMap((p) => Object.keys(p.metrics)))];
+  // Of a single task, the pooled items are the task's: one scope says it all.
+  const scopes = [...new Set(complete.flatMap((p) => Object.keys(p.metrics)))]
+    .filter((scope) => run.suite.length > 1 || scope === "suite" || objectives.some((o) => o.scope === scope))
+    .sort((a, b) => (b === "suite") - (a === "suite"));
   const metricsOf = (scope) => [...new Set(complete.flatMap((p) => Object.keys(p.metrics[scope] ?? {})))];
   const measures = [...objectives];
   for (const scope of scopes)

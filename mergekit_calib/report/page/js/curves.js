@@ -13,15 +13,20 @@ calib.curves = (() => {
   }
 
   function make(host, state, choose) {
+    const frames = new Map();
+
     function set() {
-      host.replaceChildren();
-      for (const metric of calib.metricsOf(state.scope)) one({ scope: state.scope, metric, direction: calib.direction(metric), name: metric });
+      const metrics = calib.metricsOf(state.scope);
+      for (const [metric, frame] of frames) if (!metrics.includes(metric)) frame.remove(), frames.delete(metric);
+      document.getElementById("curves-title").textContent = `Every metric along ${calib.axisLabel(state.axis)}`;
+      for (const metric of metrics) one({ scope: state.scope, metric, direction: calib.direction(metric), name: metric });
     }
 
     function one(measure) {
       const axis = state.axis, data = curves(axis, measure, state.picked);
-      if (!data.rows.length) return;
-      const frame = calib.figure.frame(host, `curve-${measure.metric}`);
+      if (!data.rows.length) return frames.get(measure.metric)?.remove(), void frames.delete(measure.metric);
+      if (!frames.has(measure.metric)) frames.set(measure.metric, calib.figure.frame(host, `curve-${measure.metric}`));
+      const frame = frames.get(measure.metric);
       const parents = complete.filter((p) => p.role && finite(estimate(p, measure)?.value)).map((p) => ({ role: p.role, ...estimate(p, measure) }));
       const places = decimals(data.rows);
       frame.set({
@@ -61,12 +66,12 @@ calib.curves = (() => {
       const x = svg.scale("x"), y = svg.scale("y"), bottom = svg.height.baseVal.value, root = d3.select(svg);
       root.append("text").attr("class", "axis-title").attr("x", width - 14).attr("y", bottom - 4).attr("text-anchor", "end").text(`${calib.axisLabel(axis)} →`);
       if (beyond && x.apply(high) - x.apply(Math.max(1, low)) > 60)
-        root.append("text").attr("class", "name aside").attr("x", x.apply(high)).attr("y", 22).attr("text-anchor", "end").text(`beyond λ = 1`);
+        root.append("text").attr("class", "name aside end").attr("x", x.apply(high)).attr("y", 22).text("beyond λ = 1");
       for (const [i, p] of d3.sort(parents, (p) => -p.value).entries())
         root.append("text").attr("class", "name aside").attr("x", x.apply(low) + 2).attr("y", y.apply(p.value) + (i ? 12 : -4)).text(p.role);
       const spots = own.map((r) => ({ x: x.apply(r.at), y: y.apply(r.value), top: 12, bottom: bottom - 38 }));
       const tell = (i) => [calib.label(own[i].point), `${measure.metric} ${number(own[i].value, places)}`, interval(own[i], places)].filter(Boolean);
-      calib.figure.scrub(svg, frame, spots, tell, (i) => choose(own[i].point.id));
+      calib.figure.scrub(svg, frame, spots, tell, (i) => choose(own[i].point.id), own.indexOf(picked));
       return svg;
     }
 

@@ -33,10 +33,12 @@ calib.figure = (() => {
       width = Math.floor(chart.clientWidth);
       if (!shown || width < 40) return;
       hide();
+      const focused = chart.firstElementChild === document.activeElement;
       const svg = shown.draw(width);
       svg.setAttribute("aria-label", `${shown.title}. ${shown.description}`);
       chart.replaceChildren(svg, tip);
       shown.after?.(svg);
+      if (focused) svg.focus({ preventScroll: true });
     }
 
     function set(content) {
@@ -58,16 +60,21 @@ calib.figure = (() => {
       if (say) announcer.textContent = lines.join(", ");
     }
 
+    function remove() {
+      frames.delete(self);
+      figure.remove();
+    }
+
     const hide = () => void (tip.hidden = true);
-    const self = { set, show, hide, chart, redraw, fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
+    const self = { set, show, hide, remove, fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
     frames.add(self);
     return self;
   }
 
   // A cursor over positions from left to right: the pointer's nearest, or the arrow keys'.
-  function scrub(svg, frame, places, tell, choose) {
+  function scrub(svg, frame, places, tell, choose, start = -1) {
     const cursor = d3.select(svg).append("line").attr("class", "cursor").attr("visibility", "hidden");
-    let at = -1;
+    let at = start;
     function go(i, say) {
       at = Math.max(0, Math.min(places.length - 1, i));
       const { x, y, top, bottom } = places[at];

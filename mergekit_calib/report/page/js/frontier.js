@@ -8,7 +8,7 @@ calib.frontier = (() => {
   // Viridis, short of its end that the ground would swallow.
   const light = (t) => d3.interpolateViridis(0.9 * t), dark = (t) => d3.interpolateViridis(0.24 + 0.76 * t);
   const ramp = (colour) => `linear-gradient(90deg, ${d3.range(0, 1.01, 0.125).map(colour).join(", ")})`;
-  const symbols = { base: "square", aligned: "diamond", temperature: "triangle", average: "wye" };
+  const symbols = { base: "square", aligned: "diamond", temperature: "triangle", average: "cross" };
 
   function entries(x, y) {
     const has = (measured) => [x, y].every((m) => finite(estimate(measured, m)?.value));
@@ -84,7 +84,7 @@ calib.frontier = (() => {
           Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
           Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
           mark("point", dots, { r: 5.5, symbol: "circle", fill: "currentColor" }),
-          ...special.map(([kind, symbol, data]) => mark(kind, data, { r: 6.5, symbol, fill: "currentColor" })),
+          ...special.map(([kind, symbol, data]) => mark(kind, data, { r: kind === "temperature" ? 5 : 6, symbol, fill: "currentColor" })),
         ],
       });
       const scale = { x: svg.scale("x"), y: svg.scale("y") };
@@ -112,7 +112,7 @@ calib.frontier = (() => {
     function adorn(node, entry, x, y) {
       entry.node = node;
       const { point } = entry, t = high > low ? (point?.axes[colourAxis] - low) / (high - low) : 0.5;
-      node.setAttribute("class", `mark ${entry.baseline ? "baseline" : calib.onFrontier(point) || point.role ? "" : "faint"}`);
+      node.setAttribute("class", `mark ${entry.baseline ? "baseline" : calib.onFrontier(point) || point.role ? "" : "dominated"}`);
       node.removeAttribute("fill");
       if (finite(t)) {
         node.style.setProperty("--on-light", light(t));
@@ -172,6 +172,7 @@ calib.frontier = (() => {
       const area = (a, b) => Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
       for (const entry of all) {
         const { point } = entry, main = point && (point.id === state.chosen || point.id === state.picked);
+        entry.node.classList.toggle("main", Boolean(main));
         entry.node.setAttribute("aria-checked", String(point?.id === state.picked));
         entry.node.setAttribute("tabindex", point?.id === state.picked ? "0" : "-1");
         if (main || point?.role || entry.baseline) {
@@ -208,7 +209,7 @@ calib.frontier = (() => {
     const words = { base: "base", aligned: "aligned", temperature: "with a fitted temperature", average: "parents averaged" };
     for (const [kind, symbol] of Object.entries(symbols))
       if (all.some((e) => e.kind === kind)) {
-        const shape = { square: d3.symbolSquare, diamond: d3.symbolDiamond, triangle: d3.symbolTriangle, wye: d3.symbolWye }[symbol];
+        const shape = { square: d3.symbolSquare, diamond: d3.symbolDiamond, triangle: d3.symbolTriangle, cross: d3.symbolCross }[symbol];
         const icon = d3.create("svg").attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
         icon.append("path").attr("d", d3.symbol(shape, 90)()).attr("class", `mark ${kind in { base: 1, aligned: 1 } ? "" : "baseline"}`);
         parts.push(el("span", {}, icon.node(), words[kind]));

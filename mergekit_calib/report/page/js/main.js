@@ -138,8 +138,7 @@
   });
   choice("axis", calib.frontier.numeric.map((axis) => [axis, calib.axisLabel(axis)]), state.axis, (axis) => { state.axis = axis; curves.set(); keep(); });
   choice("scope", calib.scopes.map((scope) => [scope, calib.scopeName(scope)]), state.scope, (scope) => { state.scope = scope; curves.set(); keep(); });
-  if (state.axis) byId("curves-title").textContent = "Every metric, along the axis";
-  else byId("curves").remove();
+  if (!state.axis) byId("curves").remove();
   options();
   rechoose(true);
 

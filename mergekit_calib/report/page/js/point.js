@@ -44,7 +44,7 @@ calib.point = (() => {
   const columns = ["items of", "metric", "value", "low", "high", "n", ...parents.flatMap((p) => [p.role, `minus ${p.role}`, `minus ${p.role} low`, `minus ${p.role} high`])];
 
   function records(point) {
-    return Object.keys(point.metrics).flatMap((scope) =>
+    return calib.scopes.filter((scope) => scope in point.metrics).flatMap((scope) =>
       Object.keys(point.metrics[scope]).map((metric) => {
         const name = calib.objectives.find((o) => o.scope === scope && o.metric === metric)?.name ?? (scope === "suite" ? metric : `${scope}/${metric}`);
         const measure = { scope, metric, name, direction: calib.direction(metric) };

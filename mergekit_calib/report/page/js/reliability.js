@@ -34,7 +34,7 @@ calib.reliability = (() => {
       const size = { width, marginLeft: 38, marginRight: 10, style: { background: "none", fontSize: "11px", color: "inherit" } };
       const x = { domain: [0, 1], label: null, ticks: 5 };
       const top = Plot.plot({
-        ...size, height: Math.min(300, width * 0.78), marginBottom: 8, marginTop: 10, x: { ...x, axis: null }, y: { domain: [0, 1], label: null, ticks: 5 },
+        ...size, height: Math.min(300, width * 0.78), marginBottom: 8, marginTop: 20, x: { ...x, axis: null }, y: { domain: [0, 1], label: null, ticks: 5 },
         marks: [
           Plot.gridY({ className: "grid", ticks: 5 }),
           Plot.line([[0, 0], [1, 1]], { className: "diagonal", stroke: null }),
@@ -45,12 +45,12 @@ calib.reliability = (() => {
         ],
       });
       const bottom = Plot.plot({
-        ...size, height: 96, marginTop: 4, marginBottom: 34, x, y: { label: null, ticks: 2, tickFormat: "~s" },
+        ...size, height: 106, marginTop: 16, marginBottom: 34, x, y: { label: null, ticks: 2, tickFormat: "~s" },
         marks: [Plot.rectY(bins, { x1: "low", x2: "high", y: "count", insetLeft: 0.5, insetRight: 0.5, className: "bars", fill: null }), Plot.ruleY([0], { className: "grid" })],
       });
       const svg = stack(top, bottom, width);
       const scale = { x: top.scale("x"), y: top.scale("y") };
-      const places = bins.map((b) => ({ x: scale.x.apply((b.low + b.high) / 2), y: scale.y.apply(b.accuracy ?? 0.5), top: 10, bottom: svg.height.baseVal.value - 34 }));
+      const places = bins.map((b) => ({ x: scale.x.apply((b.low + b.high) / 2), y: scale.y.apply(b.accuracy ?? 0.5), top: 20, bottom: svg.height.baseVal.value - 34 }));
       calib.figure.scrub(svg, frame, places, (i) => {
         const b = bins[i];
         const words = [`confidence ${number(b.low, 2)} to ${number(b.high, 2)}`, `${b.count.toLocaleString("en")} items`];
@@ -70,9 +70,9 @@ calib.reliability = (() => {
     bottom.setAttribute("y", height);
     svg.append(() => top);
     svg.append(() => bottom);
-    for (const [words, y] of [["accuracy", 8], ["items", height + 8]])
-      svg.append("text").attr("class", "axis-title").attr("x", 0).attr("y", y).attr("font-size", 11).text(words);
-    svg.append("text").attr("class", "axis-title").attr("x", width - 10).attr("y", height + 92).attr("text-anchor", "end").text("confidence →");
+    for (const [words, y] of [["accuracy ↑", 10], ["items", height + 10]])
+      svg.append("text").attr("class", "axis-title").attr("x", 40).attr("y", y).attr("font-size", 11).text(words);
+    svg.append("text").attr("class", "axis-title").attr("x", width - 10).attr("y", height + 102).attr("text-anchor", "end").text("confidence →");
     return svg.node();
   }
 
