@@ -70,17 +70,18 @@ class Opened:
 
 @pytest.fixture
 def open_report(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Opens a frontier's page; afterwards, that nothing was logged and nothing fetched but the file."""
+    """Opens a frontier's page, or the one given; afterwards, that nothing was logged or fetched but the file."""
     contexts, opened = [], []
 
-    def open_(frontier: Frontier, **options: Any) -> Opened:
+    def open_(frontier: Frontier | str, **options: Any) -> Opened:
         path = tmp_path / f"report{len(opened)}.html"
-        path.write_text(report_html(frontier), encoding="utf-8")
+        path.write_text(frontier if isinstance(frontier, str) else report_html(frontier), encoding="utf-8")
         context = browser.new_context(offline=True, **{"viewport": {"width": 1200, "height": 900}, **options})
         contexts.append(context)
         result = Opened(context.new_page())
         opened.append(result)
         result.page.goto(path.as_uri())
+        result.page.evaluate("() => new Promise((laid) => requestAnimationFrame(() => requestAnimationFrame(laid)))")
         return result
 
     yield open_
