@@ -63,7 +63,7 @@ def test_it_opens_on_the_answer_with_the_chosen_point_in_full(open_report: Calla
 def test_a_failed_point_stands_there_with_its_reason(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     assert "OutOfMemoryError: tried to allocate 2 GiB" in opened.text('tr[data-point="lambda=0.8"]')
-    assert "lambda=0.8 failed: OutOfMemoryError" in opened.text(".notice.bad")
+    assert "1 of 6 points failed lambda=0.8: OutOfMemoryError" in opened.text(".notice.bad")
 
 
 def test_hovering_shows_values_with_intervals(open_report: Callable, frontier: Frontier) -> None:

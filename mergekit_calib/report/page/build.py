@@ -44,6 +44,8 @@ def report_html(frontier: Frontier) -> str:
         rest=rest,
         statements=statements(frontier),
         table=frontier_table(frontier),
+        failed=[p for p in frontier.points if p.status == "failed"],
+        stopped=sum(p.status == "stopped" for p in frontier.points),
         level=wording.percent(frontier.level),
         stylesheet=Markup(_text("page.css")),
         scripts=[Markup(script) for script in scripts],

@@ -30,6 +30,7 @@ calib.frontier = (() => {
     return steps.sort((a, b) => a.x.value - b.x.value);
   }
 
+  const short = (name) => (name.length > 34 ? `${name.slice(0, 32)}…` : name);
   const title = (m) => `${m.name}${calib.better(m) ? ` (${calib.better(m)})` : ""}`;
 
   function lines(entry, x, y) {
@@ -176,7 +177,7 @@ calib.frontier = (() => {
         entry.node.setAttribute("aria-checked", String(point?.id === state.picked));
         entry.node.setAttribute("tabindex", point?.id === state.picked ? "0" : "-1");
         if (main || point?.role || entry.baseline) {
-          const node = held.overlay.append("text").attr("class", `name ${main ? "" : "aside"}`).text(point?.id === state.chosen ? `${entry.name} ★` : entry.name).node();
+          const node = held.overlay.append("text").attr("class", `name ${main ? "" : "aside"}`).text(`${short(entry.name)}${point?.id === state.chosen ? " ★" : ""}`).node();
           const { width, height } = node.getBBox(), [px, py] = held.at(entry);
           const places = [[11, 4, 0], [-11 - width, 4, 2], [-width / 2, -12, 3], [-width / 2, 20, 3], [8, -9, 1], [8, 17, 1], [-8 - width, -9, 2], [-8 - width, 17, 2]]
             .map(([dx, dy, cost]) => ({ x: px + dx, y: py + dy - height * 0.8, width, height, cost }));

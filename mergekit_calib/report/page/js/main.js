@@ -147,6 +147,9 @@
     box.checked = sessionStorage.getItem("calib-follow") !== "no";
     box.addEventListener("change", () => sessionStorage.setItem("calib-follow", box.checked ? "yes" : "no"));
     byId("running").append(` Last written ${new Date(document.lastModified).toLocaleTimeString()}.`);
-    setInterval(() => box.checked && !document.hidden && location.reload(), 15000);
+    // Not under the hands of whoever is reading.
+    let touched = 0;
+    for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { passive: true });
+    setInterval(() => box.checked && !document.hidden && Date.now() - touched > 10000 && location.reload(), 15000);
   }
 })();
