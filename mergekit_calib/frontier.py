@@ -69,7 +69,8 @@ class PointResult(Measured):
         status: `complete`, or with a `reason` `failed`, or `stopped` before its last item, as another dominates it.
         metrics: scope (a suite entry's name, `suite` for all pooled, `macro` for their average) → metric → half →
             estimate.
-        differences: parent → objective name → paired difference on the report half.
+        differences: parent → objective name → paired difference on the report half; once all points are scored, of
+            every other metric too, named as an objective would be, without p.
         on_frontier: half → whether no other point dominates this one there.
         frontier_probability: the share of resamples of the report half in which it is on the frontier.
         same_as: the id of an earlier point whose weights came out identical; its scores are shared.

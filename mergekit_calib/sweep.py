@@ -20,7 +20,7 @@ from mergekit_calib.preflight import prepare
 from mergekit_calib.prepared import Prepared
 from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
-from mergekit_calib.report.write import write_report
+from mergekit_calib.report.write import write_page, write_report
 from mergekit_calib.scoring.model import build_lm
 from mergekit_calib.search.outcome import Outcome
 from mergekit_calib.search.racing import Documents
@@ -153,6 +153,7 @@ def _take_in(
         frontier.points.append(result)
         frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
         prepared.folder.save(frontier)
+        write_page(frontier, prepared.folder.path)
         progress.point_finished(result, frontier)
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics, pareto
 from mergekit_calib.analysis.sampling import Measures
-from mergekit_calib.findings import Difference, Objective
+from mergekit_calib.findings import SUITE, Difference, Estimate, Objective
 from mergekit_calib.items import Half
 from mergekit_calib.metrics import BootstrapResult
 
-Results = Mapping[str, BootstrapResult]  # objective name →
+Results = Mapping[str, BootstrapResult]  # objective name, or metric →
 
 
 def of_objectives(measures: Measures, objectives: Sequence[Objective], half: Half) -> dict[str, BootstrapResult]:
@@ -58,4 +58,32 @@ def differences(
         found[objective.name] = Difference(
             value=finite[0], low=finite[1], high=finite[2], n=n.get(objective.name, 0), p=float(p[0, 0, k])
         )
+    return found
+
+
+def plain_differences(
+    mine: Mapping[str, Results],
+    theirs: Mapping[str, Results],
+    estimates: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+    level: float,
+) -> dict[str, Difference]:
+    """Paired differences, mine minus theirs, of every metric of every scope, whose direction is not asked: without p.
+
+    Args:
+        mine, theirs: scope → metric → result.
+        estimates: scope → metric → half → estimate, for the numbers of items.
+    """
+    found = {}
+    for scope, metrics_here in mine.items():
+        for metric, result in metrics_here.items():
+            other = theirs.get(scope, {}).get(metric)
+            if other is None:
+                continue
+            observed = result.value - other.value
+            drawn = np.nan_to_num(result.replicates - other.replicates, nan=np.inf)
+            low, high = metrics.centred_interval(drawn, observed, level)
+            value, low, high = (float(x) if np.isfinite(x) else None for x in (observed, low, high))
+            n = estimates[scope][metric]["report"].n
+            name = metric if scope == SUITE else f"{scope}/{metric}"
+            found[name] = Difference(value=value, low=low, high=high, n=n)
     return found

@@ -48,6 +48,7 @@ class Analysis:
     seed: int
     _results: dict[str, dict[Half, Results]] = field(default_factory=dict)
     _tables: dict[str, Tables] = field(default_factory=dict)
+    _measures: dict[str, dict[str, Results]] = field(default_factory=dict)  # point → scope → metric, report half
 
     def __post_init__(self) -> None:
         named = {o.metric for o in self.objectives}
@@ -72,12 +73,14 @@ class Analysis:
         point.metrics = self._sampling.estimates(measures, tables)
         self._results[point.id] = {half: replicates.of_objectives(measures, self.objectives, half) for half in HALVES}
         self._tables[point.id] = tables
+        self._measures[point.id] = {scope: halves["report"] for scope, halves in measures.items()}
 
     def share(self, point: PointResult, twin: PointResult) -> None:
         """Give a point the numbers of one whose weights came out identical."""
         point.metrics, point.same_as = twin.metrics, twin.id
         if twin.id in self._results:
             self._results[point.id], self._tables[point.id] = self._results[twin.id], self._tables[twin.id]
+            self._measures[point.id] = self._measures[twin.id]
 
     def conclude(self, points: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> Selection | None:
         """Mark the frontier, compare every point with the parents, and choose; None while nothing was scored."""
@@ -102,6 +105,7 @@ class Analysis:
         scored, selected = self._scored(frontier.points), frontier.selected
         if not scored or selected is None:
             return
+        self._compare_every_metric(scored)
         report = {p.id: self._results[p.id]["report"] for p in scored}
         parents: dict[str, str] = {p.role: p.id for p in scored if p.role}
         frontier.baselines = baselines.baselines(
@@ -186,6 +190,17 @@ class Analysis:
         tests = pareto.superiority(drawn, directions, observed=observed, level=self.level)
         for point, test in zip(others, tests, strict=True):
             point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
+
+    def _compare_every_metric(self, points: Sequence[PointResult]) -> None:
+        """Paired differences to the parents in the metrics that are no objectives too, named as if they were."""
+        parents = [p for p in points if p.role]
+        for point in points if len(parents) == 2 else []:
+            for parent in parents if not point.role else []:
+                assert parent.role is not None
+                found = replicates.plain_differences(
+                    self._measures[point.id], self._measures[parent.id], point.metrics, self.level
+                )
+                point.differences[parent.role] = found | point.differences.get(parent.role, {})
 
     def _scored(self, points: Sequence[PointResult]) -> list[PointResult]:
         whole = [all(p.estimate(o, half).value is not None for o in self.objectives for half in HALVES) for p in points]

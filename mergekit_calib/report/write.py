@@ -35,6 +35,15 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
         else:
             (folder / name).unlink(missing_ok=True)
     pictures = {name: drawn[name] for name in PICTURES if name in drawn}
-    write_text_atomic(folder / "report.html", report_html(frontier, pictures))
+    write_page(frontier, out_path)
     if card and frontier.finished and frontier.selected is not None:
         write_text_atomic(out_path / "README.md", model_card(frontier, pictures))
+
+
+def write_page(frontier: Frontier, out_path: str | Path) -> None:
+    """Write `report.html` alone to `out_path/calibration/`; of a run that is going on, it says so and reloads itself.
+
+    Raises:
+        OSError: it could not be written; what stood in its place still does.
+    """
+    write_text_atomic(Path(out_path) / "calibration" / "report.html", report_html(frontier))

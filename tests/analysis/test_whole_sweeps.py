@@ -162,8 +162,24 @@ def test_a_macro_average_weighs_tasks_and_a_pooled_metric_their_items():
         assert point.estimate(MACRO_ACC).value == pytest.approx((3 * a.value + b.value) / 4)
         assert point.estimate(ACC).value == pytest.approx((a.n * a.value + b.n * b.value) / (a.n + b.n))
         assert point.estimate(MACRO_ACC).n == a.n + b.n
-    assert set(frontier.points[2].differences["base"]) == {"macro/acc", "macro/ece", "acc"}
+    assert set(frontier.points[2].differences["base"]) >= {"macro/acc", "macro/ece", "acc"}
     assert frontier.baseline("aligned+T").estimate(MACRO_ECE).value is not None
+
+
+def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
+    frontier = analysed({"base": Model(0.8), "aligned": Model(1.5, 2.0), "0.5": Model(1.5, 1.2)}, (ACC,), ("a", "b"))
+    point = frontier.points[2]
+    for role in ("base", "aligned"):
+        parent, found = frontier.parent(role), point.differences[role]
+        assert found["acc"].p is not None
+        for scope, name in (("suite", "brier"), ("a", "a/brier"), ("b", "b/acc")):
+            metric = name.split("/")[-1]
+            mine, theirs = (p.metrics[scope][metric]["report"] for p in (point, parent))
+            assert found[name].value == pytest.approx(mine.value - theirs.value)
+            assert found[name].low < found[name].value < found[name].high
+            assert found[name].high - found[name].low < (mine.high - mine.low) + (theirs.high - theirs.low)
+            assert (found[name].n, found[name].p) == (mine.n, None)
+    assert frontier.points[0].differences == {}
 
 
 def test_tasks_of_a_macro_average_are_resampled_apart():

@@ -180,7 +180,7 @@ def test_a_run_without_any_of_it_says_nothing() -> None:
 
 def test_card_and_page_carry_every_statement_and_the_baselines_in_the_table() -> None:
     frontier = with_baselines((BETTER, OPEN), (BETTER, WORSE), halves=halves("lambda=0.6"))
-    card, page = model_card(frontier), report_html(frontier, {})
+    card, page = model_card(frontier), report_html(frontier)
     assert len(statements(frontier)) == 3
     for statement in statements(frontier):
         assert f"- {wording.escape_markdown(statement)}" in card

@@ -1,0 +1,117 @@
+// What every part of the page uses: the data, its words and numbers, elements made of text, and files to take away.
+const calib = (() => {
+  const run = JSON.parse(document.getElementById("data").textContent);
+  const minus = (text) => text.replace("-", "−");
+  const finite = (value) => typeof value === "number" && Number.isFinite(value);
+
+  // As report/wording.py: two digits of the median interval's width, 3 to 6 decimals.
+  function decimals(estimates) {
+    const widths = estimates.filter((e) => e && finite(e.low) && finite(e.high) && e.high > e.low).map((e) => e.high - e.low);
+    if (!widths.length) return 3;
+    return Math.max(3, Math.min(6, 1 + Math.ceil(-Math.log10(d3.median(widths)))));
+  }
+
+  function number(value, places = 3, signed = false) {
+    if (!finite(value)) return "–";
+    const text = value.toFixed(places);
+    if (Number(text) === 0) return text.replace("-", "");
+    return minus(signed && value > 0 ? `+${text}` : text);
+  }
+
+  function interval(estimate, places = 3, signed = false) {
+    if (!estimate || !finite(estimate.low) || !finite(estimate.high)) return "";
+    return `${number(estimate.low, places, signed)} to ${number(estimate.high, places, signed)}`;
+  }
+
+  const bracketed = (estimate, places = 3, signed = false) => {
+    const text = interval(estimate, places, signed);
+    return text && `[${text.replace(" to ", ", ")}]`;
+  };
+
+  const percent = (share) => `${Number((100 * share).toFixed(4))} %`;
+  const axisLabel = (axis) => (axis === "lambda" ? "λ" : axis);
+  const axisValue = (value) => (finite(value) ? minus(String(Number(value.toPrecision(6)))) : value);
+
+  // A point by its settings: `λ = 0.4, density = 0.3`; the parents' roles beside.
+  function label(point) {
+    const settings = Object.entries(point.axes).map(([axis, value]) => `${axisLabel(axis)} = ${axisValue(value)}`);
+    if (!settings.length) return point.id;
+    return settings.join(", ") + (point.role ? ` (${point.role})` : "");
+  }
+
+  function baselineLabel(baseline) {
+    if (baseline.kind === "average") return "parents averaged";
+    const of = run.points.find((p) => p.id === baseline.of[0]);
+    const fitted = Object.values(baseline.temperatures);
+    const name = of ? of.role || label(of) : baseline.of[0];
+    return `${name}, T ${fitted.length === 1 ? `= ${fitted[0].toFixed(2)}` : "by task"}`;
+  }
+
+  // A measure is a metric of a scope: an objective, or any other number that the points have.
+  const objectives = run.objectives.map((o) => {
+    const scope = o.task || (o.average === "macro" ? "macro" : "suite");
+    return { scope, metric: o.metric, direction: o.direction, name: scope === "suite" ? o.metric : `${scope}/${o.metric}` };
+  });
+  const lessIsBetter = new Set(["ece", "rms_ce_debiased", "ece_debiased", "smooth_ece", "brier", "nll", "overconfidence"]);
+  const moreIsBetter = new Set(["acc", "acc_norm"]);
+  const direction = (metric) =>
+    objectives.find((o) => o.metric === metric)?.direction ??
+    (lessIsBetter.has(metric) ? "minimize" : moreIsBetter.has(metric) ? "maximize" : null);
+  const scopeName = (scope) => ({ suite: "all tasks pooled", macro: "average of tasks" })[scope] ?? scope;
+  const estimate = (measured, measure, half = "report") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[half];
+
+  const complete = run.points.filter((p) => p.status === "complete");
+  // Of a single task, the pooled items are the task's: one scope says it all.
+  const scopes = [...new Set(complete.flatMap((p) => Object.keys(p.metrics)))]
+    .filter((scope) => run.suite.length > 1 || scope === "suite" || objectives.some((o) => o.scope === scope))
+    .sort((a, b) => (b === "suite") - (a === "suite"));
+  const metricsOf = (scope) => [...new Set(complete.flatMap((p) => Object.keys(p.metrics[scope] ?? {})))];
+  const measures = [...objectives];
+  for (const scope of scopes)
+    for (const metric of metricsOf(scope))
+      if (!objectives.some((o) => o.scope === scope && o.metric === metric))
+        measures.push({ scope, metric, direction: direction(metric), name: scope === "suite" ? metric : `${scope}/${metric}` });
+
+  const onFrontier = (point) => point.on_frontier.report ?? point.on_frontier.all ?? false;
+  const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
+  const better = (measure) => ({ maximize: "higher is better", minimize: "lower is better" })[measure.direction] ?? "";
+
+  // `better`, `worse`, or `open` where the interval holds 0, whichever way the value points.
+  function outcome(measure, difference) {
+    if (!difference || !finite(difference.low) || !finite(difference.high) || !measure.direction) return "open";
+    if (difference.low <= 0 && difference.high >= 0) return "open";
+    return difference.low > 0 === (measure.direction === "maximize") ? "better" : "worse";
+  }
+
+  // Names are data: children are nodes or text, never markup.
+  function el(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value === true) element.setAttribute(name, "");
+      else if (value !== false && value != null) element.setAttribute(name, value);
+    }
+    element.append(...children.filter((child) => child != null));
+    return element;
+  }
+
+  const cell = (value) => {
+    const text = value == null || (typeof value === "number" && !Number.isFinite(value)) ? "" : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+
+  function download(name, columns, rows) {
+    const text = [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+    const address = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv;charset=utf-8" }));
+    const link = el("a", { href: address, download: `${name}.csv` });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  }
+
+  return {
+    run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, arrow, better, outcome,
+    decimals, number, interval, bracketed, percent, axisLabel, axisValue, label, baselineLabel, finite, el, download,
+  };
+})();

@@ -1,0 +1,82 @@
+// Every metric along an axis: the value with its band, the parents as lines, what lies beyond λ = 1 shaded.
+calib.curves = (() => {
+  const { run, complete, estimate, number, decimals, interval, finite } = calib;
+
+  // Points that differ in the axis alone are one curve; `own` is the curve of the point that is shown.
+  function curves(axis, measure, picked) {
+    const rest = (p) => JSON.stringify(Object.entries(p.axes).filter(([name]) => name !== axis));
+    const on = complete.filter((p) => finite(p.axes[axis]) && finite(estimate(p, measure)?.value));
+    const rows = d3.sort(on, (p) => p.axes[axis]).map((p) => ({ point: p, at: p.axes[axis], rest: rest(p), ...estimate(p, measure) }));
+    const many = new Set(rows.map((r) => r.rest)).size > 1;
+    const mine = rows.find((r) => r.point.id === picked)?.rest ?? rows[0]?.rest;
+    return { rows, many, own: many ? rows.filter((r) => r.rest === mine) : rows, others: many ? rows.filter((r) => r.rest !== mine) : [] };
+  }
+
+  function make(host, state, choose) {
+    const frames = new Map();
+
+    function set() {
+      const metrics = calib.metricsOf(state.scope);
+      for (const [metric, frame] of frames) if (!metrics.includes(metric)) frame.remove(), frames.delete(metric);
+      document.getElementById("curves-title").textContent = `Every metric along ${calib.axisLabel(state.axis)}`;
+      for (const metric of metrics) one({ scope: state.scope, metric, direction: calib.direction(metric), name: metric });
+    }
+
+    function one(measure) {
+      const axis = state.axis, data = curves(axis, measure, state.picked);
+      if (!data.rows.length) return frames.get(measure.metric)?.remove(), void frames.delete(measure.metric);
+      if (!frames.has(measure.metric)) frames.set(measure.metric, calib.figure.frame(host, `curve-${measure.metric}`));
+      const frame = frames.get(measure.metric);
+      const parents = complete.filter((p) => p.role && finite(estimate(p, measure)?.value)).map((p) => ({ role: p.role, ...estimate(p, measure) }));
+      const places = decimals(data.rows);
+      frame.set({
+        title: measure.metric,
+        subtitle: calib.better(measure),
+        description: `${measure.metric} over ${calib.axisLabel(axis)} from ${data.rows[0].at} to ${data.rows.at(-1).at}, ${data.rows.length} points, from ${number(d3.min(data.rows, (r) => r.value), places)} to ${number(d3.max(data.rows, (r) => r.value), places)}.`,
+        draw: (width) => drawing(width, frame, axis, measure, data, parents, places),
+        numbers: () => ({
+          columns: ["point", calib.axisLabel(axis), measure.metric, "low", "high", "items"],
+          rows: data.rows.map((r) => [calib.label(r.point), r.at, r.value, r.low, r.high, r.n]),
+        }),
+      });
+    }
+
+    function drawing(width, frame, axis, measure, { rows, own, others }, parents, places) {
+      const [low, high] = d3.extent(rows, (r) => r.at), beyond = axis === "lambda" && high > 1;
+      const picked = own.find((r) => r.point.id === state.picked);
+      const banded = own.filter((r) => finite(r.low) && finite(r.high));
+      const line = (data, other) => [
+        Plot.line(data, { x: "at", y: "value", z: "rest", className: `curve-line ${other}`, stroke: null }),
+        Plot.dot(data, { x: "at", y: "value", r: other ? 2 : 2.75, className: `curve-dot ${other}`, fill: null }),
+      ];
+      const svg = Plot.plot({
+        width, height: Math.round(Math.max(190, 0.62 * width)), marginLeft: 46, marginRight: 14, marginTop: 12, marginBottom: 38,
+        style: { background: "none", fontSize: "11px", color: "inherit" },
+        x: { label: null, domain: low === high ? [low - 0.5, high + 0.5] : [low, high], inset: 6, ticks: 6 }, y: { label: null, ticks: 5, inset: 6, nice: true },
+        marks: [
+          beyond ? Plot.rect([0], { x1: Math.max(1, low), x2: high, className: "amplified", fill: null, insetRight: -6 }) : null,
+          Plot.gridY({ className: "grid", ticks: 5 }),
+          picked ? Plot.ruleX([picked.at], { className: "picked-line", stroke: null }) : null,
+          Plot.areaY(banded, { x: "at", y1: "low", y2: "high", className: "curve-band", fill: null }),
+          ...parents.map((p) => Plot.ruleY([p.value], { className: `parent-line ${p.role}`, stroke: null })),
+          ...line(others, "other"),
+          ...line(own, ""),
+        ],
+      });
+      const x = svg.scale("x"), y = svg.scale("y"), bottom = svg.height.baseVal.value, root = d3.select(svg);
+      root.append("text").attr("class", "axis-title").attr("x", width - 14).attr("y", bottom - 4).attr("text-anchor", "end").text(`${calib.axisLabel(axis)} →`);
+      if (beyond && x.apply(high) - x.apply(Math.max(1, low)) > 60)
+        root.append("text").attr("class", "name aside end").attr("x", x.apply(high)).attr("y", 22).text("beyond λ = 1");
+      for (const [i, p] of d3.sort(parents, (p) => -p.value).entries())
+        root.append("text").attr("class", "name aside").attr("x", x.apply(low) + 2).attr("y", y.apply(p.value) + (i ? 12 : -4)).text(p.role);
+      const spots = own.map((r) => ({ x: x.apply(r.at), y: y.apply(r.value), top: 12, bottom: bottom - 38 }));
+      const tell = (i) => [calib.label(own[i].point), `${measure.metric} ${number(own[i].value, places)}`, interval(own[i], places)].filter(Boolean);
+      calib.figure.scrub(svg, frame, spots, tell, (i) => choose(own[i].point.id), own.indexOf(picked));
+      return svg;
+    }
+
+    return { set };
+  }
+
+  return { make };
+})();

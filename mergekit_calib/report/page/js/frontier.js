@@ -1,0 +1,223 @@
+// The trade-off: one measure against another, a mark for every model; each can be hovered, tapped, or reached by arrow keys.
+calib.frontier = (() => {
+  const { run, complete, estimate, label, number, decimals, interval, el, finite } = calib;
+  const numeric = Object.keys(run.axes).filter((axis) => complete.every((p) => !(axis in p.axes) || finite(p.axes[axis])));
+  const colourAxis = numeric.includes("lambda") ? "lambda" : numeric[0];
+  const settings = complete.map((p) => p.axes[colourAxis]).filter(finite);
+  const [low, high] = settings.length ? d3.extent(settings) : [0, 1];
+  // Viridis, short of its end that the ground would swallow.
+  const light = (t) => d3.interpolateViridis(0.9 * t), dark = (t) => d3.interpolateViridis(0.24 + 0.76 * t);
+  const ramp = (colour) => `linear-gradient(90deg, ${d3.range(0, 1.01, 0.125).map(colour).join(", ")})`;
+  const symbols = { base: "square", aligned: "diamond", temperature: "triangle", average: "cross" };
+
+  function entries(x, y) {
+    const has = (measured) => [x, y].every((m) => finite(estimate(measured, m)?.value));
+    const points = complete.filter(has).map((point) => ({ measured: point, point, name: label(point), kind: point.role ?? "point" }));
+    const baselines = run.baselines.filter(has).map((b) => ({ measured: b, name: calib.baselineLabel(b), kind: b.kind, baseline: true }));
+    const all = [...points, ...baselines];
+    for (const entry of all) Object.assign(entry, { x: estimate(entry.measured, x), y: estimate(entry.measured, y) });
+    all.sort((a, b) => d3.ascending(!!a.baseline, !!b.baseline) || d3.ascending(a.point?.axes[colourAxis], b.point?.axes[colourAxis]));
+    return all;
+  }
+
+  // The edge of what two measures allow; with more objectives that is not all of the frontier.
+  function staircase(points, x, y) {
+    if (!x.direction || !y.direction || x === y) return [];
+    const sx = x.direction === "maximize" ? -1 : 1, sy = y.direction === "maximize" ? -1 : 1;
+    const steps = [];
+    for (const p of d3.sort(points, (p) => sx * p.x.value, (p) => sy * p.y.value))
+      if (!steps.length || sy * p.y.value < sy * steps.at(-1).y.value) steps.push(p);
+    return steps.sort((a, b) => a.x.value - b.x.value);
+  }
+
+  const short = (name) => (name.length > 34 ? `${name.slice(0, 32)}…` : name);
+  const title = (m) => `${m.name}${calib.better(m) ? ` (${calib.better(m)})` : ""}`;
+
+  function lines(entry, x, y) {
+    const of = (m, e) => {
+      const places = decimals([e]), span = interval(e, places);
+      return `${m.name} ${number(e.value, places)}${span ? ` (${span})` : ""}`;
+    };
+    const words = [entry.name, of(y, entry.y), of(x, entry.x)];
+    if (entry.baseline) words.push(entry.measured.models_run > 1 ? "baseline: two models for each answer" : "baseline: no new merge");
+    else {
+      const share = entry.point.frontier_probability;
+      const often = share == null ? "" : `, in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
+      words.push(calib.onFrontier(entry.point) ? `on the frontier${often}` : `dominated${share == null ? "" : ` (on the frontier${often})`}`);
+      if (entry.point.superiority?.shown) words.push("Pareto-superior to both parents, shown");
+    }
+    return words;
+  }
+
+  function make(host, state, choose) {
+    const frame = calib.figure.frame(host, "frontier-chart");
+    let draw = null;
+
+    function set() {
+      const { x, y } = state, all = entries(x, y), points = all.filter((e) => !e.baseline);
+      frame.set({
+        title: `${y.name} against ${x.name}`,
+        subtitle: colourAxis ? `coloured by ${calib.axisLabel(colourAxis)}` : "",
+        description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys go from point to point.`,
+        draw: (width) => (draw = drawing(width, all, points, x, y)).svg,
+        after: (svg) => name(svg, draw, all),
+        legend: legend(all),
+        numbers: () => ({
+          columns: ["point", ...[y, x].flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`]), "on the frontier", "share of resamples"],
+          rows: all.map((e) => [e.name, e.y.value, e.y.low, e.y.high, e.x.value, e.x.low, e.x.high,
+            e.baseline ? "baseline" : calib.onFrontier(e.point) ? "yes" : "no", e.point?.frontier_probability]),
+        }),
+      });
+    }
+
+    function drawing(width, all, points, x, y) {
+      const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
+      const along = numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
+      const mark = (kind, data, options) => Plot.dot(data, { x: (e) => e.x.value, y: (e) => e.y.value, className: `of-${kind}`, ...options });
+      const dots = points.filter((e) => e.kind === "point");
+      const special = Object.entries(symbols).map(([kind, symbol]) => [kind, symbol, all.filter((e) => e.kind === kind)]);
+      const svg = Plot.plot({
+        width, height: Math.max(300, Math.min(500, 0.74 * width)), marginLeft: 52, marginBottom: 46, marginTop: 14, marginRight: 18,
+        style: { background: "none", fontSize: "11.5px", color: "inherit" },
+        x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7 }, y: { label: null, inset: 14, ticks: 6 },
+        marks: [
+          Plot.gridX({ className: "grid" }), Plot.gridY({ className: "grid" }),
+          Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
+          Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
+          mark("point", dots, { r: 5.5, symbol: "circle", fill: "currentColor" }),
+          ...special.map(([kind, symbol, data]) => mark(kind, data, { r: kind === "temperature" ? 5 : 6, symbol, fill: "currentColor" })),
+        ],
+      });
+      const scale = { x: svg.scale("x"), y: svg.scale("y") };
+      const at = (e) => [scale.x.apply(e.x.value), scale.y.apply(e.y.value)];
+      const root = d3.select(svg).attr("role", "radiogroup");
+      const bottom = svg.height.baseVal.value;
+      root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${title(x)} →`);
+      root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${title(y)} →`);
+      const overlay = root.append("g");
+      for (const [kind, data] of [["point", dots], ...special.map(([k, , d]) => [k, d])])
+        root.select(`.of-${kind}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
+      const held = { svg, at, scale, overlay, x, y };
+      svg.addEventListener("pointermove", (event) => hover(held, near(held, all, event), false));
+      svg.addEventListener("pointerleave", () => hover(held, null, false));
+      svg.addEventListener("click", (event) => {
+        const entry = near(held, all, event);
+        hover(held, entry, false);
+        if (entry?.point) choose(entry.point.id);
+      });
+      svg.addEventListener("keydown", (event) => walk(held, all, event));
+      root.append(() => overlay.node());
+      return held;
+    }
+
+    function adorn(node, entry, x, y) {
+      entry.node = node;
+      const { point } = entry, t = high > low ? (point?.axes[colourAxis] - low) / (high - low) : 0.5;
+      node.setAttribute("class", `mark ${entry.baseline ? "baseline" : calib.onFrontier(point) || point.role ? "" : "dominated"}`);
+      node.removeAttribute("fill");
+      if (finite(t)) {
+        node.style.setProperty("--on-light", light(t));
+        node.style.setProperty("--on-dark", dark(t));
+      }
+      node.setAttribute("role", point ? "radio" : "img");
+      node.setAttribute("tabindex", "-1");
+      node.setAttribute("aria-label", lines(entry, x, y).join(", "));
+      if (point) node.dataset.point = point.id;
+    }
+
+    function near(held, all, event) {
+      const [px, py] = d3.pointer(event, held.svg);
+      const distance = (e) => Math.hypot(held.at(e)[0] - px, held.at(e)[1] - py);
+      const entry = d3.least(all, distance);
+      return entry && distance(entry) < 36 ? entry : null;
+    }
+
+    function whiskers(held, entry, kind) {
+      const [px, py] = held.at(entry), { x, y } = held.scale;
+      const rule = (x1, y1, x2, y2) => held.overlay.append("line").attr("class", `whisker ${kind}`).attr("x1", x1).attr("y1", y1).attr("x2", x2).attr("y2", y2);
+      const edges = (scale, e) => [e.low, e.high].map((v) => Math.max(Math.min(...scale.range), Math.min(Math.max(...scale.range), scale.apply(v))));
+      if (finite(entry.x.low)) rule(edges(x, entry.x)[0], py, edges(x, entry.x)[1], py);
+      if (finite(entry.y.low)) rule(px, edges(y, entry.y)[0], px, edges(y, entry.y)[1]);
+    }
+
+    function hover(held, entry, say) {
+      if (held.hovered === entry && !say) return;
+      held.hovered?.node.classList.remove("hovered");
+      held.hovered = entry;
+      held.overlay.selectAll(".hovering").remove();
+      if (!entry) return frame.hide();
+      entry.node.classList.add("hovered");
+      whiskers(held, entry, "hovering");
+      frame.show(...held.at(entry), lines(entry, held.x, held.y), false);
+    }
+
+    function walk(held, all, event) {
+      const here = all.findIndex((e) => e.node === document.activeElement);
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") hover(held, null, false);
+      else if (step) {
+        const entry = all[(Math.max(here, 0) + step + all.length) % all.length];
+        entry.node.focus();
+        hover(held, entry, true);
+        if (entry.point) choose(entry.point.id);
+      } else if (["Enter", " "].includes(event.key) && all[here]?.point) choose(all[here].point.id);
+      else return;
+      event.preventDefault();
+    }
+
+    // Names where they hide least: of four places around a mark the one furthest from marks and other names.
+    function name(svg, held, all) {
+      held.overlay.selectAll("*").remove();
+      const taken = all.map((e) => ({ x: held.at(e)[0] - 6, y: held.at(e)[1] - 6, width: 12, height: 12 }));
+      const bounds = svg.getBoundingClientRect();
+      const area = (a, b) => Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
+      for (const entry of all) {
+        const { point } = entry, main = point && (point.id === state.chosen || point.id === state.picked);
+        entry.node.classList.toggle("main", Boolean(main));
+        entry.node.setAttribute("aria-checked", String(point?.id === state.picked));
+        entry.node.setAttribute("tabindex", point?.id === state.picked ? "0" : "-1");
+        if (main || point?.role || entry.baseline) {
+          const node = held.overlay.append("text").attr("class", `name ${main ? "" : "aside"}`).text(`${short(entry.name)}${point?.id === state.chosen ? " ★" : ""}`).node();
+          const { width, height } = node.getBBox(), [px, py] = held.at(entry);
+          const places = [[11, 4, 0], [-11 - width, 4, 2], [-width / 2, -12, 3], [-width / 2, 20, 3], [8, -9, 1], [8, 17, 1], [-8 - width, -9, 2], [-8 - width, 17, 2]]
+            .map(([dx, dy, cost]) => ({ x: px + dx, y: py + dy - height * 0.8, width, height, cost }));
+          const badness = (box) => box.cost + d3.sum(taken, (other) => area(box, other)) +
+            1000 * (box.x < 50 || box.x + width > bounds.width - 4 || box.y < 0 || box.y + height > bounds.height - 44);
+          const box = d3.least(places, badness);
+          d3.select(node).attr("x", box.x).attr("y", box.y + height * 0.8);
+          taken.push(box);
+        }
+        if (point?.id === state.picked) {
+          whiskers(held, entry, "picked");
+          held.overlay.append("circle").attr("class", "ring").attr("cx", held.at(entry)[0]).attr("cy", held.at(entry)[1]).attr("r", 9.5);
+        }
+      }
+      if (!all.some((e) => e.node.getAttribute("tabindex") === "0")) all[0]?.node.setAttribute("tabindex", "0");
+      held.all = all;
+    }
+
+    return { set, mark: () => draw?.all && name(draw.svg, draw, draw.all) };
+  }
+
+  function legend(all) {
+    const parts = [];
+    if (colourAxis) {
+      const bar = el("i", { class: "ramp", role: "img", "aria-label": "colour scale" });
+      bar.style.setProperty("--ramp-light", ramp(light));
+      bar.style.setProperty("--ramp-dark", ramp(dark));
+      parts.push(el("span", {}, `${calib.axisLabel(colourAxis)} ${calib.axisValue(low)}`, bar, calib.axisValue(high)));
+    }
+    const words = { base: "base", aligned: "aligned", temperature: "with a fitted temperature", average: "parents averaged" };
+    for (const [kind, symbol] of Object.entries(symbols))
+      if (all.some((e) => e.kind === kind)) {
+        const shape = { square: d3.symbolSquare, diamond: d3.symbolDiamond, triangle: d3.symbolTriangle, cross: d3.symbolCross }[symbol];
+        const icon = d3.create("svg").attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
+        icon.append("path").attr("d", d3.symbol(shape, 90)()).attr("class", `mark ${kind in { base: 1, aligned: 1 } ? "" : "baseline"}`);
+        parts.push(el("span", {}, icon.node(), words[kind]));
+      }
+    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated"), el("span", {}, "line: the frontier of these two"));
+    return parts;
+  }
+
+  return { make, numeric };
+})();

@@ -1,0 +1,155 @@
+// The page's state, kept in the address so that a view can be shared and outlives a reload, and what follows from it.
+(() => {
+  const { run, objectives, measures, complete, el, label, estimate, finite } = calib;
+  const byId = (id) => document.getElementById(id);
+  document.documentElement.classList.add("scripted");
+  if (!run.finished) follow();
+  if (!complete.length) return ["explore", "point", "curves"].forEach((id) => byId(id).remove());
+
+  const saved = new URLSearchParams(location.hash.slice(1));
+  const known = (id) => complete.some((p) => p.id === id);
+  const measure = (name, otherwise) => measures.find((m) => m.name === name) ?? otherwise;
+  const state = {
+    y: measure(saved.get("y"), measures[0]),
+    x: measure(saved.get("x"), measures[1] ?? measures[0]),
+    rule: calib.rules.names.includes(saved.get("rule")) ? saved.get("rule") : "",
+    options: parsed(saved.get("options")),
+    scope: calib.scopes.includes(saved.get("scope")) ? saved.get("scope") : calib.scopes[0],
+    axis: calib.frontier.numeric.includes(saved.get("axis")) ? saved.get("axis") : calib.frontier.numeric.includes("lambda") ? "lambda" : calib.frontier.numeric[0],
+    chosen: null, picked: known(saved.get("point")) ? saved.get("point") : null,
+  };
+
+  function parsed(text) {
+    try {
+      const found = JSON.parse(text ?? "{}");
+      return found && typeof found === "object" ? found : {};
+    } catch {
+      return {};
+    }
+  }
+
+  function keep() {
+    const parts = new URLSearchParams({ y: state.y.name, x: state.x.name, scope: state.scope ?? "", axis: state.axis ?? "" });
+    if (state.picked && state.picked !== state.chosen) parts.set("point", state.picked);
+    if (state.rule) parts.set("rule", state.rule);
+    if (state.rule && Object.keys(state.options).length) parts.set("options", JSON.stringify(state.options));
+    history.replaceState(null, "", `#${parts}`);
+  }
+
+  const trade = calib.frontier.make(byId("frontier-figure"), state, pick);
+  const curves = calib.curves.make(byId("curve-figures"), state, pick);
+  const table = calib.table.make(state, pick);
+  const about = el("div"), diagram = el("div");
+  byId("point-panel").append(about, diagram);
+  const reliability = calib.reliability.make(diagram);
+
+  function pick(id) {
+    state.picked = id;
+    const point = run.points.find((p) => p.id === id);
+    about.replaceChildren(calib.point.card(point, state));
+    reliability.set(point);
+    byId("point-title").textContent = `${label(point)}, in full`;
+    byId("point-metrics").replaceChildren(...calib.point.metrics(point));
+    byId("point-recipe").replaceChildren(calib.point.recipe(point));
+    trade.mark();
+    if (state.axis) curves.set();
+    table.mark();
+    keep();
+  }
+
+  // The choice among the points that have every objective on both halves, as the run itself makes it.
+  function decide() {
+    const own = run.selection?.point;
+    if (!state.rule) return { id: known(own) ? own : null, reason: "" };
+    const among = complete.filter((p) => objectives.every((o) => ["selection", "report"].every((half) => finite(estimate(p, o, half)?.value))));
+    return calib.rules.choose(state.rule, {
+      ids: among.map((p) => p.id), objectives: objectives.map((o) => o.name), directions: objectives.map((o) => o.direction),
+      values: among.map((p) => objectives.map((o) => estimate(p, o, "selection").value)), parents: among.filter((p) => p.role).map((p) => p.id),
+    }, state.options);
+  }
+
+  function rechoose(first) {
+    const choice = decide(), own = run.selection?.point;
+    state.chosen = choice?.id ?? null;
+    const words = [];
+    if (state.rule && choice) {
+      const point = run.points.find((p) => p.id === choice.id);
+      words.push(el("strong", {}, `${state.rule} chooses ${label(point)}`), `: ${choice.reason}, on the selection half. `);
+      words.push(choice.id === own ? "The run chose the same point." : `The run chose ${own ?? "none"}; to write this one, run it again with `);
+      if (choice.id !== own) words.push(el("code", {}, `select: ${yaml({ rule: state.rule, ...state.options })}`));
+    }
+    byId("rule-outcome").replaceChildren(...words);
+    trade.set();
+    pick((first && state.picked) || state.chosen || complete[0].id);
+  }
+
+  const yaml = (value) => (value && typeof value === "object" ? `{${Object.entries(value).map(([k, v]) => `${k}: ${yaml(v)}`).join(", ")}}` : String(value));
+
+  // The options that a rule takes, as inputs; empty ones are left out.
+  function options() {
+    const box = byId("rule-options"), { rule } = state;
+    const value = (input) => (input.value.trim() === "" || !Number.isFinite(input.valueAsNumber) ? null : input.valueAsNumber);
+    const input = (words, held, placeholder, take, least) => el("label", {}, words, el("input", {
+      type: "number", step: "any", min: least, placeholder, value: held ?? "", oninput: (event) => { take(value(event.target)); rechoose(); },
+    }));
+    const put = (group, key, found) => {
+      const entries = { ...state.options[group], [key]: found };
+      if (found === null) delete entries[key];
+      state.options = { ...state.options, [group]: entries };
+      if (!Object.keys(entries).length) delete state.options[group];
+    };
+    const parts = [];
+    if (rule === "max") {
+      state.options.objective = objectives.some((o) => o.name === state.options.objective) ? state.options.objective : objectives[0].name;
+      const best = el("select", { id: "rule-objective", onchange: (event) => { state.options.objective = event.target.value; rechoose(); } },
+        ...objectives.map((o) => el("option", { value: o.name, selected: o.name === state.options.objective }, o.name)));
+      parts.push(el("label", {}, "the best", best));
+      for (const o of objectives)
+        for (const [side, words] of [["min", "at least"], ["max", "at most"]])
+          parts.push(input(`${o.name} ${words}`, state.options.bounds?.[o.name]?.[side], "any", (found) => {
+            const bound = { ...state.options.bounds?.[o.name], [side]: found };
+            if (found === null) delete bound[side];
+            put("bounds", o.name, Object.keys(bound).length ? bound : null);
+          }));
+    }
+    if (rule === "weighted") for (const o of objectives) parts.push(input(`weight of ${o.name}`, state.options.weights?.[o.name], "1", (found) => put("weights", o.name, found === null || found < 0 ? null : found), 0));
+    if (rule === "nearest") for (const o of objectives) parts.push(input(`ideal ${o.name}`, state.options.ideal?.[o.name], "best", (found) => put("ideal", o.name, found)));
+    box.replaceChildren(...parts);
+    box.hidden = !parts.length;
+  }
+
+  function choice(id, entries, held, take) {
+    const select = byId(id);
+    for (const [value, words] of entries) select.append(el("option", { value, selected: value === held }, words));
+    select.addEventListener("change", () => take(select.value));
+    if (entries.length < 2) select.closest("label").hidden = true;
+  }
+
+  const named = measures.map((m) => [m.name, `${m.name}${calib.arrow(m) ? ` ${calib.arrow(m)}` : ""}`]);
+  const redraw = () => { trade.set(); trade.mark(); keep(); };
+  choice("y", named, state.y.name, (name) => { state.y = measure(name); redraw(); });
+  choice("x", named, state.x.name, (name) => { state.x = measure(name); redraw(); });
+  const own = run.selection ? [["", `${run.selection.rule}, as in the run`]] : [["", "the run's own rule"]];
+  choice("rule", [...own, ...calib.rules.names.map((name) => [name, name.replace("_", "-")])], state.rule, (rule) => {
+    state.rule = rule;
+    state.options = {};
+    options();
+    rechoose();
+  });
+  choice("axis", calib.frontier.numeric.map((axis) => [axis, calib.axisLabel(axis)]), state.axis, (axis) => { state.axis = axis; curves.set(); keep(); });
+  choice("scope", calib.scopes.map((scope) => [scope, calib.scopeName(scope)]), state.scope, (scope) => { state.scope = scope; curves.set(); keep(); });
+  if (!state.axis) byId("curves").remove();
+  options();
+  rechoose(true);
+
+  function follow() {
+    const box = byId("follow");
+    box.checked = sessionStorage.getItem("calib-follow") !== "no";
+    box.addEventListener("change", () => sessionStorage.setItem("calib-follow", box.checked ? "yes" : "no"));
+    byId("running").append(` Last written ${new Date(document.lastModified).toLocaleTimeString()}.`);
+    // Not under the hands of whoever is reading.
+    let touched = 0;
+    for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { passive: true });
+    setInterval(() => box.checked && !document.hidden && Date.now() - touched > 10000 && location.reload(), 15000);
+  }
+})();

@@ -1,0 +1,96 @@
+// The ways to choose a point, as mergekit_calib/pareto/rules.py has them, over the selection half's values.
+calib.rules = (() => {
+  const sum = (row) => row.reduce((total, value) => total + value, 0);
+  const rounded = (value) => Math.round(value * 1e9) / 1e9;
+
+  // What a rule chooses from: `values` is one row of objectives a point, `directions` as in frontier.json.
+  function candidates({ ids, objectives, directions, values, parents }) {
+    const finite = ids.map((_, i) => i).filter((i) => values[i].every((v) => typeof v === "number" && Number.isFinite(v)));
+    const kept = finite.map((i) => ids[i]);
+    const mine = finite.map((i) => values[i]);
+    const signs = directions.map((d) => (d === "maximize" ? 1 : -1));
+    const gains = mine.map((row) => row.map((value, k) => value * signs[k]));
+    const dominates = (a, b) => a.every((v, k) => v >= b[k]) && a.some((v, k) => v > b[k]);
+    const all = gains.map((_, i) => i);
+    const frontier = all.filter((i) => !gains.some((other) => dominates(other, gains[i])));
+    const column = (k) => frontier.map((i) => gains[i][k]);
+    const best = signs.map((_, k) => Math.max(...column(k)));
+    const ranges = signs.map((_, k) => best[k] - Math.min(...column(k)) || 1);
+    const regrets = gains.map((row) => row.map((gain, k) => (best[k] - gain) / ranges[k]));
+
+    // The least score of `among`; ties go to the next score, then to better values, those of objective `first` before.
+    function least(among, scores, first = 0) {
+      const order = signs.map((_, k) => (k + first) % signs.length);
+      const keys = (i) => [...scores.map((score) => rounded(score(i))), ...order.map((k) => -gains[i][k])];
+      return among.reduce((held, i) => {
+        const a = keys(held), b = keys(i), k = a.findIndex((value, j) => value !== b[j]);
+        return k >= 0 && b[k] < a[k] ? i : held;
+      });
+    }
+    return { ids: kept, objectives, values: mine, signs, gains, dominates, all, frontier, best, ranges, regrets, least,
+      parents: parents.map((id) => kept.indexOf(id)).filter((i) => i >= 0) };
+  }
+
+  function knee(c) {
+    const chosen = c.least(c.frontier, [(i) => sum(c.regrets[i])]);
+    if (c.frontier.length === 1) return [chosen, "the only point on the frontier"];
+    if (c.objectives.length !== 2) return [chosen, `gives up the least of the best on each objective, of ${c.frontier.length} frontier points`];
+    if (rounded((1 - sum(c.regrets[chosen])) / Math.SQRT2) <= 0)
+      return [chosen, `no frontier point lies beyond the line between the frontier's ends, so the best ${c.objectives[0]} is taken`];
+    return [chosen, `furthest beyond the line between the frontier's ends, of ${c.frontier.length} frontier points`];
+  }
+
+  function max(c, { objective, bounds = {} }) {
+    const k = c.objectives.indexOf(objective);
+    const excess = (i) => sum(c.objectives.map((name, j) => {
+      const { min = -Infinity, max = Infinity } = bounds[name] ?? {};
+      return Math.max(min - c.values[i][j], c.values[i][j] - max, 0) / c.ranges[j];
+    }));
+    const keeping = c.all.filter((i) => excess(i) === 0);
+    const limited = Object.keys(bounds).length > 0;
+    if (keeping.length) return [c.least(keeping, [], k), `the best ${objective} of ${keeping.length} points${limited ? " within the bounds" : ""}`];
+    return [c.least(c.all, [excess], k), "no point keeps the bounds; this one comes nearest"];
+  }
+
+  function superior(c) {
+    const instead = (why) => {
+      const [chosen, reason] = knee(c);
+      return [chosen, `${why}, so the knee is taken: ${reason}`];
+    };
+    if (!c.parents.length) return instead("no parent is among the points");
+    const theirs = c.parents.map((p) => c.gains[p]);
+    const among = c.frontier.filter((i) => theirs.every((row) => c.dominates(c.gains[i], row)));
+    if (!among.length) return instead("no point is at least as good as both parents on every objective");
+    const measured = [...c.frontier.map((i) => c.gains[i]), ...theirs];
+    const column = (rows, k) => rows.map((row) => row[k]);
+    const ranges = c.signs.map((_, k) => Math.max(...column(measured, k)) - Math.min(...column(measured, k)));
+    const over = (i) => c.signs.map((_, k) => k).filter((k) => ranges[k] > 0)
+      .map((k) => (c.gains[i][k] - Math.max(...column(theirs, k))) / ranges[k]);
+    const chosen = c.least(among, [(i) => -Math.min(...over(i)), (i) => -sum(over(i))]);
+    return [chosen, "at least as good as the parents on every objective, and gains most where it gains least"];
+  }
+
+  function weighted(c, { weights = {} }) {
+    const short = (i) => c.regrets[i].map((regret, k) => regret * (weights[c.objectives[k]] ?? 1));
+    const chosen = c.least(c.frontier, [(i) => Math.max(...short(i)), (i) => sum(short(i))]);
+    return [chosen, `the smallest worst weighted shortfall of ${c.frontier.length} frontier points`];
+  }
+
+  function nearest(c, { ideal = {} }) {
+    const target = c.objectives.map((name, k) => (ideal[name] ?? c.best[k] * c.signs[k]) * c.signs[k]);
+    const distance = (i) => Math.sqrt(sum(c.gains[i].map((gain, k) => (Math.max(target[k] - gain, 0) / c.ranges[k]) ** 2)));
+    return [c.least(c.frontier, [distance]), `the nearest of ${c.frontier.length} frontier points to the ideal`];
+  }
+
+  const rules = { knee, max, pareto_superior: superior, weighted, nearest };
+
+  // The id that a rule chooses, and why; null where no point has a value of every objective.
+  function choose(rule, from, options = {}) {
+    const c = candidates(from);
+    if (!c.ids.length) return null;
+    const [chosen, reason] = rules[rule](c, options);
+    return { id: c.ids[chosen], reason };
+  }
+
+  return { choose, names: Object.keys(rules) };
+})();

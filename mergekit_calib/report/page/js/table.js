@@ -1,0 +1,78 @@
+// The table of every point: sorted by any column, each row a way to choose its point.
+calib.table = (() => {
+  const { run, el } = calib;
+
+  function make(state, choose) {
+    const table = document.getElementById("points-table"), body = table.tBodies[0];
+    const rows = [...body.rows].filter((row) => row.dataset.point != null), rest = [...body.rows].filter((row) => row.dataset.point == null);
+    const headers = [...table.tHead.rows[0].cells];
+
+    // A cell by its number, `★` before none, text as text; what has no value goes last either way.
+    function key(row, column) {
+      const found = row.cells[column];
+      if (!found || found.colSpan > 1) return null;
+      const text = (found.firstChild?.textContent ?? "").trim();
+      const value = text.match(/[−-]?\d+(\.\d+)?(e[−-]?\d+)?/);
+      if (column && value) return Number(value[0].replaceAll("−", "-"));
+      return text === "" || text === "–" ? null : column ? -1 : natural(text);
+    }
+    const natural = (text) => text.replaceAll("−", "-").split(/(-?\d+(?:\.\d+)?)/).map((part, i) => (i % 2 ? Number(part) : part));
+    function compare(a, b) {
+      if (!Array.isArray(a)) return d3.ascending(a, b);
+      for (let i = 0; i < Math.max(a.length, b.length); i++) if (a[i] !== b[i]) return a[i] === undefined ? -1 : b[i] === undefined ? 1 : a[i] < b[i] ? -1 : 1;
+      return 0;
+    }
+
+    function sort(column) {
+      const down = headers[column].getAttribute("aria-sort") === "ascending";
+      headers.forEach((header) => header.removeAttribute("aria-sort"));
+      headers[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+      const keyed = rows.map((row) => [key(row, column), row]);
+      keyed.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : down ? compare(b, a) : compare(a, b)));
+      body.append(...keyed.map(([, row]) => row), ...rest);
+      calib.figure.say(`sorted by ${headers[column].textContent}, ${down ? "descending" : "ascending"}`);
+    }
+
+    headers.forEach((header, i) => {
+      const button = el("button", { type: "button", onclick: () => sort(i) }, header.textContent);
+      header.replaceChildren(button);
+    });
+    for (const row of rows) {
+      const point = run.points.find((p) => p.id === row.dataset.point);
+      if (point?.status !== "complete") continue;
+      const button = el("button", { type: "button", onclick: () => choose(point.id) }, row.cells[0].textContent);
+      row.cells[0].replaceChildren(button);
+    }
+    document.getElementById("points-tools").append(el("button", { type: "button", class: "tool", id: "points-csv", onclick: save }, "Download CSV"));
+
+    function mark() {
+      for (const row of rows) {
+        const picked = row.dataset.point === state.picked, chosen = row.dataset.point === state.chosen;
+        row.classList.toggle("picked", picked);
+        row.classList.toggle("selected", chosen);
+        row.cells[0].querySelector("button")?.setAttribute("aria-pressed", String(picked));
+        const last = row.cells[row.cells.length - 1];
+        if (!last.classList.contains("failed")) last.textContent = chosen ? "★" : "";
+      }
+    }
+
+    // Every number of every point, as in points.csv, and of the baselines.
+    function save() {
+      const axes = Object.keys(run.axes), parts = ["value", "low", "high", "n"];
+      const all = [...run.points, ...run.baselines], keys = new Map();
+      for (const one of all)
+        for (const [scope, metrics] of Object.entries(one.metrics))
+          for (const [metric, halves] of Object.entries(metrics))
+            for (const half of Object.keys(halves)) keys.set([scope, metric, half].join("."), [scope, metric, half]);
+      const columns = ["id", "role", "status", "reason", ...axes.map((a) => `axis.${a}`), ...[...keys.keys()].flatMap((k) => parts.map((p) => `${k}.${p}`)),
+        "on_frontier", "frontier_probability", "p_adjusted", "superior", "selected", "same_as"];
+      calib.download("points", columns, all.map((one) => [one.id, one.role, one.status ?? "baseline", one.reason, ...axes.map((a) => one.axes?.[a]),
+        ...[...keys.values()].flatMap(([scope, metric, half]) => parts.map((part) => one.metrics[scope]?.[metric]?.[half]?.[part])),
+        one.on_frontier && calib.onFrontier(one), one.frontier_probability, one.superiority?.p_adjusted, one.superiority?.shown, one.status && one.id === state.chosen, one.same_as]));
+    }
+
+    return { mark };
+  }
+
+  return { make };
+})();

@@ -1,0 +1,57 @@
+"""Takes the report page's pictures of the README: `python tests/benchmarks/screenshots.py OUT…`, of finished runs.
+
+The first run's are `configs/results/page_light.png` and `page_dark.png`; another's have its name before. The page is
+made anew from the run's `frontier.json`. Takes playwright and a Chromium, by its name or in MERGEKIT_CALIB_BROWSER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.report.page import report_html
+
+RESULTS = Path(__file__).parents[2] / "configs" / "results"
+SIZE = {"width": 1240, "height": 1230}
+MOST_BYTES = 300_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="OUT")
+    parser.add_argument("--to", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    executable = os.environ.get("MERGEKIT_CALIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=executable, args=root)
+        for i, run in enumerate(arguments.runs):
+            frontier = Frontier.load(run)
+            picture(browser, frontier, arguments.to, "" if i == 0 else f"{frontier.name}_")
+        browser.close()
+
+
+def picture(browser: Browser, frontier: Frontier, folder: Path, prefix: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "report.html"
+        source.write_text(report_html(frontier), encoding="utf-8")
+        for scheme in ("light", "dark"):
+            context = browser.new_context(offline=True, viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
+            page = context.new_page()
+            page.goto(source.as_uri())
+            path = folder / f"{prefix}page_{scheme}.png"
+            page.screenshot(path=path)
+            context.close()
+            size = path.stat().st_size
+            assert size < MOST_BYTES, f"{path} has {size:,} bytes"
+            print(f"{path}: {size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The page of a sweep of the demo pair: there from the first point on, and choosing as the run's rules do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mergekit_calib import demo, pareto
+from mergekit_calib.frontier import Frontier, PointResult
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.progress import Progress
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.sweep import run_sweep
+
+OPTIONS = [
+    ("knee", {}),
+    ("pareto_superior", {}),
+    ("max", {"objective": "acc"}),
+    ("max", {"objective": "brier", "bounds": {"ece": {"max": 0.09}, "acc": {"min": 0.7}}}),
+    ("max", {"objective": "ece", "bounds": {"acc": {"min": 0.99}}}),
+    ("weighted", {"weights": {"acc": 4}}),
+    ("nearest", {"ideal": {"ece": 0.08, "acc": 0.78}}),
+]
+
+
+class Watcher(Progress):
+    """Reads the page whenever a point is done."""
+
+    def __init__(self, page: Path) -> None:
+        self.page = page
+        self.seen: list[str] = []
+
+    def point_finished(self, point: PointResult, frontier: Frontier) -> None:
+        self.seen.append(self.page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frontier, list[str], Path]:
+    """The frontier of a short sweep, its page after each point, and its last page."""
+    recipe = yaml.safe_load(demo.sweep_yaml())
+    recipe["calibration"] |= {
+        "axes": {"lambda": [0.0, 0.2, 0.4, 0.6, 1.0, 1.3]},
+        "suite": [{"task": "calib_demo", "limit": 240}],
+        "objectives": ["acc", "ece", "brier"],
+        "select": {"rule": "knee"},
+        "n_resamples": 100,
+    }
+    register()
+    out = tmp_path_factory.mktemp("runs") / "out"
+    page = out / "calibration" / "report.html"
+    watcher = Watcher(page)
+    frontier = run_sweep(parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml"), out, None, watcher)
+    return frontier, watcher.seen, page
+
+
+def test_the_page_is_there_from_the_first_point_on(run: tuple[Frontier, list[str], Path]) -> None:
+    frontier, seen, page = run
+    said = [f"The run is going on: {n + 1} points so far" in text for n, text in enumerate(seen)]
+    assert said == [True] * len(frontier.points)
+    assert "The run is going on" not in page.read_text(encoding="utf-8")
+
+
+def test_a_page_of_a_run_that_has_begun_opens(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
+    opened = open_report(run[1][2])
+    assert opened.page.locator("#frontier-chart [role=radio]").count() == 3
+    assert opened.text(".lead").startswith("So far, ")
+
+
+def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
+    frontier = run[0]
+    points = frontier.complete_points
+    candidates = pareto.Candidates(
+        ids=tuple(p.id for p in points),
+        objectives=tuple(o.name for o in frontier.objectives),
+        directions=tuple(o.direction for o in frontier.objectives),
+        values=np.array([[p.estimate(o, "selection").value for o in frontier.objectives] for p in points]),
+        parents=tuple(p.id for p in points if p.role),
+    )
+    opened = open_report(frontier)
+    found, expected = [], []
+    for rule, options in OPTIONS:
+        opened.page.locator("#rule").select_option("")
+        opened.page.locator("#rule").select_option(rule)
+        if "objective" in options:
+            opened.page.get_by_label("the best").select_option(options["objective"])
+        for name, bound in options.get("bounds", {}).items():
+            for side, value in bound.items():
+                opened.page.get_by_label(f"{name} at {'least' if side == 'min' else 'most'}").fill(str(value))
+        for group, words in (("weights", "weight of"), ("ideal", "ideal")):
+            for name, value in options.get(group, {}).items():
+                opened.page.get_by_label(f"{words} {name}").fill(str(value))
+        assert opened.picked == opened.chosen
+        found.append((rule, options, opened.chosen))
+        expected.append((rule, options, pareto.select(rule, candidates, options).id))
+    assert found == expected
+    assert len({chosen for *_, chosen in expected}) > 2
