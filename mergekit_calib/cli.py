@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,7 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 @click.version_option(package_name="mergekit-calib")
 def main() -> None:
-    """Calibration-aware model merging: sweep, report, and look at what is installed.
+    """Calibration-aware model merging: sweep, score, report, and look at what is installed.
 
     The main job needs no command of its own: put a `calibration:` block into a mergekit recipe and run
     `mergekit-yaml recipe.yml out/`.
@@ -40,6 +41,43 @@ def demo(out: Path) -> None:
     from mergekit_calib.hosts.run import run_source
 
     sys.exit(run_source(sweep_yaml(), str(out), MergeOptions(), "demo.yml"))
+
+
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sweep(arguments: tuple[str, ...]) -> None:
+    """Run a recipe with a `calibration:` block, as `mergekit-yaml RECIPE OUT` does, with mergekit's options."""
+    from mergekit_calib.hosts.command import sweep_command
+
+    sweep_command.main(list(arguments), prog_name="mergekit-calib sweep")
+
+
+@main.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--tasks", help="lm-eval tasks, groups or YAML files, with commas between them.")
+@click.option("--from", "from_samples", is_flag=True, help="MODELS are samples_*.jsonl of `lm_eval --log_samples`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where item scores, scores.json and pictures go.")
+@click.option("--limit", type=float, help="So many documents of each task, or that share of them.")
+@click.option("--num-fewshot", type=int, help="Examples in the prompt.")
+@click.option("--apply-chat-template", is_flag=True, help="Ask in the model's chat template.")
+@click.option("--repeats", type=int, help="Generations for each prompt.")
+@click.option("--model-args", default="", help="As lm_eval takes them: dtype=float32,device=cpu.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
+@click.option("--n-bins", default=15, show_default=True, help="Bins of confidence.")
+def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: Path | None, **options: Any) -> None:
+    """Print the calibration card of MODELS, side by side.
+
+    MODELS are named as mergekit names them: a hub name, a folder, `model+lora`. With `--from` they are the sample
+    files, or output folders, of finished `lm_eval --log_samples` runs, and no model is loaded.
+    """
+    from mergekit_calib.hosts.score import card_from_models, card_from_samples
+
+    if from_samples:
+        card_from_samples(models, out, int(options["n_bins"]))
+    elif not tasks:
+        raise click.UsageError("name the --tasks to score on, or give samples with --from")
+    else:
+        card_from_models(models, tasks.split(","), out, **options)
 
 
 @main.command()

@@ -75,7 +75,8 @@ def register_metrics(_: ModuleType) -> None:
     from lm_eval_tasks.completions import DIVERSITY
     from lm_eval_tasks.metrics import POOLED
 
-    for name, metric in {**POOLED, **DIVERSITY}.items():
+    ours: dict[str, Any] = {**POOLED, **DIVERSITY}
+    for name, metric in ours.items():
         if name in metric_names or name in aggregations:
             continue
         metric_names.register(name, target=metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,21 @@ def reliability_figure(frontier: Frontier) -> Figure | None:
     each bin. None where no such point has a diagram.
     """
     shown = [(p, d) for p in _points(frontier) if (d := _diagram(frontier, p)) is not None and any(d.counts)]
-    if not shown:
-        return None
+    return diagrams_figure([(_title(frontier, point), diagram) for point, diagram in shown]) if shown else None
+
+
+def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
+    """Titled diagrams side by side; at least one."""
     with drawing.style():
-        figure = Figure(figsize=(3.4, 2.8 if len(shown) > 1 else 3.3))
+        width = 3.4 if len(shown) <= 3 else 1.15 * len(shown)
+        figure = Figure(figsize=(width, 2.8 if len(shown) > 1 else 3.3))
         panels = figure.subplots(
             2, len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1)}
         )
-        for (point, diagram), (above, below) in zip(shown, panels.T, strict=True):
+        for (title, diagram), (above, below) in zip(shown, panels.T, strict=True):
             _draw_diagram(above, diagram)
             _draw_histogram(below, diagram)
-            above.set_title(_title(frontier, point), fontsize=6.5)
+            above.set_title(title, fontsize=6.5)
         panels[0, 0].set_ylabel("accuracy")
         panels[1, 0].set_ylabel("items")
         panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

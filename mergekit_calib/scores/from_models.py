@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from mergekit.options import MergeOptions
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.merging.live import quiet_transformers
 from mergekit_calib.merging.parents import ParentModel, open_parents
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scores.card import ModelScores, Scores
@@ -62,8 +63,11 @@ def score_models(
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]
     if repeated:
         raise CalibError(f"model {repeated[0]} is named twice")
-    opened = open_parents(models, MergeOptions(trust_remote_code=trust_remote_code, lazy_unpickle=True))
-    loaded = Suite.load(entries, seeds=seeds)
+    opened = open_parents(models, MergeOptions(trust_remote_code=trust_remote_code))
+    try:
+        loaded = Suite.load(entries, seeds=seeds)
+    except RecipeError as problem:
+        raise CalibError(f"tasks: {problem.problem}") from problem
     given = dict(model_args or {}) | ({"trust_remote_code": True} if trust_remote_code else {})
     maker = CardMaker(loaded.higher_is_better, level, n_resamples, n_bins)
     store = ItemStore(Path(out) / "items") if out else None
@@ -84,13 +88,14 @@ def score_models(
 def _scored(model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_answers: Told | None) -> StoredPoint:
     began = time.perf_counter()
     reference = model.reference
-    arguments: dict[str, Any] = {"pretrained": reference.model.path, **model_args}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    arguments: dict[str, Any] = {"pretrained": reference.model.path, "device": device, **model_args}
     if reference.model.revision:
         arguments["revision"] = reference.model.revision
     if reference.lora:
         arguments["peft"] = reference.lora.path
     try:
-        with quiet_lm_eval(progress_bars=True):
+        with quiet_lm_eval(progress_bars=True), quiet_transformers():
             lm = PrefixLM(**arguments, arrangements=suite.arrangements)
     except TypeError as problem:
         raise CalibError(f"model_args: {problem}") from problem
