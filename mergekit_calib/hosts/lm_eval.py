@@ -72,10 +72,10 @@ def register_metrics(_: ModuleType) -> None:
         defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
     except (ImportError, AttributeError) as problem:
         raise HostVersionError(str(problem)) from problem
-    from lm_eval_tasks.completions import DIVERSITY
-    from lm_eval_tasks.metrics import POOLED
+    from lm_eval_tasks.completions import DIVERSITY, Diversity
+    from lm_eval_tasks.metrics import POOLED, Pooled
 
-    ours: dict[str, Any] = {**POOLED, **DIVERSITY}
+    ours: dict[str, Pooled | Diversity] = {**POOLED, **DIVERSITY}
     for name, metric in ours.items():
         if name in metric_names or name in aggregations:
             continue

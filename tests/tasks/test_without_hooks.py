@@ -83,7 +83,7 @@ def test_the_classes_give_the_metrics_and_their_standard_errors_to_anybodys_yaml
 
 
 def test_our_tasks_run_from_the_command_with_include_path(tmp_path):
-    command = [Path(sys.executable).parent / "lm_eval", "run", "--model", "hf", "--device", "cpu", "--limit", "8"]
+    command = [Path(sys.executable).parent / "lm_eval", "run", "--model", "hf", "--device", "cpu", "--limit", "40"]
     command += ["--model_args", f"pretrained={DEMO / 'base'}", "--tasks", "calib_demo", "--output_path", tmp_path]
     command += ["--include_path", TASKS_DIR, "--log_samples"]
     done = subprocess.run([str(part) for part in command], env=OFF, check=True, capture_output=True, text=True)
@@ -96,7 +96,7 @@ def test_our_tasks_run_from_the_command_with_include_path(tmp_path):
         assert f"{found[f'{name}_stderr,none']:.4f}" in shown
     (samples,) = tmp_path.rglob("samples_calib_demo_*.jsonl")
     logged = [json.loads(line) for line in samples.read_text().splitlines()]
-    assert len(logged) == 8
+    assert len(logged) == 40
     for sample in logged:
         right, scores = sample["ece"]
         assert right == [int(sample["target"])]
