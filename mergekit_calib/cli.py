@@ -82,14 +82,30 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
 
 @main.command()
 @click.argument("out", type=click.Path(exists=True, path_type=Path))
-def report(out: Path) -> None:
+@click.option(
+    "--format", "formats", default="", help="Also write the table as md, csv, json or latex; several by commas."
+)
+def report(out: Path, formats: str) -> None:
     """Draw the table, the pictures, the page and the card of a finished run again, from its files alone."""
-    from mergekit_calib.frontier import Frontier
+    from mergekit_calib.report.compare import load_sweep
+    from mergekit_calib.report.export import write_exports
     from mergekit_calib.report.write import write_report
 
-    frontier = Frontier.load(out)
+    frontier = load_sweep(out)
+    exports = write_exports(frontier, out, formats.split(",")) if formats else []
     write_report(frontier, out)
-    click.echo(out / "calibration" / "report.html")
+    for path in (out / "calibration" / "report.html", *exports):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("outs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--to", default="comparison", type=click.Path(path_type=Path), help="The folder to write to.")
+def compare(outs: tuple[Path, ...], to: Path) -> None:
+    """Lay finished sweeps over each other: one figure, one table, one page."""
+    from mergekit_calib.report.compare import write_comparison
+
+    click.echo(write_comparison(outs, to))
 
 
 @main.command()

@@ -67,6 +67,7 @@ def run_sweep(
             raise CalibError(f"no point could be scored ({reasons})")
         with prepared.folder.alone():
             _write(prepared, frontier)
+    frontier.folder = prepared.folder.path
     progress.finished(frontier)
     return frontier
 

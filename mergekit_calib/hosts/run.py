@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mergekit.options import MergeOptions
 
 from mergekit_calib.hosts.run_log import RunLog
@@ -10,9 +12,12 @@ from mergekit_calib.progress import Several
 from mergekit_calib.recipe import parse_sweep
 from mergekit_calib.report.console import ConsoleProgress
 from mergekit_calib.sweep import EXIT_SOME_FAILED, run_sweep
+from mergekit_calib.tracking import TrackedProgress
 
 
-def run_source(text: str, out_path: str, options: MergeOptions, source: str | None = None) -> int:
+def run_source(
+    text: str, out_path: str, options: MergeOptions, source: str | None = None, log: Sequence[str] = ()
+) -> int:
     """Run the sweep in `text`, showing how it goes; what the hosts say meanwhile goes to `calibration/run.log`.
 
     Args:
@@ -20,6 +25,7 @@ def run_source(text: str, out_path: str, options: MergeOptions, source: str | No
         out_path: the folder to write to.
         options: mergekit's options, as its command made them.
         source: the file that `text` came from, for messages.
+        log: names of the experiment trackers to log to, of `tracking.TRACKERS`.
 
     Returns:
         0, or `EXIT_SOME_FAILED` where a point failed and the others were scored.
@@ -30,8 +36,9 @@ def run_source(text: str, out_path: str, options: MergeOptions, source: str | No
     register()
     sweep = parse_sweep(text, registered_signatures(), source)
     console = ConsoleProgress(quiet=options.quiet, out_path=out_path)
-    log = RunLog(out_path, console.note, options.verbosity)
-    console.show_latest(lambda: log.latest)
-    with log, console:
-        frontier = run_sweep(sweep, out_path, options, Several(log, console))
+    noise = RunLog(out_path, console.note, options.verbosity)
+    console.show_latest(lambda: noise.latest)
+    with noise, console:
+        trackers = [TrackedProgress(name, out_path) for name in log]
+        frontier = run_sweep(sweep, out_path, options, Several(noise, *trackers, console))
     return EXIT_SOME_FAILED if any(p.status == "failed" for p in frontier.points) else 0

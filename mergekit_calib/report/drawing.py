@@ -57,12 +57,13 @@ def render(figure: Figure, file_format: str = "png") -> bytes:
 
 def heading(frontier: Frontier) -> str:
     """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture, in two lines where it is long."""
-    names = [_short(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
-    parents, method = " → ".join(names), _short(frontier.method, 24)
+    names = [shortened(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
+    parents, method = " → ".join(names), shortened(frontier.method, 24)
     return f"{parents}  ·  {method}" if len(parents) + len(method) <= 36 else f"{parents}\n{method}"
 
 
-def _short(name: str, longest: int) -> str:
+def shortened(name: str, longest: int) -> str:
+    """The last part of a path or hub name, cut to `longest` characters."""
     name = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 

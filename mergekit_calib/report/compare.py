@@ -1,0 +1,229 @@
+"""Several sweeps laid over each other: what each choice gains in accuracy, and gives back of what aligning took."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import pandas as pd
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.files import write_bytes_atomic, write_text_atomic
+from mergekit_calib.frontier import SUITE, Difference, Frontier, Objective, PointResult
+from mergekit_calib.report import wording
+
+_ACCURACY = ("acc", "acc_norm", "exact_match")
+_DIVERSITY = ("vendi", "ead", "distinct_2", "distinct_1", "self_bleu", "rouge_l", "compression_ratio")
+_PARENTS: tuple[Literal["base", "aligned"], ...] = ("base", "aligned")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One sweep as a comparison shows it, on its report half.
+
+    Attributes:
+        label: its name, unlike any other's.
+        diversity: the first objective that measures diversity, if there is one.
+    """
+
+    label: str
+    frontier: Frontier
+    chosen: PointResult
+    accuracy: Objective
+    calibration: Objective
+    diversity: Objective | None
+
+    def gain(self, objective: Objective, parent: Literal["base", "aligned"]) -> Difference:
+        """The choice minus a parent, with its paired interval where the run has it."""
+        found = self.chosen.differences.get(parent, {}).get(objective.name)
+        if found is not None and found.value is not None:
+            return found
+        other = self.frontier.parent(parent)
+        mine, theirs = self.chosen.estimate(objective).value, other.estimate(objective).value if other else None
+        return Difference(value=None if mine is None or theirs is None else mine - theirs)
+
+    def recovered(self, objective: Objective, point: PointResult | None = None) -> float | None:
+        """The share of what aligning cost in `objective` that a point (the choice) gives back: 0 aligned, 1 base.
+
+        None where aligning cost nothing.
+        """
+        base, aligned = (self.frontier.parent(role) for role in _PARENTS)
+        values = [p.estimate(objective).value if p else None for p in (base, aligned, point or self.chosen)]
+        if values[0] is None or values[1] is None or values[2] is None:
+            return None
+        sign = 1.0 if objective.direction == "maximize" else -1.0
+        cost = sign * (values[0] - values[1])
+        return sign * (values[2] - values[1]) / cost if cost > 0 else None
+
+
+def compared(paths: Sequence[str | Path]) -> list[Compared]:
+    """The sweeps in the output folders `paths`, in that order.
+
+    Raises:
+        CalibError: a folder holds no sweep, or one without a choice, or without a measure of accuracy or calibration.
+    """
+    frontiers = [load_sweep(path) for path in paths]
+    names = [frontier.name for frontier in frontiers]
+    labels = [n if names.count(n) == 1 else str(path) for n, path in zip(names, paths, strict=True)]
+    return [_compared(label, frontier, path) for label, frontier, path in zip(labels, frontiers, paths, strict=True)]
+
+
+def load_sweep(path: str | Path) -> Frontier:
+    """The sweep in an output folder.
+
+    Raises:
+        CalibError: there is none, or it cannot be read.
+    """
+    try:
+        return Frontier.load(path)
+    except FileNotFoundError:
+        raise CalibError(
+            f"{path} holds no sweep: there is no calibration/frontier.json; name the output folder of one"
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise CalibError(f"{path}: calibration/frontier.json cannot be read: {problem}") from problem
+
+
+def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
+    """One row a sweep: parents, method, choice; its gains over each parent with intervals; the shares given back."""
+    rows = []
+    for sweep in sweeps:
+        row: dict[str, object] = {
+            "sweep": sweep.label,
+            "base": sweep.frontier.models["base"],
+            "aligned": sweep.frontier.models["aligned"],
+            "method": sweep.frontier.method,
+            "suite": ", ".join(entry.name for entry in sweep.frontier.suite),
+            "chosen": sweep.chosen.id,
+        }
+        for title, objective in (("accuracy", sweep.accuracy), ("calibration", sweep.calibration)):
+            row[title] = objective.name
+            row[f"{title}.value"] = sweep.chosen.estimate(objective).value
+            for parent in _PARENTS:
+                found = sweep.gain(objective, parent)
+                for part in ("value", "low", "high"):
+                    row[f"{title}.minus_{parent}.{part}"] = getattr(found, part)
+        row["calibration.recovered"] = sweep.recovered(sweep.calibration)
+        row["diversity"] = sweep.diversity.name if sweep.diversity else None
+        row["diversity.recovered"] = sweep.recovered(sweep.diversity) if sweep.diversity else None
+        row["level"] = sweep.frontier.level
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows as they are read: what each sweep's choice gains over both parents, and gives back."""
+    diverse = any(sweep.diversity for sweep in sweeps)
+    titles = ["sweep", "parents", "method", "chosen", "accuracy − base", "accuracy − aligned", "ECE − aligned"]
+    titles += ["ECE recovered", *(["diversity recovered"] if diverse else [])]
+    rows = []
+    for sweep in sweeps:
+        models = sweep.frontier.models
+        row = [sweep.label, f"{models['base']} → {models['aligned']}", sweep.frontier.method, sweep.chosen.id]
+        row += [_gain(sweep.gain(sweep.accuracy, parent)) for parent in _PARENTS]
+        row += [_gain(sweep.gain(sweep.calibration, "aligned")), _share(sweep.recovered(sweep.calibration))]
+        if diverse:
+            row.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else wording.UNDEFINED)
+        rows.append(row)
+    return titles, rows
+
+
+def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
+    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html` of the sweeps in `paths` to the folder `target`.
+
+    Returns:
+        The page.
+
+    Raises:
+        CalibError: as `compared`.
+    """
+    from mergekit_calib.report.drawing import render
+    from mergekit_calib.report.plot_compare import comparison_figure
+
+    sweeps, target = compared(paths), Path(target)
+    figure = comparison_figure(sweeps)
+    vector = render(figure, "svg")
+    write_bytes_atomic(target / "comparison.png", render(figure))
+    write_bytes_atomic(target / "comparison.svg", vector)
+    write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
+    titles, rows = comparison_table(sweeps)
+    lines = [titles, ["---"] * len(titles), *[[wording.escape_markdown(cell) for cell in row] for row in rows]]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    write_text_atomic(target / "comparison.md", f"{text}\n\n{caption(sweeps)}\n")
+    page = target / "comparison.html"
+    write_text_atomic(page, _html(sweeps, vector))
+    return page
+
+
+def caption(sweeps: Sequence[Compared]) -> str:
+    """How to read the table."""
+    levels = {wording.percent(sweep.frontier.level) for sweep in sweeps}
+    return (
+        f"On each sweep's report half; in brackets paired {' or '.join(sorted(levels))} bootstrap intervals, where the "
+        "measure is an objective. Recovered: the share of what aligning cost that the choice gives back; 0 % is the "
+        f"aligned parent, 100 % the base; {wording.UNDEFINED} where aligning cost nothing."
+    )
+
+
+def _html(sweeps: Sequence[Compared], vector: bytes) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    titles, rows = comparison_table(sweeps)
+    return environment.get_template("compare.html.jinja").render(
+        sweeps=sweeps,
+        titles=titles,
+        rows=rows,
+        caption=caption(sweeps),
+        # As an image, an SVG can neither run scripts nor fetch anything, whatever the names in it.
+        picture=f"data:image/svg+xml;base64,{base64.b64encode(vector).decode('ascii')}",
+    )
+
+
+def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
+    chosen = frontier.selected
+    if chosen is None:
+        raise CalibError(f"{path}: no point is chosen yet; run the sweep to its end first")
+    missing = [role for role in _PARENTS if (p := frontier.parent(role)) is None or p.status != "complete"]
+    if missing:
+        raise CalibError(
+            f"{path}: the {wording.listed(list(missing))} parent was not scored, so nothing can be compared with it"
+        )
+    accuracy = _measure(frontier, chosen, _ACCURACY, "maximize")
+    calibration = _measure(frontier, chosen, ("ece",), "minimize")
+    if accuracy is None or calibration is None:
+        raise CalibError(
+            f"{path}: there is no {'accuracy' if accuracy is None else 'ece'} to compare by; its objectives are "
+            f"{wording.listed([o.name for o in frontier.objectives])}"
+        )
+    diversity = next((o for o in frontier.objectives if o.metric in _DIVERSITY), None)
+    return Compared(label, frontier, chosen, accuracy, calibration, diversity)
+
+
+def _measure(
+    frontier: Frontier, chosen: PointResult, metrics: Sequence[str], direction: Literal["maximize", "minimize"]
+) -> Objective | None:
+    """The first objective among `metrics`, or else one of all items pooled that was measured."""
+    found = next((o for o in frontier.objectives if o.metric in metrics), None)
+    if found is None:
+        has = chosen.metrics.get(SUITE, {})
+        found = next((Objective(metric=m, direction=direction) for m in metrics if m in has), None)
+    return found
+
+
+def _gain(found: Difference) -> str:
+    places = wording.decimals([found])
+    span = wording.interval(found, places, signed=True)
+    return f"{wording.number(found.value, places, signed=True)}{f' [{span}]' if span else ''}"
+
+
+def _share(value: float | None) -> str:
+    return wording.UNDEFINED if value is None else f"{wording.number(100 * value, 0)} %"

@@ -1,0 +1,112 @@
+"""A frontier in a notebook: what it shows of itself, and its items as a data frame."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from matplotlib.figure import Figure
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.items import in_selection_half
+from mergekit_calib.metrics import choice_probabilities
+from mergekit_calib.report.drawing import render
+from mergekit_calib.report.plots import PICTURES, frontier_figure
+from mergekit_calib.report.rows import frontier_table
+from mergekit_calib.report.sentence import summary_sentence
+from mergekit_calib.report.statements import statements
+
+
+def notebook_html(frontier: Frontier) -> str:
+    """The answer, the picture and the table, in the notebook's own type and colours; names are data in it."""
+    figure = frontier_figure(frontier)
+    picture = "" if figure is None else f"data:image/png;base64,{base64.b64encode(render(figure)).decode('ascii')}"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("notebook.html.jinja").render(
+        frontier=frontier,
+        sentence=summary_sentence(frontier),
+        statements=statements(frontier),
+        table=frontier_table(frontier),
+        picture=picture,
+    )
+
+
+def figure_of(frontier: Frontier, picture: str) -> Figure:
+    """`frontier`, `lambda` or `reliability`, as a matplotlib figure.
+
+    Raises:
+        CalibError: there is no picture of that name, or the run has no data for it.
+    """
+    draw = PICTURES.get(f"{picture}.png")
+    if draw is None:
+        names = ", ".join(name.removesuffix(".png") for name in PICTURES)
+        raise CalibError(f"there is no picture {picture!r}; there are {names}")
+    figure = draw(frontier)
+    if figure is None:
+        raise CalibError(f"this sweep has no data for the picture {picture!r}")
+    return figure
+
+
+def items_frame(frontier: Frontier, out_path: str | Path, points: Iterable[str] | None = None) -> pd.DataFrame:
+    """Item scores, one row a point and document.
+
+    Columns: `point`, `entry`, `task`, `doc_id`, `doc_hash`, `half`; of items with choices `log_likelihoods` (nats),
+    `gold` (the right choices' numbers), `answer` (the likeliest choice's number), `correct` and `confidence` (its
+    probability), else missing; `generations`; and each of the task's own metrics as `value.<name>`.
+
+    Args:
+        out_path: the sweep's output folder.
+        points: ids; all that were scored, if None.
+
+    Raises:
+        CalibError: the folder has no record of the sweep, or there is no such point.
+    """
+    calibration = Path(out_path) / "calibration"
+    try:
+        keys = yaml.safe_load((calibration / "sweep.yml").read_text(encoding="utf-8"))["points"]
+    except (OSError, KeyError, TypeError) as problem:
+        raise CalibError(f"{out_path} holds no record of a sweep: calibration/sweep.yml: {problem}") from problem
+    wanted = [p.id for p in frontier.complete_points] if points is None else list(points)
+    frames = []
+    for point in wanted:
+        found = sorted((calibration / "items").glob(f"*{keys[point]}.parquet")) if point in keys else []
+        if not found and points is not None:
+            raise CalibError(f"{out_path}: no items of a point {point!r}; there are {', '.join(keys)}")
+        frames += [_items(point, path) for path in found[:1]]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _items(point: str, path: Path) -> pd.DataFrame:
+    rows = []
+    for row in pq.read_table(path).to_pylist():
+        half = "selection" if in_selection_half(row["doc_hash"]) else "report"
+        item = {"point": point, "entry": row["entry"], "task": row["task"], "doc_id": row["doc_id"]}
+        item |= {"doc_hash": row["doc_hash"], "half": half}
+        likelihoods = np.array([row["log_likelihoods"]], dtype=np.float64)
+        if likelihoods.size:
+            probabilities = choice_probabilities(likelihoods)[0]
+            answer = int(probabilities.argmax())
+            item |= {
+                "log_likelihoods": row["log_likelihoods"],
+                "gold": [i for i, right in enumerate(row["gold"]) if right],
+                "answer": answer,
+                "correct": bool(row["gold"][answer]),
+                "confidence": float(probabilities[answer]),
+            }
+        if row["generations"] is not None:
+            item["generations"] = row["generations"]
+        rows.append({**item, **{f"value.{name}": value for name, value in row["values"]}})
+    return pd.DataFrame(rows)

@@ -1,0 +1,142 @@
+"""Sweeps are compared by what each choice gains over its own parents, in one figure, one table and one inert page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from matplotlib.text import Text
+from report_factory import make_frontier
+
+from mergekit_calib.cli import main
+from mergekit_calib.errors import CalibError
+from mergekit_calib.files import write_text_atomic
+from mergekit_calib.frontier import Estimate, Frontier, Objective
+from mergekit_calib.report.compare import compared, comparison_frame, comparison_table
+from mergekit_calib.report.drawing import style
+from mergekit_calib.report.plot_compare import comparison_figure
+
+
+def saved(frontier: Frontier, folder: Path) -> Path:
+    write_text_atomic(folder / "calibration" / "frontier.json", frontier.model_dump_json())
+    return folder
+
+
+def with_diversity(frontier: Frontier) -> Frontier:
+    """distinct_2 falls from 0.8 at λ = 0 to 0.4 at λ = 1."""
+    frontier.objectives.append(Objective(metric="distinct_2", task="calib_diversity", direction="maximize"))
+    for point in frontier.points:
+        value = 0.8 - 0.4 * float(point.axes["lambda"])
+        point.metrics["calib_diversity"] = {"distinct_2": {"report": Estimate(value=value, n=40)}}
+    return frontier
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    return [
+        saved(make_frontier(name="linear", select="lambda=0.6"), tmp_path / "a"),
+        saved(with_diversity(make_frontier(name="ties", method="ties", select="lambda=0.3")), tmp_path / "b"),
+    ]
+
+
+def test_gains_are_the_choices_paired_differences_to_both_parents(folders: list[Path]) -> None:
+    row = comparison_frame(compared(folders)).iloc[0]
+    frontier = Frontier.load(folders[0])
+    for parent in ("base", "aligned"):
+        for title, name in (("accuracy", "acc"), ("calibration", "ece")):
+            expected = frontier.point("lambda=0.6").differences[parent][name]
+            for part in ("value", "low", "high"):
+                assert row[f"{title}.minus_{parent}.{part}"] == getattr(expected, part)
+
+
+def test_what_is_recovered_is_the_share_of_what_aligning_cost(folders: list[Path]) -> None:
+    frame = comparison_frame(compared(folders))
+    frontier = Frontier.load(folders[0])
+    ece = {p.id: p.estimate(frontier.objectives[1]).value or 0.0 for p in frontier.points}
+    expected = (ece["lambda=1"] - ece["lambda=0.6"]) / (ece["lambda=1"] - ece["lambda=0"])
+    assert frame["calibration.recovered"][0] == pytest.approx(expected)
+    assert frame["diversity.recovered"][1] == pytest.approx(0.7)
+    assert pd.isna(frame["diversity.recovered"][0])
+    titles, rows = comparison_table(compared(folders))
+    assert rows[1][titles.index("diversity recovered")] == "70 %"
+    assert rows[0][titles.index("diversity recovered")] == "–"
+
+
+def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> None:
+    frontier = make_frontier()
+    ece = frontier.points[0].metrics["suite"]["ece"]
+    ece["report"] = Estimate(value=0.9)
+    (sweep,) = compared([saved(frontier, tmp_path)])
+    assert sweep.recovered(sweep.calibration) is None
+    assert comparison_table([sweep])[1][0][-1] == "–"
+
+
+def test_an_objective_that_is_none_is_taken_from_the_pooled_items(tmp_path: Path) -> None:
+    (sweep,) = compared([saved(make_frontier(objectives=("brier", "acc")), tmp_path)])
+    assert sweep.calibration.name == "ece"
+    assert sweep.gain(sweep.calibration, "aligned").value is not None
+
+
+def test_sweeps_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    folders = [saved(make_frontier(), tmp_path / name) for name in "ab"]
+    assert [sweep.label for sweep in compared(folders)] == [str(folder) for folder in folders]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"select": None}, "no point is chosen yet"),
+        ({"failed": ("lambda=1",)}, "the aligned parent was not scored"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(options: dict, words: str, tmp_path: Path) -> None:
+    with pytest.raises(CalibError, match=words):
+        compared([saved(make_frontier(**options), tmp_path / "odd")])
+
+
+def test_the_figure_is_as_wide_as_a_page_of_text_and_nothing_overlaps(tmp_path: Path) -> None:
+    folders = [saved(make_frontier(name=f"a-sweep-with-a-long-name-{i}"), tmp_path / str(i)) for i in range(8)]
+    figure = comparison_figure(compared(folders))
+    assert figure.get_figwidth() <= 7
+    with style():
+        figure.canvas.draw()
+        shown = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text().strip()]
+        titles = [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
+        labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)]
+        words = [t for t in shown if t in [*titles, *labels, *figure.legends[0].get_texts()]]
+        boxes = [t.get_window_extent() for t in words]
+    assert len(words) == 2 + 4 + 8 + 3
+    for i, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_the_command_writes_figure_table_and_page(folders: list[Path], tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["compare", *map(str, folders), "--to", str(tmp_path / "to")])
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in (tmp_path / "to").iterdir()}
+    assert names == {f"comparison.{kind}" for kind in ("png", "svg", "csv", "md", "html")}
+    page = (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml;base64,") == 1
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert list(pd.read_csv(tmp_path / "to" / "comparison.csv")["sweep"]) == ["linear", "ties"]
+
+
+def test_names_are_data_in_the_page(tmp_path: Path) -> None:
+    attack = "<script>alert(1)</script>|"
+    folder = saved(make_frontier(name=attack, models={"base": attack, "aligned": attack}), tmp_path / "a")
+    done = CliRunner().invoke(main, ["compare", str(folder), "--to", str(tmp_path / "to")])
+    assert done.exit_code == 0, done.output
+    assert "<script" not in (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
+    table = (tmp_path / "to" / "comparison.md").read_text(encoding="utf-8").splitlines()[:3]
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_a_folder_without_a_sweep_is_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["compare", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "holds no sweep: there is no calibration/frontier.json" in done.output

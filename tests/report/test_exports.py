@@ -1,0 +1,93 @@
+"""`report` redraws a run from its files alone, and gives its table to papers and programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from report_factory import make_frontier
+
+from mergekit_calib.cli import main
+from mergekit_calib.files import write_text_atomic
+from mergekit_calib.frontier import Baseline, Estimate, Frontier
+from mergekit_calib.report.export import as_json, as_latex, latex
+
+SPECIALS = r"50% of $x_1$ & {a}~b^c #1 \frac"
+
+
+@pytest.fixture
+def frontier() -> Frontier:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    metrics = {"suite": {"acc": {"report": Estimate(value=0.7, low=0.6, high=0.8)}}}
+    frontier.baselines = [Baseline(id="base&aligned", kind="average", of=["lambda=0", "lambda=1"], metrics=metrics)]
+    return frontier
+
+
+def body(text: str) -> list[str]:
+    return text.split("\\midrule\n", 1)[1].split("\\bottomrule")[0].splitlines()
+
+
+def test_the_latex_table_has_a_row_a_point_and_equally_many_columns(frontier: Frontier) -> None:
+    text = as_latex(frontier)
+    columns = re.search(r"\\begin\{tabular\}\{([lrc]+)\}", text)
+    assert columns is not None
+    rows = [line for line in body(text) if line.endswith(r"\\")]
+    assert len(rows) == len(frontier.points) + len(frontier.baselines)
+    for row in rows:
+        spanned = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", row))
+        assert len(re.findall(r"(?<!\\)&", row)) + spanned == len(columns[1]) - 1, row
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert rule in text
+    assert r"\textbf{$\lambda$ = 0.6} $\star$" in text
+    assert "failed: OutOfMemoryError" in text
+
+
+def test_names_are_data_in_latex(frontier: Frontier) -> None:
+    frontier.points[2].id = SPECIALS
+    frontier.models["base"] = SPECIALS
+    text = as_latex(frontier)
+    escaped = r"50\% of \$x\_1\$ \& \{a\}\textasciitilde{}b\textasciicircum{}c \#1 \textbackslash{}frac"
+    assert latex(SPECIALS) == escaped
+    assert text.count(escaped) == 2
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+
+
+def test_a_row_that_opens_with_a_bracket_is_no_argument_of_the_line_before(frontier: Frontier) -> None:
+    frontier.points[2].id, frontier.points[2].selected = "[2]", False
+    assert "\n{}[2] &" in as_latex(frontier)
+
+
+def test_json_holds_the_tables_numbers_unrounded(frontier: Frontier) -> None:
+    content = json.loads(as_json(frontier))
+    assert {p["id"] for p in content["points"]} == {p.id for p in frontier.points}
+    chosen = next(p for p in content["points"] if p["selected"])
+    estimate = frontier.point(chosen["id"]).estimate(frontier.objectives[1])
+    assert chosen["metrics"]["ece"]["value"] == estimate.value
+    assert chosen["metrics"]["ece"]["low"] == estimate.low
+    failed = next(p for p in content["points"] if p["status"] == "failed")
+    assert failed["reason"].startswith("OutOfMemoryError")
+    assert content["baselines"][0]["metrics"]["acc"]["value"] == 0.7
+
+
+def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Frontier, tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "md,csv, json,latex"])
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in (tmp_path / "calibration").iterdir()}
+    assert {f"points.{kind}" for kind in ("md", "csv", "json", "tex")} <= names
+    assert {"frontier.svg", "lambda.png", "reliability.svg", "report.html"} <= names
+    assert len(pd.read_csv(tmp_path / "calibration" / "points.csv")) == len(frontier.points)
+    assert done.output.count("points.") == 4
+
+
+def test_an_unknown_form_is_named_with_those_there_are(frontier: Frontier, tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "docx"])
+    assert done.exit_code == 1
+    assert "no format 'docx'; there are md, csv, json, latex" in done.output
+    assert {path.name for path in (tmp_path / "calibration").iterdir()} == {"frontier.json"}

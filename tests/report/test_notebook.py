@@ -1,0 +1,148 @@
+"""A frontier shows itself in a notebook, and gives its points, its items and its pictures."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from report_factory import make_frontier
+
+from mergekit_calib import Frontier
+from mergekit_calib.errors import CalibError
+from mergekit_calib.files import write_text_atomic
+from mergekit_calib.items import ItemTable
+from mergekit_calib.report.tables import summary_sentence
+from mergekit_calib.search.store import ItemStore, StoredPoint
+
+
+class Balanced(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in ("img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A run of two points of four items each, three with choices."""
+    frontier = make_frontier({"lambda": [0.0, 1.0]})
+    store = ItemStore(tmp_path / "calibration" / "items")
+    keys = {}
+    for i, point in enumerate(frontier.points):
+        choices = ItemTable(
+            task="calib_demo",
+            doc_ids=np.arange(3),
+            doc_hashes=[f"hash{k}" for k in range(3)],
+            log_likelihoods=np.log([[0.2, 0.8], [0.6, 0.4], [0.5 - 0.4 * i, 0.5 + 0.4 * i]]),
+            gold=np.array([[False, True], [False, True], [True, False]]),
+            choice_chars=np.ones((3, 2), dtype=np.int64),
+            choice_bytes=np.ones((3, 2), dtype=np.int64),
+        )
+        empty = np.zeros((1, 0))
+        texts = ItemTable(
+            task="texts",
+            doc_ids=np.array([0]),
+            doc_hashes=["other"],
+            log_likelihoods=empty,
+            gold=empty.astype(bool),
+            choice_chars=empty.astype(np.int64),
+            choice_bytes=empty.astype(np.int64),
+            generations=[["a", "b"]],
+            values={"distinct_2": np.array([0.7])},
+        )
+        keys[point.id] = f"{i:016x}"
+        tables = {"calib_demo": [choices], "texts": [texts]}
+        store.save(keys[point.id], StoredPoint(point.id, tables, "d", {}), {})
+    write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
+    listed = "\n".join(f"  {name}: '{key}'" for name, key in keys.items())
+    write_text_atomic(tmp_path / "calibration" / "sweep.yml", f"points:\n{listed}\n")
+    return tmp_path
+
+
+def test_a_frontier_shows_answer_picture_and_table() -> None:
+    frontier = make_frontier(failed=("lambda=0.3",))
+    text = frontier._repr_html_()
+    page = Balanced(text)
+    assert page.open == []
+    assert summary_sentence(frontier).split(".")[0] in text
+    assert "failed: OutOfMemoryError" in text
+    assert text.count("<tr") == 1 + len(frontier.points)
+    assert len(re.findall("data:image/png;base64,", text)) == 1
+
+
+def test_names_are_data_in_a_notebook() -> None:
+    attack = "<script>alert(1)</script>"
+    frontier = make_frontier(failed=("lambda=0.3",), name=attack, models={"base": attack, "aligned": attack})
+    for point in frontier.points:
+        point.id = attack
+    assert "script" not in Balanced(frontier._repr_html_()).seen
+
+
+def test_a_frontier_without_points_shows_itself_too() -> None:
+    assert "No point is selected" in make_frontier(points=[], select=None, finished=False)._repr_html_()
+
+
+def test_points_come_as_a_frame() -> None:
+    frontier = make_frontier()
+    assert list(frontier.points_frame()["id"]) == [p.id for p in frontier.points]
+
+
+def test_items_come_with_answer_confidence_and_half(out) -> None:
+    frame = Frontier.load(out).items_frame()
+    assert len(frame) == 8
+    first = frame[(frame.point == "lambda=1") & (frame.task == "calib_demo")]
+    assert list(first.answer) == [1, 0, 1]
+    assert list(first.correct) == [True, False, False]
+    assert list(first.confidence) == pytest.approx([0.8, 0.6, 0.9])
+    assert list(first.gold) == [[1], [1], [0]]
+    assert set(frame.half) <= {"selection", "report"}
+    texts = frame[frame.task == "texts"]
+    assert list(texts.generations) == [["a", "b"]] * 2
+    assert list(texts["value.distinct_2"]) == [0.7, 0.7]
+    assert texts.confidence.isna().all()
+
+
+def test_items_of_some_points_only_and_of_none_there_is(out) -> None:
+    frontier = Frontier.load(out / "calibration" / "frontier.json")
+    assert set(frontier.items_frame(["lambda=0"]).point) == {"lambda=0"}
+    with pytest.raises(CalibError, match=r"no items of a point 'lambda=7'; there are lambda=0, lambda=1"):
+        frontier.items_frame(["lambda=7"])
+
+
+def test_items_need_a_folder(out, tmp_path) -> None:
+    frontier = make_frontier({"lambda": [0.0, 1.0]})
+    with pytest.raises(CalibError, match="name it as `out_path`"):
+        frontier.items_frame()
+    assert isinstance(frontier.items_frame(out_path=out), pd.DataFrame)
+
+
+def test_the_folder_is_no_part_of_the_result(out) -> None:
+    loaded = Frontier.load(out)
+    assert loaded.folder == out
+    assert "folder" not in loaded.model_dump_json()
+    assert loaded == Frontier.model_validate_json(loaded.model_dump_json())
+
+
+@pytest.mark.parametrize("picture", ["frontier", "lambda", "reliability"])
+def test_it_plots(picture: str) -> None:
+    assert isinstance(make_frontier().plot(picture), Figure)
+
+
+def test_a_picture_that_there_is_not_is_named_with_those_there_are() -> None:
+    with pytest.raises(CalibError, match="there are frontier, lambda, reliability"):
+        make_frontier().plot("pie")
+    with pytest.raises(CalibError, match="no data"):
+        make_frontier(reliability={}).plot("reliability")
