@@ -77,11 +77,15 @@ def open_report(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]
         path = tmp_path / f"report{len(opened)}.html"
         path.write_text(frontier if isinstance(frontier, str) else report_html(frontier), encoding="utf-8")
         context = browser.new_context(offline=True, **{"viewport": {"width": 1200, "height": 900}, **options})
+        context.set_default_timeout(90_000)  # a busy machine is no defect of the page
         contexts.append(context)
         result = Opened(context.new_page())
         opened.append(result)
         result.page.goto(path.as_uri())
-        result.page.evaluate("() => new Promise((laid) => requestAnimationFrame(() => requestAnimationFrame(laid)))")
+        if options.get("java_script_enabled", True):
+            result.page.evaluate(
+                "() => new Promise((laid) => requestAnimationFrame(() => requestAnimationFrame(laid)))"
+            )
         return result
 
     yield open_
