@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
             )
             for i, sweep in enumerate(sweeps)
         ]
-        ink = {"color": drawing.INK, "linestyle": ""}
+        ink: dict[str, Any] = {"color": drawing.INK, "linestyle": ""}
         handles += [
             Line2D([], [], marker="s", markersize=3.5, label="base", **ink),
             Line2D([], [], marker="D", markersize=3.5, label="aligned", **ink),
