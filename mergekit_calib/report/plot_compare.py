@@ -16,7 +16,7 @@ from mergekit_calib.report import drawing, wording
 from mergekit_calib.report.compare import Compared
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-_DASHES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 
 
 def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
