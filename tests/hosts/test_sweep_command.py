@@ -1,0 +1,52 @@
+"""`mergekit-calib sweep`: the same sweep as `mergekit-yaml`'s, with mergekit's options and a tracker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.merging.models import digest_of
+from mergekit_calib.recipe import dump_recipe
+
+
+def sweep(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("mergekit-calib"), "sweep", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def recipe(make_model, task, **block) -> str:
+    return dump_recipe(
+        {
+            "merge_method": "calibration_sweep",
+            "base_model": str(make_model(seed=1)),
+            "models": [{"model": str(make_model(seed=2))}],
+            "parameters": {"method": "linear"},
+            "dtype": "bfloat16",
+            "calibration": {"axes": {"lambda": [0.5]}, "suite": [task], "n_resamples": 100, **block},
+        }
+    )
+
+
+def test_it_runs_the_recipe_without_the_hooks(make_model, task, tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGEKIT_CALIB_DISABLE", "1")
+    (tmp_path / "sweep.yml").write_text(recipe(make_model, task))
+    ran = sweep("sweep.yml", "out", "--random-seed", 3, folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    frontier = Frontier.load(tmp_path / "out")
+    assert frontier.seed == 3
+    assert digest_of(tmp_path / "out") == frontier.selected.digest
+
+
+def test_mistakes_are_one_line(make_model, task, tmp_path):
+    (tmp_path / "plain.yml").write_text("merge_method: linear\nmodels: []\n")
+    plain = sweep("plain.yml", "out", folder=tmp_path)
+    assert (plain.returncode, plain.stderr.count("\n")) == (1, 1)
+    assert "plain.yml has no `calibration:` block" in plain.stderr
+    (tmp_path / "sweep.yml").write_text(recipe(make_model, task, objectives=["accc"]))
+    wrong = sweep("sweep.yml", "out", folder=tmp_path)
+    assert wrong.returncode == 1
+    assert "calibration.objectives[0]" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert "no such option" in sweep("sweep.yml", "out", "--nonsense", folder=tmp_path).stderr.lower()
