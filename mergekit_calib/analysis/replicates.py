@@ -82,8 +82,8 @@ def plain_differences(
             observed = result.value - other.value
             drawn = np.nan_to_num(result.replicates - other.replicates, nan=np.inf)
             low, high = metrics.centred_interval(drawn, observed, level)
-            value, low, high = (float(x) if np.isfinite(x) else None for x in (observed, low, high))
+            finite = [float(x) if np.isfinite(x) else None for x in (observed, low, high)]
             n = estimates[scope][metric]["report"].n
             name = metric if scope == SUITE else f"{scope}/{metric}"
-            found[name] = Difference(value=value, low=low, high=high, n=n)
+            found[name] = Difference(value=finite[0], low=finite[1], high=finite[2], n=n)
     return found
