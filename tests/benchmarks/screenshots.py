@@ -42,7 +42,7 @@ def picture(browser: Browser, frontier: Frontier, folder: Path, prefix: str) -> 
         source = Path(scratch) / "report.html"
         source.write_text(report_html(frontier), encoding="utf-8")
         for scheme in ("light", "dark"):
-            context = browser.new_context(offline=True, viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
+            context = browser.new_context(offline=True, viewport=SIZE, color_scheme=scheme, device_scale_factor=1.25)
             page = context.new_page()
             page.goto(source.as_uri())
             path = folder / f"{prefix}page_{scheme}.png"

@@ -39,7 +39,9 @@ def browser() -> Iterator[Any]:
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     arguments = ["--no-sandbox"] if root else []
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=[*arguments, "--disable-quic"])
+        opened = playwright.chromium.launch(
+            executable_path=executable, args=[*arguments, "--disable-gpu", "--disable-background-networking"]
+        )
         yield opened
         opened.close()
 

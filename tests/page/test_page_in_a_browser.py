@@ -195,7 +195,7 @@ def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: 
     """Over random points, few enough values that ties and duplicates are common."""
     rng = np.random.default_rng(0)
     cases = []
-    for i in range(300):
+    for i in range(150):
         k = int(rng.integers(1, 4))
         n = int(rng.integers(1, 12))
         values = np.round(rng.random((n, k)), int(rng.integers(1, 4)))

@@ -22,7 +22,9 @@ OPTIONS = [
     ("max", {"objective": "acc"}),
     ("max", {"objective": "brier", "bounds": {"ece": {"max": 0.09}, "acc": {"min": 0.7}}}),
     ("max", {"objective": "ece", "bounds": {"acc": {"min": 0.99}}}),
+    ("max", {"objective": "acc", "bounds": {"ece": {"min": 0.11}}}),
     ("weighted", {"weights": {"acc": 4}}),
+    ("weighted", {"weights": {"acc": 0.05, "brier": 0}}),
     ("nearest", {"ideal": {"ece": 0.08, "acc": 0.78}}),
 ]
 

@@ -171,6 +171,12 @@ calib.frontier = (() => {
       const taken = all.map((e) => ({ x: held.at(e)[0] - 6, y: held.at(e)[1] - 6, width: 12, height: 12 }));
       const bounds = svg.getBoundingClientRect();
       const area = (a, b) => Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
+      const picked = all.find((e) => e.point?.id === state.picked);
+      if (picked) {
+        whiskers(held, picked, "picked");
+        held.overlay.append("circle").attr("class", "ring").attr("cx", held.at(picked)[0]).attr("cy", held.at(picked)[1]).attr("r", 9.5);
+        taken.push(...held.overlay.selectAll("line").nodes().map((line) => line.getBBox()).map((b) => ({ x: b.x - 1, y: b.y - 1, width: b.width + 2, height: b.height + 2 })));
+      }
       for (const entry of all) {
         const { point } = entry, main = point && (point.id === state.chosen || point.id === state.picked);
         entry.node.classList.toggle("main", Boolean(main));
@@ -186,10 +192,6 @@ calib.frontier = (() => {
           const box = d3.least(places, badness);
           d3.select(node).attr("x", box.x).attr("y", box.y + height * 0.8);
           taken.push(box);
-        }
-        if (point?.id === state.picked) {
-          whiskers(held, entry, "picked");
-          held.overlay.append("circle").attr("class", "ring").attr("cx", held.at(entry)[0]).attr("cy", held.at(entry)[1]).attr("r", 9.5);
         }
       }
       if (!all.some((e) => e.node.getAttribute("tabindex") === "0")) all[0]?.node.setAttribute("tabindex", "0");

@@ -146,7 +146,7 @@
     const box = byId("follow");
     box.checked = sessionStorage.getItem("calib-follow") !== "no";
     box.addEventListener("change", () => sessionStorage.setItem("calib-follow", box.checked ? "yes" : "no"));
-    byId("running").append(` Last written ${new Date(document.lastModified).toLocaleTimeString()}.`);
+    byId("written").textContent = `Last written ${new Date(document.lastModified).toLocaleTimeString()}.`;
     // Not under the hands of whoever is reading.
     let touched = 0;
     for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { passive: true });
