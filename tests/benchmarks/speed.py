@@ -22,9 +22,11 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import safetensors.torch
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
+from mergekit.merge_methods import merge_state_dicts
 from mergekit.options import MergeOptions
 
 from mergekit_calib.merging.method import register, registered_signatures
@@ -126,31 +128,60 @@ def matmul_rate(device: str) -> float:
 
 
 def merge(options: argparse.Namespace) -> Report:
-    """Setting the next point in place, against one copy of the live model's weights."""
-    found = {}
-    for dtype in ("float32", "bfloat16"):
-        for method in ("linear", "slerp", "ties"):
-            register()
-            sweep = parse_sweep(_recipe(options.pair, dtype, method, 6), registered_signatures())
-            merge_options = MergeOptions(random_seed=0, quiet=True)
-            parents = open_parents(sweep.models, merge_options)
-            choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], merge_options)
-            sweep = sweep.with_recipe(**choice.recipe_keys)
-            with tempfile.TemporaryDirectory() as scratch:
-                models = PointModels(merge_options, choice, Path(scratch), torch.device(options.device))
-                seconds, copies = [], []
-                for point in sweep.grid():
-                    began = time.perf_counter()
-                    with models.at(point) as ready:
-                        seconds.append(time.perf_counter() - began)
-                        sources = [p.clone() for p in ready.model.parameters()]
-                        copies.append(timed(_copy, ready.model, sources)[0])
-            found[f"{method}, {dtype}"] = {
-                "first_seconds": seconds[0],
-                "seconds": statistics.median(seconds[1:]),
-                "copies": statistics.median(seconds[1:]) / statistics.median(copies),
-            }
-    return found
+    """Setting the next point in place, against one copy of the live model's weights and the method's own kernel.
+
+    The kernel is mergekit's `merge_state_dicts` over both parents' tensors in memory; by turns.
+    """
+    register()
+    return {
+        f"{method}, {dtype}": _merge(options, method, dtype)
+        for dtype in ("bfloat16", "float32")
+        for method in ("linear", "slerp", "ties")
+    }
+
+
+def _merge(options: argparse.Namespace, method: str, dtype: str) -> Report:
+    sweep = parse_sweep(_recipe(options.pair, dtype, method, 5), registered_signatures())
+    merge_options = MergeOptions(random_seed=0, quiet=True)
+    parents = open_parents(sweep.models, merge_options)
+    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], merge_options)
+    sweep = sweep.with_recipe(**choice.recipe_keys)
+    states = [_state(options.pair / name, dtype) for name in ("base", "aligned")]
+    seconds, copies, kernels = [], [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        models = PointModels(merge_options, choice, Path(scratch), torch.device(options.device))
+        for point in sweep.grid():
+            began = time.perf_counter()
+            with models.at(point) as ready:
+                seconds.append(time.perf_counter() - began)
+                sources = [p.clone() for p in ready.model.parameters()]
+                copies.append(timed(_copy, ready.model, sources)[0])
+                del sources
+            kernels.append(timed(_kernel, method, states, point.axes["lambda"])[0])
+    return {
+        "first_seconds": seconds[0],
+        "seconds": statistics.median(seconds[1:]),
+        "by_a_copy": statistics.median(seconds[1:]) / statistics.median(copies[1:]),
+        "by_the_kernel": statistics.median(seconds[1:]) / statistics.median(kernels[1:]),
+    }
+
+
+def _state(folder: Path, dtype: str) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, in memory and in the recipe's dtype."""
+    files = folder.glob("*.safetensors")
+    state = {k: v for file in files for k, v in safetensors.torch.load_file(file).items()}
+    return {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
+
+
+@torch.no_grad()
+def _kernel(method: str, states: list[dict[str, torch.Tensor]], lam: float) -> None:
+    models = dict(zip(("base", "aligned"), states, strict=True))
+    given: dict[str, Any] = {
+        "linear": {"parameters": {"weight": {"base": 1 - lam, "aligned": lam}, "normalize": False}},
+        "slerp": {"parameters": {"t": lam}, "base": "base"},
+        "ties": {"parameters": {"weight": 1.0, "density": 1.0, "lambda": lam}, "base": "base"},
+    }[method]
+    merge_state_dicts(models, method, **given)
 
 
 def _copy(model: Any, sources: list[torch.Tensor]) -> None:
