@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from mergekit_calib.report import drawing, wording
 from mergekit_calib.report.compare import Compared
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-_DASHES = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 
 
 def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
@@ -50,7 +51,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
             )
             for i, sweep in enumerate(sweeps)
         ]
-        ink = {"color": drawing.INK, "linestyle": ""}
+        ink: dict[str, Any] = {"color": drawing.INK, "linestyle": ""}
         handles += [
             Line2D([], [], marker="s", markersize=3.5, label="base", **ink),
             Line2D([], [], marker="D", markersize=3.5, label="aligned", **ink),
@@ -60,7 +61,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
     return figure
 
 
-def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: object) -> None:
+def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: Any) -> None:
     points = [
         p
         for p in sorted(sweep.frontier.complete_points, key=wording.point_order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def _draw_baselines(
         if x is None or y is None:
             continue
         role = next((p.role for p in frontier.points if [p.id] == baseline.of and p.role), None)
-        look = {
+        look: dict[str, Any] = {
             "marker": "P" if baseline.kind == "average" else drawing.PARENT_MARKERS.get(role or "", "o"),
             "color": drawing.PARENT_COLOURS.get(
                 role or "", drawing.INK if baseline.kind == "temperature" else "#777777"

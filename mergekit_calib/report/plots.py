@@ -22,7 +22,7 @@ FORMATS = ("png", "svg")
 
 def draw_pictures(frontier: Frontier, formats: Iterable[str] = ("png",)) -> dict[str, bytes]:
     """File name → picture in each of `formats`, of all that the run has data for."""
-    found = {}
+    found: dict[str, bytes] = {}
     for name, draw in PICTURES.items():
         if (figure := draw(frontier)) is not None:
             stem = name.removesuffix(".png")

@@ -1,5 +1,7 @@
 """Draws the terminal's picture for the README from a real run of the embedded demo; about a minute on two cores.
 
+In the checkout's top folder:
+
 python tests/benchmarks/terminal_picture.py [configs/results/terminal.svg]
 """
 
@@ -15,7 +17,6 @@ from mergekit.options import MergeOptions
 from rich.console import Console
 from rich.text import Text
 
-from mergekit_calib.demo import sweep_yaml
 from mergekit_calib.files import write_text_atomic
 from mergekit_calib.hosts.run_log import RunLog
 from mergekit_calib.merging.method import register, registered_signatures
@@ -24,6 +25,7 @@ from mergekit_calib.recipe import parse_sweep
 from mergekit_calib.report.console import ConsoleProgress
 from mergekit_calib.sweep import run_sweep
 
+RECIPE = Path("configs/demo.yml")
 WIDTH, HEIGHT = 84, 40
 POINTS, SHARE = 10, 0.6  # when the picture is taken: so many points done, and so much of the next one
 
@@ -63,7 +65,7 @@ class Photographed(ConsoleProgress):
 def main() -> None:
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "configs/results/terminal.svg")
     register()
-    sweep = parse_sweep(sweep_yaml(), registered_signatures(), "demo.yml")
+    sweep = parse_sweep(RECIPE.read_text(encoding="utf-8"), registered_signatures(), str(RECIPE))
     with tempfile.TemporaryDirectory() as folder:
         progress = Photographed()
         log = RunLog(folder, progress.note)
