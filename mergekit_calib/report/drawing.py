@@ -111,8 +111,7 @@ def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> 
         made = figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, handlelength=1.4, columnspacing=1.2
         )
-        figure.draw_without_rendering()
-        if columns == 1 or made.get_window_extent(renderer).width <= figure.bbox.width:
+        if columns == 1 or made.get_tightbbox(renderer).width <= figure.bbox.width:
             return
         made.remove()
 

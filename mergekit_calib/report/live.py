@@ -203,7 +203,7 @@ class _Bar:
     """A line that is a bar; rich's own does not end its line."""
 
     def __init__(self, share: float, width: int) -> None:
-        self._bar = ProgressBar(total=1.0, completed=share, width=width)
+        self._bar = ProgressBar(total=1.0, completed=share, width=width, complete_style="cyan", finished_style="cyan")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._bar

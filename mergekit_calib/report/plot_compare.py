@@ -61,7 +61,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
     return figure
 
 
-def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: object) -> None:
+def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: Any) -> None:
     points = [
         p
         for p in sorted(sweep.frontier.complete_points, key=wording.point_order)

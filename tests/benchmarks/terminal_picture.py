@@ -1,0 +1,79 @@
+"""Draws the terminal's picture for the README from a real run of the embedded demo; about a minute on two cores.
+
+In the checkout's top folder:
+
+python tests/benchmarks/terminal_picture.py [configs/results/terminal.svg]
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from mergekit.options import MergeOptions
+from rich.console import Console
+from rich.text import Text
+
+from mergekit_calib.files import write_text_atomic
+from mergekit_calib.hosts.run_log import RunLog
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.progress import Several
+from mergekit_calib.recipe import parse_sweep
+from mergekit_calib.report.console import ConsoleProgress
+from mergekit_calib.sweep import run_sweep
+
+RECIPE = Path("configs/demo.yml")
+WIDTH, HEIGHT = 84, 40
+POINTS, SHARE = 10, 0.6  # when the picture is taken: so many points done, and so much of the next one
+
+
+class Photographed(ConsoleProgress):
+    """Shows the run to nobody, and keeps what a terminal would show at one moment."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=io.StringIO(), force_terminal=True, width=WIDTH, height=HEIGHT))
+        self.picture = ""
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        super().scoring(entry, done, total)
+        if not self.picture and self._view.n_finished == POINTS and done >= SHARE * total:
+            self.picture = self._photograph()
+
+    def _photograph(self) -> str:
+        frontier = self._view.frontier
+        assert frontier is not None
+        console = Console(
+            file=io.StringIO(), record=True, force_terminal=True, width=WIDTH, height=HEIGHT, color_system="truecolor"
+        )
+        console.print(Text.assemble(("$ ", "green"), "mergekit-yaml configs/demo.yml out/"))
+        items = sum(entry.n_items for entry in frontier.suite)
+        console.print(
+            Text(
+                f"{frontier.models['base']} → {frontier.models['aligned']}, {frontier.method}: "
+                f"{self._view.n_points} points, {items:,} items of {frontier.suite[0].name}",
+                style="bold",
+            )
+        )
+        console.print(self._view)
+        drawn = console.export_svg(title="mergekit-calib", unique_id="terminal")
+        return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # nothing is fetched
+
+
+def main() -> None:
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "configs/results/terminal.svg")
+    register()
+    sweep = parse_sweep(RECIPE.read_text(encoding="utf-8"), registered_signatures(), str(RECIPE))
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Photographed()
+        log = RunLog(folder, progress.note)
+        with log, progress:
+            run_sweep(sweep, Path(folder) / "out", MergeOptions(), Several(log, progress))
+    write_text_atomic(target, progress.picture)
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
