@@ -138,7 +138,7 @@ def part(table: ItemTable, documents: Documents | None) -> Tables:
     return {TASK: [table if documents is None else table.take(np.isin(table.doc_ids, documents[TASK]))]}
 
 
-def recipe(limit: int) -> dict[str, Any]:
+def recipe(limit: int | None) -> dict[str, Any]:
     demo = Path(demo_module).parent
     return {
         "merge_method": "calibration_sweep",
@@ -148,7 +148,7 @@ def recipe(limit: int) -> dict[str, Any]:
         "calibration": {
             "axes": {"lambda": {"blocks": 3, "filters": ["self_attn", "mlp"], "min": 0.0, "max": 1.5}},
             "search": {"strategy": "random", "points": 1},
-            "suite": [{"task": TASK, "limit": limit}],
+            "suite": [{"task": TASK, "limit": limit} if limit else TASK],
             "objectives": ["acc", "ece"],
             "model_args": {"dtype": "float32"},
             "batch_size": 256,
@@ -156,7 +156,7 @@ def recipe(limit: int) -> dict[str, Any]:
     }
 
 
-def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> list[dict[str, Any]]:
+def search(name: str, seed: int, budget: int, scorer: Scorer, judge: Scorer, folder: Path) -> list[dict[str, Any]]:
     """One search: each of its points with what it cost and its objectives on both halves."""
     prepared = scorer.prepared
     block = prepared.sweep.calibration
@@ -174,12 +174,12 @@ def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> l
             going.finish(point, stored)
             stopped = stored.stopped is not None
             seen = objectives(table, "selection")
-            points[point.id] = {"point": point.id, "items": stored.n_items, "stopped": stopped, "selection": seen}
+            points[point.id] = {"axes": point.axes, "items": stored.n_items, "stopped": stopped, "selection": seen}
             scored[point.id] = point
     whole = [name for name, found in points.items() if not found["stopped"]]
     best = pareto.non_dominated(np.array([points[name]["selection"] for name in whole]), DIRECTIONS)
     for name in {*(name for name, is_best in zip(whole, best, strict=True) if is_best), *list(points)[:2]}:
-        points[name]["report"] = objectives(scorer.scored(scored[name], "report")[1], "report")
+        points[name]["report"] = objectives(judge.scored(scored[name], "report")[1], "report")
     return list(points.values())
 
 
@@ -195,12 +195,14 @@ class Runs:
     """The searches that are done, one JSON file each.
 
     Attributes:
-        prepared: whose scores the runs are made of.
+        scorer: what the searches see.
+        judge: the same pair with all items, of which the report half judges.
         folder: where they are kept.
         dense: item evaluations of the dense search; the others have a quarter.
     """
 
     scorer: Scorer
+    judge: Scorer
     folder: Path
     dense: int
 
@@ -208,7 +210,7 @@ class Runs:
         path = self.folder / f"{name}-{self.dense}-{seed}.json"
         if not path.exists():
             with tempfile.TemporaryDirectory() as scratch:
-                points = search(name, seed, self.dense // 4, self.scorer, Path(scratch))
+                points = search(name, seed, self.dense // 4, self.scorer, self.judge, Path(scratch))
             write_text_atomic(path, json.dumps(points))
         found: list[dict[str, Any]] = json.loads(path.read_text())
         return found
@@ -260,12 +262,28 @@ def compare(runs: Runs, seeds: int) -> pd.DataFrame:
 @click.option("--points", default=200, show_default=True, help="Of the dense search.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_demo"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
-def main(seeds: int, limit: int, points: int, cache: Path, out: Path) -> None:
+@click.option("--only", default="", help="Run these seeds, as 4-7, and stop: for several processes at a time.")
+def main(seeds: int, limit: int, points: int, cache: Path, out: Path, only: str) -> None:
+    runs = Runs(scorer_of(limit, cache), scorer_of(None, cache), cache / "runs", points * limit)
+    for name, seed in [(name, seed) for seed in seeds_of(only) for name in SEARCHES]:
+        runs.get(name, seed)
+    if only:
+        return
+    results = compare(runs, seeds)
+    print(results.describe().T.to_string())
+
+
+def scorer_of(limit: int | None, cache: Path) -> Scorer:
     register()
     sweep = parse_sweep(dump_recipe(recipe(limit)), registered_signatures(), "search_demo")
-    scorer = Scorer(prepare(sweep, cache / "run", MergeOptions(quiet=True)), cache / "items")
-    results = compare(Runs(scorer, cache / "runs", points * limit), seeds)
-    print(results.describe().T.to_string())
+    name = f"{limit or 'all'}"
+    return Scorer(prepare(sweep, cache / f"run-{name}", MergeOptions(quiet=True)), cache / f"items-{name}")
+
+
+def seeds_of(text: str) -> list[int]:
+    """`3-5` → 3, 4, 5; nothing of nothing."""
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1)) if text else []
 
 
 if __name__ == "__main__":
