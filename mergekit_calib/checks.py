@@ -8,6 +8,7 @@ from mergekit_calib.frontier import SUITE, Objective
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
+from mergekit_calib.search.journal import storage_problem
 
 
 def check_rule(sweep: Sweep) -> None:
@@ -81,7 +82,8 @@ def strategy_of(sweep: Sweep) -> Strategy:
     """The search strategy, with its options.
 
     Raises:
-        RecipeError: no such strategy, options or axes that it cannot use, or no budget where it needs one.
+        RecipeError: no such strategy, options or axes that it cannot use, no budget where it needs one, or a database
+            that cannot be had.
     """
     settings, kinds, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
     name, key = settings.strategy, "calibration.search"
@@ -102,6 +104,8 @@ def strategy_of(sweep: Sweep) -> Strategy:
         raise RecipeError(f"{key}.strategy", problem, source)
     if kind.needs_budget and not settings.has_budget:
         raise RecipeError(key, f"{name} has no end of its own: give it points, item_evaluations or minutes", source)
+    if settings.storage and (problem := storage_problem(settings.storage)):
+        raise RecipeError(f"{key}.storage", problem, source)
     return kind.make(settings.options)
 
 
