@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """The same for this folder wherever it is mounted, and another for every other; asked under the workers' lock."""
+        """The same for this folder wherever it is mounted, and another for every other; ask under a lock."""
         mark = self.calibration / ".workers" / "folder"
         if not mark.exists():
             write_text_atomic(mark, uuid.uuid4().hex[:12])

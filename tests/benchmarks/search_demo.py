@@ -7,10 +7,11 @@ A dense random search scores `--points` points with all items; `bayesian` with r
 of its item evaluations, parents included. Four random runs together, of which the parents count once for each, are a
 dense search of four times the budget, so there is one for every four seeds, and each seed is judged by its own.
 
-Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* half of those items, which
-the searches see, of all points that were scored to the end; and on the *report* half of the task's 5,000 documents,
-which no search sees, of the points that are non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point from there costs
-its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and not run again.
+Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* half of those items,
+which the searches see, of all points that were scored to the end; and on the *report* half, which no search sees, of
+the points that are non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point
+from there costs its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and
+not run again: a command that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def part(table: ItemTable, documents: Documents | None) -> Tables:
     return {TASK: [table if documents is None else table.take(np.isin(table.doc_ids, documents[TASK]))]}
 
 
-def recipe(limit: int | None) -> dict[str, Any]:
+def recipe(limit: int) -> dict[str, Any]:
     demo = Path(demo_module).parent
     return {
         "merge_method": "calibration_sweep",
@@ -149,7 +150,7 @@ def recipe(limit: int | None) -> dict[str, Any]:
         "calibration": {
             "axes": {"lambda": {"blocks": 3, "filters": ["self_attn", "mlp"], "min": 0.0, "max": 1.5}},
             "search": {"strategy": "random", "points": 1},
-            "suite": [{"task": TASK, "limit": limit} if limit else TASK],
+            "suite": [{"task": TASK, "limit": limit}],
             "objectives": ["acc", "ece"],
             "model_args": {"dtype": "float32"},
             "batch_size": 256,
@@ -235,7 +236,7 @@ def worse(parents: list[list[float]]) -> np.ndarray:
 
 
 def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """Item evaluations, and the hypervolume on the selection half, after each point; every search begins with parents."""
+    """Item evaluations, and the hypervolume on the selection half, after each point; the first two are the parents."""
     reference = worse([p["selection"] for p in points[:2]])
     whole = np.array([[np.nan, np.nan] if p["stopped"] else p["selection"] for p in points])
     volumes = []
@@ -321,26 +322,26 @@ def figure(runs: Runs, seeds: int) -> Figure:
     return drawn
 
 
-def scorer_of(limit: int | None, cache: Path) -> Scorer:
+def scorer_of(limit: int, cache: Path) -> Scorer:
     register()
     sweep = parse_sweep(dump_recipe(recipe(limit)), registered_signatures(), "search_demo")
-    name = f"{limit or 'all'}"
-    return Scorer(prepare(sweep, cache / f"run-{name}", MergeOptions(quiet=True)), cache / f"items-{name}")
+    return Scorer(prepare(sweep, cache / f"run-{limit}", MergeOptions(quiet=True)), cache / f"items-{limit}")
 
 
 @click.command()
 @click.option("--seeds", default=20, show_default=True)
 @click.option("--limit", default=1000, show_default=True, help="Items that a search sees, both halves together.")
-@click.option("--judge-limit", default=0, help="Items whose report half judges; all 5,000 where not given.")
+@click.option("--judge-limit", type=int, help="Items whose report half judges; as many as --limit where not given.")
 @click.option("--points", default=200, show_default=True, help="Of the dense search.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_demo"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
-def main(seeds: int, limit: int, judge_limit: int, points: int, cache: Path, out: Path) -> None:
+def main(seeds: int, limit: int, judge_limit: int | None, points: int, cache: Path, out: Path) -> None:
     runs = Runs(scorer_of(limit, cache), cache / "runs", points * limit)
     for seed in range(seeds):
         for name in SEARCHES:
             click.echo(f"seed {seed:>2} {name:<9} hypervolume {so_far(runs.get(name, seed))[1][-1]:.5f}")
-    results = compare(runs, Judge(scorer_of(judge_limit or None, cache)), seeds)
+    judging = runs.scorer if judge_limit is None else scorer_of(judge_limit, cache)
+    results = compare(runs, Judge(judging), seeds)
     out.mkdir(parents=True, exist_ok=True)
     results.round(4).to_csv(out / "search_demo.csv", index=False)
     write_text_atomic(out / "search_demo.md", table(results))

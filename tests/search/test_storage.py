@@ -36,17 +36,17 @@ def search(tmp_path, points: int) -> dict[str, object]:
 
 
 def test_two_processes_share_a_study_in_a_database(recipe_with, tmp_path):
-    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(RANGE, search(tmp_path, 6))))
+    (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(RANGE, search(tmp_path, 4))))
     command = [sys.executable, "-c", WORKER, str(tmp_path / "sweep.yml"), str(tmp_path / "out")]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [worker.communicate(timeout=240) for worker in workers]
+    said = [worker.communicate(timeout=600) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
     began = Counter(line.split()[1] for printed, _ in said for line in printed.splitlines() if line.startswith("on "))
     frontier = Frontier.load(tmp_path / "out")
     assert frontier.finished
     assert began == Counter(p.id for p in frontier.points)
     (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
-    assert study.n_trials >= 6
+    assert study.n_trials >= 4
     assert not (tmp_path / "out" / "calibration" / "study.log").exists()
 
 
@@ -98,4 +98,5 @@ def test_the_url_is_in_no_file_of_the_run(recipe_with, run, tmp_path):
     run(recipe_with(RANGE, {"strategy": "random", "points": 1, "storage": url}), tmp_path / "out")
     texts = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert not [p for p in texts if b"sec-ret" in p.read_bytes()]
-    assert "storage" not in yaml.safe_load((tmp_path / "out/calibration/sweep.yml").read_text())["calibration"]["search"]
+    record = yaml.safe_load((tmp_path / "out" / "calibration" / "sweep.yml").read_text())
+    assert "storage" not in record["calibration"]["search"]
