@@ -39,6 +39,7 @@ def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
     Raises:
         RecipeError: one that no task yields, with near names.
     """
+    _check_halves(sweep)
     known = {m.name: m.direction for m in plugins.metrics()}
     available: dict[str, dict[str, str]] = {}
     for entry in sweep.calibration.suite:
@@ -76,6 +77,22 @@ def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
         objective = {"metric": spec.metric, "task": spec.task, "direction": available[scope][spec.metric]}
         found.append(Objective.model_validate({**objective, "average": spec.average or "pooled", "weights": weights}))
     return found
+
+
+def _check_halves(sweep: Sweep) -> None:
+    """That every objective has items to choose on and items to report on, where entries name their half."""
+    block = sweep.calibration
+    halves = {entry.name: entry.half for entry in block.suite}
+    named = {half for half in halves.values() if half}
+    if len(named) == 1 and all(halves.values()):
+        missing = "report" if named == {"selection"} else "selection"
+        problem = f"every entry has half: {named.pop()}; one with half: {missing}, or with none, is needed"
+        raise RecipeError("calibration.suite", problem, sweep.source)
+    for i, spec in enumerate(block.objectives):
+        one_sided = [name for name, half in halves.items() if half and (spec.average == "macro" or name == spec.task)]
+        if one_sided:
+            problem = f"{spec.name} needs items in both halves, and {one_sided[0]} has all in {halves[one_sided[0]]}"
+            raise RecipeError(f"calibration.objectives[{i}]", f"{problem}; use the pooled {spec.metric}", sweep.source)
 
 
 def strategy_of(sweep: Sweep) -> Strategy:

@@ -42,9 +42,15 @@ class SuiteOptions(_Strict):
 
 
 class SuiteEntry(SuiteOptions):
-    """One entry of the suite: an lm-eval task, group, tag or YAML path."""
+    """One entry of the suite: an lm-eval task, group, tag or YAML path.
+
+    Attributes:
+        half: where all of its documents belong, in place of each by its hash: points are chosen on one benchmark or
+            split, and reported on another.
+    """
 
     task: str = Field(min_length=1)
+    half: Literal["selection", "report"] | None = None
 
     @property
     def name(self) -> str:
