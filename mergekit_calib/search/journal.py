@@ -24,10 +24,10 @@ def storage_problem(url: str) -> str | None:
         engine = create_engine(make_url(url))
         engine.connect().close()
         engine.dispose()
-    except ArgumentError:
-        return "is no database URL; it takes the form sqlite:////folder/study.db or postgresql://user@host/name"
     except NoSuchModuleError as problem:
         return f"{problem}; sqlite, postgresql and mysql are known"
+    except ArgumentError:
+        return "is no database URL; it takes the form sqlite:////folder/study.db or postgresql://user@host/name"
     except ImportError as problem:
         driver = f"install the database's driver, {problem.name}" if problem.name else "install the database's driver"
         return f"{problem}: {driver}"
