@@ -8,6 +8,7 @@ from mergekit_calib.frontier import SUITE, Objective
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
+from mergekit_calib.search.journal import storage_problem
 
 
 def check_rule(sweep: Sweep) -> None:
@@ -38,6 +39,7 @@ def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
     Raises:
         RecipeError: one that no task yields, with near names.
     """
+    _check_halves(sweep)
     known = {m.name: m.direction for m in plugins.metrics()}
     available: dict[str, dict[str, str]] = {}
     for entry in sweep.calibration.suite:
@@ -77,11 +79,28 @@ def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
     return found
 
 
+def _check_halves(sweep: Sweep) -> None:
+    """That every objective has items to choose on and items to report on, where entries name their half."""
+    block = sweep.calibration
+    halves = {entry.name: entry.half for entry in block.suite}
+    named = {half for half in halves.values() if half}
+    if len(named) == 1 and all(halves.values()):
+        missing = "report" if named == {"selection"} else "selection"
+        problem = f"every entry has half: {named.pop()}; one with half: {missing}, or with none, is needed"
+        raise RecipeError("calibration.suite", problem, sweep.source)
+    for i, spec in enumerate(block.objectives):
+        one_sided = [name for name, half in halves.items() if half and (spec.average == "macro" or name == spec.task)]
+        if one_sided:
+            problem = f"{spec.name} needs items in both halves, and {one_sided[0]} has all in {halves[one_sided[0]]}"
+            raise RecipeError(f"calibration.objectives[{i}]", f"{problem}; use the pooled {spec.metric}", sweep.source)
+
+
 def strategy_of(sweep: Sweep) -> Strategy:
     """The search strategy, with its options.
 
     Raises:
-        RecipeError: no such strategy, options or axes that it cannot use, or no budget where it needs one.
+        RecipeError: no such strategy, options or axes that it cannot use, no budget where it needs one, or a database
+            that cannot be had.
     """
     settings, kinds, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
     name, key = settings.strategy, "calibration.search"
@@ -102,6 +121,8 @@ def strategy_of(sweep: Sweep) -> Strategy:
         raise RecipeError(f"{key}.strategy", problem, source)
     if kind.needs_budget and not settings.has_budget:
         raise RecipeError(key, f"{name} has no end of its own: give it points, item_evaluations or minutes", source)
+    if settings.storage and (problem := storage_problem(settings.storage)):
+        raise RecipeError(f"{key}.storage", problem, source)
     return kind.make(settings.options)
 
 

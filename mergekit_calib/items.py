@@ -123,10 +123,19 @@ def joined(parts: Sequence[ItemTable]) -> ItemTable:
     return whole.take(order)
 
 
+def in_half(doc_hash: str, half: Literal["selection", "report"] | None) -> str:
+    """A document's hash, telling also which half its suite entry puts it into, if it does."""
+    return f"{half}:{doc_hash}" if half else doc_hash
+
+
 def in_selection_half(doc_hash: str) -> bool:
     """Whether a document is one that points are chosen on, rather than reported on.
 
-    A function of the document alone, so the split is the same for every model, `limit` and run.
+    A function of the document alone, so the split is the same for every model, `limit` and run; unless its suite entry
+    names a half, of which `in_half` makes the hash tell.
     """
+    named = doc_hash.partition(":")[0]
+    if named in ("selection", "report"):
+        return named == "selection"
     first_byte: int = hashlib.sha256(f"half:{doc_hash}".encode()).digest()[0]
     return first_byte % 2 == 0

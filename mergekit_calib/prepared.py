@@ -143,9 +143,10 @@ class Prepared:
         ruler = Ruler(self.objectives, known, up, block.n_bins, block.seed)
         documents = self.suite.documents
         with exclusive(session.lock):
+            # A database may hold the same sweep of another folder, whose item scores this one does not have.
             study = Study(
-                self.folder.study_log,
-                self.study_name,
+                settings.storage or self.folder.study_log,
+                f"{self.study_name}-{self.folder.identity}" if settings.storage else self.study_name,
                 self.sweep.axes,
                 [objective.direction for objective in self.objectives],
                 seed=settings.seed,

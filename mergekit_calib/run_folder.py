@@ -51,6 +51,14 @@ class RunFolder:
         self.items = ItemStore(self.calibration / "items")
         self.study_log = self.calibration / "study.log"
 
+    @property
+    def identity(self) -> str:
+        """The same for this folder wherever it is mounted, and another for every other; ask under a lock."""
+        mark = self.calibration / ".workers" / "folder"
+        if not mark.exists():
+            write_text_atomic(mark, uuid.uuid4().hex[:12])
+        return mark.read_text(encoding="utf-8")
+
     def check(self, parents: dict[str, str]) -> None:
         """That the folder is new, empty, or holds a run of the same parents.
 

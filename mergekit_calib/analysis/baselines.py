@@ -68,18 +68,26 @@ def baselines(
 
 
 def fitted_temperatures(tables: Tables) -> dict[str, float]:
-    """Suite entry → the temperature fitted on its selection-half items with choices; entries without any are left out.
+    """Suite entry → the temperature fitted on its selection-half items with choices.
 
     One for each entry, as tasks differ in the scale of their log-likelihoods (a letter's, or a sentence's): one for all
-    of them would be a weaker baseline, which merging would beat too easily.
+    of them would be a weaker baseline, which merging would beat too easily. An entry that is for the report alone takes
+    the temperature of all the others together.
     """
-    found = {}
-    for entry, some in tables.items():
-        parts = [table.take(table.rows("selection")) for table in some if table.has_choices]
-        parts = [part for part in parts if len(part)]
-        if parts:
-            table = pool(parts)
-            found[entry] = metrics.fit_temperature(table.log_likelihoods, table.gold)
+    seen = {
+        entry: [part for part in (t.take(t.rows("selection")) for t in some if t.has_choices) if len(part)]
+        for entry, some in tables.items()
+    }
+    everything = [part for parts in seen.values() for part in parts]
+
+    def fitted(parts: list[ItemTable]) -> float:
+        table = pool(parts)
+        return metrics.fit_temperature(table.log_likelihoods, table.gold)
+
+    found = {entry: fitted(parts) for entry, parts in seen.items() if parts}
+    for entry in tables.keys() - found.keys():
+        if everything and all(table.has_choices for table in tables[entry]):
+            found[entry] = fitted(everything)
     return found
 
 

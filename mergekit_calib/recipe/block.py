@@ -42,9 +42,15 @@ class SuiteOptions(_Strict):
 
 
 class SuiteEntry(SuiteOptions):
-    """One entry of the suite: an lm-eval task, group, tag or YAML path."""
+    """One entry of the suite: an lm-eval task, group, tag or YAML path.
+
+    Attributes:
+        half: where all of its documents belong, in place of each by its hash: points are chosen on one benchmark or
+            split, and reported on another.
+    """
 
     task: str = Field(min_length=1)
+    half: Literal["selection", "report"] | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +124,8 @@ class SearchSettings(BaseModel):
         minutes: how long points may be begun, counted from the start of each command.
         racing: whether points stop early, and how.
         seed: of the strategy's random numbers.
+        storage: URL of the database that the study is kept in; None for a file in the run's folder. Never written
+            anywhere, for it may hold a password.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -128,6 +136,7 @@ class SearchSettings(BaseModel):
     minutes: float | None = Field(default=None, gt=0)
     racing: Racing | None = None
     seed: int = Field(default=0, ge=0)
+    storage: str | None = Field(default=None, min_length=1, exclude=True, repr=False)
 
     @field_validator("racing", mode="before")
     @classmethod

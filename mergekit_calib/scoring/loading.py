@@ -27,6 +27,7 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.items import in_half
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.quiet import quiet_lm_eval
 
@@ -181,7 +182,7 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
                 except ValueError as problem:
                     raise RecipeError(f"{key}.task", f"{task.task_name}, document {i}: {problem}", source) from problem
         loaded.limits.append(limit)
-        loaded.documents[task.task_name] = [doc_hash(doc) for doc in documents]
+        loaded.documents[task.task_name] = [in_half(doc_hash(doc), entry.half) for doc in documents]
     return loaded
 
 

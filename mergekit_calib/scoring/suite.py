@@ -78,7 +78,7 @@ class Suite:
                 config = {k: v for k, v in task.dump_config().items() if k != "metadata"}
                 described.append(
                     {
-                        "entry": item.entry.model_dump(),
+                        "entry": item.entry.model_dump(exclude={"half"}),  # which the documents' hashes tell
                         "config": hash_string(json.dumps(config, sort_keys=True, default=_stable)),
                         "version": str(task.VERSION),
                         "documents": hash_string("".join(item.documents[task.task_name])),
@@ -194,7 +194,7 @@ class Suite:
                 lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
                 with quiet_lm_eval(progress_bars=True):
                     self._run(lm, instances)
-                    tables[item.entry.name] = [item_table(task) for task in tasks]
+                    tables[item.entry.name] = [item_table(task, item.entry.half) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables

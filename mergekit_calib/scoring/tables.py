@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items import ItemTable
+from mergekit_calib.items import ItemTable, in_half
 from mergekit_calib.objectives import metrics_of_votes
 from mergekit_calib.scoring.loading import choices_of, doc_hash
 
@@ -26,7 +26,7 @@ class ScoringError(CalibError):
     """A model's answers cannot be used."""
 
 
-def item_table(task: Task) -> ItemTable:
+def item_table(task: Task, half: Literal["selection", "report"] | None = None) -> ItemTable:
     """The item table of a task whose instances hold their responses.
 
     Raises:
@@ -43,7 +43,7 @@ def item_table(task: Task) -> ItemTable:
         _check_numbers(task, requests)
         # The document that the prompt was made of: a task may shuffle its choices each time it reads its documents.
         doc = requests[0].doc
-        row: dict[str, Any] = {"id": doc_id, "hash": doc_hash(doc)}
+        row: dict[str, Any] = {"id": doc_id, "hash": in_half(doc_hash(doc), half)}
         if has_choices:
             row |= _choices(task, doc, requests)
         else:

@@ -1,4 +1,4 @@
-"""Where optuna keeps a study: one file that workers share and that outlives any of them."""
+"""Where optuna keeps a study: a file that workers share and that outlives any of them, or a database."""
 
 from __future__ import annotations
 
@@ -10,19 +10,41 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
 from mergekit_calib.search.claims import exclusive
 
 
-def open_study(log: Path, name: str, directions: Sequence[Direction]) -> optuna.Study:
-    """The study of that name in the journal `log`; both are made where they are missing.
+def storage_problem(url: str) -> str | None:
+    """Why no study can be kept in the database at `url`; None if one can."""
+    try:
+        engine = create_engine(make_url(url))
+        engine.connect().close()
+        engine.dispose()
+    except NoSuchModuleError as problem:
+        return f"{problem}; sqlite, postgresql and mysql are known"
+    except ArgumentError:
+        return "is no database URL; it takes the form sqlite:////folder/study.db or postgresql://user@host/name"
+    except ImportError as problem:
+        driver = f"install the database's driver, {problem.name}" if problem.name else "install the database's driver"
+        return f"{problem}: {driver}"
+    except SQLAlchemyError as problem:
+        return f"the database cannot be reached: {str(problem).splitlines()[0]}"
+    return None
+
+
+def open_study(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:
+    """The study of that name in the journal `log` or the database of that URL; it is made where it is missing.
 
     A journal that cannot be read (a disk was full) is set aside: item scores are the truth, and fill a new one.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if isinstance(log, str):
+        return _create(log, name, directions)
+    log.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _create(log, name, directions)
     except (ValueError, KeyError, AssertionError):
@@ -30,7 +52,7 @@ def open_study(log: Path, name: str, directions: Sequence[Direction]) -> optuna.
         return _create(log, name, directions)
 
 
-def emptied(study: optuna.Study, log: Path) -> optuna.Study:
+def emptied(study: optuna.Study, log: Path | str) -> optuna.Study:
     """The same study without its trials."""
     directions: list[Direction] = ["maximize" if d.name == "MAXIMIZE" else "minimize" for d in study.directions]
     optuna.delete_study(study_name=study.study_name, storage=_storage(log))
@@ -64,9 +86,11 @@ class _Lock:
         self._held.close()
 
 
-def _storage(log: Path) -> optuna.storages.JournalStorage:
+def _storage(log: Path | str) -> optuna.storages.BaseStorage:
+    if isinstance(log, str):
+        return optuna.storages.get_storage(log)
     return optuna.storages.JournalStorage(JournalFileBackend(str(log), lock_obj=_Lock(log)))  # type: ignore[arg-type]
 
 
-def _create(log: Path, name: str, directions: Sequence[Direction]) -> optuna.Study:
+def _create(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:
     return optuna.create_study(storage=_storage(log), study_name=name, directions=directions, load_if_exists=True)

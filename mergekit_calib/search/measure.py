@@ -70,9 +70,9 @@ class Ruler:
                 raise CalibError(f"{objective.name}: none of its items is in the selection half")
             try:
                 statistics = [self._statistic(pool(parts), objective) for parts in groups]
+                statistic = metrics.WeightedAverage(statistics, self._weights(tables, objective))
             except ValueError as problem:
                 raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
-            statistic = metrics.WeightedAverage(statistics, self._weights(tables, objective))
             if np.isnan(statistic.value()):
                 raise CalibError(f"{objective.name} is not a number")
             sizes = [len(part) for parts in groups for part in parts]

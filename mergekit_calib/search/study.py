@@ -1,4 +1,4 @@
-"""The study: which points were proposed, which are running, what came of them; optuna's, in a file for all workers."""
+"""The study: which points were proposed, which are running, what came of them; optuna's, shared by all workers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Study:
         optuna: the study itself; `optuna-dashboard` opens its file.
 
     Args:
-        log: optuna's journal.
+        log: optuna's journal, or the URL of a database.
         name: of what all points of the study have in common; a file holds many studies.
         seed: of the samplers.
         session: of the workers that run at this time; points that failed in an earlier one are tried again.
@@ -73,7 +73,7 @@ class Study:
 
     def __init__(
         self,
-        log: Path,
+        log: Path | str,
         name: str,
         axes: Mapping[str, Axis],
         directions: Sequence[Direction],

@@ -7,10 +7,11 @@ A dense random search scores `--points` points with all items; `bayesian` with r
 of its item evaluations, parents included. Four random runs together, of which the parents count once for each, are a
 dense search of four times the budget, so there is one for every four seeds, and each seed is judged by its own.
 
-Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* half, which the searches
-see, of all points that were scored to the end; and on the *report* half, which they do not see, of the points that are
-non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point from there costs
-its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and not run again.
+Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* half of those items,
+which the searches see, of all points that were scored to the end; and on the *report* half, which no search sees, of
+the points that are non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point
+from there costs its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and
+not run again: a command that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto
@@ -157,15 +159,14 @@ def recipe(limit: int) -> dict[str, Any]:
 
 
 def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> list[dict[str, Any]]:
-    """One search: each of its points with what it cost and its objectives on both halves."""
+    """One search: each of its points with what it cost and its objectives on the selection half."""
     prepared = scorer.prepared
     block = prepared.sweep.calibration
     settings = type(block.search)(**SEARCHES[name], item_evaluations=budget, seed=seed)
     sweep = dataclasses.replace(prepared.sweep, calibration=block.model_copy(update={"search": settings}))
     mine = dataclasses.replace(prepared, sweep=sweep, folder=RunFolder(folder), strategy=strategy_of(sweep))
     mine.folder.items = Remembered()
-    points: dict[str, dict[str, Any]] = {}
-    scored: dict[str, Point] = {}
+    points: list[dict[str, Any]] = []
     with mine.folder.joined(mine.study_name) as session:
         going = mine.search(session)
         for point in going.points():
@@ -174,13 +175,8 @@ def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> l
             going.finish(point, stored)
             stopped = stored.stopped is not None
             seen = objectives(table, "selection")
-            points[point.id] = {"point": point.id, "items": stored.n_items, "stopped": stopped, "selection": seen}
-            scored[point.id] = point
-    whole = [name for name, found in points.items() if not found["stopped"]]
-    best = pareto.non_dominated(np.array([points[name]["selection"] for name in whole]), DIRECTIONS)
-    for name in {*(name for name, is_best in zip(whole, best, strict=True) if is_best), *list(points)[:2]}:
-        points[name]["report"] = objectives(scorer.scored(scored[name], "report")[1], "report")
-    return list(points.values())
+            points.append({"axes": point.axes, "items": stored.n_items, "stopped": stopped, "selection": seen})
+    return points
 
 
 def objectives(table: ItemTable, half: Half) -> list[float]:
@@ -195,7 +191,7 @@ class Runs:
     """The searches that are done, one JSON file each.
 
     Attributes:
-        prepared: whose scores the runs are made of.
+        scorer: what the searches see.
         folder: where they are kept.
         dense: item evaluations of the dense search; the others have a quarter.
     """
@@ -214,58 +210,143 @@ class Runs:
         return found
 
 
-def shares(points: list[dict[str, Any]], reference: dict[Half, np.ndarray]) -> dict[Half, float]:
-    """Hypervolume on each half; on the report half, of what is non-dominated on the other."""
-    whole = [p for p in points if not p["stopped"]]
-    seen = np.array([p["selection"] for p in whole])
-    best = pareto.non_dominated(seen, DIRECTIONS)
-    chosen = np.array([p["report"] for p, is_best in zip(whole, best, strict=True) if is_best])
-    return {
-        "selection": pareto.hypervolume(seen, DIRECTIONS, reference["selection"]),
-        "report": pareto.hypervolume(chosen, DIRECTIONS, reference["report"]),
-    }
+class Judge:
+    """Judges searches on the report half, of as many items as `scorer` has."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._parents = [self._values(point) for point in scorer.prepared.parents]
+
+    def hypervolume(self, points: list[dict[str, Any]]) -> float:
+        """Of the points that are non-dominated on the selection half."""
+        whole = [p for p in points if not p["stopped"]]
+        best = pareto.non_dominated(np.array([p["selection"] for p in whole]), DIRECTIONS)
+        space = self._scorer.prepared
+        axes = [p["axes"] for p, is_best in zip(whole, best, strict=True) if is_best]
+        values = [self._values(space.point(a)) for a in axes if not space.is_parent(a)]
+        return pareto.hypervolume(np.array([*self._parents, *values]), DIRECTIONS, worse(self._parents))
+
+    def _values(self, point: Point) -> list[float]:
+        return objectives(self._scorer.scored(point, "report")[1], "report")
 
 
-def worse_parent(points: list[dict[str, Any]]) -> dict[Half, np.ndarray]:
-    """The reference point on each half; every search begins with the parents."""
-    return {h: np.array([min(p[h][0] for p in points[:2]), max(p[h][1] for p in points[:2])]) for h in HALVES}
+def worse(parents: list[list[float]]) -> np.ndarray:
+    """The reference point."""
+    return np.array([min(p[0] for p in parents), max(p[1] for p in parents)])
 
 
-def compare(runs: Runs, seeds: int) -> pd.DataFrame:
-    """A row for each seed: hypervolumes on both halves of both searches, as shares of the dense search's."""
+def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
+    """Item evaluations, and the hypervolume on the selection half, after each point; the first two are the parents."""
+    reference = worse([p["selection"] for p in points[:2]])
+    whole = np.array([[np.nan, np.nan] if p["stopped"] else p["selection"] for p in points])
+    volumes = []
+    for n in range(1, len(points) + 1):
+        seen = whole[:n][~np.isnan(whole[:n, 0])]
+        volumes.append(pareto.hypervolume(seen, DIRECTIONS, reference))
+    return np.cumsum([p["items"] for p in points]).tolist(), volumes
+
+
+def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
+    """A row for each seed and search: hypervolumes on both halves, as shares of the dense search's."""
     rows = []
-    for group in range(0, seeds, _TOGETHER):
-        members = range(group, group + _TOGETHER)
-        dense = [point for seed in members for point in runs.get("random", seed)]
-        reference = worse_parent(dense)
-        of_dense = shares(dense, reference)
-        for seed in range(group, min(group + _TOGETHER, seeds)):
-            row: dict[str, Any] = {"seed": seed}
-            for name in SEARCHES:
-                points = runs.get(name, seed)
-                row |= {f"{name} {h}": v / of_dense[h] for h, v in shares(points, reference).items()}
-                row[f"{name} items"] = sum(p["items"] for p in points)
-                row[f"{name} points"] = len(points)
-                row[f"{name} stopped"] = sum(p["stopped"] for p in points)
-            rows.append(row)
-            click.echo(
-                f"seed {seed:>2}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items() if isinstance(v, float)), nl=True
+    for seed in range(seeds):
+        first = seed - seed % _TOGETHER
+        dense = [point for other in range(first, first + _TOGETHER) for point in runs.get("random", other)]
+        whole, judged = so_far(dense)[1][-1], judge.hypervolume(dense)
+        for name in SEARCHES:
+            points = runs.get(name, seed)
+            rows.append(
+                {
+                    "seed": seed,
+                    "search": name,
+                    "points": len(points),
+                    "stopped": sum(p["stopped"] for p in points),
+                    "items": sum(p["items"] for p in points),
+                    "selection": so_far(points)[1][-1] / whole,
+                    "report": judge.hypervolume(points) / judged,
+                }
             )
     return pd.DataFrame(rows)
 
 
+def table(results: pd.DataFrame) -> str:
+    """Markdown: each search's shares of the dense search, and in how many seeds the targets are met."""
+    lines = [
+        "| | item evaluations, of the dense search's | points, stopped early | selection half | least | seeds ≥ 98 % |"
+    ]
+    lines[0] += " seeds above `random` | report half | seeds above `random` |"
+    lines.append("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
+    wide = results.pivot(index="seed", columns="search", values=["selection", "report"])
+    n = len(wide)
+    for name in SEARCHES:
+        mine = results[results.search == name]
+        above = {half: int((wide[half][name] > wide[half]["random"]).sum()) for half in HALVES}
+        beats = {half: "" if name == "random" else f"{above[half]} of {n}" for half in HALVES}
+        cells = [
+            f"`{name}`" + (", racing" if "racing" in SEARCHES[name] else ""),
+            f"{100 * mine['items'].mean() / (_TOGETHER * mine['items'].max()):.0f} %",
+            f"{mine.points.mean():.1f}, {mine.stopped.mean():.1f}",
+            f"{100 * mine.selection.mean():.0f} %",
+            f"{100 * mine.selection.min():.0f} %",
+            f"{int((mine.selection >= 0.98).sum())} of {n}",
+            beats["selection"],
+            f"{100 * mine.report.mean():.0f} %",
+            beats["report"],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def figure(runs: Runs, seeds: int) -> Figure:
+    """Hypervolume on the selection half over item evaluations, and where the dense searches end."""
+    drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = drawn.subplots()
+    at = np.linspace(runs.dense / 200, runs.dense / 4, 120)
+    for name, colour in (("random", "#8a8a8a"), ("bayesian", "#2f5d9b")):
+        lines = []
+        for seed in range(seeds):
+            items, volumes = so_far(runs.get(name, seed))
+            lines.append([volumes[max(int(np.searchsorted(items, x, side="right")) - 1, 0)] for x in at])
+        axes.plot(at, np.mean(lines, axis=0), color=colour, label=name + (", racing" if name == "bayesian" else ""))
+        axes.fill_between(at, np.min(lines, axis=0), np.max(lines, axis=0), color=colour, alpha=0.12, linewidth=0)
+    ends = []
+    for first in range(0, seeds, _TOGETHER):
+        ends.append(so_far([p for s in range(first, first + _TOGETHER) for p in runs.get("random", s)])[1][-1])
+    axes.axhspan(min(ends), max(ends), color="#c9a227", alpha=0.25, linewidth=0)
+    axes.axhline(float(np.mean(ends)), color="#c9a227", label=f"dense random search, {runs.dense:,} items")
+    axes.set_xlabel("item evaluations")
+    axes.set_ylabel("hypervolume, selection half")
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return drawn
+
+
+def scorer_of(limit: int, cache: Path) -> Scorer:
+    register()
+    sweep = parse_sweep(dump_recipe(recipe(limit)), registered_signatures(), "search_demo")
+    return Scorer(prepare(sweep, cache / f"run-{limit}", MergeOptions(quiet=True)), cache / f"items-{limit}")
+
+
 @click.command()
 @click.option("--seeds", default=20, show_default=True)
-@click.option("--limit", default=1000, show_default=True, help="Items of the demo's task, both halves together.")
+@click.option("--limit", default=1000, show_default=True, help="Items that a search sees, both halves together.")
+@click.option("--judge-limit", type=int, help="Items whose report half judges; as many as --limit where not given.")
 @click.option("--points", default=200, show_default=True, help="Of the dense search.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_demo"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
-def main(seeds: int, limit: int, points: int, cache: Path, out: Path) -> None:
-    register()
-    sweep = parse_sweep(dump_recipe(recipe(limit)), registered_signatures(), "search_demo")
-    scorer = Scorer(prepare(sweep, cache / "run", MergeOptions(quiet=True)), cache / "items")
-    results = compare(Runs(scorer, cache / "runs", points * limit), seeds)
-    print(results.describe().T.to_string())
+def main(seeds: int, limit: int, judge_limit: int | None, points: int, cache: Path, out: Path) -> None:
+    runs = Runs(scorer_of(limit, cache), cache / "runs", points * limit)
+    for seed in range(seeds):
+        for name in SEARCHES:
+            click.echo(f"seed {seed:>2} {name:<9} hypervolume {so_far(runs.get(name, seed))[1][-1]:.5f}")
+    judging = runs.scorer if judge_limit is None else scorer_of(judge_limit, cache)
+    results = compare(runs, Judge(judging), seeds)
+    out.mkdir(parents=True, exist_ok=True)
+    results.round(4).to_csv(out / "search_demo.csv", index=False)
+    write_text_atomic(out / "search_demo.md", table(results))
+    figure(runs, seeds).savefig(out / "search_demo.png", dpi=130)
+    click.echo(table(results))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""A real pair on ARC-Easy: `adaptive` against a 21-point grid on one λ, and one λ for each block against one for all.
+
+    python tests/benchmarks/search_real.py pair/base pair/aligned out/ [--train 300] [--validation 200]
+    python tests/benchmarks/search_real.py --demo out/       # the same on the embedded pair, in minutes
+
+Points are chosen on questions of the train split and reported on questions of the validation split. `adaptive` found
+a point of the grid's frontier if one of its own lies within that point's interval in every objective, on the
+validation split. The blocks get as many item evaluations as the grid took. Everything can be stopped, and goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import lm_eval.tasks
+import yaml
+from mergekit.options import MergeOptions
+
+from mergekit_calib import run_sweep
+from mergekit_calib.demo import __file__ as demo_module
+from mergekit_calib.files import write_text_atomic
+from mergekit_calib.frontier import Frontier, PointResult
+from mergekit_calib.progress import Progress
+from mergekit_calib.recipe import dump_recipe
+
+_GRID = {"start": 0.0, "stop": 2.0, "step": 0.1}
+_RANGE = {"min": 0.0, "max": 2.0}
+
+
+class Printed(Progress):
+    def point_finished(self, result: PointResult, frontier: Frontier) -> None:
+        seconds = sum(result.seconds.values())
+        click.echo(f"  {result.id}: {result.status}, {seconds:.0f} s")
+
+
+def split(name: str, folder: Path) -> str:
+    """ARC-Easy as lm-eval has it, but asking the questions of another split."""
+    original = Path(lm_eval.tasks.__file__).parent / "arc" / "arc_easy.yaml"
+    path = folder / f"arc_easy_{name}.yaml"
+    write_text_atomic(path, yaml.safe_dump({"include": str(original), "task": path.stem, "test_split": name}))
+    return str(path)
+
+
+def run(name: str, axis: Any, search: Any, parents: tuple[str, str], suite: list[Any], out: Path) -> Frontier:
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": parents[0],
+        "models": [{"model": parents[1]}],
+        "dtype": "bfloat16",
+        "calibration": {
+            "axes": {"lambda": axis},
+            "search": search,
+            "suite": suite,
+            "objectives": ["acc", "ece"],
+            "model_args": {"dtype": "float32"},
+        },
+    }
+    click.echo(name)
+    path = out / f"{name}.yml"
+    write_text_atomic(path, dump_recipe(recipe))
+    return run_sweep(path, out / name, MergeOptions(quiet=True), Printed())
+
+
+def evaluations(frontier: Frontier) -> int:
+    """Documents scored, where no point was stopped early."""
+    return len(frontier.complete_points) * sum(entry.n_items for entry in frontier.suite)
+
+
+def found(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
+    """Each point of the grid's frontier, and the point of `adaptive` that lies within its intervals."""
+
+    def stands_for(mine: PointResult, theirs: PointResult) -> bool:
+        estimates = [(mine.estimate(o), theirs.estimate(o)) for o in grid.objectives]
+        return all(t.low <= m.value <= t.high for m, t in estimates)  # type: ignore[operator]
+
+    pairs = []
+    for point in grid.complete_points:
+        if point.on_frontier["report"]:
+            near = [p.id for p in adaptive.complete_points if stands_for(p, point)]
+            pairs.append((point.id, near[0] if near else None))
+    return pairs
+
+
+def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
+    """Markdown: what each run took and found."""
+    lines = ["| | points | item evaluations | hypervolume on the report half | chosen: acc, ECE |"]
+    lines.append("| --- | --: | --: | --- | --- |")
+    for name, frontier in (("grid, one λ", grid), ("`adaptive`, one λ", adaptive), ("`bayesian`, λ by blocks", blocks)):
+        assert frontier.chance is not None
+        assert frontier.selected is not None
+        volume = frontier.chance.hypervolume
+        chosen = [f"{frontier.selected.estimate(o).value:.3f}" for o in frontier.objectives]
+        cells = [name, str(len(frontier.complete_points)), f"{evaluations(frontier):,}"]
+        cells.append(f"{volume.value:.5f} [{volume.low:.5f}, {volume.high:.5f}]")
+        cells.append(f"{frontier.selected.id}: {', '.join(chosen)}")
+        lines.append("| " + " | ".join(cells) + " |")
+    pairs = found(grid, adaptive)
+    missed = [point for point, near in pairs if near is None]
+    lines.append("")
+    lines.append(
+        f"`adaptive` took {100 * evaluations(adaptive) / evaluations(grid):.0f} % of the grid's item evaluations and "
+        f"found {len(pairs) - len(missed)} of the {len(pairs)} points of its frontier within their intervals"
+        + (f"; not {', '.join(missed)}." if missed else ".")
+    )
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True)
+@click.option("--demo", is_flag=True, help="The embedded pair, its task's halves by hash; only the output is named.")
+@click.option("--train", default=300, show_default=True, help="Questions that points are chosen on.")
+@click.option("--validation", default=200, show_default=True, help="Questions that are reported on.")
+@click.option("--blocks", default=3, show_default=True, help="Of layers.")
+def main(folders: tuple[str, ...], demo: bool, train: int, validation: int, blocks: int) -> None:
+    if len(folders) != (1 if demo else 3):
+        raise click.UsageError("name base, aligned and an output folder; with --demo the output folder alone")
+    out = Path(folders[-1])
+    out.mkdir(parents=True, exist_ok=True)
+    suite: list[Any]
+    if demo:
+        embedded = Path(demo_module).parent
+        parents = (str(embedded / "base"), str(embedded / "aligned"))
+        suite = [{"task": "calib_demo", "limit": train + validation}]
+    else:
+        parents = (folders[0], folders[1])
+        suite = [
+            {"task": split("train", out), "limit": train, "half": "selection"},
+            {"task": split("validation", out), "limit": validation, "half": "report"},
+        ]
+    grid = run("grid", _GRID, "grid", parents, suite, out)
+    adaptive = run("adaptive", _RANGE, "adaptive", parents, suite, out)
+    search = {"strategy": "bayesian", "item_evaluations": evaluations(grid)}
+    by_blocks = run("blocks", {"blocks": blocks, **_RANGE}, search, parents, suite, out)
+    text = report(grid, adaptive, by_blocks)
+    write_text_atomic(out / "search_real.md", text)
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()
