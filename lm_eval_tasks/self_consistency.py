@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_tasks.completions import as_lm_eval, keep_every_completion
 from lm_eval_tasks.metrics import OF_CONFIDENCES, aggregations
-from lm_eval_tasks.task import lm_eval_config
+from lm_eval_tasks.task import over_lm_evals
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
 
@@ -85,10 +85,7 @@ class SelfConsistencyTask(ConfigurableTask):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        own = {key: value for key, value in config.items() if key != "class"}
-        theirs = lm_eval_config(own.pop("lm_eval_yaml"))
-        drawn = {**(theirs.get("generation_kwargs") or {}), **(own.get("generation_kwargs") or {})}
-        super().__init__(config={**theirs, **own, "generation_kwargs": drawn})
+        super().__init__(config=over_lm_evals(config))
         where = f"task {self.task_name}"
         if set(self._metric_fn_list) != {"exact_match"}:
             raise CalibError(f"{where}: its metrics are {', '.join(self._metric_fn_list)}; exact_match alone is needed")

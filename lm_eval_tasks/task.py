@@ -75,8 +75,24 @@ class LmEvalTask(CalibrationTask):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        own = dict(config)
-        super().__init__({**lm_eval_config(own.pop("lm_eval_yaml")), **own})
+        super().__init__(over_lm_evals(config))
+
+
+def over_lm_evals(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration over that of the task of lm-eval's own that its `lm_eval_yaml` names.
+
+    Its keys come before lm-eval's; those of `generation_kwargs` and of `metadata` one by one, for lm-eval writes into
+    the latter what the command line says.
+
+    Raises:
+        HostVersionError: this lm-eval has no such file.
+    """
+    own = {key: value for key, value in config.items() if key not in ("class", "lm_eval_yaml")}
+    theirs = lm_eval_config(config["lm_eval_yaml"])
+    for key in ("generation_kwargs", "metadata"):
+        if own.get(key) or theirs.get(key):
+            own[key] = {**(theirs.get(key) or {}), **(own.get(key) or {})}
+    return {**theirs, **own}
 
 
 def lm_eval_config(file: str) -> dict[str, Any]:

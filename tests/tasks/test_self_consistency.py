@@ -1,34 +1,25 @@
-"""Calibration of generated answers: votes counted by lm-eval's exact match, on lm-eval's prompts, also in sweeps."""
+"""Calibration of generated answers: votes counted by lm-eval's exact match, on lm-eval's prompts."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import datasets
 import lm_eval
 import numpy as np
-import pyarrow.parquet
 import pytest
-import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
-from mergekit.options import MergeOptions
 
 from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.metrics import OF_CONFIDENCES
 from lm_eval_tasks.self_consistency import AVERAGED, SelfConsistencyTask, majority
 from lm_eval_tasks.task import lm_eval_config
 from mergekit_calib import demo, metrics
-from mergekit_calib.frontier import Frontier
-from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.sweep import run_sweep
 
 DEMO = Path(demo.__file__).parent
-QUESTIONS = TASKS_DIR / "calib_demo" / "questions.parquet"
 SUM = "So it is {0}.\n#### {0}"
 
 
@@ -168,28 +159,6 @@ def test_the_temperature_of_gsm8k_is_that_of_lm_evals_own_self_consistency():
     assert ours == {key: theirs[key] for key in ("do_sample", "temperature")}
 
 
-@pytest.fixture
-def questions_of_the_demo(tmp_path):
-    """A YAML that includes `calib_triviaqa`, with questions that the demo's models can answer."""
-    rows = []
-    for row in pyarrow.parquet.read_table(QUESTIONS).to_pylist()[:40]:
-        rows.append({"question": row["question"], "answer": {"aliases": [row["choices"][row["answer"]]]}})
-    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "rows.parquet")
-    config = {
-        "include": str(TASKS_DIR / "calib_triviaqa" / "calib_triviaqa.yaml"),
-        "task": "demo_by_vote",
-        "dataset_path": "parquet",
-        "dataset_name": None,
-        "dataset_kwargs": {"data_files": {"validation": str(tmp_path / "rows.parquet")}},
-        "training_split": None,
-        "fewshot_split": None,
-        "doc_to_text": "question : {{question}}\nanswer :",
-        "generation_kwargs": {"do_sample": True, "temperature": 1.0, "max_gen_toks": 2},
-    }
-    (tmp_path / "demo_by_vote.yaml").write_text(yaml.safe_dump(config))
-    return tmp_path / "demo_by_vote.yaml"
-
-
 def run(file: Path, **options: object) -> dict[str, object]:
     return lm_eval.simple_evaluate(
         model="hf",
@@ -224,46 +193,3 @@ def test_predict_only_keeps_the_answers_and_takes_no_metric(questions_of_the_dem
         "bypass_stderr,remove_whitespace"
     }
     assert [len(sample["resps"][0]) for sample in found["samples"]["demo_by_vote"]] == [8, 8]
-
-
-def sweep(folder: Path, suite: list[object], objectives: list[object]) -> Frontier:
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(DEMO / "base"),
-        "models": [{"model": str(DEMO / "aligned")}],
-        "dtype": "bfloat16",
-        "calibration": {
-            "axes": {"lambda": [0.0, 1.0]},
-            "suite": suite,
-            "objectives": objectives,
-            "n_resamples": 100,
-        },
-    }
-    register()
-    parsed = parse_sweep(dump_recipe(recipe), registered_signatures())
-    return run_sweep(parsed, folder / "out", MergeOptions(quiet=True))
-
-
-def test_a_sweep_trades_accuracy_of_majorities_for_their_calibration(questions_of_the_demo, tmp_path):
-    frontier = sweep(tmp_path, [str(questions_of_the_demo)], ["acc", "ece"])
-    for point in frontier.points:
-        (found,) = [metrics for scope, metrics in point.metrics.items() if scope.endswith("demo_by_vote.yaml")]
-        assert {"acc", "ece", "rms_ce_debiased", "brier", "confidence"} <= set(found)
-        assert found["ece"]["all"].n == 40
-        assert point.metrics["suite"]["ece"]["all"] == found["ece"]["all"]
-
-
-def test_beside_items_with_choices_votes_and_diversity_are_objectives_of_their_tasks(questions_of_the_demo, tmp_path):
-    vote, diversity = str(questions_of_the_demo), {"task": "calib_diversity", "metric": "vendi_score"}
-    suite = [
-        {"task": "calib_demo", "limit": 60},
-        vote,
-        {"task": "calib_diversity", "limit": 8, "repeats": 3, "gen_kwargs": {"max_gen_toks": 6}},
-    ]
-    frontier = sweep(tmp_path, suite, ["acc", {"task": vote, "metric": "ece"}, diversity])
-    for point in frontier.points:
-        assert 1 <= point.metrics["calib_diversity"]["vendi_score"]["all"].value <= 3
-        assert 0 <= point.metrics[vote]["ece"]["all"].value <= 1
-        assert point.metrics["suite"]["acc"]["all"].n == 60
-    for baseline in frontier.baselines:  # what a temperature would do to votes is not known
-        assert "ece" not in baseline.metrics.get(vote, {})

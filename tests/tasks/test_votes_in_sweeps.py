@@ -1,0 +1,58 @@
+"""Sweeps over tasks whose answers are generated: votes and diversity as objectives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mergekit.options import MergeOptions
+
+from mergekit_calib import demo
+from mergekit_calib.frontier import Frontier
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.sweep import run_sweep
+
+DEMO = Path(demo.__file__).parent
+
+
+def sweep(folder: Path, suite: list[object], objectives: list[object]) -> Frontier:
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": str(DEMO / "base"),
+        "models": [{"model": str(DEMO / "aligned")}],
+        "dtype": "bfloat16",
+        "calibration": {
+            "axes": {"lambda": [0.0, 1.0]},
+            "suite": suite,
+            "objectives": objectives,
+            "n_resamples": 100,
+        },
+    }
+    register()
+    parsed = parse_sweep(dump_recipe(recipe), registered_signatures())
+    return run_sweep(parsed, folder / "out", MergeOptions(quiet=True))
+
+
+def test_a_sweep_trades_accuracy_of_majorities_for_their_calibration(questions_of_the_demo, tmp_path):
+    frontier = sweep(tmp_path, [str(questions_of_the_demo)], ["acc", "ece"])
+    for point in frontier.points:
+        (found,) = [metrics for scope, metrics in point.metrics.items() if scope.endswith("demo_by_vote.yaml")]
+        assert {"acc", "ece", "rms_ce_debiased", "brier", "confidence"} <= set(found)
+        assert found["ece"]["all"].n == 40
+        assert point.metrics["suite"]["ece"]["all"] == found["ece"]["all"]
+
+
+def test_beside_items_with_choices_votes_and_diversity_are_objectives_of_their_tasks(questions_of_the_demo, tmp_path):
+    vote, diversity = str(questions_of_the_demo), {"task": "calib_diversity", "metric": "vendi_score"}
+    suite = [
+        {"task": "calib_demo", "limit": 60},
+        vote,
+        {"task": "calib_diversity", "limit": 8, "repeats": 3, "gen_kwargs": {"max_gen_toks": 6}},
+    ]
+    frontier = sweep(tmp_path, suite, ["acc", {"task": vote, "metric": "ece"}, diversity])
+    for point in frontier.points:
+        assert 1 <= point.metrics["calib_diversity"]["vendi_score"]["all"].value <= 3
+        assert 0 <= point.metrics[vote]["ece"]["all"].value <= 1
+        assert point.metrics["suite"]["acc"]["all"].n == 60
+    for baseline in frontier.baselines:  # what a temperature would do to votes is not known
+        assert "ece" not in baseline.metrics.get(vote, {})
