@@ -111,7 +111,8 @@ def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> 
         made = figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, handlelength=1.4, columnspacing=1.2
         )
-        if columns == 1 or made.get_tightbbox(renderer).width <= figure.bbox.width:
+        box = made.get_tightbbox(renderer)
+        if columns == 1 or box is None or box.width <= figure.bbox.width:
             return
         made.remove()
 
