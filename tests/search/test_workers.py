@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -35,7 +36,8 @@ from mergekit_calib.search.search import Search
 score = Search.score
 
 def slow(self, point, digest, score_all):
-    print("on", point.id, flush=True)
+    with open(sys.argv[4], "a") as log:  # what a sweep prints goes to its own log
+        log.write(point.id + "\n")
     time.sleep(float(sys.argv[3]))
     return score(self, point, digest, score_all)
 
@@ -53,6 +55,13 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
 def kill(process: subprocess.Popen[str]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_claim_is_held_by_a_living_process_and_by_no_dead_one(tmp_path):
@@ -97,24 +106,24 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
     out = tmp_path / "out"
     items = out / "calibration" / "items"
 
-    doomed = python(SLOWLY, tmp_path / "sweep.yml", out, 1000)
-    assert doomed.stdout is not None
-    lost = doomed.stdout.readline().split()[1]
-    workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2) for _ in range(2)]
-    deadline = time.monotonic() + 240
-    while len(list(items.glob("*.parquet"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    logs = [tmp_path / name for name in ("doomed", "first", "second")]
+    doomed = python(SLOWLY, tmp_path / "sweep.yml", out, 1000, logs[0])
+    wait_for(lambda: logs[0].exists() and logs[0].read_text().endswith("\n"))
+    lost = logs[0].read_text().strip()
+    workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2, log) for log in logs[1:]]
+    wait_for(lambda: len(list(items.glob("*.parquet"))) >= 2)
     assert not list(items.glob(f"{lost}-*"))
     kill(doomed)
     said = [worker.communicate(timeout=240) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
 
-    began = Counter(line.split()[1] for printed, _ in said for line in printed.splitlines())
+    begun = [log.read_text().split() for log in logs[1:]]
+    began = Counter(point for points in begun for point in points)
     frontier = Frontier.load(out)
     assert frontier.finished
     assert {p.status for p in frontier.points} == {"complete"}
     assert began == Counter(p.id for p in frontier.points)  # each by one of the two, the lost one too
-    assert all(printed for printed, _ in said)
+    assert all(begun)
     assert len([p for p in frontier.points if p.role is None]) == (6 if search == "grid" else 5)
     assert digest_of(out) == frontier.selected.digest
     assert not list((out / "calibration").rglob("*.claim"))
