@@ -37,7 +37,7 @@ score = Search.score
 
 def slow(self, point, digest, score_all):
     with open(sys.argv[4], "a") as log:  # what a sweep prints goes to its own log
-        log.write(point.id + "\n")
+        print(point.id, file=log)
     time.sleep(float(sys.argv[3]))
     return score(self, point, digest, score_all)
 
@@ -108,7 +108,7 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
 
     logs = [tmp_path / name for name in ("doomed", "first", "second")]
     doomed = python(SLOWLY, tmp_path / "sweep.yml", out, 1000, logs[0])
-    wait_for(lambda: logs[0].exists() and logs[0].read_text().endswith("\n"))
+    wait_for(lambda: doomed.poll() is not None or (logs[0].exists() and logs[0].read_text().endswith("\n")))
     lost = logs[0].read_text().strip()
     workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2, log) for log in logs[1:]]
     wait_for(lambda: len(list(items.glob("*.parquet"))) >= 2)
