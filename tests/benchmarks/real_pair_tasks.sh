@@ -2,7 +2,7 @@
 # The table of lm_eval_tasks/README.md: base, aligned and λ = 0.5 of a real pair on calib_arc_easy and calib_diversity.
 # Usage: real_pair_tasks.sh BASE ALIGNED OUT [ARC_EASY_LIMIT [PROMPTS [MAX_GEN_TOKS]]]
 set -eu
-base=$1 aligned=$2 out=$3 items=${4:-300} prompts=${5:-40} tokens=${6:-64}
+base=$1 aligned=$2 out=$3 items=${4:-300} prompts=${5:-40} tokens=${6:-48}
 mkdir -p "$out"
 cat >"$out/half.yml" <<YAML
 merge_method: calibration_sweep
