@@ -271,10 +271,8 @@ def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
 
 def table(results: pd.DataFrame) -> str:
     """Markdown: each search's shares of the dense search, and in how many seeds the targets are met."""
-    lines = [
-        "| | item evaluations, of the dense search's | points, stopped early | selection half | least | seeds ≥ 98 % |"
-    ]
-    lines[0] += " seeds above `random` | report half | seeds above `random` |"
+    columns = ["", "item evaluations", "points (stopped)", "selection half", "least", "seeds ≥ 98 %", "above `random`"]
+    lines = ["| " + " | ".join([*columns, "report half", "above `random`"]) + " |"]
     lines.append("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
     wide = results.pivot(index="seed", columns="search", values=["selection", "report"])
     n = len(wide)
@@ -285,7 +283,7 @@ def table(results: pd.DataFrame) -> str:
         cells = [
             f"`{name}`" + (", racing" if "racing" in SEARCHES[name] else ""),
             f"{100 * mine['items'].mean() / (_TOGETHER * mine['items'].max()):.0f} %",
-            f"{mine.points.mean():.1f}, {mine.stopped.mean():.1f}",
+            f"{mine.points.mean():.1f} ({mine.stopped.mean():.1f})",
             f"{100 * mine.selection.mean():.0f} %",
             f"{100 * mine.selection.min():.0f} %",
             f"{int((mine.selection >= 0.98).sum())} of {n}",

@@ -1,15 +1,17 @@
 """Hypervolume over budget of every strategy, on fronts that are known, with noise as of 500 and 5,000 items.
 
-    python tests/benchmarks/search_synthetic.py [--seeds 8] [--out configs/results]
+    python tests/benchmarks/search_synthetic.py [--seeds 20] [--out configs/results] [--cache folder]
 
 The fronts are those of ZDT1 (convex), ZDT2 (concave) and ZDT3 (disconnected; Zitzler, Deb, Thiele 2000), over four axes
 with the optimum of three of them inside their ranges, and a curve over one axis like accuracy against calibration error
 along λ. A strategy sees values with noise; it is judged by the true values of the points that it would report, the
-non-dominated ones by what it saw, as a share of the true front's hypervolume.
+non-dominated ones by what it saw, as a share of the true front's hypervolume. Runs that are done are kept in the cache,
+and not run again: a command that was stopped goes on.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mergekit_calib import pareto
+from mergekit_calib.files import write_text_atomic
 from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.search import STRATEGIES, Known, Study
 from mergekit_calib.search.measure import Measured
@@ -109,7 +112,7 @@ def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Pat
     return shares + [shares[-1]] * (problem.budget - len(shares))
 
 
-def run(seeds: int) -> pd.DataFrame:
+def run(seeds: int, cache: Path) -> pd.DataFrame:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for problem in PROBLEMS:
@@ -117,7 +120,10 @@ def run(seeds: int) -> pd.DataFrame:
                 for n_items in (500, 5000):
                     began, ends = time.monotonic(), []
                     for seed in range(seeds):
-                        shares = search(problem, strategy, n_items, seed, Path(name))
+                        kept = cache / f"{problem.name}-{strategy}-{n_items}-{seed}.json"
+                        if not kept.exists():
+                            write_text_atomic(kept, json.dumps(search(problem, strategy, n_items, seed, Path(name))))
+                        shares = json.loads(kept.read_text())
                         ends.append(shares[-1])
                         rows += [(problem.name, strategy, n_items, seed, i + 1, s) for i, s in enumerate(shares)]
                     took = time.monotonic() - began
@@ -175,10 +181,11 @@ def figure(results: pd.DataFrame) -> Figure:
 
 
 @click.command()
-@click.option("--seeds", default=8, show_default=True, help="Runs of each strategy on each front.")
+@click.option("--seeds", default=20, show_default=True, help="Runs of each strategy on each front.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
-def main(seeds: int, out: Path) -> None:
-    results = run(seeds)
+@click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_synthetic"), show_default=True)
+def main(seeds: int, out: Path, cache: Path) -> None:
+    results = run(seeds, cache)
     out.mkdir(parents=True, exist_ok=True)
     (out / "search_synthetic.md").write_text(table(results), encoding="utf-8")
     figure(results).savefig(out / "search_synthetic.png", dpi=130)
