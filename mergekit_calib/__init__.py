@@ -8,7 +8,7 @@ _PUBLIC = {
     "run_sweep": "mergekit_calib.sweep",
     "score_model": "mergekit_calib.scores.from_models",
     "Scores": "mergekit_calib.scores.card",
-    "Frontier": "mergekit_calib.frontier",
+    "Frontier": "mergekit_calib.report.notebook",
     "ItemTable": "mergekit_calib.items",
     "hookimpl": "mergekit_calib.plugins",
     "metrics": None,

@@ -103,7 +103,7 @@ def report(out: Path, formats: str) -> None:
 @click.option("--to", default="comparison", type=click.Path(path_type=Path), help="The folder to write to.")
 def compare(outs: tuple[Path, ...], to: Path) -> None:
     """Lay finished sweeps over each other: one figure, one table, one page."""
-    from mergekit_calib.report.compare import write_comparison
+    from mergekit_calib.report.write_compare import write_comparison
 
     click.echo(write_comparison(outs, to))
 

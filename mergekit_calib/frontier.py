@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, Field
+from typing_extensions import Self
 
 from mergekit_calib.findings import (
     MACRO,
@@ -26,8 +26,7 @@ from mergekit_calib.findings import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+    pass
 
 __all__ = [
     "MACRO",
@@ -162,7 +161,7 @@ class Frontier(BaseModel):
     notes: list[str] = Field(default_factory=list)
 
     @classmethod
-    def load(cls, path: str | Path) -> Frontier:
+    def load(cls, path: str | Path) -> Self:
         """Read a run from its output folder, or from a `frontier.json` itself."""
         path = Path(path)
         if path.is_dir():
@@ -193,43 +192,3 @@ class Frontier(BaseModel):
 
     def point(self, point_id: str) -> PointResult:
         return next(p for p in self.points if p.id == point_id)
-
-    # What a notebook shows and asks for is `report/`'s to make; it is imported when it is asked for.
-
-    def _repr_html_(self) -> str:
-        from mergekit_calib.report.notebook import notebook_html
-
-        return notebook_html(self)
-
-    def plot(self, picture: str = "frontier") -> Figure:
-        """A picture as a matplotlib figure: `frontier`, `lambda` or `reliability`.
-
-        Raises:
-            CalibError: there is none of that name, or no data for it.
-        """
-        from mergekit_calib.report.notebook import figure_of
-
-        return figure_of(self, picture)
-
-    def points_frame(self) -> pd.DataFrame:
-        """The points as a data frame, one row each: the columns of `points.csv`."""
-        from mergekit_calib.report.tables import points_frame
-
-        return points_frame(self)
-
-    def items_frame(self, points: Iterable[str] | None = None, out_path: str | Path | None = None) -> pd.DataFrame:
-        """The item scores of all points, or of those with the ids `points`, one row a point and document.
-
-        Args:
-            out_path: the sweep's output folder, where it is not the one that this was loaded from or written to.
-
-        Raises:
-            CalibError: the folder is not known or holds no sweep, or there is no such point.
-        """
-        from mergekit_calib.errors import CalibError
-        from mergekit_calib.report.notebook import items_frame
-
-        folder = out_path or self.folder
-        if folder is None:
-            raise CalibError("items are in the sweep's output folder: name it as `out_path`")
-        return items_frame(self, folder, points)

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mergekit.options import MergeOptions
@@ -35,6 +35,7 @@ from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import content_key
 from mergekit_calib.versions import versions
 
+FrontierT = TypeVar("FrontierT", bound=Frontier)
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -197,10 +198,10 @@ class Prepared:
         """What is written beside a point's item scores, to know them by."""
         return {"recipe": point.yaml, "role": point.role, "axes": point.axes, **self._common_content}
 
-    def frontier(self) -> Frontier:
+    def frontier(self, kind: type[FrontierT]) -> FrontierT:
         """The result as it stands before the first point."""
         block, n = self.sweep.calibration, self.n_points
-        return Frontier(
+        return kind(
             name=self.folder.path.resolve().name,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,

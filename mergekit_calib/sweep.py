@@ -13,13 +13,14 @@ from mergekit.options import MergeOptions
 from mergekit_calib import plugins
 from mergekit_calib.analysis import Analysis, reliability_diagram
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Frontier, PointResult
+from mergekit_calib.frontier import PointResult
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.preflight import prepare
 from mergekit_calib.prepared import Prepared
 from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
+from mergekit_calib.report.notebook import Frontier
 from mergekit_calib.report.write import write_page, write_report
 from mergekit_calib.scoring.model import build_lm
 from mergekit_calib.search.outcome import Outcome
@@ -85,7 +86,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
         n_bins=block.n_bins,
         seed=block.seed,
     )
-    frontier = prepared.frontier()
+    frontier = prepared.frontier(Frontier)
     progress.started(frontier, prepared.n_points)
     progress.will_take(str(prepared.memory))
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import jinja2
 import pandas as pd
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.frontier import SUITE, Difference, Frontier, Objective, PointResult
 from mergekit_calib.report import wording
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
-_DIVERSITY = ("vendi", "ead", "distinct_2", "distinct_1", "self_bleu", "rouge_l", "compression_ratio")
+_DIVERSITY = (
+    "vendi_score",
+    "expectation_adjusted_distinct",
+    "distinct_2",
+    "distinct_1",
+    "self_bleu",
+    "rouge_l",
+    "compression_ratio",
+    "answer_entropy",
+)
 _PARENTS: tuple[Literal["base", "aligned"], ...] = ("base", "aligned")
 
 
@@ -132,33 +138,6 @@ def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[s
     return titles, rows
 
 
-def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
-    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html` of the sweeps in `paths` to the folder `target`.
-
-    Returns:
-        The page.
-
-    Raises:
-        CalibError: as `compared`.
-    """
-    from mergekit_calib.report.drawing import render
-    from mergekit_calib.report.plot_compare import comparison_figure
-
-    sweeps, target = compared(paths), Path(target)
-    figure = comparison_figure(sweeps)
-    vector = render(figure, "svg")
-    write_bytes_atomic(target / "comparison.png", render(figure))
-    write_bytes_atomic(target / "comparison.svg", vector)
-    write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
-    titles, rows = comparison_table(sweeps)
-    lines = [titles, ["---"] * len(titles), *[[wording.escape_markdown(cell) for cell in row] for row in rows]]
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    write_text_atomic(target / "comparison.md", f"{text}\n\n{caption(sweeps)}\n")
-    page = target / "comparison.html"
-    write_text_atomic(page, _html(sweeps, vector))
-    return page
-
-
 def caption(sweeps: Sequence[Compared]) -> str:
     """How to read the table."""
     levels = {wording.percent(sweep.frontier.level) for sweep in sweeps}
@@ -166,25 +145,6 @@ def caption(sweeps: Sequence[Compared]) -> str:
         f"On each sweep's report half; in brackets paired {' or '.join(sorted(levels))} bootstrap intervals, where the "
         "measure is an objective. Recovered: the share of what aligning cost that the choice gives back; 0 % is the "
         f"aligned parent, 100 % the base; {wording.UNDEFINED} where aligning cost nothing."
-    )
-
-
-def _html(sweeps: Sequence[Compared], vector: bytes) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    titles, rows = comparison_table(sweeps)
-    return environment.get_template("compare.html.jinja").render(
-        sweeps=sweeps,
-        titles=titles,
-        rows=rows,
-        caption=caption(sweeps),
-        # As an image, an SVG can neither run scripts nor fetch anything, whatever the names in it.
-        picture=f"data:image/svg+xml;base64,{base64.b64encode(vector).decode('ascii')}",
     )
 
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import yaml
 from matplotlib.figure import Figure
 
+from mergekit_calib import frontier as schema
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.items import in_selection_half
 from mergekit_calib.metrics import choice_probabilities
 from mergekit_calib.report.drawing import render
@@ -22,9 +22,43 @@ from mergekit_calib.report.plots import PICTURES, frontier_figure
 from mergekit_calib.report.rows import frontier_table
 from mergekit_calib.report.sentence import summary_sentence
 from mergekit_calib.report.statements import statements
+from mergekit_calib.report.tables import points_frame
 
 
-def notebook_html(frontier: Frontier) -> str:
+class Frontier(schema.Frontier):
+    """A frontier that shows itself, draws its pictures and gives its numbers as data frames."""
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self)
+
+    def plot(self, picture: str = "frontier") -> Figure:
+        """A picture as a matplotlib figure: `frontier`, `lambda` or `reliability`.
+
+        Raises:
+            CalibError: there is none of that name, or no data for it.
+        """
+        return figure_of(self, picture)
+
+    def points_frame(self) -> pd.DataFrame:
+        """The points as a data frame, one row each: the columns of `points.csv`."""
+        return points_frame(self)
+
+    def items_frame(self, points: Iterable[str] | None = None, out_path: str | Path | None = None) -> pd.DataFrame:
+        """The item scores of all points, or of those with the ids `points`, one row a point and document.
+
+        Args:
+            out_path: the sweep's output folder, where it is not the one that this was loaded from or written to.
+
+        Raises:
+            CalibError: the folder is not known or holds no sweep, or there is no such point.
+        """
+        folder = out_path or self.folder
+        if folder is None:
+            raise CalibError("items are in the sweep's output folder: name it as `out_path`")
+        return items_frame(self, folder, points)
+
+
+def notebook_html(frontier: schema.Frontier) -> str:
     """The answer, the picture and the table, in the notebook's own type and colours; names are data in it."""
     figure = frontier_figure(frontier)
     picture = "" if figure is None else f"data:image/png;base64,{base64.b64encode(render(figure)).decode('ascii')}"
@@ -44,7 +78,7 @@ def notebook_html(frontier: Frontier) -> str:
     )
 
 
-def figure_of(frontier: Frontier, picture: str) -> Figure:
+def figure_of(frontier: schema.Frontier, picture: str) -> Figure:
     """`frontier`, `lambda` or `reliability`, as a matplotlib figure.
 
     Raises:
@@ -60,7 +94,7 @@ def figure_of(frontier: Frontier, picture: str) -> Figure:
     return figure
 
 
-def items_frame(frontier: Frontier, out_path: str | Path, points: Iterable[str] | None = None) -> pd.DataFrame:
+def items_frame(frontier: schema.Frontier, out_path: str | Path, points: Iterable[str] | None = None) -> pd.DataFrame:
     """Item scores, one row a point and document.
 
     Columns: `point`, `entry`, `task`, `doc_id`, `doc_hash`, `half`; of items with choices `log_likelihoods` (nats),

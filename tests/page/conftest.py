@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mergekit_calib.frontier import Frontier
+from mergekit_calib import Frontier
 from mergekit_calib.report.page import report_html
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 from report_factory import make_frontier
 
-from mergekit_calib.frontier import Frontier
+from mergekit_calib import Frontier
 from mergekit_calib.report.page import report_html
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

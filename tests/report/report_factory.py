@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mergekit_calib import Frontier
 from mergekit_calib.frontier import (
     Difference,
     Estimate,
-    Frontier,
     Objective,
     PointResult,
     Reliability,

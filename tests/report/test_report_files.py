@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from report_factory import make_frontier
 
+from mergekit_calib import Frontier
 from mergekit_calib.files import write_bytes_atomic, write_text_atomic
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.write import write_report
 

@@ -18,8 +18,8 @@ import yaml
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
+from mergekit_calib import Frontier
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.items import ItemTable
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, digest_of

@@ -1,0 +1,58 @@
+"""Where a comparison of sweeps goes: figure, table and page, each put in its place whole."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from mergekit_calib.files import write_bytes_atomic, write_text_atomic
+from mergekit_calib.report import wording
+from mergekit_calib.report.compare import Compared, caption, compared, comparison_frame, comparison_table
+from mergekit_calib.report.drawing import render
+from mergekit_calib.report.plot_compare import comparison_figure
+
+
+def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
+    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html` of the sweeps in `paths` to the folder `target`.
+
+    Returns:
+        The page.
+
+    Raises:
+        CalibError: as `compared`.
+    """
+    sweeps, target = compared(paths), Path(target)
+    figure = comparison_figure(sweeps)
+    vector = render(figure, "svg")
+    write_bytes_atomic(target / "comparison.png", render(figure))
+    write_bytes_atomic(target / "comparison.svg", vector)
+    write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
+    titles, rows = comparison_table(sweeps)
+    lines = [titles, ["---"] * len(titles), *[[wording.escape_markdown(cell) for cell in row] for row in rows]]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    write_text_atomic(target / "comparison.md", f"{text}\n\n{caption(sweeps)}\n")
+    page = target / "comparison.html"
+    write_text_atomic(page, _html(sweeps, vector))
+    return page
+
+
+def _html(sweeps: Sequence[Compared], vector: bytes) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    titles, rows = comparison_table(sweeps)
+    return environment.get_template("compare.html.jinja").render(
+        sweeps=sweeps,
+        titles=titles,
+        rows=rows,
+        caption=caption(sweeps),
+        # As an image, an SVG can neither run scripts nor fetch anything, whatever the names in it.
+        picture=f"data:image/svg+xml;base64,{base64.b64encode(vector).decode('ascii')}",
+    )
