@@ -22,7 +22,8 @@ from mergekit_calib.search.search import Search
 score = Search.score
 
 def told(self, point, digest, score_all):
-    print("on", point.id, flush=True)
+    with open(sys.argv[3], "a") as log:  # what a sweep prints goes to its own log
+        print(point.id, file=log)
     return score(self, point, digest, score_all)
 
 Search.score = told
@@ -38,10 +39,11 @@ def search(tmp_path, points: int) -> dict[str, object]:
 def test_two_processes_share_a_study_in_a_database(recipe_with, tmp_path):
     (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(RANGE, search(tmp_path, 4))))
     command = [sys.executable, "-c", WORKER, str(tmp_path / "sweep.yml"), str(tmp_path / "out")]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    logs = [tmp_path / "first", tmp_path / "second"]
+    workers = [subprocess.Popen([*command, str(log)], stderr=subprocess.PIPE, text=True) for log in logs]
     said = [worker.communicate(timeout=600) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
-    began = Counter(line.split()[1] for printed, _ in said for line in printed.splitlines() if line.startswith("on "))
+    began = Counter(point for log in logs if log.exists() for point in log.read_text().split())
     frontier = Frontier.load(tmp_path / "out")
     assert frontier.finished
     assert began == Counter(p.id for p in frontier.points)
