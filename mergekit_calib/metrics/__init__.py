@@ -50,6 +50,7 @@ from mergekit_calib.metrics.resampling import (
     paired_p_value,
     resample_weights,
 )
+from mergekit_calib.metrics.semantic import sentence_kernel
 from mergekit_calib.metrics.similarity import (
     embedding_kernel,
     ngram_kernel,
@@ -115,6 +116,7 @@ __all__ = [
     "resample_weights",
     "risk_coverage_curve",
     "self_bleu",
+    "sentence_kernel",
     "smooth_ece",
     "smooth_ece_statistic",
     "vendi_score",

@@ -1,0 +1,32 @@
+"""Similarity in meaning: texts embedded by a sentence-transformers model, which the extra `[semantic]` brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mergekit_calib.metrics.similarity import embedding_kernel
+from mergekit_calib.metrics.statistic import FloatArray
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[Sequence[str]], FloatArray]:
+    """A kernel for `vendi_score`: texts → (k, k) cosine similarity of their embeddings.
+
+    Args:
+        model: a sentence-transformers model, by hub name or folder; loaded once, here.
+        device: where it runs; the GPU if there is one, if None.
+
+    Raises:
+        ImportError: sentence-transformers is not installed; it says how to have it.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as problem:
+        raise ImportError("similarity in meaning needs `pip install mergekit-calib[semantic]`") from problem
+    encoder = SentenceTransformer(model, device=device)
+
+    def kernel(texts: Sequence[str]) -> FloatArray:
+        return embedding_kernel(encoder.encode(list(texts), show_progress_bar=False))
+
+    return kernel

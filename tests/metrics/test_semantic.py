@@ -1,0 +1,44 @@
+"""The Vendi score in meaning, by a small embedding model made on the spot."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+import transformers
+
+from mergekit_calib import metrics
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> str:
+    """A BERT of one layer and five words."""
+    folder = tmp_path_factory.mktemp("encoder")
+    words = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "cat", "dog", "sky", "sea", "the"])}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    transformers.BertModel(transformers.BertConfig(**size, vocab_size=len(words))).save_pretrained(folder)
+    return str(folder)
+
+
+def test_texts_that_are_alike_count_as_one(encoder):
+    kernel = metrics.sentence_kernel(encoder, device="cpu")
+    assert metrics.vendi_score(["the cat", "the cat", "the cat"], kernel) == pytest.approx(1.0, abs=1e-3)
+    similarity = kernel(["the cat", "the dog", "sky"])
+    np.testing.assert_allclose(similarity, similarity.T, atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(similarity), 1.0, atol=1e-6)
+    assert 1.0 < metrics.vendi_score(["the cat", "sky", "sea sea"], kernel) <= 3.0
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ImportError, match=r"pip install mergekit-calib\[semantic\]"):
+        metrics.sentence_kernel()
