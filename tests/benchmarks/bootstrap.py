@@ -1,6 +1,6 @@
 """How long 1,000 resamples of ECE, Brier score and accuracy take over as many items as MMLU has; both interval kinds.
 
-    python tests/benchmarks/bootstrap.py
+python tests/benchmarks/bootstrap.py
 """
 
 from __future__ import annotations
