@@ -30,6 +30,7 @@ with Claims(Path(sys.argv[1])) as claims:
 
 SLOWLY = """
 import sys, time
+from pathlib import Path
 from mergekit.options import MergeOptions
 from mergekit_calib.hosts.run import run_source
 from mergekit_calib.search.search import Search
@@ -39,6 +40,8 @@ def slow(self, point, digest, score_all):
     with open(sys.argv[4], "a") as log:  # what a sweep prints goes to its own log
         print(point.id, file=log)
     time.sleep(float(sys.argv[3]))
+    while not all(Path(other).exists() for other in sys.argv[5:]):  # that the others have begun too
+        time.sleep(0.05)
     return score(self, point, digest, score_all)
 
 Search.score = slow
@@ -110,7 +113,7 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
     doomed = python(SLOWLY, tmp_path / "sweep.yml", out, 1000, logs[0])
     wait_for(lambda: doomed.poll() is not None or (logs[0].exists() and logs[0].read_text().endswith("\n")))
     lost = logs[0].read_text().strip()
-    workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2, log) for log in logs[1:]]
+    workers = [python(SLOWLY, tmp_path / "sweep.yml", out, 0.2, log, *logs[1:]) for log in logs[1:]]
     wait_for(lambda: len(list(items.glob("*.parquet"))) >= 2)
     assert not list(items.glob(f"{lost}-*"))
     kill(doomed)
