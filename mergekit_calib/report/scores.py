@@ -29,7 +29,7 @@ def print_card(card: Scores, console: Console) -> None:
         console.print(_heading(card, scope), style="bold")
         console.print(_table(card, scope))
         diagrams = [(m.name, m.reliability[scope]) for m in card.models if scope in m.reliability]
-        if diagrams and scope == card.scopes[-1]:
+        if diagrams and scope == [each for each in card.scopes if card.has_choices(each)][-1]:
             console.print(Columns([_diagram(name, d) for name, d in diagrams], padding=(0, 4)))
     for note in card.notes:
         console.print(Text(note))
@@ -62,7 +62,8 @@ def _heading(card: Scores, scope: str) -> str:
     counts = {e.n for m in card.models for e in m.metrics.get(scope, {}).values()}
     items = " or ".join(f"{n:,}" for n in sorted(counts))
     name = "all items with choices" if scope == SUITE else scope
-    return f"{name} · {items} items · {wording.percent(card.level)} intervals, {card.n_bins} bins"
+    bins = f", {card.n_bins} bins" if card.has_choices(scope) else ""
+    return f"{name} · {items} items · {wording.percent(card.level)} intervals{bins}"
 
 
 def _metrics(card: Scores, scope: str) -> list[str]:

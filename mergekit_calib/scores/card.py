@@ -71,9 +71,13 @@ class Scores(BaseModel):
 
     @property
     def scopes(self) -> list[str]:
-        """The tasks, and `suite` after them where there are several."""
+        """The tasks, and `suite` after them where several have choices to pool."""
         tasks = [scope for scope in self.directions if scope != SUITE]
-        return tasks if len(tasks) == 1 else [*tasks, SUITE]
+        return [*tasks, SUITE] if sum(map(self.has_choices, tasks)) > 1 else tasks
+
+    def has_choices(self, scope: str) -> bool:
+        """Whether a model was scored on items with choices there, so that calibration is defined."""
+        return any(scope in model.reliability for model in self.models)
 
     def frame(self) -> pd.DataFrame:
         """One row for each model, scope and metric: value, interval, number of items, and the difference's."""

@@ -151,3 +151,13 @@ def test_scores_are_those_of_the_version_that_is_installed(scored):
 def test_reliability_counts_every_item(scored):
     for model in scored[0].models:
         assert np.sum(model.reliability["calib_demo"].counts) == 60
+
+
+def test_items_are_pooled_over_tasks_only_where_several_have_choices(scored):
+    one = scored[0]
+    assert one.scopes == ["calib_demo"]
+    two = one.model_copy(deep=True)
+    two.directions = {"calib_demo": {}, "other": {}, "suite": {}}
+    assert two.scopes == ["calib_demo", "other"]
+    two.models[0].reliability["other"] = two.models[0].reliability["calib_demo"]
+    assert two.scopes == ["calib_demo", "other", "suite"]
