@@ -6,7 +6,6 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,6 +22,7 @@ from mergekit_calib.report.rows import frontier_table
 from mergekit_calib.report.sentence import summary_sentence
 from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import points_frame
+from mergekit_calib.report.templates import rendered
 
 
 class Frontier(schema.Frontier):
@@ -62,14 +62,8 @@ def notebook_html(frontier: schema.Frontier) -> str:
     """The answer, the picture and the table, in the notebook's own type and colours; names are data in it."""
     figure = frontier_figure(frontier)
     picture = "" if figure is None else f"data:image/png;base64,{base64.b64encode(render(figure)).decode('ascii')}"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("notebook.html.jinja").render(
+    return rendered(
+        "notebook.html.jinja",
         frontier=frontier,
         sentence=summary_sentence(frontier),
         statements=statements(frontier),

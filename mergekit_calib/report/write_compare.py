@@ -6,13 +6,12 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.report import wording
 from mergekit_calib.report.compare import Compared, caption, compared, comparison_frame, comparison_table
 from mergekit_calib.report.drawing import render
 from mergekit_calib.report.plot_compare import comparison_figure
+from mergekit_calib.report.templates import rendered
 
 
 def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
@@ -40,15 +39,9 @@ def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
 
 
 def _html(sweeps: Sequence[Compared], vector: bytes) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     titles, rows = comparison_table(sweeps)
-    return environment.get_template("compare.html.jinja").render(
+    return rendered(
+        "compare.html.jinja",
         sweeps=sweeps,
         titles=titles,
         rows=rows,

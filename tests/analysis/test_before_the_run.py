@@ -5,29 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from mergekit.options import MergeOptions
 
-from mergekit_calib import Frontier
+from mergekit_calib import Frontier, demo
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.preflight import Prepared, prepare
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 
-DEMO = Path(__file__).parents[2] / "mergekit_calib" / "demo"
-
 
 def prepared(out: Path, **block: object) -> Prepared:
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(DEMO / "base"),
-        "models": [{"model": str(DEMO / "aligned")}],
-        "dtype": "bfloat16",
-        "calibration": {
-            "axes": {"lambda": {"start": 0.0, "stop": 1.5, "step": 0.1}},
-            "suite": [{"task": "calib_demo", "limit": 20}],
-            **block,
-        },
-    }
+    recipe = yaml.safe_load(demo.sweep_yaml())
+    recipe["calibration"] |= {"suite": [{"task": "calib_demo", "limit": 20}], **block}
     register()
     return prepare(parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml"), out, MergeOptions())
 

@@ -8,7 +8,6 @@ import lm_eval
 import numpy as np
 import pytest
 import yaml
-from lm_eval.api.registry import metric_registry
 from lm_eval.tasks import TaskManager
 
 from lm_eval_tasks import TASKS_DIR
@@ -16,7 +15,6 @@ from lm_eval_tasks.completions import DIVERSITY
 from mergekit_calib import demo, metrics
 from mergekit_calib.errors import CalibError
 from mergekit_calib.hosts import hooks
-from mergekit_calib.hosts.lm_eval import register_metrics
 
 hooks.install()
 
@@ -105,13 +103,3 @@ def test_predict_only_takes_no_metric(tmp_path):
 def test_what_cannot_be_answered_is_said_when_the_task_is_made(metric, more, message, tmp_path):
     with pytest.raises(CalibError, match=message):
         third_party_task(tmp_path, [metric], **more).load(["drawn"])
-
-
-def test_a_metric_that_lm_eval_has_by_the_name_stays(monkeypatch):
-    def its_own(items: object) -> float:
-        return 0.0
-
-    monkeypatch.setitem(metric_registry._objs, "self_bleu", its_own)
-    register_metrics(lm_eval)
-    assert metric_registry.get("self_bleu") is its_own
-    assert metric_registry.get("rouge_l") is DIVERSITY["rouge_l"]

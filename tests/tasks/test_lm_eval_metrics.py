@@ -12,6 +12,7 @@ from lm_eval.api.registry import metric_registry
 from lm_eval.tasks import TaskManager
 
 import lm_eval_tasks
+from lm_eval_tasks.completions import DIVERSITY
 from lm_eval_tasks.metrics import POOLED, pooled_arrays
 from mergekit_calib import demo, metrics
 from mergekit_calib.errors import CalibError
@@ -122,14 +123,16 @@ def test_a_task_that_lists_none_is_unchanged(tmp_path):
     assert "ece" not in found["samples"]["somebody_elses"][0]
 
 
-def test_a_metric_that_lm_eval_has_by_the_name_stays(monkeypatch):
+@pytest.mark.parametrize("name", ["ece", "self_bleu"])
+def test_a_metric_that_lm_eval_has_by_the_name_stays(monkeypatch, name):
     def its_own(items: object) -> float:
         return 0.0
 
-    monkeypatch.setitem(metric_registry._objs, "ece", its_own)
+    monkeypatch.setitem(metric_registry._objs, name, its_own)
     register_metrics(lm_eval)
-    assert metric_registry.get("ece") is its_own
+    assert metric_registry.get(name) is its_own
     assert metric_registry.get("brier") is POOLED["brier"]
+    assert metric_registry.get("rouge_l") is DIVERSITY["rouge_l"]
 
 
 def test_documents_with_several_right_choices_and_different_numbers_of_them():

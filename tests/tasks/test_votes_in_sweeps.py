@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from mergekit.options import MergeOptions
 
 from mergekit_calib import demo
@@ -12,22 +13,11 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.sweep import run_sweep
 
-DEMO = Path(demo.__file__).parent
-
 
 def sweep(folder: Path, suite: list[object], objectives: list[object]) -> Frontier:
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(DEMO / "base"),
-        "models": [{"model": str(DEMO / "aligned")}],
-        "dtype": "bfloat16",
-        "calibration": {
-            "axes": {"lambda": [0.0, 1.0]},
-            "suite": suite,
-            "objectives": objectives,
-            "n_resamples": 100,
-        },
-    }
+    recipe = yaml.safe_load(demo.sweep_yaml())
+    block = {"axes": {"lambda": [0.0, 1.0]}, "suite": suite, "objectives": objectives, "n_resamples": 100}
+    recipe["calibration"] |= block
     register()
     parsed = parse_sweep(dump_recipe(recipe), registered_signatures())
     return run_sweep(parsed, folder / "out", MergeOptions(quiet=True))

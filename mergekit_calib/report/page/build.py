@@ -7,13 +7,13 @@ import functools
 import hashlib
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from mergekit_calib.frontier import Frontier
 from mergekit_calib.report import wording
 from mergekit_calib.report.statements import statements
 from mergekit_calib.report.tables import frontier_table, summary_sentence
+from mergekit_calib.report.templates import rendered
 
 _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
@@ -28,17 +28,10 @@ def report_html(frontier: Frontier) -> str:
     Its scripts are allowed by their hashes alone: a name that got into the markup could not run. Names of models, tasks
     and points are escaped in the markup, and are data to the scripts, which set them as text.
     """
-    # Autoescape is the rule that keeps names of models and tasks data; `Markup` is for this package's own files.
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     lead, _, rest = summary_sentence(frontier).partition(". ")
     scripts = _scripts()
-    return environment.get_template("page.html.jinja").render(
+    return rendered(
+        "page/page.html.jinja",
         frontier=frontier,
         lead=f"{lead.removesuffix('.')}.",
         rest=rest,
@@ -47,6 +40,7 @@ def report_html(frontier: Frontier) -> str:
         failed=[p for p in frontier.points if p.status == "failed"],
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=wording.percent(frontier.level),
+        # Not escaped: what this package itself wrote, and data that `_ESCAPES` made harmless.
         stylesheet=Markup(_text("page.css")),
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
