@@ -57,13 +57,15 @@ def sweep(arguments: tuple[str, ...]) -> None:
 @click.option("--tasks", help="lm-eval tasks, groups or YAML files, with commas between them.")
 @click.option("--from", "from_samples", is_flag=True, help="MODELS are samples_*.jsonl of `lm_eval --log_samples`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where item scores, scores.json and pictures go.")
-@click.option("--limit", type=float, help="So many documents of each task, or that share of them.")
-@click.option("--num-fewshot", type=int, help="Examples in the prompt.")
+@click.option(
+    "--limit", type=click.FloatRange(0, min_open=True), help="So many documents of each task, or that share of them."
+)
+@click.option("--num-fewshot", type=click.IntRange(0), help="Examples in the prompt.")
 @click.option("--apply-chat-template", is_flag=True, help="Ask in the model's chat template.")
-@click.option("--repeats", type=int, help="Generations for each prompt.")
+@click.option("--repeats", type=click.IntRange(1), help="Generations for each prompt.")
 @click.option("--model-args", default="", help="As lm_eval takes them: dtype=float32,device=cpu.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
-@click.option("--n-bins", default=15, show_default=True, help="Bins of confidence.")
+@click.option("--n-bins", type=click.IntRange(1), default=15, show_default=True, help="Bins of confidence.")
 def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: Path | None, **options: Any) -> None:
     """Print the calibration card of MODELS, side by side.
 
@@ -74,10 +76,10 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
 
     if from_samples:
         card_from_samples(models, out, int(options["n_bins"]))
-    elif not tasks:
+    elif not (named := [task.strip() for task in (tasks or "").split(",") if task.strip()]):
         raise click.UsageError("name the --tasks to score on, or give samples with --from")
     else:
-        card_from_models(models, tasks.split(","), out, **options)
+        card_from_models(models, named, out, **options)
 
 
 @main.command()

@@ -38,7 +38,7 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
     with console.status("loading tasks") as status:
         card = score_models(
             models,
-            [SuiteEntry(task=task.strip(), **given) for task in tasks],
+            [SuiteEntry(task=task, **given) for task in tasks],
             out=out,
             model_args=_model_args(options["model_args"]),
             trust_remote_code=options["trust_remote_code"],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lm_eval.models.huggingface import HFLM
 from mergekit.options import MergeOptions
 
-from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.merging.live import quiet_transformers
 from mergekit_calib.merging.parents import ParentModel, open_parents
 from mergekit_calib.recipe import Seeds, SuiteEntry
@@ -63,6 +65,7 @@ def score_models(
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]
     if repeated:
         raise CalibError(f"model {repeated[0]} is named twice")
+    _check_model_args(model_args or {})
     opened = open_parents(models, MergeOptions(trust_remote_code=trust_remote_code))
     try:
         loaded = Suite.load(entries, seeds=seeds)
@@ -83,6 +86,14 @@ def score_models(
         if out:
             maker.card.save(Path(out))
     return maker.card
+
+
+def _check_model_args(model_args: Mapping[str, Any]) -> None:
+    """`hf` hands on what it does not know to the model's class: what looks like a slip is stopped here."""
+    known = list(inspect.signature(HFLM.__init__).parameters)
+    for name in model_args:
+        if name not in known and (near := near_names(name, known)):
+            raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
 
 
 def _scored(model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_answers: Told | None) -> StoredPoint:

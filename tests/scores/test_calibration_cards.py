@@ -112,6 +112,19 @@ def test_mistakes_are_said_before_anything_is_scored(models, tasks, said):
         score_models(models, tasks)
 
 
+def test_a_misspelt_model_argument_is_named():
+    with pytest.raises(CalibError, match=r"model_args: dtyp is not an argument.*did you mean 'dtype'"):
+        score_models(PAIR[:1], SUITE, model_args={"dtyp": "float32"})
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--limit", "0"], ["--num-fewshot", "-1"], ["--n-bins", "0"], ["--repeats", "0"], ["--tasks", ","]]
+)
+def test_options_out_of_range_are_refused_at_once(wrong):
+    found = CliRunner().invoke(main, ["score", PAIR[0], "--tasks", "calib_demo", *wrong])
+    assert (found.exit_code, wrong[0] in found.output) == (2, True)
+
+
 def test_the_command_prints_and_writes_the_card(samples, tmp_path):
     runner = CliRunner()
     found = runner.invoke(main, ["score", "--from", str(samples), "--out", str(tmp_path / "card")])
