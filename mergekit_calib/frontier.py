@@ -133,7 +133,6 @@ class Frontier(BaseModel):
         baselines: what the frontier has to be better than; empty without items with choices.
         halves, chance: None until all points are scored.
         trends, optima: along `lambda`, where that is the only axis; trends of at least 3 points from λ = 1 on.
-        failed: how many points failed.
     """
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
