@@ -19,7 +19,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval_tasks.completions import DIVERSITY, Diversity, as_lm_eval, diversity_of, measure_completions
 from lm_eval_tasks.metrics import POOLED, Pooled, aggregations, scores_of
 from mergekit_calib.errors import CalibError, HostVersionError
-from mergekit_calib.hosts.versions import RELIED_ON
+from mergekit_calib.versions import RELIED_ON
 
 Ours = TypeVar("Ours", Pooled, Diversity)
 

@@ -1,9 +1,10 @@
-"""Which versions a result was made with."""
+"""Which versions of the hosts this plugin was made against, and which a result was made with."""
 
 from __future__ import annotations
 
 import importlib.metadata
 
+RELIED_ON = {"mergekit": "0.1.5", "lm-eval": "0.4.13"}
 _PACKAGES = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna")
 
 

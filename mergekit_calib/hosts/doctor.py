@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mergekit_calib.hosts.versions import RELIED_ON
+from mergekit_calib.versions import RELIED_ON
 
 # Asked of a new interpreter, because this one has loaded the plugin by another door.
 _PROBE = """

@@ -13,7 +13,7 @@ from types import ModuleType
 import wrapt
 
 from mergekit_calib.errors import HostVersionError
-from mergekit_calib.hosts.versions import RELIED_ON
+from mergekit_calib.versions import RELIED_ON
 
 # Module of a host → the function of ours, by module and name, that attaches the plugin to it.
 ATTACH = {
