@@ -8,6 +8,7 @@ al. 2024); long stretches that a subtree shares go into the cache, piece by piec
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,24 +18,24 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-_TRUNK = (
-    32  # tokens that a subtree must share to be worth a step of their own, rather than being run in each of its steps
-)
+# Tokens that a subtree must share to be worth a step of their own, rather than being run in each of its steps.
+_TRUNK = 32
+_RUN_COSTS = 2000  # what a run of its own costs, in pairs of a token and a token that it attends to
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How large a step may be: the tokens it runs, and the positions whose logits are read."""
+class Run:
+    """Neighbouring tokens of a step, start ≤ i < end, and what they see before them.
 
-    tokens: int
-    reads: int
+    Attributes:
+        path: indices of the step's tokens before `start` that are ancestors of a token in it.
+        position: the lowest of their positions.
+    """
 
-    def halved(self) -> Budget:
-        return Budget(max(1, self.tokens // 2), max(1, self.reads // 2))
-
-    @property
-    def is_least(self) -> bool:
-        return self.tokens == 1
+    start: int
+    end: int
+    path: Ints
+    position: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,31 @@ class Step:
         """Whether every token is an ancestor of the next, as in an ordinary sequence."""
         return bool((self.ends == len(self.tokens)).all())
 
+    @functools.cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The step cut where a branch begins, so that tokens are taken against few that they do not attend to.
+
+        The cheapest of all such cuts: a run costs the pairs of its tokens and those that one of them sees.
+        """
+        n, index = len(self.tokens), np.arange(len(self.tokens))
+        starts = np.flatnonzero(np.r_[True, self.ends[:-1] == index[1:]])
+        paths = [np.flatnonzero(self.ends[:start] > start) for start in starts]
+        seen = self.past + np.array([len(path) for path in paths])
+        costs, first = [0.0], []  # of the best cut of what is before each bound, and the start of its last run
+        for bound in (*starts[1:], n):
+            lengths = bound - starts[: len(costs)]
+            cost = np.array(costs) + lengths * (seen[: len(costs)] + lengths) + _RUN_COSTS
+            first.append(int(cost.argmin()))
+            costs.append(float(cost[first[-1]]))
+        runs: list[Run] = []
+        last = len(starts)
+        while last:
+            begin, end = first[last - 1], int(starts[last]) if last < len(starts) else n
+            start = int(starts[begin])
+            runs.append(Run(start, end, paths[begin], int(self.positions[start:end].min())))
+            last = begin
+        return tuple(reversed(runs))
+
 
 @dataclass
 class Requests:
@@ -81,7 +107,7 @@ class Requests:
 
     _inputs: dict[bytes, list[int]] = field(default_factory=dict)
     _continuations: list[Ints] = field(default_factory=list)
-    _steps: dict[Budget, list[Step]] = field(default_factory=dict)
+    _steps: dict[int, list[Step]] = field(default_factory=dict)
     n_cut: int = 0
 
     def add(self, context: Iterable[int], continuation: Iterable[int], max_length: int) -> None:
@@ -103,24 +129,29 @@ class Requests:
         """(n_requests,) how many log-probabilities each is the sum of."""
         return np.array([len(c) for c in self._continuations], dtype=np.int64)
 
-    def steps(self, budget: Budget) -> list[Step]:
+    def steps(self, most: int) -> list[Step]:
         """The steps that answer every request, in order; kept, for whoever asks again.
 
         Args:
-            budget: how large a step may be.
+            most: how many tokens a step may run.
         """
-        if budget not in self._steps:
-            tree = self._tree()
-            self._steps[budget] = list(_Walk(tree, budget).subtree(0, len(tree.inputs), 0)) if tree.inputs else []
-        return self._steps[budget]
+        if most not in self._steps:
+            self._steps[most] = _steps(self._tree(self._inputs), most)
+        return self._steps[most]
 
-    def _tree(self) -> _Tree:
-        keys = sorted(self._inputs)
+    def steps_for(self, some: Ints, most: int) -> list[Step]:
+        """The steps that answer only the requests of these numbers."""
+        wanted = set(some.tolist())
+        inputs = {key: [i for i in asked if i in wanted] for key, asked in self._inputs.items()}
+        return _steps(self._tree({key: asked for key, asked in inputs.items() if asked}), most)
+
+    def _tree(self, of: dict[bytes, list[int]]) -> _Tree:
+        keys = sorted(of)
         inputs = [np.frombuffer(key, dtype=">u4").astype(np.int64) for key in keys]
         shared = [0, *(_common(a, b) for a, b in itertools.pairwise(inputs))]
         reads = []
         for key, tokens in zip(keys, inputs, strict=True):
-            asked = [(i, self._continuations[i]) for i in self._inputs[key]]
+            asked = [(i, self._continuations[i]) for i in of[key]]
             reads.append(
                 _Reads(
                     np.concatenate([np.arange(len(tokens) - len(c), len(tokens)) for _, c in asked]),
@@ -154,12 +185,15 @@ class _Tree:
     reads: list[_Reads]
 
 
-class _Walk:
-    """The steps over a tree."""
+def _steps(tree: _Tree, most: int) -> list[Step]:
+    return list(_Walk(tree, most).subtree(0, len(tree.inputs), 0)) if tree.inputs else []
 
-    def __init__(self, tree: _Tree, budget: Budget) -> None:
-        self._tree, self._budget = tree, budget
-        self._n_reads = np.array([len(np.unique(r.positions)) for r in tree.reads])
+
+class _Walk:
+    """The steps over a tree, of at most so many tokens each."""
+
+    def __init__(self, tree: _Tree, most: int) -> None:
+        self._tree, self._most = tree, most
 
     def subtree(self, first: int, last: int, past: int) -> Iterator[Step]:
         """Inputs `first` to `last` (exclusive), which share `past` tokens that the cache holds."""
@@ -171,9 +205,8 @@ class _Walk:
             return
         common = int(tree.shared[first + 1 : last].min()) if last - first > 1 else int(tree.lengths[first])
         if common - past >= _TRUNK or last - first == 1:
-            piece = self._piece(first, last, past, common)
-            for start in range(past, common, piece):
-                yield self._trunk(first, last, start, min(start + piece, common))
+            for start in range(past, common, self._most):
+                yield self._trunk(first, last, start, min(start + self._most, common))
             past = common
             if last - first == 1:
                 return
@@ -187,16 +220,11 @@ class _Walk:
             begun = i
 
     def _fits(self, first: int, last: int, past: int) -> bool:
-        """Whether a subtree is one step. What is read is counted once an input, so a little too high."""
-        tree, budget = self._tree, self._budget
+        """Whether a subtree is one step."""
+        tree = self._tree
         n_tokens = tree.lengths[first] - past
         n_tokens += (tree.lengths[first + 1 : last] - np.maximum(tree.shared[first + 1 : last], past)).sum()
-        return bool(n_tokens <= budget.tokens and self._n_reads[first:last].sum() <= budget.reads)
-
-    def _piece(self, first: int, last: int, past: int, common: int) -> int:
-        """How long the steps are in which a stretch is run: short ones only where it is read."""
-        is_read = any(len(self._tree.reads[i].between(past, common).positions) for i in range(first, last))
-        return min(self._budget.tokens, self._budget.reads) if is_read else self._budget.tokens
+        return bool(n_tokens <= self._most)
 
     def _trunk(self, first: int, last: int, start: int, stop: int) -> Step:
         n = stop - start

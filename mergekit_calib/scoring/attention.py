@@ -1,7 +1,7 @@
-"""Attention of a packed step, branch by branch: what other branches hold is not computed to be masked away.
+"""Attention of a packed step, run by run: what other branches hold is not computed to be masked away.
 
 Relied on in transformers 5: `AttentionInterface.register`, and that models hand keyword arguments that they do not
-know, and the `sliding_window` of a layer, down to the attention function. Where one does not, all branches are computed
+know, and the `sliding_window` of a layer, down to the attention function. Where one does not, all runs are computed
 together, under the mask that it is given in any case.
 """
 
@@ -9,48 +9,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from mergekit_calib.scoring.arrangement import Step
+from mergekit_calib.scoring.arrangement import Run, Step
 
-_NAME = "sdpa_by_branch"
-_LEAST_TOKENS = 48  # that are worth a call of their own
-
-
-@dataclass(frozen=True)
-class Branches:
-    """A step's tokens in runs that see nothing of one another.
-
-    Attributes:
-        past: how many tokens before the step all of them see.
-        runs: (start, end, lowest position) of each, in order.
-    """
-
-    past: int
-    runs: tuple[tuple[int, int, int], ...]
+_NAME = "sdpa_by_run"
 
 
-def branches_of(step: Step, least: int = _LEAST_TOKENS) -> Branches:
-    """The subtrees at the root of a step, small ones together, so that each run has `least` tokens where it can."""
-    runs: list[tuple[int, int, int]] = []
-    start = end = 0
-    while end < len(step.tokens):
-        end = int(step.ends[end])
-        if end - start >= least or end == len(step.tokens):
-            runs.append((start, end, int(step.positions[start:end].min())))
-            start = end
-    return Branches(step.past, tuple(runs))
+class Cut:
+    """A step in runs: which keys and which part of the mask each takes, found once for all layers that see alike."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._found: dict[tuple[int | None, int], list[tuple[Run, torch.Tensor, torch.Tensor]]] = {}
+
+    def under(
+        self, mask: torch.Tensor, window: int | None, groups: int
+    ) -> list[tuple[Run, torch.Tensor, torch.Tensor]]:
+        """Each run with (k,) the keys that it takes, and (1, 1, groups × tokens, k) its mask.
+
+        Args:
+            mask: (1, 1, tokens, past + tokens), added to the scores; the same for all layers of one window.
+            window: how many tokens back a layer's attention reaches; None for all of them.
+            groups: query heads that share a key head, and are rows of one product.
+        """
+        if (window, groups) not in self._found:
+            self._found[window, groups] = [
+                (run, keys, mask[:, :, run.start : run.end].index_select(-1, keys).repeat(1, 1, groups, 1))
+                for run in self._step.runs
+                for keys in [self._keys(run, window).to(mask.device)]
+            ]
+        return self._found[window, groups]
+
+    def _keys(self, run: Run, window: int | None) -> torch.Tensor:
+        past = self._step.past
+        first = 0 if window is None else min(past, max(0, run.position - window + 1))
+        return torch.from_numpy(np.r_[first:past, past + run.path, past + run.start : past + run.end])
 
 
 @contextmanager
-def by_branch(config: transformers.PreTrainedConfig) -> Iterator[None]:
-    """While it lasts, attention of a model with this configuration looks for `branches` among its arguments."""
+def by_run(config: transformers.PreTrainedConfig) -> Iterator[None]:
+    """While it lasts, attention of a model with this configuration looks for a `cut` among its arguments."""
     own = config._attn_implementation
     config._attn_implementation = _NAME
     try:
@@ -66,7 +71,7 @@ def _attend(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    branches: Branches | None = None,
+    cut: Cut | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """As every attention function of transformers: (1, heads, tokens, size) to (1, tokens, heads, size).
@@ -76,28 +81,23 @@ def _attend(
         key, value: (1, key-value heads, past + tokens, size).
         attention_mask: (1, 1, tokens, past + tokens), added to the scores.
     """
-    if branches is None or attention_mask is None or kwargs.get("position_bias") is not None:
+    if cut is None or attention_mask is None or kwargs.get("position_bias") is not None:
         found, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return found, None
     _, heads, n, size = query.shape
-    groups = heads // key.shape[1]
-    past, window = key.shape[2] - n, kwargs.get("sliding_window")
-    parts = []
-    for start, end, position in branches.runs:
-        first = 0 if window is None else min(past, max(0, position - window + 1))
-        # Query heads that share a key head are rows of one product: no key is repeated.
-        rows = query[:, :, start:end].reshape(1, key.shape[1], groups * (end - start), size)
-        mask = _seen(attention_mask[:, :, start:end], first, past, start, end, dim=-1).repeat(1, 1, groups, 1)
-        keys, values = (_seen(x, first, past, start, end, dim=-2) for x in (key, value))
-        part = torch.nn.functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scaling)
-        parts.append(part.reshape(1, heads, end - start, -1))
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
-
-
-def _seen(x: torch.Tensor, first: int, past: int, start: int, end: int, dim: int) -> torch.Tensor:
-    """Of all keys, the past ones from `first` on, and those of a run."""
-    own = x.narrow(dim, past + start, end - start)
-    return own if first == past else torch.cat([x.narrow(dim, first, past - first), own], dim=dim)
+    key_heads = key.shape[1]
+    groups = heads // key_heads
+    attended = query.new_empty(1, n, heads, value.shape[-1])
+    for run, keys, mask in cut.under(attention_mask, kwargs.get("sliding_window"), groups):
+        part = torch.nn.functional.scaled_dot_product_attention(
+            query[:, :, run.start : run.end].reshape(1, key_heads, -1, size),  # no key is repeated
+            key.index_select(2, keys),
+            value.index_select(2, keys),
+            attn_mask=mask,
+            scale=scaling,
+        )
+        attended[:, run.start : run.end] = part.view(1, heads, run.end - run.start, -1).transpose(1, 2)
+    return attended, None
 
 
 transformers.AttentionInterface.register(_NAME, _attend)

@@ -1,16 +1,15 @@
-"""Runs the steps of an arrangement on a causal transformers model and adds up the log-probabilities that are asked for.
+"""Runs the steps of an arrangement on a causal transformers model, and its output head where answers are read.
 
 Relied on in transformers 5: a four-dimensional attention mask, or a dict of them by layer type, is used as it is;
-`logits_to_keep` may be a tensor of positions; a `DynamicCache` without a configuration keeps every token in every
-layer, under `layers[i].keys` and `.values`, (1, heads, tokens, head size).
+a model's `forward` takes the hidden states of its XX `DynamicCache` without a configuration
+keeps every token in every layer, under `layers[i].keys` and `.values`, (1, heads, tokens, head size).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,15 @@ import torch
 import transformers
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from mergekit_calib.scoring.arrangement import Budget, Ints, Requests, Step
-from mergekit_calib.scoring.attention import branches_of, by_branch
+from mergekit_calib.scoring.arrangement import Ints, Requests, Step
+from mergekit_calib.scoring.attention import Cut, by_run
+from mergekit_calib.scoring.head import Head, forward_replaced
+from mergekit_calib.scoring.tally import Answers, Tally
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
-_READ_BYTES = 128 * 2**20  # of logits, in float32, that a step may make
-_CPU_TOKENS = 256  # enough for the matrix products; more only lengthens the attention
+_CPU_TOKENS = 1024  # enough for the matrix products, and for their weights to be fetched seldom
 _GPU_TOKENS = 4096
-
-
-@dataclass(frozen=True)
-class Answers:
-    """(n_requests,) the log-likelihood of each request, and whether it is what greedy decoding would say."""
-
-    log_likelihoods: list[float]
-    greedy: list[bool]
+_CPU_TOKENS_TOGETHER = 256  # where attention takes all tokens of a step against each other
 
 
 class PackedRunner:
@@ -58,8 +51,12 @@ class PackedRunner:
         self._device = torch.device(model.device)
         self.windows = _windows_by_layer_type(self._config)
         # On a processor, where attention takes its time; a GPU does better with one large product.
-        self._by_branch = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
+        self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache = DynamicCache()
+        self._head = Head(model, softmax_dtype, self._computing)
+        self._last_mlp = _last_mlp(model)
+        on_cpu = _CPU_TOKENS if self._by_run else _CPU_TOKENS_TOGETHER
+        self.step_tokens = on_cpu if self._device.type == "cpu" else _GPU_TOKENS
 
     @property
     def vocab_size(self) -> int:
@@ -70,63 +67,50 @@ class PackedRunner:
         """Whether it computes in float32 or better, so that the order of additions hardly shows."""
         return (self._mixed or self._model.dtype).itemsize >= 4
 
-    @property
-    def budget(self) -> Budget:
-        """What a step may hold on this device: what keeps matrix products at their best, and logits in bounds."""
-        reads = max(1, _READ_BYTES // (4 * self.vocab_size))
-        return Budget(_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS, reads)
-
-    def run(
-        self, requests: Requests, on_answers: Callable[[int], None] | None = None, budget: Budget | None = None
-    ) -> Answers:
-        """Answer every request; a device that runs out of memory gets steps of half the size.
+    def run(self, requests: Requests, on_answers: Callable[[int], None] | None = None) -> Answers:
+        """Answer every request; where a device runs out of memory, what is left goes on in steps of half the size.
 
         Args:
             on_answers: told how many more requests were answered, as they are.
         """
-        budget = budget or self.budget
+        tally = Tally(requests, self._head, self._put, self._device)
+        steps = requests.steps(self.step_tokens)
         while True:
             try:
-                return self._run(requests, requests.steps(budget), on_answers)
+                self._run(steps, tally, on_answers)
+                return tally.answers()
             except torch.cuda.OutOfMemoryError:
-                if budget.is_least:
+                if self.step_tokens == self._head.rows == 1:
                     raise
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
-            budget = budget.halved()
+            self.step_tokens, self._head.rows = max(1, self.step_tokens // 2), max(1, self._head.rows // 2)
             self._cache = DynamicCache()
+            steps = requests.steps_for(tally.reopen(), self.step_tokens)
             torch.cuda.empty_cache()
 
-    def _run(self, requests: Requests, steps: Iterable[Step], on_answers: Callable[[int], None] | None) -> Answers:
-        # Sums stay on the device: nothing in the loop waits for it.
-        exact = torch.float32 if self._device.type == "mps" else torch.float64
-        sums = torch.zeros(len(requests), dtype=exact, device=self._device)
-        misses = torch.zeros(len(requests), dtype=torch.int32, device=self._device)
-        left = requests.lengths
+    def _run(self, steps: Iterable[Step], tally: Tally, on_answers: Callable[[int], None] | None) -> None:
         for step in steps:
-            logits = self._logits(step)
-            if logits is None:
+            hidden = self._hidden(step)
+            if hidden is None:
                 continue
-            rows, targets, of = (self._put(x) for x in (step.rows, step.targets, step.requests))
-            scores = torch.log_softmax(logits, dim=-1, dtype=self._softmax_dtype)
-            best = scores.argmax(dim=-1)
-            sums.index_add_(0, of, scores[rows, targets].to(exact))
-            misses.index_add_(0, of, (best[rows] != targets).to(torch.int32))
+            n_completed = tally.take(hidden, step)
+            if tally.n_waiting >= self._head.rows:
+                tally.read()
             if on_answers:
-                np.subtract.at(left, step.requests, 1)
-                on_answers(int((left[np.unique(step.requests)] == 0).sum()))
+                on_answers(n_completed)
+        tally.read()
         self._cache = DynamicCache()
-        return Answers(sums.tolist(), (misses == 0).tolist())
 
     def plain(self, tokens: list[int], n: int) -> float:
         """The log-probability of the last `n` of `tokens` after the others, in one ordinary forward pass."""
         inputs = torch.tensor([tokens[:-1]], device=self._device)
-        with torch.inference_mode(), torch.autocast(self._device.type, self._mixed, enabled=self._mixed is not None):
+        with self._computing():
             logits = self._model(input_ids=inputs, logits_to_keep=n, use_cache=False).logits[0]
         scores = torch.log_softmax(logits, dim=-1, dtype=self._softmax_dtype)
         return float(scores.gather(1, torch.tensor(tokens[-n:], device=self._device)[:, None]).sum())
 
-    def _logits(self, step: Step) -> torch.Tensor | None:
-        """(reads, vocabulary) the logits that a step reads; None where it reads none."""
+    def _hidden(self, step: Step) -> torch.Tensor | None:
+        """(reads, hidden size) what the head takes of the positions that a step reads; None where it reads none."""
         self._rewind(step.past)
         n = len(step.tokens)
         inputs: dict[str, Any] = {
@@ -136,20 +120,26 @@ class PackedRunner:
             "past_key_values": self._cache,
             "use_cache": True,
         }
+        reads = self._put(step.reads)
+        with self._computing() as context:
+            if self._by_run:
+                context.enter_context(by_run(self._config))
+                inputs["cut"] = Cut(step)
+            if self._last_mlp is not None:
+                context.enter_context(_only_at(reads, self._last_mlp))
+            outputs = self._model.base_model(**inputs)
+            self._head.output_type = type(outputs)
+            hidden = outputs.last_hidden_state[0].index_select(0, reads) if len(step.reads) else None
+        if not step.kept:
+            self._rewind(self._cache.get_seq_length() - n)
+        return hidden
+
+    @contextmanager
+    def _computing(self) -> Iterator[ExitStack]:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             stack.enter_context(torch.autocast(self._device.type, self._mixed, enabled=self._mixed is not None))
-            if self._by_branch:
-                stack.enter_context(by_branch(self._config))
-                inputs["branches"] = branches_of(step)
-            if len(step.reads):
-                logits = self._model(**inputs, logits_to_keep=self._put(step.reads)).logits[0]
-            else:
-                self._model.base_model(**inputs)
-                logits = None
-        if not step.kept:
-            self._rewind(self._cache.get_seq_length() - n)
-        return logits
+            yield stack
 
     def _rewind(self, length: int) -> None:
         """Let the cache hold the first `length` tokens of the path that it holds."""
@@ -186,6 +176,28 @@ class PackedRunner:
         if self._device.type == "cuda":
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
+
+
+def _last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:
+    """The last layer's feed-forward network, whose output only the head reads; None where there is no such one."""
+    n_layers = model.config.get_text_config(decoder=True).num_hidden_layers
+    stacks = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == n_layers]
+    found = [getattr(stack[-1], "mlp", None) for stack in stacks]
+    plain = len(found) == 1 and type(found[0]).__name__.endswith("MLP") and "forward" not in vars(found[0])
+    return found[0] if plain else None
+
+
+def _only_at(positions: torch.Tensor, mlp: torch.nn.Module) -> AbstractContextManager[None]:
+    """While it lasts, a feed-forward network is applied at these positions only, and gives zeros elsewhere."""
+    whole = mlp.forward
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        if not len(positions):
+            return torch.zeros_like(hidden)
+        some = whole(hidden.index_select(1, positions))
+        return torch.zeros_like(hidden, dtype=some.dtype).index_copy_(1, positions, some)
+
+    return forward_replaced(mlp, forward)
 
 
 def why_not(model: transformers.PreTrainedModel) -> str | None:
@@ -225,7 +237,13 @@ def differs_from_plain(runner: PackedRunner, max_length: int) -> str | None:
     requests = Requests()
     for sequence in (tokens, branch):
         requests.add(sequence[:-3], sequence[-3:], max_length)
-    packed = runner.run(requests, budget=Budget(n // 3, 8)).log_likelihoods
+    whole, runner.step_tokens = runner.step_tokens, n // 3
+    try:
+        packed = runner.run(requests).log_likelihoods
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
+        return f"packed steps fail on it ({type(problem).__name__}: {problem})"
+    finally:
+        runner.step_tokens = whole
     plain = [runner.plain(sequence, 3) for sequence in (tokens, branch)]
     close = 1e-4 if runner.is_exact else 0.05
     worst = max(abs(a - b) / (1 + abs(b)) for a, b in zip(packed, plain, strict=True))

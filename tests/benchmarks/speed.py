@@ -115,7 +115,7 @@ def _instances(entry: SuiteEntry, model: Any, tokenizer: Any) -> list[Any]:
 
 def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
     """Floating-point operations of each distinct token through the body once, and the head where it is read."""
-    steps = lm._arranged(instances).steps(lm._runner.budget)
+    steps = lm._arranged(instances).steps(lm._runner.step_tokens)
     head = model.get_output_embeddings().weight.numel()
     body = sum(p.numel() for p in model.parameters()) - head
     return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))

@@ -1,4 +1,4 @@
-"""Steps answer every request once, attend to what they should, and keep to their budget."""
+"""Steps answer every request once, attend to what they should, and keep to their size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergekit_calib.scoring.arrangement import Budget, Requests
+from mergekit_calib.scoring.arrangement import Requests
 
 TOKENS = st.integers(0, 2)
 PAIRS = st.lists(
@@ -14,7 +14,7 @@ PAIRS = st.lists(
     min_size=1,
     max_size=30,
 )
-BUDGETS = st.builds(Budget, tokens=st.integers(1, 80), reads=st.integers(1, 30))
+STEP_TOKENS = st.integers(1, 80)
 LONGEST = 40
 
 
@@ -45,9 +45,9 @@ def said_after(steps) -> dict[int, list[tuple[tuple[int, ...], int]]]:
     return said
 
 
-@given(PAIRS, BUDGETS)
-def test_every_token_asked_for_follows_its_own_context(pairs, budget):
-    said = said_after(arranged(pairs).steps(budget))
+@given(PAIRS, STEP_TOKENS)
+def test_every_token_asked_for_follows_its_own_context(pairs, most):
+    said = said_after(arranged(pairs).steps(most))
 
     assert sorted(said) == list(range(len(pairs)))
     for i, (context, continuation) in enumerate(pairs):
@@ -57,11 +57,32 @@ def test_every_token_asked_for_follows_its_own_context(pairs, budget):
         assert sorted(said[i]) == sorted(expected)
 
 
-@given(PAIRS, BUDGETS)
-def test_steps_keep_to_their_budget(pairs, budget):
-    for step in arranged(pairs).steps(budget):
-        assert 0 < len(step.tokens) <= budget.tokens
-        assert len(step.reads) <= budget.reads
+@given(PAIRS, STEP_TOKENS)
+def test_steps_keep_to_their_size(pairs, most):
+    for step in arranged(pairs).steps(most):
+        assert 0 < len(step.tokens) <= most
+
+
+@given(PAIRS, STEP_TOKENS, st.data())
+def test_what_is_left_can_be_asked_again_alone(pairs, most, data):
+    left = data.draw(st.lists(st.integers(0, len(pairs) - 1), unique=True))
+
+    said = said_after(arranged(pairs).steps_for(np.array(left, dtype=np.int64), most))
+
+    whole = said_after(arranged(pairs).steps(most))
+    assert {i: sorted(s) for i, s in said.items()} == {i: sorted(whole[i]) for i in left}
+
+
+@given(PAIRS, STEP_TOKENS)
+def test_the_runs_of_a_step_are_all_of_it_and_hold_every_ancestor(pairs, most):
+    for step in arranged(pairs).steps(most):
+        assert [run.start for run in step.runs] == [0, *(run.end for run in step.runs[:-1])]
+        assert step.runs[-1].end == len(step.tokens)
+        for run in step.runs:
+            before = np.arange(run.start)
+            for token in range(run.start, run.end):
+                assert set(before[step.ends[before] > token]) <= set(run.path)
+            assert run.position == step.positions[run.start : run.end].min()
 
 
 @given(PAIRS)
@@ -73,7 +94,7 @@ def test_with_room_enough_every_distinct_token_is_run_once(pairs):
         for k in range(len(window))
     }
 
-    steps = arranged(pairs).steps(Budget(10**6, 10**6))
+    steps = arranged(pairs).steps(10**6)
 
     assert [len(step.tokens) for step in steps] == [len(prefixes)]
 
@@ -86,7 +107,7 @@ def test_what_many_questions_begin_with_is_run_once_and_kept():
         for choice in range(4):
             requests.add(examples + question, [choice], 10**6)
 
-    steps = requests.steps(Budget(128, 64))
+    steps = requests.steps(128)
 
     assert sum(len(step.tokens) for step in steps) == 500 + 40 * 30
     assert [step.past for step in steps if step.kept] == [0, 128, 256, 384]
@@ -99,7 +120,7 @@ def test_a_short_common_beginning_is_rather_run_again_than_a_step_of_its_own():
     for i in range(8):
         requests.add([1, 2, *[10 + i] * 20], [3], 10**6)
 
-    steps = requests.steps(Budget(50, 50))
+    steps = requests.steps(50)
 
     assert [len(step.tokens) for step in steps] == [42] * 4
     assert not any(step.kept for step in steps)

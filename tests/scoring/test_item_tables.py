@@ -14,9 +14,7 @@ from lm_eval.tasks import TaskManager
 
 from mergekit_calib.items import ItemTable
 from mergekit_calib.objectives import correct, correct_by_length
-from mergekit_calib.scoring.arrangement import Budget
 from mergekit_calib.scoring.model import build_lm
-from mergekit_calib.scoring.packed import PackedRunner
 from mergekit_calib.scoring.tables import ScoringError
 
 QUESTIONS = [
@@ -284,8 +282,8 @@ def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite,
         model.lm_head.weight.copy_(kept)
 
 
-def test_progress_counts_every_request_once(write_task, load_suite, lm, monkeypatch) -> None:
-    monkeypatch.setattr(PackedRunner, "budget", Budget(8, 8))
+def test_progress_counts_every_request_once(write_task, load_suite, lm) -> None:
+    lm._runner.step_tokens = 8
     path = write_task("sums", QUESTIONS, **CHOICES)
     told: list[tuple[str, int, int]] = []
 

@@ -13,9 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from small_models import PACKED, PLAIN, TEXT
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.scoring.arrangement import Budget
 from mergekit_calib.scoring.model import Arrangements, PrefixLM, build_lm, check_model_args
-from mergekit_calib.scoring.packed import PackedRunner
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
 PAIRS = [
@@ -47,13 +45,13 @@ def assert_same(mine: list[tuple[float, bool]], theirs: list[tuple[float, bool]]
     assert [score for score, _ in mine] == pytest.approx([score for score, _ in theirs], abs=1e-4)
 
 
-@pytest.mark.parametrize("budget", [Budget(512, 512), Budget(48, 3), Budget(5, 1)], ids=str)
+@pytest.mark.parametrize("step_tokens", [512, 48, 5])
 @pytest.mark.parametrize("name", PACKED)
-def test_scores_are_those_of_hf(models, tokenizer, monkeypatch, name, budget) -> None:
+def test_scores_are_those_of_hf(models, tokenizer, name, step_tokens) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
-    monkeypatch.setattr(PackedRunner, "budget", budget)
 
     live = build_lm(models[name], tokenizer)
+    live._runner.step_tokens = step_tokens
 
     assert live.plain_because is None
     assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
@@ -109,18 +107,39 @@ def test_a_model_whose_packed_scores_differ_is_found_out_on_first_use(tokenizer)
 def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> None:
     model, sizes = models["llama"], []
 
-    def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
-        sizes.append(kwargs["input_ids"].shape[1])
+    def refuse(_: object, args: tuple[torch.Tensor]) -> None:
+        sizes.append(args[0].shape[1])
         if sizes[-1] > 40:
             raise torch.cuda.OutOfMemoryError
 
     live = build_lm(model, tokenizer)
-    hook = model.register_forward_pre_hook(refuse, with_kwargs=True)
+    hook = model.model.embed_tokens.register_forward_pre_hook(refuse)
     answers = live.loglikelihood(requests())
     hook.remove()
 
     assert max(sizes) > 40
     assert 20 < sizes[-1] <= 40
+    assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
+
+
+def test_what_was_answered_before_memory_ran_out_is_not_run_again(models, tokenizer) -> None:
+    model, sizes, told = models["llama"], [], []
+    live = build_lm(model, tokenizer)
+    live._runner.step_tokens, live._runner._head.rows = 80, 1
+
+    def refuse_once(_: object, args: tuple[torch.Tensor]) -> None:
+        sizes.append(args[0].shape[1])
+        if len(sizes) == 4:
+            raise torch.cuda.OutOfMemoryError
+
+    live.on_answers = told.append
+    hook = model.model.embed_tokens.register_forward_pre_hook(refuse_once)
+    answers = live.loglikelihood(requests())
+    hook.remove()
+
+    everything_again = sum(len(step.tokens) for step in live._arranged(requests()).steps(40))
+    assert 0 < sum(sizes[4:]) < everything_again
+    assert sum(told) == len(requests())
     assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
 
 
