@@ -1,6 +1,6 @@
 """A sweep's time against lm-eval's `hf` and mergekit as people use them today; both sides in one run, by turns.
 
-    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,sweep,merge,memory]
+    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,sweep,linear,memory]
 
 PAIR holds `base/` and `aligned/`, as `make_pair.py` of the project's shared data builds them.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=64, help="of each subject; of arc_easy 4 x")
     parser.add_argument("--points", type=int, default=11)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="scorer,merge,sweep,memory")
+    parser.add_argument("--only", default="scorer,merge,sweep,linear,memory")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     report: Report = {
@@ -74,20 +74,25 @@ def scorer(options: argparse.Namespace) -> Report:
     }
     for name, entries in slices.items():
         best = _best_batch_size(model, tokenizer, entries[0])
-        turns = []
+        turns: list[Report] = []
         for entry in entries:
             instances = _instances(entry, model, tokenizer)
             plain, theirs = timed(HFLM(model, tokenizer=tokenizer, batch_size=best).loglikelihood, instances)
             lm = PrefixLM(model, tokenizer=tokenizer)
             ours_seconds, ours = timed(lm.loglikelihood, instances)
             rate = matmul_rate(options.device)
+            few = instances[: len(instances) // 8]
+            exact = HFLM(model, tokenizer=tokenizer, batch_size=best, softmax_dtype="float64").loglikelihood(few)
             turns.append(
                 {
+                    "entry": entry.name,
                     "hf_seconds": plain,
                     "seconds": ours_seconds,
                     "ratio": plain / ours_seconds,
                     "useful_share": useful_work(lm, model, instances) / ours_seconds / rate,
-                    "largest_difference": max(abs(a[0] - b[0]) for a, b in zip(theirs, ours, strict=True)),
+                    "largest_difference": largest_difference(theirs, ours),
+                    "from_hf_with_float64_softmax": largest_difference(exact, ours[: len(few)]),
+                    "hf_from_itself_with_float64_softmax": largest_difference(exact, theirs[: len(few)]),
                     "greedy_agrees": all(a[1] == b[1] for a, b in zip(theirs, ours, strict=True)),
                 }
             )
@@ -99,10 +104,14 @@ def scorer(options: argparse.Namespace) -> Report:
     return found
 
 
+def largest_difference(theirs: list[tuple[float, bool]], ours: list[tuple[float, bool]]) -> float:
+    return max(abs(a[0] - b[0]) for a, b in zip(theirs, ours, strict=True))
+
+
 def _best_batch_size(model: Any, tokenizer: Any, entry: SuiteEntry) -> int:
-    few = _instances(entry.model_copy(update={"limit": 4}), model, tokenizer)
+    few = _instances(entry.model_copy(update={"limit": 8}), model, tokenizer)
     seconds = {}
-    for size in (1, 4):  # 8 takes more than 24 GiB on 5-shot MMLU
+    for size in (1, 2, 4, 8):  # `auto` tries what a processor has no memory for
         seconds[size], _ = timed(HFLM(model, tokenizer=tokenizer, batch_size=size).loglikelihood, few)
     return min(seconds, key=seconds.__getitem__)
 
@@ -214,14 +223,37 @@ def sweep(options: argparse.Namespace) -> Report:
     }
 
 
+def linear(options: argparse.Namespace) -> Report:
+    """What 21 points cost against 11, and twice the items against as many, beside what both have in common."""
+    few = max(2, options.questions // 4)
+    seconds, scoring = {}, {}
+    for points, questions in ((3, few), (11, few), (21, few), (3, 2 * few)):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            (place / "sweep.yml").write_text(_recipe(options.pair, "float32", "linear", points, questions))
+            seconds[points, questions], _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
+            frontier = json.loads((place / "out" / "calibration" / "frontier.json").read_text())
+            scoring[points, questions] = statistics.median(p["seconds"]["score"] for p in frontier["points"])
+    alone = seconds[3, few]
+    return {
+        "seconds": {f"{points} points, {n} questions a subject": s for (points, n), s in seconds.items()},
+        "a_point_of_21_by_one_of_11": ((seconds[21, few] - alone) / 18) / ((seconds[11, few] - alone) / 8),
+        "twice_the_items_by_as_many": scoring[3, 2 * few] / scoring[3, few],
+    }
+
+
 def memory(options: argparse.Namespace) -> Report:
-    """Peak memory of a sweep's process beyond parents and live model, for as many items and for twice as many."""
-    weights = 3 * sum(f.stat().st_size for f in (options.pair / "base").glob("*.safetensors"))
+    """Peak memory of a sweep's process beyond parents and live model, for as many items and for twice as many.
+
+    The parents are bfloat16 files that are memory-mapped, the live model is float32.
+    """
+    a_parent = sum(f.stat().st_size for f in (options.pair / "base").glob("*.safetensors"))
+    weights = (2 + 2) * a_parent
     found: Report = {"parents_and_live_bytes": weights}
     for times in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            text = _recipe(options.pair, "bfloat16", "linear", 2, times * options.questions)
+            text = _recipe(options.pair, "float32", "linear", 3, times * options.questions // 2)
             (place / "sweep.yml").write_text(text)
             code = (
                 "import resource, sys; from mergekit_calib import run_sweep; run_sweep(*sys.argv[1:]);"
@@ -273,6 +305,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
     "scorer": scorer,
     "merge": merge,
     "sweep": sweep,
+    "linear": linear,
     "memory": memory,
 }
 
