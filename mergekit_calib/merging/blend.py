@@ -40,30 +40,32 @@ class Blend:
     def shape(self) -> torch.Size:
         return self.tensors[0].shape
 
-    def blocks(self) -> Iterator[torch.Tensor]:
-        """The result, flat, in parts of `BLOCK` elements (the last may have fewer); each is valid until the next."""
+    def blocks(self, into: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
+        """The result, flat, in parts of `BLOCK` elements (the last may have fewer); each is valid until the next.
+
+        Args:
+            into: flat, where the result is to stand, and the parts are parts of; used if of its dtype and device.
+        """
         flat = [tensor.reshape(-1) for tensor in self.tensors]
         device, n = flat[0].device, flat[0].numel()
-        size = min(n, BLOCK)
-        zeros = torch.zeros(size, device=device)
-        total, part, result = (
-            torch.empty_like(zeros),
-            torch.empty_like(zeros),
-            torch.empty_like(zeros, dtype=self.dtype),
-        )
+        zeros, scratch, part = _scratch(device)
+        in_place = into if into is not None and (into.dtype, into.device) == (self.dtype, device) else None
+        result = torch.empty(min(n, BLOCK) if in_place is None else 0, dtype=self.dtype, device=device)
         coefficients = torch.tensor(self.weights, dtype=torch.float32, device=device)
         divisor = coefficients.sum() if self.normalize else None
-        for start in range(0, n, size):
-            k = min(size, n - start)
+        for start in range(0, n, BLOCK):
+            k = min(BLOCK, n - start)
+            place = result[:k] if in_place is None else in_place[start : start + k]
+            total = place if self.dtype == torch.float32 else scratch[:k]
             for i, tensor in enumerate(flat):
                 values = tensor[start : start + k]
                 if values.dtype != torch.float32:
                     values = part[:k].copy_(values)
                 # Starting from zero as `linear` does: so −0 becomes 0.
-                torch.addcmul(total[:k] if i else zeros[:k], values, coefficients[i : i + 1], out=total[:k])
+                torch.addcmul(total if i else zeros[:k], values, coefficients[i : i + 1], out=total)
             if divisor is not None:
-                total[:k].div_(divisor)
-            yield total[:k] if self.dtype == torch.float32 else result[:k].copy_(total[:k])
+                total.div_(divisor)
+            yield place if total is place else place.copy_(total)
 
     def value(self) -> torch.Tensor:
         """The result as a tensor of its own."""
@@ -73,6 +75,12 @@ class Blend:
         """A bound of the result's magnitude from those of its inputs; not finite where theirs are not."""
         bound = sum(abs(w) * m for w, m in zip(self.weights, largest_of_inputs, strict=True))
         return bound / abs(sum(self.weights)) if self.normalize else bound
+
+
+@functools.cache
+def _scratch(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Zeros, and space for a sum and for a term, kept: fresh memory costs more than what is done in it."""
+    return torch.zeros(BLOCK, device=device), torch.empty(BLOCK, device=device), torch.empty(BLOCK, device=device)
 
 
 @functools.cache

@@ -85,13 +85,11 @@ class LiveModel:
             if name not in self._parameter_of:
                 raise WeightsError(f"tensor {name} is not one that the live model was built from")
             target = self._parameter_of[name]
-            if isinstance(given, Blend) and target:
-                digest.begin(name, given.shape, given.dtype)
-                flat, start = parameters[target].view(-1), 0
-                for block in given.blocks():
-                    digest.extend(name, block)
-                    flat[start : start + len(block)].copy_(block)
-                    start += len(block)
+            if target and (isinstance(given, Blend) or given.device == parameters[target].device):
+                flat = parameters[target].view(-1)
+                for block, place in zip(digest.blocks_of(name, given, flat), flat.split(BLOCK), strict=True):
+                    if block.data_ptr() != place.data_ptr():
+                        place.copy_(block)
                 continue
             tensor = given.value() if isinstance(given, Blend) else given
             digest.update(name, tensor)
@@ -147,21 +145,37 @@ class Digest:
         Raises:
             WeightsError: it holds NaN or infinity.
         """
-        flat = tensor.detach().contiguous().reshape(-1)
-        # The sum is the cheap test; a finite tensor may overflow it.
-        suspect = flat.is_floating_point() and not torch.isfinite(flat.sum(dtype=torch.float32))
-        if suspect and not torch.isfinite(flat).all():
-            raise WeightsError(f"tensor {name} holds NaN or infinity")
-        self.begin(name, tensor.shape, tensor.dtype)
+        for _ in self.blocks_of(name, tensor):
+            pass
+
+    def blocks_of(
+        self, name: str, tensor: torch.Tensor | Blend, into: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
+        """Add a tensor block by block, and give each, flat, while the processor's cache holds it.
+
+        Args:
+            into: where a blend may be computed.
+
+        Raises:
+            WeightsError: it holds NaN or infinity; after the last block. Of a blend that is known beforehand.
+        """
+        self._shapes[name] = f"{tuple(tensor.shape)}{tensor.dtype}"
+        if isinstance(tensor, Blend):
+            for block in tensor.blocks(into):
+                self._extend(name, block)
+                yield block
+            return
+        flat, sums = tensor.detach().contiguous().reshape(-1), []
         for block in flat.split(BLOCK):
-            self.extend(name, block)
+            self._extend(name, block)
+            if block.is_floating_point():
+                sums.append(block.sum(dtype=torch.float32))
+            yield block
+        # The sums are the cheap test; finite numbers may overflow them.
+        if sums and not torch.isfinite(torch.stack(sums)).all() and not torch.isfinite(flat).all():
+            raise WeightsError(f"tensor {name} holds NaN or infinity")
 
-    def begin(self, name: str, shape: torch.Size, dtype: torch.dtype) -> None:
-        """Announce a tensor that comes in blocks of `BLOCK` elements."""
-        self._shapes[name] = f"{tuple(shape)}{dtype}"
-
-    def extend(self, name: str, block: torch.Tensor) -> None:
-        """Add a tensor's next block, flat, the last of which may be shorter."""
+    def _extend(self, name: str, block: torch.Tensor) -> None:
         data = block.view(torch.uint8)
         a_row = 8 * self._COLUMNS
         if len(data) % a_row or data.data_ptr() % 8 or data.storage_offset() % 8:

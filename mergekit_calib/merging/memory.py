@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 
 import psutil
 import torch
@@ -114,11 +115,30 @@ def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footpri
 
 
 def free_memory(device: torch.device) -> tuple[int, int]:
-    """Bytes that are free on `device`, and on the host."""
-    host = int(psutil.virtual_memory().available)
+    """Bytes that are free on `device`, and on the host, within what a container or a batch job leaves of it."""
+    host = min([int(psutil.virtual_memory().available), *_left_by_control_groups()])
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]), host
     return host, host
+
+
+def _left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What each control group (version 2) of this process leaves of its limit; cached files give way."""
+    try:
+        lines = own.read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux
+        return []
+    found = []
+    for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::")):
+        for folder in (root / path, *(root / parent for parent in Path(path).parents)):
+            try:
+                limit, used = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # a group that does not account for memory
+                continue
+            if limit != "max":
+                found.append(max(0, int(limit) - int(used) + int(statistics.get("inactive_file", 0))))
+    return found
 
 
 def n_parameters(model: ParentModel) -> int:

@@ -253,7 +253,8 @@ def memory(options: argparse.Namespace) -> Report:
     for times in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            text = _recipe(options.pair, "float32", "linear", 3, times * options.questions // 2)
+            in_float32 = "  model_args: {dtype: float32}\n"
+            text = _recipe(options.pair, "bfloat16", "linear", 3, times * options.questions // 2, in_float32)
             (place / "sweep.yml").write_text(text)
             code = (
                 "import resource, sys; from mergekit_calib import run_sweep; run_sweep(*sys.argv[1:]);"
@@ -264,13 +265,13 @@ def memory(options: argparse.Namespace) -> Report:
     return found
 
 
-def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1) -> str:
+def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1, more: str = "") -> str:
     suite = "".join(f"    - {{task: {s}, limit: {questions}, num_fewshot: 5}}\n" for s in SUBJECTS)
     values = [round(i / (points - 1), 4) for i in range(points)]
     return (
         f"merge_method: calibration_sweep\nbase_model: {(pair / 'base').resolve()}\n"
         f"models:\n  - model: {(pair / 'aligned').resolve()}\nparameters: {{method: {method}}}\ndtype: {dtype}\n"
-        f"calibration:\n  axes: {{lambda: {values}}}\n  suite:\n{suite}"
+        f"calibration:\n  axes: {{lambda: {values}}}\n  suite:\n{suite}{more}"
     )
 
 

@@ -35,6 +35,18 @@ def test_a_blend_has_the_bits_of_mergekits_kernel(dtype, shape, weights, normali
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("of", [torch.float32, torch.bfloat16], ids=str)
+def test_a_blend_is_computed_where_it_is_to_stand_if_that_has_its_dtype(dtype, of):
+    blend = Blend(tensors(dtype, (BLOCK + 5,)), (0.3, 0.7), False, dtype)
+    place = torch.empty(BLOCK + 5, dtype=of)
+
+    blocks = [(block.data_ptr(), block.clone()) for block in blend.blocks(place)]
+
+    assert torch.equal(torch.cat([block for _, block in blocks]), blend.value())
+    assert ([at for at, _ in blocks] == [part.data_ptr() for part in place.split(BLOCK)]) == (of == dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_this_machine_is_trusted(dtype):
     assert gives_mergekits_bits(dtype, torch.device("cpu"))
 

@@ -7,7 +7,7 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.memory import Footprint, fitted, footprint, n_parameters
+from mergekit_calib.merging.memory import Footprint, _left_by_control_groups, fitted, footprint, n_parameters
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
@@ -45,6 +45,19 @@ def test_a_device_of_its_own_holds_the_live_model_and_the_parents_only_if_asked(
     assert (found.on_device, found.on_host) == (2 * n + GB, 2 * n)
     read = footprint(parents, "bfloat16", None, GPU, MergeOptions(read_to_gpu=True, cuda=True))
     assert (read.on_device, read.on_host) == (3 * 2 * n + GB, 2 * n)
+
+
+def test_what_a_batch_job_may_take_counts_not_what_the_machine_has(tmp_path):
+    own, job = tmp_path / "own", tmp_path / "slurm" / "job"
+    own.write_text("0::/slurm/job/step\n")
+    for folder, limit, used, cached in ((job, str(10 * GB), 4 * GB, GB), (job / "step", "max", 5, 0)):
+        folder.mkdir(parents=True)
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon {used}\ninactive_file {cached}\n")
+
+    assert _left_by_control_groups(tmp_path, own) == [7 * GB]
+    assert _left_by_control_groups(tmp_path, tmp_path / "absent") == []
 
 
 def test_where_copies_of_the_parents_do_not_fit_they_are_streamed():
