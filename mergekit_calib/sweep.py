@@ -103,6 +103,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
             models.discard()
         _take_in(search.news(), frontier, analysis, prepared, progress)
+    models.discard()
     _take_in(search.news(), frontier, analysis, prepared, progress)
     analysis.finish(frontier, prepared.rule, prepared.rule_options)
     frontier.notes += _identical_points(frontier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -104,8 +105,9 @@ class PointModels:
         yield ReadyModel(self._live.model, self._tokenizer(config), self._live.digest)
 
     def discard(self) -> None:
-        """Let go of the live model, so that the next point starts from a clean device after one that failed."""
+        """Let go of the live model: before a merge that is written, or to start from a clean device after a failure."""
         self._live = None
+        gc.collect()  # scorers hold on to their model in circles
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -17,7 +17,7 @@ import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from mergekit_calib.scoring.arrangement import Run, Step
+from mergekit_calib.scoring.steps import Run, Step
 
 _NAME = "sdpa_by_run"
 

@@ -17,21 +17,20 @@ from typing import Any
 import torch
 import transformers
 
-_CPU_BYTES = 4 * 2**20  # of a block's logits in float32: they stay in the processor's cache
-_GPU_BYTES = 256 * 2**20
-_CPU_ROWS = 512  # enough hidden states for products at full speed
-_GPU_ROWS = 4096
+from mergekit_calib.scoring.sizes import Sizes
+
+_WHOLE_BYTES = 256 * 2**20  # of logits, in float32, where they cannot come in blocks
 
 
 class Head:
     """The head of a model.
 
     Args:
-        computing: within which the model is run.
         softmax_dtype: that logits and log-probabilities are rounded to; sums are taken in float32 at least.
+        computing: within which the model is run.
+        sizes: of a block.
 
     Attributes:
-        rows: how many hidden states it should be given at once.
         output_type: of what the model's `base_model` gives.
     """
 
@@ -40,17 +39,21 @@ class Head:
         model: transformers.PreTrainedModel,
         softmax_dtype: torch.dtype,
         computing: Callable[[], AbstractContextManager[Any]],
+        sizes: Sizes,
     ) -> None:
-        self._model, self._softmax_dtype, self._computing = model, softmax_dtype, computing
-        on_cpu = model.device.type == "cpu"
-        self._bytes = _CPU_BYTES if on_cpu else _GPU_BYTES
-        self.rows = _CPU_ROWS if on_cpu else _GPU_ROWS
+        self._model, self._softmax_dtype, self._computing, self._sizes = model, softmax_dtype, computing, sizes
         self.output_type: type[Any] | None = None
         embeddings = model.get_output_embeddings()
         # Anything else than a plain layer may do more than multiply: it is then asked for the whole vocabulary.
         self._linear = embeddings if type(embeddings) is torch.nn.Linear and "forward" not in vars(embeddings) else None
-        if self._linear is None:
-            self.rows = max(1, _GPU_BYTES // (4 * model.config.get_text_config(decoder=True).vocab_size))
+
+    @property
+    def rows(self) -> int:
+        """How many hidden states it should be given at once."""
+        if self._linear is not None:
+            return self._sizes.head_rows
+        logits_of_one = 4 * self._model.config.get_text_config(decoder=True).vocab_size
+        return max(1, min(self._sizes.head_rows, _WHOLE_BYTES // logits_of_one))
 
     def __call__(
         self, hidden: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
@@ -87,7 +90,7 @@ class Head:
             yield 0, self._logits(hidden)
             return
         weight, bias = self._linear.weight, self._linear.bias
-        size = max(1, self._bytes // (4 * len(hidden)))
+        size = max(1, self._sizes.block_bytes // (4 * len(hidden)))
         for start in range(0, len(weight), size):
             some = slice(start, start + size)
 

@@ -20,8 +20,10 @@ from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix
 from mergekit_calib.errors import CalibError, near_names
 from mergekit_calib.scoring import generation
 from mergekit_calib.scoring.arrangement import Requests
-from mergekit_calib.scoring.packed import PackedRunner, differs_from_plain, why_not
+from mergekit_calib.scoring.packed import PackedRunner
 from mergekit_calib.scoring.quiet import quiet_lm_eval
+from mergekit_calib.scoring.sizes import Sizes
+from mergekit_calib.scoring.suitability import differs_from_plain, why_not
 
 # Arguments of `hf` that mean something for a model that is loaded already.
 MODEL_ARGS = (
@@ -53,6 +55,7 @@ class Arrangements:
         self._tokenizer: object = None
         self._requests: dict[Texts, Requests] = {}
         self.trusted: set[tuple[str, str]] = set()  # architectures and dtypes that were checked against the plain path
+        self.sizes: dict[tuple[str, str], Sizes] = {}  # what fits of each
 
     def of(self, texts: Texts, tokenizer: object, arrange: Callable[[], Requests]) -> Requests:
         """The requests of `texts`; `arrange` makes them where they are not known."""
@@ -95,20 +98,26 @@ class PrefixLM(HFLM):
         self.plain_because = "its weights are spread over processes" if self.world_size > 1 else why_not(self.model)
         self._runner: PackedRunner | None = None
         if self.plain_because is None:
-            self._runner = PackedRunner(self.model, self.softmax_dtype or self.model.dtype, self.mixed_precision_dtype)
-            self._check_against_plain()
+            kind = (type(self.model).__name__, str(self.model.dtype))
+            self._runner = PackedRunner(
+                self.model,
+                self.softmax_dtype or self.model.dtype,
+                self.mixed_precision_dtype,
+                self._arrangements.sizes.get(kind),
+            )
+            self._arrangements.sizes[kind] = self._runner.sizes
+            self._check_against_plain(kind)
         if self.plain_because is not None:
             warnings.warn(f"scored as lm-eval's `hf` scores, because {self.plain_because}", stacklevel=2)
 
-    def _check_against_plain(self) -> None:
+    def _check_against_plain(self, kind: tuple[str, str]) -> None:
         """On first use of an architecture: that packed steps give what plain forward passes give."""
-        key = (type(self.model).__name__, str(self.model.dtype))
-        if self._runner is None or key in self._arrangements.trusted:
+        if self._runner is None or kind in self._arrangements.trusted:
             return
         if problem := differs_from_plain(self._runner, self.max_length):
             self._runner, self.plain_because = None, problem
         else:
-            self._arrangements.trusted.add(key)
+            self._arrangements.trusted.add(kind)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Answer]:
         if self._runner is None or not requests:

@@ -7,34 +7,32 @@ keeps every token in every layer, under `layers[i].keys` and `.values`, (1, head
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from mergekit_calib.scoring.arrangement import Ints, Requests, Step
+from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.attention import Cut, by_run
 from mergekit_calib.scoring.head import Head, forward_replaced
+from mergekit_calib.scoring.sizes import Sizes
+from mergekit_calib.scoring.steps import Ints, Step
 from mergekit_calib.scoring.tally import Answers, Tally
 
-_FULL, _SLIDING = "full_attention", "sliding_attention"
-_CPU_TOKENS = 1024  # enough for the matrix products, and for their weights to be fetched seldom
-_GPU_TOKENS = 4096
-_CPU_TOKENS_TOGETHER = 256  # where attention takes all tokens of a step against each other
+FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 class PackedRunner:
     """A model, and the cache of the path that is being gone down.
 
     Args:
-        model: causal, in evaluation mode; `why_not` says which can be run.
+        model: causal, in evaluation mode; `suitability.why_not` says which can be run.
         softmax_dtype: of the log-softmax.
         mixed_precision_dtype: as lm-eval's; None for the model's own.
+        sizes: of what is run at once; None for what suits the device.
 
     Attributes:
         windows: layer type → how many tokens back its attention reaches; None for all of them.
@@ -45,6 +43,7 @@ class PackedRunner:
         model: transformers.PreTrainedModel,
         softmax_dtype: torch.dtype,
         mixed_precision_dtype: torch.dtype | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         self._model, self._softmax_dtype, self._mixed = model, softmax_dtype, mixed_precision_dtype
         self._config = model.config.get_text_config(decoder=True)
@@ -53,10 +52,9 @@ class PackedRunner:
         # On a processor, where attention takes its time; a GPU does better with one large product.
         self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache = DynamicCache()
-        self._head = Head(model, softmax_dtype, self._computing)
+        self.sizes = sizes or Sizes.on(self._device, self._by_run)
+        self._head = Head(model, softmax_dtype, self._computing, self.sizes)
         self._last_mlp = _last_mlp(model)
-        on_cpu = _CPU_TOKENS if self._by_run else _CPU_TOKENS_TOGETHER
-        self.step_tokens = on_cpu if self._device.type == "cpu" else _GPU_TOKENS
 
     @property
     def vocab_size(self) -> int:
@@ -74,18 +72,18 @@ class PackedRunner:
             on_answers: told how many more requests were answered, as they are.
         """
         tally = Tally(requests, self._head, self._put, self._device)
-        steps = requests.steps(self.step_tokens)
+        steps = requests.steps(self.sizes.step_tokens)
         while True:
             try:
                 self._run(steps, tally, on_answers)
                 return tally.answers()
             except torch.cuda.OutOfMemoryError:
-                if self.step_tokens == self._head.rows == 1:
+                if self.sizes.are_least:
                     raise
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
-            self.step_tokens, self._head.rows = max(1, self.step_tokens // 2), max(1, self._head.rows // 2)
+            self.sizes.halve()
             self._cache = DynamicCache()
-            steps = requests.steps_for(tally.reopen(), self.step_tokens)
+            steps = requests.steps_for(tally.reopen(), self.sizes.step_tokens)
             torch.cuda.empty_cache()
 
     def _run(self, steps: Iterable[Step], tally: Tally, on_answers: Callable[[int], None] | None) -> None:
@@ -200,62 +198,10 @@ def _only_at(positions: torch.Tensor, mlp: torch.nn.Module) -> AbstractContextMa
     return forward_replaced(mlp, forward)
 
 
-def why_not(model: transformers.PreTrainedModel) -> str | None:
-    """Why steps of this model cannot share a cache, in a few words; None where they can."""
-    name = type(model).__name__
-    if not type(model).__module__.startswith("transformers."):
-        return f"{name} is not transformers' own code"
-    if model.config.is_encoder_decoder:
-        return f"{name} is an encoder-decoder"
-    parameters = inspect.signature(type(model).forward).parameters
-    lacking = [p for p in ("logits_to_keep", "position_ids", "past_key_values") if p not in parameters]
-    if lacking:
-        return f"{name} takes no {lacking[0]}"
-    config = model.config.get_text_config(decoder=True)
-    layers = DynamicCache(config=config).layers
-    if getattr(model, "_is_stateful", False) or any(
-        type(x) not in (DynamicLayer, DynamicSlidingWindowLayer) for x in layers
-    ):
-        return f"{name} carries more than keys and values from token to token"
-    if set(getattr(config, "layer_types", None) or ()) - {_FULL, _SLIDING}:
-        return f"{name} has attention other than full and sliding"
-    if (attention := config._attn_implementation) not in ("sdpa", "eager"):
-        return f"attention is {attention}, which takes no mask of ours"
-    return None
-
-
-def differs_from_plain(runner: PackedRunner, max_length: int) -> str | None:
-    """How steps of this model give other log-probabilities than plain forward passes; None where they agree.
-
-    Two sequences that part ways near their ends, run in pieces that go beyond a sliding window.
-    """
-    windows = [window for window in runner.windows.values() if window is not None and window < 1024]
-    n = min(max_length, 64 + max(windows, default=0))
-    draw = np.random.default_rng(0)
-    tokens = draw.integers(runner.vocab_size, size=n).tolist()
-    branch = tokens[: n - n // 4] + draw.integers(runner.vocab_size, size=n // 8).tolist()
-    requests = Requests()
-    for sequence in (tokens, branch):
-        requests.add(sequence[:-3], sequence[-3:], max_length)
-    whole, runner.step_tokens = runner.step_tokens, n // 3
-    try:
-        packed = runner.run(requests).log_likelihoods
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
-        return f"packed steps fail on it ({type(problem).__name__}: {problem})"
-    finally:
-        runner.step_tokens = whole
-    plain = [runner.plain(sequence, 3) for sequence in (tokens, branch)]
-    close = 1e-4 if runner.is_exact else 0.05
-    worst = max(abs(a - b) / (1 + abs(b)) for a, b in zip(packed, plain, strict=True))
-    if worst <= close:
-        return None
-    return f"packed steps do not give its log-probabilities ({packed[0]:.4f} for {plain[0]:.4f})"
-
-
 def _windows_by_layer_type(config: transformers.PreTrainedConfig) -> dict[str, int | None]:
     """Layer type → how many tokens back its attention reaches; None for all of them."""
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
-        return {_SLIDING: window} if window and getattr(config, "use_sliding_window", True) else {_FULL: None}
-    return {kind: window if kind == _SLIDING else None for kind in sorted(set(kinds))}
+        return {SLIDING: window} if window and getattr(config, "use_sliding_window", True) else {FULL: None}
+    return {kind: window if kind == SLIDING else None for kind in sorted(set(kinds))}

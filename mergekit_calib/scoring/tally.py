@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mergekit_calib.scoring.arrangement import Ints, Requests, Step
+from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.head import Head
+from mergekit_calib.scoring.steps import Ints, Step
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _instances(entry: SuiteEntry, model: Any, tokenizer: Any) -> list[Any]:
 
 def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
     """Floating-point operations of each distinct token through the body once, and the head where it is read."""
-    steps = lm._arranged(instances).steps(lm._runner.step_tokens)
+    steps = lm._arranged(instances).steps(lm._runner.sizes.step_tokens)
     head = model.get_output_embeddings().weight.numel()
     body = sum(p.numel() for p in model.parameters()) - head
     return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))
@@ -227,6 +227,9 @@ def linear(options: argparse.Namespace) -> Report:
     """What 21 points cost against 11, and twice the items against as many, beside what both have in common."""
     few = max(2, options.questions // 4)
     seconds, scoring = {}, {}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.pair / "base")
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32).eval()
+    work = {n: sum(_slice_work(n, model, tokenizer)) for n in (few, 2 * few)}
     for points, questions in ((3, few), (11, few), (21, few), (3, 2 * few)):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -239,7 +242,15 @@ def linear(options: argparse.Namespace) -> Report:
         "seconds": {f"{points} points, {n} questions a subject": s for (points, n), s in seconds.items()},
         "a_point_of_21_by_one_of_11": ((seconds[21, few] - alone) / 18) / ((seconds[11, few] - alone) / 8),
         "twice_the_items_by_as_many": scoring[3, 2 * few] / scoring[3, few],
+        "of_their_useful_work": scoring[3, 2 * few] / scoring[3, few] / (work[2 * few] / work[few]),
     }
+
+
+def _slice_work(questions: int, model: Any, tokenizer: Any) -> list[float]:
+    """The useful work of as many questions of each subject; questions share a subject's examples."""
+    lm = PrefixLM(model, tokenizer=tokenizer)
+    entries = [SuiteEntry(task=s, limit=questions, num_fewshot=5) for s in SUBJECTS]
+    return [useful_work(lm, model, _instances(entry, model, tokenizer)) for entry in entries]
 
 
 def memory(options: argparse.Namespace) -> Report:

@@ -11,10 +11,11 @@ import transformers
 from small_models import PACKED
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from mergekit_calib.scoring import arrangement, attention
-from mergekit_calib.scoring.arrangement import Requests, Step
+from mergekit_calib.scoring import attention, steps
+from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.attention import Cut, by_run
 from mergekit_calib.scoring.packed import PackedRunner
+from mergekit_calib.scoring.steps import Step
 
 
 def packed_step(*sequences: list[int]) -> Step:
@@ -29,7 +30,7 @@ def test_a_step_is_cut_where_that_saves_more_than_a_run_costs(monkeypatch: pytes
     step = packed_step([1, *range(10, 60)], [1, *range(60, 110)], [1, 5])
     assert [(run.start, run.end, run.path.tolist()) for run in step.runs] == [(0, 52, []), (52, 102, [0])]
 
-    monkeypatch.setattr(arrangement, "_RUN_COSTS", 10**6)
+    monkeypatch.setattr(steps, "_RUN_COSTS", 10**6)
     step = packed_step([1, *range(10, 60)], [1, *range(60, 110)], [1, 5])
     assert [(run.start, run.end) for run in step.runs] == [(0, 102)]
 
@@ -39,7 +40,7 @@ def test_a_step_is_cut_where_that_saves_more_than_a_run_costs(monkeypatch: pytes
 def test_it_is_what_sdpa_gives_under_the_mask(
     window: int | None, key_heads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrangement, "_RUN_COSTS", 1)  # as many runs as there can be
+    monkeypatch.setattr(steps, "_RUN_COSTS", 1)  # as many runs as there can be
     past, n, heads = 7, 12, 4
     draw = torch.Generator().manual_seed(0)
     query, key, value = (

@@ -11,8 +11,10 @@ from small_models import PACKED, TEXT
 
 from mergekit_calib.scoring import head as head_module
 from mergekit_calib.scoring.head import Head
+from mergekit_calib.scoring.sizes import Sizes
 
 N_TOKENS = 203
+CPU = torch.device("cpu")
 
 
 def cohere(n: int) -> transformers.PreTrainedModel:
@@ -38,7 +40,7 @@ def set_up(name: str, softmax_dtype: torch.dtype = torch.float32) -> tuple[Head,
     torch.manual_seed(5)
     model = WITH_HEADS[name](N_TOKENS).eval().requires_grad_(False)
     tokens = torch.randint(N_TOKENS, (1, 30))
-    head = Head(model, softmax_dtype, nullcontext)
+    head = Head(model, softmax_dtype, nullcontext, Sizes.on(CPU, True))
     outputs = model.base_model(tokens)
     head.output_type = type(outputs)
     return head, outputs.last_hidden_state[0], model(tokens).logits[0]
@@ -48,7 +50,7 @@ def set_up(name: str, softmax_dtype: torch.dtype = torch.float32) -> tuple[Head,
 @pytest.mark.parametrize("name", WITH_HEADS)
 def test_blocks_of_the_vocabulary_give_the_log_softmax_of_all_of_it(name: str, block_bytes: int) -> None:
     head, hidden, logits = set_up(name)
-    head._bytes = block_bytes
+    head._sizes.block_bytes = block_bytes
     rows = torch.randint(len(hidden), (90,))
     tokens = torch.randint(N_TOKENS, (90,))
     tokens[:30] = logits.argmax(-1)[rows[:30]]
@@ -64,7 +66,7 @@ def test_blocks_of_the_vocabulary_give_the_log_softmax_of_all_of_it(name: str, b
 def test_of_equally_likely_tokens_the_first_is_the_greedy_one() -> None:
     head, hidden, _ = set_up("llama")
     head._linear.weight.zero_()
-    head._bytes = 4 * 30 * 50
+    head._sizes.block_bytes = 4 * 30 * 50
     rows = torch.tensor([0, 0])
 
     _, greedy = head(hidden, rows, torch.tensor([0, 120]))
@@ -74,7 +76,7 @@ def test_of_equally_likely_tokens_the_first_is_the_greedy_one() -> None:
 
 def test_a_narrow_softmax_dtype_is_that_of_the_results_and_sums_are_wide() -> None:
     head, hidden, logits = set_up("llama", torch.bfloat16)
-    head._bytes = 4 * 30 * 10
+    head._sizes.block_bytes = 4 * 30 * 10
     rows, tokens = torch.arange(30), torch.arange(30)
 
     scores, _ = head(hidden, rows, tokens)
@@ -87,7 +89,7 @@ def test_a_narrow_softmax_dtype_is_that_of_the_results_and_sums_are_wide() -> No
 def test_weights_that_are_not_numbers_are_not_hidden() -> None:
     head, hidden, _ = set_up("llama")
     head._linear.weight[100] = torch.nan
-    head._bytes = 4 * 30 * 50
+    head._sizes.block_bytes = 4 * 30 * 50
 
     scores, _ = head(hidden, torch.tensor([0]), torch.tensor([3]))
 
@@ -103,7 +105,7 @@ def test_a_head_that_is_more_than_a_linear_layer_does_its_own_work() -> None:
     model = PACKED["llama"](N_TOKENS).eval().requires_grad_(False)
     model.lm_head = Doubled(32, N_TOKENS, bias=False)
     tokens = torch.randint(N_TOKENS, (1, 12))
-    head = Head(model, torch.float32, nullcontext)
+    head = Head(model, torch.float32, nullcontext, Sizes.on(CPU, True))
     outputs = model.base_model(tokens)
     head.output_type = type(outputs)
 

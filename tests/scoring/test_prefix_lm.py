@@ -51,7 +51,7 @@ def test_scores_are_those_of_hf(models, tokenizer, name, step_tokens) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
 
     live = build_lm(models[name], tokenizer)
-    live._runner.step_tokens = step_tokens
+    live._runner.sizes.step_tokens = step_tokens
 
     assert live.plain_because is None
     assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
@@ -125,7 +125,7 @@ def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> No
 def test_what_was_answered_before_memory_ran_out_is_not_run_again(models, tokenizer) -> None:
     model, sizes, told = models["llama"], [], []
     live = build_lm(model, tokenizer)
-    live._runner.step_tokens, live._runner._head.rows = 80, 1
+    live._runner.sizes.step_tokens, live._runner.sizes.head_rows = 80, 1
 
     def refuse_once(_: object, args: tuple[torch.Tensor]) -> None:
         sizes.append(args[0].shape[1])
