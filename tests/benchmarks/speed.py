@@ -1,6 +1,6 @@
 """A sweep's time against lm-eval's `hf` and mergekit as people use them today; both sides in one run, by turns.
 
-    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,sweep,linear,memory]
+    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,sweep,linear,memory,startup]
 
 PAIR holds `base/` and `aligned/`, as `make_pair.py` of the project's shared data builds them.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=64, help="of each subject; of arc_easy 4 x")
     parser.add_argument("--points", type=int, default=11)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="scorer,merge,sweep,linear,memory")
+    parser.add_argument("--only", default="scorer,merge,sweep,linear,memory,startup")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     report: Report = {
@@ -276,6 +276,26 @@ def memory(options: argparse.Namespace) -> Report:
     return found
 
 
+def startup(options: argparse.Namespace) -> Report:
+    """From the command to the first point's first batch, of the embedded demo: seconds, the best of three."""
+    code = (
+        "import sys; from mergekit_calib import run_sweep; from mergekit_calib.scoring.suite import Suite\n"
+        "class FirstBatch(BaseException): pass\n"
+        "def stop(*_): raise FirstBatch\n"
+        "Suite._run = stop\n"
+        "try: run_sweep('configs/demo.yml', sys.argv[1]); sys.exit('no batch was run')\n"
+        "except FirstBatch: pass"
+    )
+    seconds = []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            seconds.append(timed(run, sys.executable, "-c", code, Path(folder) / "out")[0])
+    return {
+        "seconds": min(seconds),
+        "of_which_imports": timed(run, sys.executable, "-c", "import mergekit_calib.sweep")[0],
+    }
+
+
 def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1, more: str = "") -> str:
     suite = "".join(f"    - {{task: {s}, limit: {questions}, num_fewshot: 5}}\n" for s in SUBJECTS)
     values = [round(i / (points - 1), 4) for i in range(points)]
@@ -319,6 +339,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
     "sweep": sweep,
     "linear": linear,
     "memory": memory,
+    "startup": startup,
 }
 
 if __name__ == "__main__":
