@@ -53,7 +53,7 @@ class Blend:
         result = torch.empty(min(n, BLOCK) if in_place is None else 0, dtype=self.dtype, device=device)
         coefficients = torch.tensor(self.weights, dtype=torch.float32, device=device)
         divisor = coefficients.sum() if self.normalize else None
-        for start in range(0, n, BLOCK):
+        for start in range(0, max(n, 1), BLOCK):  # of nothing, one empty part, as `split` gives
             k = min(BLOCK, n - start)
             place = result[:k] if in_place is None else in_place[start : start + k]
             total = place if self.dtype == torch.float32 else scratch[:k]

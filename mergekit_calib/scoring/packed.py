@@ -1,8 +1,8 @@
 """Runs the steps of an arrangement on a causal transformers model, and its output head where answers are read.
 
 Relied on in transformers 5: a four-dimensional attention mask, or a dict of them by layer type, is used as it is;
-a model's `forward` takes the hidden states of its XX `DynamicCache` without a configuration
-keeps every token in every layer, under `layers[i].keys` and `.values`, (1, heads, tokens, head size).
+a `DynamicCache` without a configuration keeps every token in every layer, under `layers[i].keys` and `.values`,
+(1, heads, tokens, head size); the last feed-forward network is `mlp` of the last of as many layers as there are.
 """
 
 from __future__ import annotations

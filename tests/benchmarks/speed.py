@@ -1,6 +1,6 @@
 """A sweep's time against lm-eval's `hf` and mergekit as people use them today; both sides in one run, by turns.
 
-    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,sweep,linear,memory,startup]
+    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,…]
 
 PAIR holds `base/` and `aligned/`, as `make_pair.py` of the project's shared data builds them.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=64, help="of each subject; of arc_easy 4 x")
     parser.add_argument("--points", type=int, default=11)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="scorer,merge,sweep,linear,memory,startup")
+    parser.add_argument("--only", default=",".join(MEASURES))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     report: Report = {
@@ -296,6 +296,22 @@ def startup(options: argparse.Namespace) -> Report:
     }
 
 
+def profile(options: argparse.Namespace) -> Report:
+    """The share of each kind of operation in scoring one subject, by torch's profiler; those above one percent."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32)
+    lm = PrefixLM(
+        model.to(options.device).eval(), tokenizer=transformers.AutoTokenizer.from_pretrained(options.pair / "base")
+    )
+    entry = SuiteEntry(task=SUBJECTS[1], limit=options.questions, num_fewshot=5)
+    instances = _instances(entry, lm.model, lm.tokenizer)
+    lm.loglikelihood(instances)
+    with torch.profiler.profile() as seen:
+        lm.loglikelihood(instances)
+    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    shares = {name: time_ / sum(spent.values()) for name, time_ in sorted(spent.items(), key=lambda x: -x[1])}
+    return {name: round(share, 3) for name, share in shares.items() if share > 0.01}
+
+
 def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1, more: str = "") -> str:
     suite = "".join(f"    - {{task: {s}, limit: {questions}, num_fewshot: 5}}\n" for s in SUBJECTS)
     values = [round(i / (points - 1), 4) for i in range(points)]
@@ -340,6 +356,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
     "linear": linear,
     "memory": memory,
     "startup": startup,
+    "profile": profile,
 }
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ def tensors(dtype: torch.dtype, shape: tuple[int, ...], n: int = 2) -> tuple[tor
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", [(1,), (7, 3), (BLOCK // 64, 64), (BLOCK // 64 + 3, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(0,), (1,), (7, 3), (BLOCK // 64, 64), (BLOCK // 64 + 3, 64)], ids=str)
 @pytest.mark.parametrize(("weights", "normalize"), [((0.6, 0.4), False), ((-1.0, 2.0), False), ((1.0, 0.5, 0.2), True)])
 def test_a_blend_has_the_bits_of_mergekits_kernel(dtype, shape, weights, normalize):
     inputs = tensors(dtype, shape, len(weights))
-    inputs[0].view(-1)[0] = inputs[1].view(-1)[0] = -0.0
+    inputs[0].view(-1)[:1] = inputs[1].view(-1)[:1] = -0.0
     batch = TensorBatch(tuple(t.unsqueeze(0) for t in inputs))
 
     ours = Blend(inputs, weights, normalize, dtype).value()
