@@ -37,6 +37,10 @@ class Several(Progress):
         for listener in self.listeners:
             listener.started(frontier, n_points)
 
+    def will_take(self, memory: str) -> None:
+        for listener in self.listeners:
+            listener.will_take(memory)
+
     def point_started(self, point_id: str) -> None:
         for listener in self.listeners:
             listener.point_started(point_id)

@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -22,13 +23,16 @@ from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.progress import Progress
 
 _OURS = "mergekit_calib"
+_STDERR = 2
 
 
 class RunLog(Progress):
     """While it is open, what the hosts print or log goes to `out/calibration/run.log`, each line with its time.
 
     Nothing is written before the sweep has started: until then it is not known whether the folder may be written to. A
-    run that ends before, with an error that is no mistake of the user, says on standard error what was kept.
+    run that ends before, with an error that is no mistake of the user, says on standard error what was kept. From the
+    start on, what is written to standard error without Python (by tokenizers, CUDA, a process that is started) goes to
+    the file too, as it is.
 
     Args:
         out_path: the sweep's output folder.
@@ -44,6 +48,7 @@ class RunLog(Progress):
         self._handler = _Handler(self)
         self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._told: set[str] = set()
+        self._terminal: int | None = None
 
     @property
     def latest(self) -> str:
@@ -83,6 +88,10 @@ class RunLog(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._terminal is not None:
+            os.dup2(self._terminal, _STDERR)
+            os.close(self._terminal)
+            self._terminal = None
         self._stream.finish(self._streams[1])
         sys.stdout, sys.stderr = self._streams
         warnings.showwarning = self._show
@@ -104,8 +113,15 @@ class RunLog(Progress):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept, self._file = self._file, self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
         self._file.write(kept.getvalue() if isinstance(kept, io.StringIO) else "")
+        if not self._verbosity:
+            with suppress(OSError):  # there is no standard error
+                self._terminal = os.dup(_STDERR)
+                os.dup2(self._file.fileno(), _STDERR)
         versions = ", ".join(f"{name} {version}" for name, version in frontier.versions.items())
         self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
+
+    def will_take(self, memory: str) -> None:
+        self.line(f"it {memory}")
 
     def point_started(self, point_id: str) -> None:
         self.line(f"{point_id}: merging and scoring")

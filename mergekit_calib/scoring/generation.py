@@ -12,6 +12,8 @@ import torch
 import transformers
 from transformers.cache_utils import DynamicCache
 
+from mergekit_calib.scoring.cache import cache_argument
+
 _CPU_BYTES = 2**31  # of keys and values that generations may take together
 _MOST_ROWS = 256
 
@@ -37,15 +39,15 @@ def read_once(model: transformers.PreTrainedModel, context: torch.Tensor, mask: 
         return {}
     its_mask = mask[counts.cumsum(0) - counts, :-1]
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    model.base_model(
-        input_ids=prompts[:, :-1],
-        attention_mask=its_mask,
-        position_ids=(its_mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-    )
+    inputs: dict[str, Any] = {
+        "input_ids": prompts[:, :-1],
+        "attention_mask": its_mask,
+        "position_ids": (its_mask.cumsum(-1) - 1).clamp(min=0),
+        cache_argument(model.base_model): cache,
+    }
+    model.base_model(**inputs, use_cache=True)
     cache.batch_select_indices(torch.repeat_interleave(counts))
-    return {"past_key_values": cache}
+    return {cache_argument(model): cache}
 
 
 def generated_in_parts(

@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.attention import Cut, by_run
+from mergekit_calib.scoring.cache import cache_argument
 from mergekit_calib.scoring.head import Head, forward_replaced
 from mergekit_calib.scoring.sizes import Sizes
 from mergekit_calib.scoring.steps import Ints, Step
@@ -51,7 +52,7 @@ class PackedRunner:
         self.windows = _windows_by_layer_type(self._config)
         # On a processor, where attention takes its time; a GPU does better with one large product.
         self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
-        self._cache = DynamicCache()
+        self._cache, self._cache_argument = DynamicCache(), cache_argument(model.base_model)
         self.sizes = sizes or Sizes.on(self._device, self._by_run)
         self._head = Head(model, softmax_dtype, self._computing, self.sizes)
         self._last_mlp = _last_mlp(model)
@@ -115,7 +116,7 @@ class PackedRunner:
             "input_ids": self._put(step.tokens)[None],
             "position_ids": self._put(step.positions)[None],
             "attention_mask": self._mask(step),
-            "past_key_values": self._cache,
+            self._cache_argument: self._cache,
             "use_cache": True,
         }
         reads = self._put(step.reads)

@@ -9,6 +9,7 @@ import transformers
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from mergekit_calib.scoring.arrangement import Requests
+from mergekit_calib.scoring.cache import cache_argument
 from mergekit_calib.scoring.packed import FULL, SLIDING, PackedRunner
 
 
@@ -20,7 +21,7 @@ def why_not(model: transformers.PreTrainedModel) -> str | None:
     if model.config.is_encoder_decoder:
         return f"{name} is an encoder-decoder"
     parameters = inspect.signature(type(model).forward).parameters
-    lacking = [p for p in ("logits_to_keep", "position_ids", "past_key_values") if p not in parameters]
+    lacking = [p for p in ("logits_to_keep", "position_ids", cache_argument(model)) if p not in parameters]
     if lacking:
         return f"{name} takes no {lacking[0]}"
     config = model.config.get_text_config(decoder=True)

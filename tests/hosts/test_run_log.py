@@ -96,6 +96,21 @@ def test_everything_is_as_it_was_afterwards(tmp_path, capsys) -> None:
     assert capsys.readouterr().err == "afterwards\nlate\n"
 
 
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_what_is_written_past_python_goes_to_the_file_but_with_v(tmp_path, capfd, verbosity) -> None:
+    with RunLog(tmp_path, lambda _: None, verbosity) as log:
+        log.started(frontier(), 3)
+        os.write(2, b"from C\n")
+        subprocess.run([sys.executable, "-c", "import os; os.write(2, b'from a child\\n')"], check=True)
+        log.line("afterwards")
+    os.write(2, b"the end\n")
+    in_file = (tmp_path / "calibration" / "run.log").read_text()
+    on_screen = capfd.readouterr().err
+    assert on_screen == ("from C\nfrom a child\nthe end\n" if verbosity else "the end\n")
+    assert ("from C\nfrom a child\n" in in_file) == (not verbosity)
+    assert in_file.endswith("afterwards\n")
+
+
 def test_our_own_warnings_come_through_once(tmp_path) -> None:
     told: list[str] = []
     with RunLog(tmp_path, told.append):
