@@ -19,6 +19,7 @@ from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix
 
 from mergekit_calib.errors import CalibError, near_names
 from mergekit_calib.scoring import generation
+from mergekit_calib.scoring.arithmetic import MUCH, times_as_long
 from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.packed import PackedRunner
 from mergekit_calib.scoring.quiet import quiet_lm_eval
@@ -109,6 +110,14 @@ class PrefixLM(HFLM):
             self._check_against_plain(kind)
         if self.plain_because is not None:
             warnings.warn(f"scored as lm-eval's `hf` scores, because {self.plain_because}", stacklevel=2)
+        dtype = self.mixed_precision_dtype or self.model.dtype
+        if self.device.type == "cpu" and (slower := times_as_long(dtype)) > MUCH:
+            name = str(dtype).removeprefix("torch.")
+            warnings.warn(
+                f"this processor takes {slower:.0f} times as long for a linear layer in {name} as in float32: "
+                "`dtype: float32` in `model_args` scores the same weights sooner, and more exactly",
+                stacklevel=2,
+            )
 
     def _check_against_plain(self, kind: tuple[str, str]) -> None:
         """On first use of an architecture: that packed steps give what plain forward passes give."""

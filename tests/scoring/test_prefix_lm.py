@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from small_models import PACKED, PLAIN, TEXT
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.scoring import arithmetic
 from mergekit_calib.scoring.model import Arrangements, PrefixLM, build_lm, check_model_args
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
@@ -278,3 +280,12 @@ def test_model_args_that_a_live_model_cannot_take_are_named() -> None:
         check_model_args({"max_lenght": 100})
     with pytest.raises(CalibError, match=r"model_args\.parallelize is not one that a live model can take"):
         check_model_args({"parallelize": True})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_dtype_that_a_processor_is_slow_in_is_told_of(tokenizer, dtype) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build_lm(PACKED["llama"](len(tokenizer)).eval().to(dtype), tokenizer)
+    told = [str(w.message) for w in caught if "`dtype: float32` in `model_args`" in str(w.message)]
+    assert len(told) == (arithmetic.times_as_long(dtype) > arithmetic.MUCH)
