@@ -76,6 +76,8 @@ class PointResult(Measured):
             estimate.
         differences: parent → objective name → paired difference on the report half; once all points are scored, of
             every other metric too, named as an objective would be, without p.
+        recovered: objective, or metric of all items pooled → the share of what lies between the parents that this point
+            gives back on the report half, 0 as aligned, 1 as base; once all points are scored.
         on_frontier: half → whether no other point dominates this one there.
         frontier_probability: the share of resamples of the report half in which it is on the frontier.
         same_as: the id of an earlier point whose weights came out identical; its scores are shared.
@@ -88,6 +90,7 @@ class PointResult(Measured):
     status: Literal["complete", "failed", "stopped"] = "complete"
     reason: str | None = None
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
+    recovered: dict[str, Estimate] = Field(default_factory=dict)
     on_frontier: dict[str, bool] = Field(default_factory=dict)
     frontier_probability: float | None = None
     superiority: Superiority | None = None

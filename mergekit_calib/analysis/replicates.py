@@ -87,3 +87,31 @@ def plain_differences(
             name = metric if scope == SUITE else f"{scope}/{metric}"
             found[name] = Difference(value=finite[0], low=finite[1], high=finite[2], n=n)
     return found
+
+
+def shares_recovered(
+    mine: Results, base: Results, aligned: Results, level: float, n: Mapping[str, int]
+) -> dict[str, Estimate]:
+    """Name → the share of what lies between the parents that a point gives back: 0 as aligned, 1 as base.
+
+    The interval is that of the ratio over the shared resamples in which the parents differ in the direction that they
+    do. There is none where an interval of the parents' difference holds 0: then it might be any share.
+
+    Args:
+        n: name → the number of items.
+    """
+    found = {}
+    for name in (name for name in mine if name in base and name in aligned):
+        gain, cost = mine[name].value - aligned[name].value, base[name].value - aligned[name].value
+        if not (np.isfinite(gain) and np.isfinite(cost)) or cost == 0.0:
+            continue
+        gains = metrics.centred(mine[name].replicates - aligned[name].replicates, gain)
+        costs = metrics.centred(base[name].replicates - aligned[name].replicates, cost)
+        span: tuple[float | None, float | None] = (None, None)
+        if np.isfinite(gains).all() and np.isfinite(costs).all():
+            least, most = metrics.interval(costs, level)
+            if least > 0.0 or most < 0.0:
+                alike = np.sign(costs) == np.sign(cost)
+                span = metrics.interval(gains[alike] / costs[alike], level)
+        found[name] = Estimate(value=gain / cost, low=span[0], high=span[1], n=n.get(name, 0))
+    return found

@@ -18,7 +18,7 @@ from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import amplification, baselines, chance, replicates
 from mergekit_calib.analysis.replicates import Results
 from mergekit_calib.analysis.sampling import HALVES, Sampling
-from mergekit_calib.findings import BothHalves, Difference, Estimate
+from mergekit_calib.findings import SUITE, BothHalves, Difference, Estimate
 from mergekit_calib.frontier import Frontier, Objective, PointResult, Selection, Superiority
 from mergekit_calib.items import Half
 from mergekit_calib.objectives import Metric
@@ -87,7 +87,7 @@ class Analysis:
         scored = self._scored(points)
         for point in points:
             point.selected, point.on_frontier, point.superiority, point.differences = False, {}, None, {}
-            point.frontier_probability = None
+            point.frontier_probability, point.recovered = None, {}
         if not scored:
             return None
         directions = [o.direction for o in self.objectives]
@@ -106,6 +106,7 @@ class Analysis:
         if not scored or selected is None:
             return
         self._compare_every_metric(scored)
+        self._recover(scored)
         report = {p.id: self._results[p.id]["report"] for p in scored}
         parents: dict[str, str] = {p.role: p.id for p in scored if p.role}
         frontier.baselines = baselines.baselines(
@@ -201,6 +202,17 @@ class Analysis:
                     self._measures[point.id], self._measures[parent.id], point.metrics, self.level
                 )
                 point.differences[parent.role] = found | point.differences.get(parent.role, {})
+
+    def _recover(self, points: Sequence[PointResult]) -> None:
+        """What each point gives back of what lies between the parents, in the objectives and the pooled metrics."""
+        results = {p.id: {**self._measures[p.id].get(SUITE, {}), **self._results[p.id]["report"]} for p in points}
+        parents = {p.role: results[p.id] for p in points if p.role}
+        for point in points if len(parents) == 2 else []:
+            pooled = point.metrics.get(SUITE, {})
+            n = {metric: halves["report"].n for metric, halves in pooled.items()} | _counts(point, self)
+            point.recovered = replicates.shares_recovered(
+                results[point.id], parents["base"], parents["aligned"], self.level, n
+            )
 
     def _scored(self, points: Sequence[PointResult]) -> list[PointResult]:
         whole = [all(p.estimate(o, half).value is not None for o in self.objectives for half in HALVES) for p in points]

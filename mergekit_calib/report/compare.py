@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import SUITE, Difference, Frontier, Objective, PointResult
+from mergekit_calib.frontier import SUITE, Difference, Estimate, Frontier, Objective, PointResult
 from mergekit_calib.report import wording
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
@@ -52,18 +52,24 @@ class Compared:
         mine, theirs = self.chosen.estimate(objective).value, other.estimate(objective).value if other else None
         return Difference(value=None if mine is None or theirs is None else mine - theirs)
 
-    def recovered(self, objective: Objective, point: PointResult | None = None) -> float | None:
+    def recovered(self, objective: Objective, point: PointResult | None = None) -> Estimate | None:
         """The share of what aligning cost in `objective` that a point (the choice) gives back: 0 aligned, 1 base.
 
-        None where aligning cost nothing.
+        Its interval is there where the run has it: where that aligning cost something is no work of chance.
+
+        Returns:
+            None where aligning cost nothing.
         """
+        point = point or self.chosen
         base, aligned = (self.frontier.parent(role) for role in _PARENTS)
-        values = [p.estimate(objective).value if p else None for p in (base, aligned, point or self.chosen)]
+        values = [p.estimate(objective).value if p else None for p in (base, aligned, point)]
         if values[0] is None or values[1] is None or values[2] is None:
             return None
         sign = 1.0 if objective.direction == "maximize" else -1.0
         cost = sign * (values[0] - values[1])
-        return sign * (values[2] - values[1]) / cost if cost > 0 else None
+        if cost <= 0:
+            return None
+        return point.recovered.get(objective.name) or Estimate(value=sign * (values[2] - values[1]) / cost)
 
 
 def compared(paths: Sequence[str | Path]) -> list[Compared]:
@@ -113,9 +119,11 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
                 found = sweep.gain(objective, parent)
                 for part in ("value", "low", "high"):
                     row[f"{title}.minus_{parent}.{part}"] = getattr(found, part)
-        row["calibration.recovered"] = sweep.recovered(sweep.calibration)
         row["diversity"] = sweep.diversity.name if sweep.diversity else None
-        row["diversity.recovered"] = sweep.recovered(sweep.diversity) if sweep.diversity else None
+        for title, measure in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
+            share = sweep.recovered(measure) if measure else None
+            for part in ("value", "low", "high"):
+                row[f"{title}.recovered.{part}"] = getattr(share, part, None)
         row["level"] = sweep.frontier.level
         rows.append(row)
     return pd.DataFrame(rows)
@@ -144,7 +152,8 @@ def caption(sweeps: Sequence[Compared]) -> str:
     return (
         f"On each sweep's report half; in brackets paired {' or '.join(sorted(levels))} bootstrap intervals, where the "
         "measure is an objective. Recovered: the share of what aligning cost that the choice gives back; 0 % is the "
-        f"aligned parent, 100 % the base; {wording.UNDEFINED} where aligning cost nothing."
+        "aligned parent, 100 % the base; without brackets where what aligning cost may be chance, "
+        f"{wording.UNDEFINED} where it cost nothing."
     )
 
 
@@ -185,5 +194,9 @@ def _gain(found: Difference) -> str:
     return f"{wording.number(found.value, places, signed=True)}{f' [{span}]' if span else ''}"
 
 
-def _share(value: float | None) -> str:
-    return wording.UNDEFINED if value is None else f"{wording.number(100 * value, 0)} %"
+def _share(share: Estimate | None) -> str:
+    if share is None or share.value is None:
+        return wording.UNDEFINED
+    percent = [None if x is None else 100 * x for x in (share.value, share.low, share.high)]
+    span = wording.interval(Estimate(value=percent[0], low=percent[1], high=percent[2]), 0)
+    return f"{wording.number(percent[0], 0)}{f' [{span}]' if span else ''} %"

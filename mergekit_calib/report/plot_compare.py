@@ -71,7 +71,7 @@ def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: An
     best = max(v for p in parents if p is not None and (v := p.estimate(sweep.accuracy).value) is not None)
     places = np.array([(p.estimate(sweep.calibration).value, p.estimate(sweep.accuracy).value) for p in points], float)
     shares = [sweep.recovered(sweep.calibration, p) for p in points]
-    relative = np.array([(np.nan if s is None else s, y - best) for s, y in zip(shares, places[:, 1], strict=True)])
+    relative = np.array([(s.value if s else np.nan, y - best) for s, y in zip(shares, places[:, 1], strict=True)])
     for axes, at in ((measured, places), (gained, relative)):
         on_axis = [i for i, p in enumerate(points) if p.axes]
         if len(sweep.frontier.axes) == 1:

@@ -11,8 +11,9 @@ from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, wit
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
+from mergekit_calib.analysis.replicates import shares_recovered
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Frontier, Objective, PointResult
+from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult
 from mergekit_calib.objectives import BUILT_IN
 
 AMPLIFIED = {
@@ -180,6 +181,37 @@ def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
             assert found[name].high - found[name].low < (mine.high - mine.low) + (theirs.high - theirs.low)
             assert (found[name].n, found[name].p) == (mine.n, None)
     assert frontier.points[0].differences == {}
+
+
+def test_a_point_gives_back_a_share_of_what_lies_between_the_parents(amplified):
+    base, aligned = (amplified.parent(role) for role in ("base", "aligned"))
+    for point in amplified.points:
+        for objective in (ACC, ECE, BRIER):
+            share = point.recovered[objective.name]
+            values = [p.estimate(objective).value for p in (point, aligned, base)]
+            assert share.value == pytest.approx((values[0] - values[1]) / (values[2] - values[1]))
+            assert share.n == point.estimate(objective).n
+    assert [aligned.recovered["ece"].value, base.recovered["ece"].value] == [0.0, 1.0]
+    assert amplified.point("lambda=0.5").recovered["ece"].low > 0.3
+    assert amplified.point("lambda=1.5").recovered["ece"].high < 0.0
+
+
+def test_a_share_has_an_interval_only_where_the_parents_are_shown_to_differ():
+    def drawn(value: float, noise: float, seed: int) -> metrics.BootstrapResult:
+        replicates = value + noise * np.random.default_rng(seed).standard_normal(2000)
+        return metrics.BootstrapResult(value, replicates.min(), replicates.max(), replicates)
+
+    def share(noise: float) -> Estimate:
+        mine, base, aligned = ({"ece": drawn(value, noise, i)} for i, value in enumerate((0.06, 0.04, 0.10)))
+        return shares_recovered(mine, base, aligned, 0.95, {"ece": 7})["ece"]
+
+    unknown = share(0.1)
+    assert (unknown.value, unknown.low, unknown.high, unknown.n) == (pytest.approx(2 / 3), None, None, 7)
+    told = share(0.002)
+    # By propagation of error: gain / cost of noises √2 × 0.002 that share the aligned model's.
+    error = 0.002 / 0.06 * np.sqrt(1 + (2 / 3) ** 2 + (1 - 2 / 3) ** 2)
+    assert (told.high - told.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert told.low < 2 / 3 < told.high
 
 
 def test_tasks_of_a_macro_average_are_resampled_apart():

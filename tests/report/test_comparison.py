@@ -56,12 +56,21 @@ def test_what_is_recovered_is_the_share_of_what_aligning_cost(folders: list[Path
     frontier = Frontier.load(folders[0])
     ece = {p.id: p.estimate(frontier.objectives[1]).value or 0.0 for p in frontier.points}
     expected = (ece["lambda=1"] - ece["lambda=0.6"]) / (ece["lambda=1"] - ece["lambda=0"])
-    assert frame["calibration.recovered"][0] == pytest.approx(expected)
-    assert frame["diversity.recovered"][1] == pytest.approx(0.7)
-    assert pd.isna(frame["diversity.recovered"][0])
+    assert frame["calibration.recovered.value"][0] == pytest.approx(expected)
+    assert frame["diversity.recovered.value"][1] == pytest.approx(0.7)
+    assert pd.isna(frame["diversity.recovered.value"][0])
     titles, rows = comparison_table(compared(folders))
     assert rows[1][titles.index("diversity recovered")] == "70 %"
     assert rows[0][titles.index("diversity recovered")] == "–"
+
+
+def test_a_share_is_printed_with_its_interval_where_the_run_has_one(tmp_path: Path) -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    frontier.point("lambda=0.6").recovered["ece"] = Estimate(value=0.444, low=0.312, high=0.586, n=600)
+    sweeps = compared([saved(frontier, tmp_path)])
+    frame, (titles, rows) = comparison_frame(sweeps), comparison_table(sweeps)
+    assert [frame[f"calibration.recovered.{part}"][0] for part in ("value", "low", "high")] == [0.444, 0.312, 0.586]
+    assert rows[0][titles.index("ECE recovered")] == "44 [31 to 59] %"
 
 
 def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> None:
