@@ -26,7 +26,10 @@ _LONG_IDLE = 3.0  # seconds between two points
 
 
 class Pace:
-    """How long points take, and so how long the rest will. Points that were found on disk do not count."""
+    """How long points take, and so how long the rest will.
+
+    Points that were found on disk do not count; those that other workers finish meanwhile do.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._began = clock, clock()
@@ -34,15 +37,16 @@ class Pace:
         self._ended = self._began
         self._spent = 0.0
         self._n = 0
+        self._has_started = False
 
     def point_started(self) -> None:
-        self._point_began = self._clock()
+        self._point_began, self._has_started = self._clock(), True
 
     def point_finished(self) -> None:
-        """A point is done; nothing is learnt from it where none was started here."""
+        """A point is done, here or elsewhere; before one was started here, it was found on disk."""
         if self._point_began is not None:
             self._spent += self._clock() - self._point_began
-            self._n += 1
+        self._n += self._has_started
         self._point_began, self._ended = None, self._clock()
 
     @property

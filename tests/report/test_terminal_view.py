@@ -202,6 +202,16 @@ def test_time_left_comes_from_points_scored_here_and_not_from_those_found_on_dis
     assert pace.left(9, share=0.5) == pytest.approx(68.0)
 
 
+def test_points_that_other_workers_finish_meanwhile_shorten_the_time_left() -> None:
+    now = [0.0]
+    pace = Pace(clock=lambda: now[0])
+    pace.point_started()
+    now[0] = 8.0
+    pace.point_finished()
+    pace.point_finished()  # another worker's
+    assert pace.left(9) == pytest.approx(36.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0:00"), (67, "1:07"), (59.7, "1:00"), (3600, "1:00:00"), (190000, "2 d 4 h")]
 )
