@@ -1,23 +1,26 @@
-"""Draws the terminal's picture for the README from a real run of the embedded demo; about a minute on two cores.
+"""Draws the terminal's pictures for the README, in the checkout's top folder.
 
-In the checkout's top folder:
+    python tests/benchmarks/terminal_picture.py configs/results/terminal.svg
+    python tests/benchmarks/terminal_picture.py --finished out/ configs/results/real_pair_terminal.svg
 
-python tests/benchmarks/terminal_picture.py [configs/results/terminal.svg]
+The first runs the embedded demo, about a minute on two cores, and shows it on its way; the second shows what the
+finished run in `out/` leaves in the terminal.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 import tempfile
 from pathlib import Path
 
+import click
 from mergekit.options import MergeOptions
 from rich.console import Console
 from rich.text import Text
 
 from mergekit_calib.files import write_text_atomic
+from mergekit_calib.frontier import Frontier
 from mergekit_calib.hosts.run_log import RunLog
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.progress import Several
@@ -26,7 +29,7 @@ from mergekit_calib.report.console import ConsoleProgress
 from mergekit_calib.sweep import run_sweep
 
 RECIPE = Path("configs/demo.yml")
-WIDTH, HEIGHT = 84, 40
+WIDTH, HEIGHT, WIDER = 84, 40, 100
 POINTS, SHARE = 10, 0.6  # when the picture is taken: so many points done, and so much of the next one
 
 
@@ -45,9 +48,7 @@ class Photographed(ConsoleProgress):
     def _photograph(self) -> str:
         frontier = self._view.frontier
         assert frontier is not None
-        console = Console(
-            file=io.StringIO(), record=True, force_terminal=True, width=WIDTH, height=HEIGHT, color_system="truecolor"
-        )
+        console = _recording(WIDTH)
         console.print(Text.assemble(("$ ", "green"), "mergekit-yaml configs/demo.yml out/"))
         items = sum(entry.n_items for entry in frontier.suite)
         console.print(
@@ -58,12 +59,10 @@ class Photographed(ConsoleProgress):
             )
         )
         console.print(self._view)
-        drawn = console.export_svg(title="mergekit-calib", unique_id="terminal")
-        return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # nothing is fetched
+        return _drawn(console)
 
 
-def main() -> None:
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else "configs/results/terminal.svg")
+def on_its_way() -> str:
     register()
     sweep = parse_sweep(RECIPE.read_text(encoding="utf-8"), registered_signatures(), str(RECIPE))
     with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +70,32 @@ def main() -> None:
         log = RunLog(folder, progress.note)
         with log, progress:
             run_sweep(sweep, Path(folder) / "out", MergeOptions(), Several(log, progress))
-    write_text_atomic(target, progress.picture)
-    print(target)
+    return progress.picture
+
+
+def finished_run(out: Path) -> str:
+    console = _recording(WIDER)
+    ConsoleProgress(console, out_path=out.name).finished(Frontier.load(out))
+    return _drawn(console)
+
+
+def _recording(width: int) -> Console:
+    return Console(
+        file=io.StringIO(), record=True, force_terminal=True, width=width, height=HEIGHT, color_system="truecolor"
+    )
+
+
+def _drawn(console: Console) -> str:
+    drawn = console.export_svg(title="mergekit-calib", unique_id="terminal")
+    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # nothing is fetched
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--finished", type=click.Path(exists=True, path_type=Path), help="The output folder of a finished run.")
+def main(target: Path, finished: Path | None) -> None:
+    write_text_atomic(target, on_its_way() if finished is None else finished_run(finished))
+    click.echo(target)
 
 
 if __name__ == "__main__":
