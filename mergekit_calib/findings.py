@@ -102,12 +102,16 @@ class BothHalves(BaseModel, frozen=True):
         differences: half measured on → objective name → paired difference, the selection half's choice minus the
             report half's; empty where both choose the same point.
         chosen_in: point id → the share of resamples of the selection half in which it is the choice; those above 0.
+        apart: objective name → how much more it changes from base to aligned on the selection half than on the report
+            half, with intervals that hold for all objectives together. Where suite entries name their halves: those
+            by hash are alike.
     """
 
     choices: dict[str, Selection]
     elsewhere: dict[str, dict[str, Estimate]]
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     chosen_in: dict[str, float] = Field(default_factory=dict)
+    apart: dict[str, Difference] = Field(default_factory=dict)
 
     @property
     def agree(self) -> bool:

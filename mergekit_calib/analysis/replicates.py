@@ -61,6 +61,15 @@ def differences(
     return found
 
 
+def changes(start: Results, end: Results) -> dict[str, BootstrapResult]:
+    """Name → what it changes by, as a result that can be compared in its turn; its interval is not needed."""
+    found = {}
+    for name in (name for name in start if name in end):
+        drawn = end[name].replicates - start[name].replicates
+        found[name] = BootstrapResult(end[name].value - start[name].value, np.nan, np.nan, drawn)
+    return found
+
+
 def plain_differences(
     mine: Mapping[str, Results],
     theirs: Mapping[str, Results],

@@ -113,6 +113,8 @@ class Analysis:
             self._sampling, self.objectives, self._tables, report, parents, selected.id, _counts(selected, self)
         )
         frontier.halves = self._both_halves(scored, rule, options)
+        if any(not (entry.n_selection and entry.n_report) for entry in frontier.suite):
+            frontier.halves = frontier.halves.model_copy(update={"apart": self._apart(scored)})
         for point, share in zip(
             scored, chance.frontier_probabilities([report[p.id] for p in scored], self.objectives), strict=True
         ):
@@ -170,6 +172,19 @@ class Analysis:
                 )
         chosen_in = self._chosen_in(scored, rule, options)
         return BothHalves(choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=chosen_in)
+
+    def _apart(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
+        """How differently the parents compare on the two halves, as where one of them was tuned on the items of one."""
+        parents = {p.role: self._results[p.id] for p in scored if p.role}
+        if len(parents) < 2:
+            return {}
+        level = 1.0 - (1.0 - self.level) / len(self.objectives)
+        changes: dict[str, Results] = {
+            half: replicates.changes(parents["base"][half], parents["aligned"][half])
+            for half in ("selection", "report")
+        }
+        n = {o.name: sum(scored[0].estimate(o, half).n for half in ("selection", "report")) for o in self.objectives}
+        return replicates.differences(changes["selection"], changes["report"], self.objectives, level, n)
 
     def _compare(self, points: Sequence[PointResult]) -> None:
         """Paired differences to the parents on the report half, and the test of superiority over both."""

@@ -14,6 +14,7 @@ def statements(frontier: Frontier) -> list[str]:
         recalibration(frontier),
         averaging(frontier),
         both_halves(frontier),
+        unlike_halves(frontier),
         chance(frontier),
         amplification(frontier),
         optima(frontier),
@@ -89,6 +90,27 @@ def both_halves(frontier: Frontier) -> str:
         f"The halves do not agree: the selection half chooses {mine} (on the report half {scores['selection']}), and "
         f"the report half would choose {theirs} (on the selection half {scores['report']}); {verdict}."
         f"{_stability(halves)}"
+    )
+
+
+def unlike_halves(frontier: Frontier) -> str:
+    """Whether the parents compare otherwise on the half that is chosen on, which a parent may have been tuned on."""
+    base, aligned = frontier.parent("base"), frontier.parent("aligned")
+    if frontier.halves is None or base is None or aligned is None:
+        return ""
+    told = []
+    for objective in frontier.objectives:
+        apart = frontier.halves.apart.get(objective.name)
+        if apart is None or apart.low is None or apart.high is None or apart.low <= 0.0 <= apart.high:
+            continue
+        ends = [[p.estimate(objective, half).value for p in (base, aligned)] for half in ("selection", "report")]
+        by = [wording.number(b - a, 3, signed=True) for a, b in ends if a is not None and b is not None]
+        told.append(f"{objective.name} changes by {wording.listed(by)}")
+    if not told:
+        return ""
+    return (
+        f"The halves are unlike beyond chance: from base to aligned, on the selection half and on the report half, "
+        f"{wording.listed(told)}. If a parent was tuned on the selection half's questions, choose on others."
     )
 
 

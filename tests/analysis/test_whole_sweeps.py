@@ -13,8 +13,10 @@ from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
 from mergekit_calib.analysis.replicates import shares_recovered
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult
+from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
+from mergekit_calib.items import in_half
 from mergekit_calib.objectives import BUILT_IN
+from mergekit_calib.report.statements import statements, unlike_halves
 
 AMPLIFIED = {
     "base": Model(1.0, 1.0),
@@ -76,6 +78,62 @@ def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
         assert set(halves.differences) == {"selection", "report"}
         assert halves.differences["selection"]["acc"].value >= 0 or halves.differences["selection"]["ece"].value <= 0
         assert halves.differences["report"]["acc"].value <= 0 or halves.differences["report"]["ece"].value >= 0
+
+
+def with_named_halves(on_selection: dict[str, Model], on_report: dict[str, Model]) -> Frontier:
+    """A sweep that chooses on the items of one task and reports those of another, which the models know otherwise."""
+    halves = {"selection": on_selection, "report": on_report}
+    scores = {half: items(models, 600, task=half) for half, models in halves.items()}
+    analysis = Analysis((ACC, ECE), BUILT_IN, {}, level=0.95, n_resamples=400, n_bins=15, seed=0)
+    frontier = empty((ACC, ECE))
+    frontier.suite = [
+        SuiteEntrySummary(
+            name=half,
+            tasks=[half],
+            n_items=600,
+            n_selection=600 * (half == "selection"),
+            n_report=600 * (half == "report"),
+        )
+        for half in halves
+    ]
+    for name, lam in (("base", 0.0), ("aligned", 1.0), ("0.5", 0.5)):
+        role = name if name in ("base", "aligned") else None
+        point = PointResult(id=f"lambda={lam:g}", role=role, axes={"lambda": lam}, recipe="")
+        tables = {
+            half: [dataclasses.replace(t[name], doc_hashes=[in_half(h, half) for h in t[name].doc_hashes])]
+            for half, t in scores.items()
+        }
+        frontier.points.append(point)
+        analysis.add(point, tables)
+    frontier.selection = analysis.conclude(frontier.points, "knee", {})
+    analysis.finish(frontier, "knee", {})
+    return frontier
+
+
+def test_questions_that_a_parent_was_tuned_on_are_found_out():
+    fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
+    tuned_on = {**fair, "aligned": Model(2.2, 1.1)}
+    found = with_named_halves(tuned_on, fair)
+    apart = found.halves.apart
+    base, aligned = found.parent("base"), found.parent("aligned")
+    gains = [aligned.estimate(ACC, half).value - base.estimate(ACC, half).value for half in ("selection", "report")]
+    assert apart["acc"].value == pytest.approx(gains[0] - gains[1])
+    assert 0.0 < apart["acc"].low < apart["acc"].value < apart["acc"].high
+    assert apart["acc"].n == 1200
+    told = unlike_halves(found)
+    assert f"acc changes by +{gains[0]:.3f} and +{gains[1]:.3f}" in told
+    assert told in statements(found)
+
+
+def test_halves_of_the_same_kind_of_questions_are_not_said_to_be_unlike():
+    fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
+    found = with_named_halves(fair, fair)
+    assert found.halves.apart["acc"].low < 0.0 < found.halves.apart["acc"].high
+    assert unlike_halves(found) == ""
+
+
+def test_halves_by_hash_are_not_asked_whether_they_are_alike(amplified):
+    assert amplified.halves.apart == {}
 
 
 def test_a_point_that_is_worse_throughout_is_on_no_frontier_and_the_best_on_every_one(amplified):
