@@ -22,6 +22,7 @@ import click
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from mergekit_calib import pareto
@@ -170,11 +171,16 @@ def figure(results: pd.DataFrame) -> Figure:
                 axes.plot(middle.index, middle, color=colours[strategy], label=strategy, linewidth=1.6)
                 axes.fill_between(middle.index, low, high, color=colours[strategy], alpha=0.12, linewidth=0)
             axes.set_title(f"{problem.name}, {n_items:,} items", fontsize=10)
-            axes.set_ylim(0.3 if problem.n_axes > 1 else 0.7, 1.01)
+            axes.set_ylim(0.0 if problem.n_axes > 1 else 0.7, 1.01)
             axes.spines[["top", "right"]].set_visible(False)
             if row:
                 axes.set_xlabel("points")
-        panels[0, column].legend(fontsize=8, frameon=False, loc="lower right")
+    drawn.legend(
+        handles=[Line2D([], [], color=colour, label=name) for name, colour in colours.items()],
+        loc="outside upper center",
+        ncols=len(colours),
+        frameon=False,
+    )
     panels[0, 0].set_ylabel("share of the front's hypervolume")
     panels[1, 0].set_ylabel("share of the front's hypervolume")
     return drawn
