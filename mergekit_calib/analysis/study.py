@@ -112,9 +112,8 @@ class Analysis:
         frontier.baselines = baselines.baselines(
             self._sampling, self.objectives, self._tables, report, parents, selected.id, _counts(selected, self)
         )
-        frontier.halves = self._both_halves(scored, rule, options)
-        if any(not (entry.n_selection and entry.n_report) for entry in frontier.suite):
-            frontier.halves = frontier.halves.model_copy(update={"apart": self._apart(scored)})
+        are_named = any(not (entry.n_selection and entry.n_report) for entry in frontier.suite)
+        frontier.halves = self._both_halves(scored, rule, options, self._apart(scored) if are_named else {})
         for point, share in zip(
             scored, chance.frontier_probabilities([report[p.id] for p in scored], self.objectives), strict=True
         ):
@@ -151,7 +150,13 @@ class Analysis:
         chosen = Counter(self._choice(scored, drawn[:, :, r], rule, options).id for r in usable)
         return {point: count / len(usable) for point, count in chosen.most_common()}
 
-    def _both_halves(self, scored: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> BothHalves:
+    def _both_halves(
+        self,
+        scored: Sequence[PointResult],
+        rule: str,
+        options: Mapping[str, Any],
+        apart: dict[str, Difference],
+    ) -> BothHalves:
         """Both directions: each half's choice, and what it scores on the other."""
         pairs: tuple[tuple[Half, Half], ...] = (("selection", "report"), ("report", "selection"))
         choices: dict[str, Selection] = {half: self._choose(scored, half, rule, options) for half, _ in pairs}
@@ -171,7 +176,9 @@ class Analysis:
                     _counts(mine, self, half),
                 )
         chosen_in = self._chosen_in(scored, rule, options)
-        return BothHalves(choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=chosen_in)
+        return BothHalves(
+            choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=chosen_in, apart=apart
+        )
 
     def _apart(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
         """How differently the parents compare on the two halves, as where one of them was tuned on the items of one."""
@@ -179,12 +186,10 @@ class Analysis:
         if len(parents) < 2:
             return {}
         level = 1.0 - (1.0 - self.level) / len(self.objectives)
-        changes: dict[str, Results] = {
-            half: replicates.changes(parents["base"][half], parents["aligned"][half])
-            for half in ("selection", "report")
-        }
-        n = {o.name: sum(scored[0].estimate(o, half).n for half in ("selection", "report")) for o in self.objectives}
-        return replicates.differences(changes["selection"], changes["report"], self.objectives, level, n)
+        halves: tuple[Half, Half] = ("selection", "report")
+        there, here = (replicates.changes(parents["base"][half], parents["aligned"][half]) for half in halves)
+        n = {o.name: sum(scored[0].estimate(o, half).n for half in halves) for o in self.objectives}
+        return replicates.differences(there, here, self.objectives, level, n)
 
     def _compare(self, points: Sequence[PointResult]) -> None:
         """Paired differences to the parents on the report half, and the test of superiority over both."""

@@ -110,8 +110,9 @@ class PrefixLM(HFLM):
             self._check_against_plain(kind)
         if self.plain_because is not None:
             warnings.warn(f"scored as lm-eval's `hf` scores, because {self.plain_because}", stacklevel=2)
-        dtype = self.mixed_precision_dtype or self.model.dtype
-        if self.device.type == "cpu" and (slower := times_as_long(dtype)) > MUCH:
+        dtype = self.model.dtype
+        on_cpu = self.device.type == "cpu" and self.mixed_precision_dtype is None
+        if on_cpu and (slower := times_as_long(dtype)) > MUCH:
             name = str(dtype).removeprefix("torch.")
             warnings.warn(
                 f"this processor takes {slower:.0f} times as long for a linear layer in {name} as in float32: "
