@@ -126,6 +126,22 @@ def strategy_of(sweep: Sweep) -> Strategy:
     return kind.make(settings.options)
 
 
+def check_budget(sweep: Sweep, suite: Suite) -> None:
+    """That the budget of item evaluations reaches for the parents, which are always scored.
+
+    Raises:
+        RecipeError: with what would do.
+    """
+    budget, n_items = sweep.calibration.search.item_evaluations, sum(map(len, suite.documents.values()))
+    if budget is not None and budget < 2 * n_items:
+        raise RecipeError(
+            "calibration.search.item_evaluations",
+            f"{budget:,} do not reach for both parents, of {n_items:,} documents each; {3 * n_items:,} score one point "
+            "beside them",
+            sweep.source,
+        )
+
+
 def resolution_notes(n_tested: int | None, n_resamples: int, level: float) -> list[str]:
     """A note where the test of superiority could show nothing, however large a gain.
 

@@ -13,7 +13,7 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
-from mergekit_calib.checks import check_rule, objectives_of, strategy_of
+from mergekit_calib.checks import check_budget, check_rule, objectives_of, strategy_of
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitted, footprint, free_memory
 from mergekit_calib.merging.models import compute_dtype
@@ -68,6 +68,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     device = _scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = objectives_of(sweep, suite)
+    check_budget(sweep, suite)
 
     base, aligned = models[sweep.base], models[sweep.aligned]
     choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]

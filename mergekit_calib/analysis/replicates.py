@@ -53,8 +53,7 @@ def differences(
     p = pareto.gain_p_values(drawn[:, None], [o.direction for o in both], observed[:, None])
     found = {}
     for k, objective in enumerate(both):
-        low, high = metrics.centred_interval(np.nan_to_num(drawn[0, k], nan=np.inf), observed[0, k], level)
-        finite = [float(x) if np.isfinite(x) else None for x in (observed[0, k], low, high)]
+        finite = _with_interval(observed[0, k], drawn[0, k], level)
         found[objective.name] = Difference(
             value=finite[0], low=finite[1], high=finite[2], n=n.get(objective.name, 0), p=float(p[0, 0, k])
         )
@@ -88,14 +87,22 @@ def plain_differences(
             other = theirs.get(scope, {}).get(metric)
             if other is None:
                 continue
-            observed = result.value - other.value
-            drawn = np.nan_to_num(result.replicates - other.replicates, nan=np.inf)
-            low, high = metrics.centred_interval(drawn, observed, level)
-            finite = [float(x) if np.isfinite(x) else None for x in (observed, low, high)]
+            finite = _with_interval(result.value - other.value, result.replicates - other.replicates, level)
             n = estimates[scope][metric]["report"].n
             name = metric if scope == SUITE else f"{scope}/{metric}"
             found[name] = Difference(value=finite[0], low=finite[1], high=finite[2], n=n)
     return found
+
+
+def _with_interval(observed: float, drawn: NDArray[np.float64], level: float) -> list[float | None]:
+    """A difference and its centred interval; None for what is not finite.
+
+    An end that is 0 stays so: of models that answer all but a few items alike, many resamples hold no difference, and
+    what taking the shift out adds to those, by chance, is no evidence.
+    """
+    replicates = np.nan_to_num(drawn, nan=np.inf)
+    ends = zip(metrics.centred_interval(replicates, observed, level), metrics.interval(replicates, level), strict=True)
+    return [float(x) if np.isfinite(x) else None for x in (observed, *(0.0 if p == 0.0 else c for c, p in ends))]
 
 
 def shares_recovered(

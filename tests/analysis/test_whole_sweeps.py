@@ -11,12 +11,13 @@ from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, wit
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
-from mergekit_calib.analysis.replicates import shares_recovered
+from mergekit_calib.analysis.replicates import differences, shares_recovered
 from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
 from mergekit_calib.items import in_half
 from mergekit_calib.objectives import BUILT_IN
 from mergekit_calib.report.statements import statements, unlike_halves
+from mergekit_calib.report.wording import outcome
 
 AMPLIFIED = {
     "base": Model(1.0, 1.0),
@@ -239,6 +240,22 @@ def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
             assert found[name].high - found[name].low < (mine.high - mine.low) + (theirs.high - theirs.low)
             assert (found[name].n, found[name].p) == (mine.n, None)
     assert frontier.points[0].differences == {}
+
+
+def test_one_item_that_is_answered_otherwise_is_no_evidence():
+    n = 37
+    theirs = np.arange(n) % 5 > 0
+    mine = theirs.copy()
+    mine[0] = True
+    for seed in range(20):
+        counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=1000)
+        results = []
+        for right in (mine, theirs):
+            results.append({"acc": metrics.BootstrapResult(right.mean(), 0.0, 1.0, counts @ right / n)})
+        found = differences(*results, [ACC], 0.95, {"acc": n})["acc"]
+        assert found.value == pytest.approx(1 / n)
+        assert outcome(ACC, found) == "open"
+        assert found.p > 0.05
 
 
 def test_a_point_gives_back_a_share_of_what_lies_between_the_parents(amplified):

@@ -161,6 +161,12 @@ def test_a_raced_sweep_that_stops_nothing_has_the_numbers_of_one_that_is_not(rec
         (RANGE, "grid", "calibration.search.strategy", "lambda is a range without values"),
         (RANGE, "radnom", "calibration.search.strategy", "did you mean 'random'"),
         (RANGE, "random", "calibration.search", "give it points, item_evaluations or minutes"),
+        (
+            RANGE,
+            {"strategy": "random", "item_evaluations": 79},
+            "calibration.search.item_evaluations",
+            "79 do not reach for both parents, of 40 documents each; 120 score one point beside them",
+        ),
         (RANGE, {"strategy": "random", "point": 3}, "calibration.search.point", "did you mean 'points'"),
         (RANGE, {"strategy": "evolve", "points": 3, "population": 1}, "search.population", "at least 4"),
         (RANGE, {"strategy": "adaptive", "coarse": 2}, "search.coarse", "at least 3"),
