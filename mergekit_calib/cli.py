@@ -88,14 +88,14 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     "--format", "formats", default="", help="Also write the table as md, csv, json or latex; several by commas."
 )
 def report(out: Path, formats: str) -> None:
-    """Draw the table, the pictures, the page and the card of a finished run again, from its files alone."""
+    """Draw the table, the pictures, the page and the card (if there is one) of a run again, from its files alone."""
     from mergekit_calib.report.compare import load_sweep
     from mergekit_calib.report.export import write_exports
     from mergekit_calib.report.write import write_report
 
     frontier = load_sweep(out)
     exports = write_exports(frontier, out, formats.split(",")) if formats else []
-    write_report(frontier, out)
+    write_report(frontier, out, card=(out / "README.md").exists())
     for path in (out / "calibration" / "report.html", *exports):
         click.echo(path)
 

@@ -23,6 +23,9 @@ class Progress:
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         """A point was scored, found on disk, or failed."""
 
+    def concluding(self) -> None:
+        """All points are scored: the numbers are worked out, and the chosen model and the report written."""
+
     def finished(self, frontier: Frontier) -> None:
         """The chosen model and the report are written."""
 
@@ -52,6 +55,10 @@ class Several(Progress):
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         for listener in self.listeners:
             listener.point_finished(point, frontier)
+
+    def concluding(self) -> None:
+        for listener in self.listeners:
+            listener.concluding()
 
     def finished(self, frontier: Frontier) -> None:
         for listener in self.listeners:

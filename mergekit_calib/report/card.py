@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import yaml
 
-from mergekit_calib.frontier import Frontier, PointResult
+from mergekit_calib.frontier import Frontier, Objective, PointResult
 from mergekit_calib.report import wording
 from mergekit_calib.report.front_matter import front_matter, models_in, parent_licences
 from mergekit_calib.report.statements import statements
@@ -19,11 +19,14 @@ _ALT = {
 }
 
 
-def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str:
+def model_card(
+    frontier: Frontier, pictures: Iterable[str] = tuple(_ALT), licence: Mapping[str, str] | None = None
+) -> str:
     """The card of the selected point, ready to push.
 
     Args:
         pictures: the names of the files that there are in `calibration/`.
+        licence: the entries for it in the front matter, once somebody has set one.
 
     Raises:
         ValueError: no point is selected, so there is no model to describe.
@@ -35,7 +38,7 @@ def model_card(frontier: Frontier, pictures: Iterable[str] = tuple(_ALT)) -> str
     available = [name for name in _ALT if name in set(pictures)]
     table = frontier_table(frontier)
     sections = [
-        f"---\n{front_matter(frontier, selected)}---",
+        f"---\n{front_matter(frontier, selected, licence)}---",
         f"# {escape(frontier.name)}",
         escape(summary_sentence(frontier)),
         _provenance(frontier),
@@ -81,9 +84,9 @@ def _choice(frontier: Frontier) -> str:
     lines = []
     if frontier.selection is not None:
         reason = escape(frontier.selection.reason).rstrip(".")
-        lines.append(f"Rule {escape(frontier.selection.rule)}: {reason}.")
+        lines.append(f"Rule {escape(frontier.selection.rule)}, on the selection half: {reason}.")
     lines.append(
-        "Points are chosen on one half of the items, the selection half, and every number on this page is from the "
+        "Points are chosen on one half of the items, the selection half; a number that does not say so is from the "
         "other, the report half, so that the choice does not flatter its own figures."
     )
     items = []
@@ -95,13 +98,16 @@ def _choice(frontier: Frontier) -> str:
     binned = [o for o in frontier.objectives if wording.is_binned(o.metric)]
     text = "\n".join(lines) + "\n\n" + "\n".join(items)
     if binned:
-        n = wording.item_counts(frontier, binned[0])
-        over = f" and n = {n:,}" if n else ""
         text += (
-            f"\n\n{escape(wording.listed([o.name for o in binned]))} with {frontier.n_bins} bins{over}: a binned "
-            "error is biased upward where bins hold few items, more so for the better calibrated model."
+            f"\n\n{escape(wording.listed([_with_items(frontier, o) for o in binned]))}, in {frontier.n_bins} bins: a "
+            "binned error is biased upward where bins hold few items, more so for the better calibrated model."
         )
     return text
+
+
+def _with_items(frontier: Frontier, objective: Objective) -> str:
+    n = wording.item_counts(frontier, objective)
+    return f"{objective.name} (n = {n:,})" if n else objective.name
 
 
 def _rebuild(frontier: Frontier, selected: PointResult) -> str:

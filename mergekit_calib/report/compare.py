@@ -149,12 +149,22 @@ def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[s
 def caption(sweeps: Sequence[Compared]) -> str:
     """How to read the table."""
     levels = {wording.percent(sweep.frontier.level) for sweep in sweeps}
+    measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
     return (
-        f"On each sweep's report half; in brackets paired {' or '.join(sorted(levels))} bootstrap intervals, where the "
-        "measure is an objective. Recovered: the share of what aligning cost that the choice gives back; 0 % is the "
-        "aligned parent, 100 % the base; without brackets where what aligning cost may be chance, "
-        f"{wording.UNDEFINED} where it cost nothing."
+        f"Measured on each sweep's report half: {measured}. In brackets paired {' or '.join(sorted(levels))} bootstrap "
+        "intervals, where the measure is an objective. Recovered: the share of what aligning cost that the choice "
+        "gives back; 0 % is the aligned parent, 100 % the base; without brackets where what aligning cost may be "
+        f"chance, {wording.UNDEFINED} where it cost nothing."
     )
+
+
+def _items(sweep: Compared) -> str:
+    """`calib_demo, n = 2,499, ece in 15 bins`."""
+    n = wording.item_counts(sweep.frontier, sweep.accuracy)
+    parts = [", ".join(entry.name for entry in sweep.frontier.suite), *([f"n = {n:,}"] if n else [])]
+    if wording.is_binned(sweep.calibration.metric):
+        parts.append(f"{sweep.calibration.name} in {sweep.frontier.n_bins} bins")
+    return ", ".join(parts)
 
 
 def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:

@@ -100,9 +100,11 @@ class ConsoleProgress(Progress):
         self._view.n_finished += 1
         self._view.frontier = frontier
         self._view.changed()
-        self._view.writing = self._view.n_finished == self._view.n_points
         if self._live is None:
             self._say(self._outcome(point, frontier), always=point.status == "failed")
+
+    def concluding(self) -> None:
+        self._view.concluding = True
 
     def finished(self, frontier: Frontier) -> None:
         self._end()

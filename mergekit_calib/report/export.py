@@ -18,6 +18,9 @@ from mergekit_calib.report.tables import frontier_markdown, points_frame
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "^": r"\textasciicircum{}",
     "λ": r"$\lambda$",
     "−": "$-$",

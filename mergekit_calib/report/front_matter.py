@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.report import wording
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+_LICENCE = ("license", "license_name", "license_link")
 _METRICS = {"acc": "accuracy", "brier": "brier_score", "exact_match": "exact_match"}  # their ids on the hub
 
 
-def front_matter(frontier: Frontier, selected: PointResult) -> str:
+def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str, str] | None = None) -> str:
     """YAML for the top of the card: what the model is, what it was merged from, and what was measured.
 
-    The licence is a comment for whoever publishes the model: which one it can be depends on the parents' licences.
+    Without a `licence` it is a comment for whoever publishes the model: which one it can be depends on the parents'.
+
+    Args:
+        licence: the entries for it, `license` and what belongs to it.
     """
     names = hub_names([*frontier.models.values(), *models_in(yaml.safe_load(selected.recipe))])
     data: dict[str, Any] = {}
@@ -31,10 +35,14 @@ def front_matter(frontier: Frontier, selected: PointResult) -> str:
     if results := eval_results(frontier, selected):
         card = ModelCardData(model_name=frontier.name or "merge", eval_results=results)
         data["model-index"] = card.to_dict()["model-index"]
+    data |= licence or {}
+    matter = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
+    if licence:
+        return matter
     known = parent_licences(frontier)
     parents = [f"{name} ({known[name]})" if name in known else name for name in frontier.models.values()]
     comment = " ".join(f"license: to be set; those of {wording.listed(parents)} apply".split())
-    return f"# {comment}\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)}"
+    return f"# {comment}\n{matter}"
 
 
 def eval_results(frontier: Frontier, selected: PointResult) -> list[EvalResult]:
@@ -102,6 +110,17 @@ def models_in(node: Any) -> Iterator[str]:
             yield from models_in(value)
 
 
+def licence_in(card: str | Path) -> dict[str, str]:
+    """`license`, `license_name` and `license_link` of a model card's front matter, those that it has."""
+    try:
+        text = Path(card).read_text(encoding="utf-8")
+        matter = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
+    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        return {}
+    found = matter if isinstance(matter, dict) else {}
+    return {key: found[key] for key in _LICENCE if isinstance(found.get(key), str)}
+
+
 def _licence_of(reference: str) -> str:
     name, _, revision = reference.partition("@")
     path: str | Path | None = Path(name) / "README.md"
@@ -111,12 +130,5 @@ def _licence_of(reference: str) -> str:
         except HFValidationError:
             return ""
         path = cached if isinstance(cached, str) else None
-    try:
-        text = Path(path).read_text(encoding="utf-8") if path else ""
-        matter = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
-    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
-        return ""
-    if not isinstance(matter, dict):
-        return ""
-    licence = matter.get("license_name") or matter.get("license")
-    return " ".join(licence.split()) if isinstance(licence, str) else ""
+    licence = licence_in(path) if path else {}
+    return " ".join((licence.get("license_name") or licence.get("license", "")).split())

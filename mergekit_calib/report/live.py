@@ -96,7 +96,7 @@ class LiveView:
         self.n_finished = 0
         self.point: str | None = None
         self.entry: tuple[str, int, int] | None = None
-        self.writing = False
+        self.concluding = False
         self._table: tuple[int, PointsTable] | None = None
 
     def changed(self) -> None:
@@ -130,10 +130,11 @@ class LiveView:
                 yield Text(latest, style="dim", no_wrap=True, overflow="ellipsis")
             return
         share = 0.0
-        if self.writing:
-            yield _spread(Text.assemble(frame, " writing the chosen model and the report"), [""], width)
+        if self.concluding:
+            yield _spread(Text.assemble(frame, " working out the numbers and writing the chosen model"), [""], width)
         elif self.point is None or self.pace.idle > _LONG_IDLE:
-            waiting = " waiting for points of other processes" if self.pace.idle > _LONG_IDLE else ""
+            waiting = " choosing what comes next, or waiting for other processes"
+            waiting = waiting if self.pace.idle > _LONG_IDLE else ""
             yield _spread(Text.assemble(frame, waiting), [""], width)
             yield _Bar(0.0, width)
         elif self.entry is None:
@@ -152,7 +153,7 @@ class LiveView:
         left = self.pace.left(max(0, total_points - done_points), self._share_of_point())
         clock = self._clock()
         tail = [clock, ""]
-        if left is not None and not self.writing:
+        if left is not None and not self.concluding:
             tail = [f"{clock} so far, about {duration(left)} left", f"about {duration(left)} left", *tail]
         yield _spread(Text(f"{done_points} of {wording.counted(total_points, 'point')}"), tail, width)
         yield _Bar((done_points + self._share_of_point()) / max(total_points, 1), width)

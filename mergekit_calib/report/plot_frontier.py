@@ -60,7 +60,7 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         axes.set_title(drawing.heading(frontier))
         baselines, marks = _draw_baselines(axes, frontier, horizontal, vertical)
         band = _draw_band(axes, frontier, horizontal, vertical)
-        _draw_legend(figure, frontier, vertical, band, baselines)
+        _draw_legend(figure, frontier, (vertical, horizontal), band, baselines)
         drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
     return figure
 
@@ -231,17 +231,23 @@ def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[n
 
 
 def _draw_legend(
-    figure: Figure, frontier: Frontier, vertical: Objective, band: Patch | None, baselines: Sequence[Line2D]
+    figure: Figure,
+    frontier: Frontier,
+    objectives: Sequence[Objective],
+    band: Patch | None,
+    baselines: Sequence[Line2D],
 ) -> None:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=drawing.INK, linewidth=0.9, label="frontier"),
         Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=3, label="dominated"),
     ]
-    if any(p.estimate(vertical).low is not None for p in frontier.complete_points):
+    if any(p.estimate(objectives[0]).low is not None for p in frontier.complete_points):
         label = f"{wording.percent(frontier.level)} interval"
         handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
     handles += [band] if band is not None else []
     handles += baselines
-    if n := wording.item_counts(frontier, vertical):
-        handles.append(Line2D([], [], linestyle="", label=f"report half, n = {n:,}"))
+    counts = [f"{n:,}" for n in (wording.item_counts(frontier, o) for o in objectives) if n]
+    if counts:
+        label = f"report half, n = {wording.listed(list(dict.fromkeys(counts)))}"
+        handles.append(Line2D([], [], linestyle="", label=label))
     drawing.legend(figure, handles)

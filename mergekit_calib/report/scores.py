@@ -117,7 +117,7 @@ def _diagram(name: str, diagram: Reliability) -> RenderableType:
     """A bar of accuracy for each bin of confidence, and what confidence lies above (░) or below (▒) it."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, title=Text(name, style="bold"), title_justify="left")
     table.add_column("confidence", style="dim")
-    table.add_column("accuracy ▇, too confident by ░")
+    table.add_column("accuracy ▇, too confident by ░, too little by ▒")
     table.add_column("items", justify="right")
     rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
     for low, high, count, accuracy, confidence in rows:

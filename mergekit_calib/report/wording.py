@@ -11,7 +11,7 @@ from mergekit_calib.frontier import Axis, Difference, Estimate, Frontier, Object
 
 UNDEFINED = "–"
 _MARKDOWN = re.compile(r"[&<>|*_`\[\]\\~$#]")
-_BINNED = re.compile(r"(^|_)(ece|ce|mce)(_|$)")
+_BINNED = re.compile(r"(^|_)(ece|ce|mce)(_|,|$)")
 
 
 def decimals(estimates: Iterable[Estimate], fewest: int = 3) -> int:

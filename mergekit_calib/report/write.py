@@ -7,6 +7,7 @@ from pathlib import Path
 from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.frontier import Frontier
 from mergekit_calib.report.card import model_card
+from mergekit_calib.report.front_matter import licence_in
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.plots import FORMATS, PICTURES, draw_pictures
 from mergekit_calib.report.tables import points_frame
@@ -16,6 +17,7 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the card to `out_path`.
 
     The card is written once the run is finished and a point is selected: before that, there is no model to describe.
+    A licence that somebody has set in an earlier one is kept.
     A picture that the run has no data for is not there afterwards, even if an earlier report drew it.
 
     Args:
@@ -37,7 +39,8 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     pictures = {name: drawn[name] for name in PICTURES if name in drawn}
     write_page(frontier, out_path)
     if card and frontier.finished and frontier.selected is not None:
-        write_text_atomic(out_path / "README.md", model_card(frontier, pictures))
+        path = out_path / "README.md"
+        write_text_atomic(path, model_card(frontier, pictures, licence_in(path)))
 
 
 def write_page(frontier: Frontier, out_path: str | Path) -> None:

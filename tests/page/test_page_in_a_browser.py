@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from report_factory import make_frontier
 
 from mergekit_calib import pareto
@@ -178,6 +179,35 @@ def test_the_rule_is_switched_and_the_choice_follows(open_report: Callable, fron
     assert opened.chosen == expected.id
     opened.page.locator("#rule").select_option("")
     assert opened.chosen == "lambda=0.3"
+
+
+def test_what_it_says_to_run_again_with_is_the_same_in_yaml(open_report: Callable) -> None:
+    frontier = make_frontier(objectives=("acc", "ece"), select="lambda=0.3")
+    name = "acc,flexible-extract"
+    frontier.objectives[0] = frontier.objectives[0].model_copy(update={"metric": name})
+    for point in frontier.points:
+        point.metrics["suite"][name] = point.metrics["suite"]["acc"]
+    opened = open_report(frontier)
+    opened.page.locator("#rule").select_option("max")
+    said = yaml.safe_load(opened.text("#rule-outcome").partition("run it again with ")[2])
+    assert said == {"select": {"rule": "max", "objective": name}}
+
+
+def test_a_point_of_the_weights_of_another_has_its_diagram(open_report: Callable) -> None:
+    frontier = make_frontier(select="lambda=0.3")
+    frontier.point("lambda=0.6").same_as = "lambda=0.3"
+    del frontier.reliability["lambda=0.6"]
+    opened = open_report(frontier)
+    opened.page.locator('#points-table tr[data-point="lambda=0.6"] th').click()
+    assert opened.picked == "lambda=0.6"
+    assert opened.page.locator("#reliability-chart svg").first.is_visible()
+
+
+def test_a_setting_of_many_axes_leaves_room_for_the_values(open_report: Callable) -> None:
+    axes = {f"lambda_of_a_part_with_a_long_name_{i}": [0.25, 0.75] if i == 1 else [0.5] for i in range(1, 7)}
+    opened = open_report(make_frontier({"lambda": [0.5], "density": [0.3], **axes}))
+    row = opened.page.locator("#metrics-table tbody tr:has(td)").first
+    assert row.locator("td").first.bounding_box()["x"] < 400
 
 
 def candidates(frontier: Frontier) -> pareto.Candidates:

@@ -53,6 +53,7 @@ def test_names_are_data_in_latex(frontier: Frontier) -> None:
     escaped = r"50\% of \$x\_1\$ \& \{a\}\textasciitilde{}b\textasciicircum{}c \#1 \textbackslash{}frac"
     assert latex(SPECIALS) == escaped
     assert text.count(escaped) == 2
+    assert latex("on <cuda:0> | x") == r"on \textless{}cuda:0\textgreater{} \textbar{} x"
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
 
@@ -83,6 +84,7 @@ def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Fron
     assert {"frontier.svg", "lambda.png", "reliability.svg", "report.html"} <= names
     assert len(pd.read_csv(tmp_path / "calibration" / "points.csv")) == len(frontier.points)
     assert done.output.count("points.") == 4
+    assert not (tmp_path / "README.md").exists()  # as in a run with --no-write-model-card
 
 
 def test_an_unknown_form_is_named_with_those_there_are(frontier: Frontier, tmp_path: Path) -> None:

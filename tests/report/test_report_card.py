@@ -10,6 +10,7 @@ from report_factory import make_frontier
 from mergekit_calib.report.card import model_card
 from mergekit_calib.report.front_matter import hub_names
 from mergekit_calib.report.tables import frontier_markdown, summary_sentence
+from mergekit_calib.report.write import write_report
 
 
 def front_matter(card: str) -> dict:
@@ -63,6 +64,15 @@ def test_the_licence_is_left_open_and_the_parents_are_named(tmp_path) -> None:
     assert "base: gemma" in text
 
 
+def test_a_licence_that_was_set_is_kept_when_the_card_is_written_again(tmp_path) -> None:
+    write_report(make_frontier(), tmp_path)
+    card = tmp_path / "README.md"
+    card.write_text(card.read_text().replace("---\n# license", "---\nlicense: mit\n# license", 1))
+    write_report(make_frontier(), tmp_path)
+    assert front_matter(card.read_text())["license"] == "mit"
+    assert "to be set" not in card.read_text()
+
+
 def test_a_name_cannot_leave_the_comment_of_the_front_matter() -> None:
     frontier = make_frontier(models={"base": "x\nlicense: mit", "aligned": "org/some-model-it"})
     assert "license" not in front_matter(model_card(frontier))
@@ -96,7 +106,7 @@ def test_the_card_gives_answer_table_picture_and_choice() -> None:
     assert text.index(summary_sentence(frontier)) < text.index("calibration/frontier.png")
     assert frontier_markdown(frontier) in text
     assert "largest sum of gains on the selection half." in text
-    assert "ece with 15 bins and n = 600" in text
+    assert "ece (n = 600), in 15 bins" in text
     assert "a limit was set" in text
 
 

@@ -11,6 +11,7 @@ from report_factory import make_frontier
 from rich.console import Console
 
 from mergekit_calib.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
+from mergekit_calib.report import wording
 from mergekit_calib.report.tables import (
     frontier_markdown,
     frontier_table,
@@ -169,3 +170,11 @@ def test_a_point_with_the_weights_of_another_says_so() -> None:
     frontier = make_frontier()
     frontier.points.append(PointResult(id="lambda=0.61", axes={"lambda": 0.61}, recipe="", same_as="lambda=0.6"))
     assert "lambda=0.61, same as lambda=0.6" in frontier_markdown(frontier)
+
+
+@pytest.mark.parametrize(
+    ("metric", "binned"),
+    [("ece", True), ("ece,flexible-extract", True), ("rms_ce_debiased", True), ("smooth_ece", False), ("acc", False)],
+)
+def test_metrics_that_depend_on_bins_are_known_whatever_filter_reads_the_answers(metric: str, binned: bool) -> None:
+    assert wording.is_binned(metric) is binned

@@ -186,6 +186,21 @@ def test_the_display_goes_when_the_run_is_interrupted() -> None:
     assert screen.file.getvalue().rfind("\x1b[?25h") > screen.file.getvalue().rfind("\x1b[?25l")
 
 
+def test_after_the_last_point_it_waits_for_nobody_and_works_out_the_numbers() -> None:
+    screen, frontier = Screen(80), make_frontier()
+    with ConsoleProgress(screen.console) as progress:
+        playing(progress, frontier)
+        assert progress._live is not None
+        progress._view.n_points = None  # of a search that ends when it has enough
+        progress.point_finished(frontier.points[3], frontier)
+        progress._view.pace._clock = lambda: 1e9
+        progress.concluding()
+        progress._live.refresh()
+        lines = screen.read()
+    assert lines_with(lines, "working out the numbers and writing the chosen model")
+    assert not lines_with(lines, "waiting")
+
+
 def test_time_left_comes_from_points_scored_here_and_not_from_those_found_on_disk() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])

@@ -52,7 +52,7 @@ const calib = (() => {
     const scope = o.task || (o.average === "macro" ? "macro" : "suite");
     return { scope, metric: o.metric, direction: o.direction, name: scope === "suite" ? o.metric : `${scope}/${o.metric}` };
   });
-  const lessIsBetter = new Set(["ece", "rms_ce_debiased", "ece_debiased", "smooth_ece", "brier", "nll", "overconfidence"]);
+  const lessIsBetter = new Set(["ece", "rms_ce_debiased", "ece_debiased", "smooth_ece", "brier", "nll"]);
   const moreIsBetter = new Set(["acc", "acc_norm"]);
   const direction = (metric) =>
     objectives.find((o) => o.metric === metric)?.direction ??

@@ -70,6 +70,9 @@ calib.frontier = (() => {
       });
     }
 
+    // What fits into `room` pixels of an axis title, from its end, where the metric and its direction are.
+    const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
+
     function drawing(width, all, points, x, y) {
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
       const along = numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
@@ -92,8 +95,8 @@ calib.frontier = (() => {
       const at = (e) => [scale.x.apply(e.x.value), scale.y.apply(e.y.value)];
       const root = d3.select(svg).attr("role", "radiogroup");
       const bottom = svg.height.baseVal.value;
-      root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${title(x)} →`);
-      root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${title(y)} →`);
+      root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${fitted(title(x), width - 70)} →`);
+      root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${fitted(title(y), bottom - 70)} →`);
       const overlay = root.append("g");
       for (const [kind, data] of [["point", dots], ...special.map(([k, , d]) => [k, d])])
         root.select(`.of-${kind}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });

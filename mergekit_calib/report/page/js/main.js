@@ -83,7 +83,9 @@
     pick((first && state.picked) || state.chosen || complete[0].id);
   }
 
-  const yaml = (value) => (value && typeof value === "object" ? `{${Object.entries(value).map(([k, v]) => `${k}: ${yaml(v)}`).join(", ")}}` : String(value));
+  // What YAML would take apart, as the comma in `calib_gsm8k/ece,flexible-extract`, is quoted.
+  const plain = (value) => (typeof value !== "string" || /^[\w./-]+$/.test(value) ? String(value) : JSON.stringify(value));
+  const yaml = (value) => (value && typeof value === "object" ? `{${Object.entries(value).map(([k, v]) => `${yaml(k)}: ${yaml(v)}`).join(", ")}}` : plain(value));
 
   // The options that a rule takes, as inputs; empty ones are left out.
   function options() {

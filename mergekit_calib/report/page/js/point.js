@@ -54,7 +54,8 @@ calib.point = (() => {
 
   function metrics(point) {
     const bodies = d3.group(records(point), (r) => r.measure.scope);
-    const head = ["metric", label(point), ...parents.flatMap((p) => [p.role, `minus ${p.role}`]), "items"];
+    const name = label(point);
+    const head = ["metric", name.length > 24 ? "this point" : name, ...parents.flatMap((p) => [p.role, `minus ${p.role}`]), "items"];
     const save = () => calib.download("point", ["point", ...columns], records(point).map((r) => [point.id, r.measure.scope, r.measure.metric,
       r.found.value, r.found.low, r.found.high, r.found.n, ...r.parents.flatMap(({ found, difference }) => [found?.value, difference?.value, difference?.low, difference?.high])]));
     const table = el("table", { id: "metrics-table" }, el("caption", {}, "Report half. Where the interval of a difference holds 0, no difference is shown; one without an interval is of the two values alone."),

@@ -2,29 +2,32 @@
 calib.reliability = (() => {
   const { run, label, number, el } = calib;
 
+  // Points of the same weights share the first one's.
+  const diagramOf = (point) => run.reliability[point.id] ?? run.reliability[point.same_as];
+
   function make(host) {
     const frame = calib.figure.frame(host, "reliability-chart");
 
     function set(point) {
-      const diagram = run.reliability[point.id];
-      const parents = run.points.filter((p) => p.role && p.id !== point.id && run.reliability[p.id]);
+      const diagram = diagramOf(point);
+      const parents = run.points.filter((p) => p.role && p.id !== point.id && diagramOf(p)).map((p) => ({ role: p.role, diagram: diagramOf(p) }));
       host.hidden = !diagram;
       if (!diagram) return;
       const bins = d3.range(diagram.counts.length).map((i) => ({
         low: diagram.edges[i], high: diagram.edges[i + 1], count: diagram.counts[i], confidence: diagram.confidence[i], accuracy: diagram.accuracy[i],
       }));
-      const line = (id) => d3.zip(run.reliability[id].confidence, run.reliability[id].accuracy).filter(([c, a]) => c != null && a != null);
+      const line = ({ confidence, accuracy }) => d3.zip(confidence, accuracy).filter(([c, a]) => c != null && a != null);
       const total = d3.sum(diagram.counts);
       frame.set({
         title: "Reliability",
         subtitle: "on the diagonal, confidence is honest",
         description: `${label(point)}: accuracy against confidence in ${bins.length} bins of ${total} items, with the number of items below.`,
-        draw: (width) => drawing(width, bins, parents.map((p) => ({ role: p.role, line: line(p.id) }))),
+        draw: (width) => drawing(width, bins, parents.map((p) => ({ role: p.role, line: line(p.diagram) }))),
         legend: [key("curve-line", label(point)), ...parents.map((p) => key(`parent-line ${p.role}`, p.role))],
         numbers: () => ({
           columns: ["confidence from", "to", "items", "mean confidence", "accuracy", ...parents.flatMap((p) => [`${p.role} items`, `${p.role} accuracy`])],
           rows: bins.map((b, i) => [b.low, b.high, b.count, b.confidence, b.accuracy,
-            ...parents.flatMap((p) => [run.reliability[p.id].counts[i], run.reliability[p.id].accuracy[i]])]),
+            ...parents.flatMap((p) => [p.diagram.counts[i], p.diagram.accuracy[i]])]),
         }),
       });
     }
