@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
 from mergekit_calib import pareto, plugins
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.frontier import SUITE, Objective
+from mergekit_calib.items import in_selection_half
 from mergekit_calib.recipe import Sweep
+from mergekit_calib.recipe.block import ObjectiveSpec
+from mergekit_calib.scoring.loading import LoadedEntry, judges_by_choice
 from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.scoring.tables import own_metrics
 from mergekit_calib.search import Strategy
 from mergekit_calib.search.journal import storage_problem
+
+T = TypeVar("T")
 
 
 def check_rule(sweep: Sweep) -> None:
@@ -33,50 +43,106 @@ def check_rule(sweep: Sweep) -> None:
         raise RecipeError("calibration.select", problems[0], sweep.source)
 
 
+@dataclass(frozen=True)
+class _Pool:
+    """Items of the suite that are measured together, and the directions of the metrics that they yield."""
+
+    has_choices: bool
+    directions: dict[str, str]
+    documents: list[str]
+
+
 def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
     """The objectives with their directions.
 
     Raises:
-        RecipeError: one that no task yields, with near names.
+        RecipeError: one that no task yields, with near names, that is no objective, or that has no items to choose on
+            or none to report on.
     """
     _check_halves(sweep)
-    known = {m.name: m.direction for m in plugins.metrics()}
-    available: dict[str, dict[str, str]] = {}
-    for entry in sweep.calibration.suite:
-        own = {name: "maximize" if up else "minimize" for name, up in suite.higher_is_better[entry.name].items()}
-        available[entry.name] = {**known, **own} if suite.has_choices[entry.name] else own
-    # The suite's own scope pools the entries with choices, or all if none has any; a metric is there if all yield it.
-    pooled = [names for name, names in available.items() if suite.has_choices[name]] or list(available.values())
-    available[SUITE] = {name: way for name, way in pooled[0].items() if all(name in names for names in pooled)}
+    pools = {item.entry.name: _pools(item) for item in suite.entries}
+    averaged = [name for name, some in pools.items() if some[0].has_choices] or list(pools)
+    together = [pool for some in pools.values() for pool in some]
+    pools[SUITE] = [_pooled([pool for pool in together if pool.has_choices] or together)]
     found = []
     for i, spec in enumerate(sweep.calibration.objectives):
-        key = f"calibration.objectives[{i}]"
-        scope = spec.task or SUITE
-        if scope not in available:
+        key, scope = f"calibration.objectives[{i}]", spec.task or SUITE
+        if scope not in pools:
             tasks = [entry.name for entry in sweep.calibration.suite]
             raise RecipeError(
                 key,
                 f"{spec.task!r} is not in the suite{near_names(scope, tasks)}; it has {', '.join(tasks)}",
                 sweep.source,
             )
-        if spec.metric not in available[scope]:
-            where = f"task {spec.task}" if spec.task else "no task of the suite"
-            verb = "does not yield" if spec.task else "yields"
-            names = ", ".join(sorted(available[scope]))
-            near = near_names(spec.metric, available[scope])
-            raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
+        of = averaged if spec.average == "macro" else [scope]
+        available = _shared([_directions(pools[name]) for name in of])
+        _check_metric(key, spec, available, sweep)
         weights = spec.weights or {}
-        averaged = [e.name for e in sweep.calibration.suite if suite.has_choices[e.name]]
-        averaged = averaged or [e.name for e in sweep.calibration.suite]
         if weights and set(weights) != set(averaged):
             raise RecipeError(
                 f"{key}.weights",
                 f"found {', '.join(weights)}; a weight for each of {', '.join(averaged)} is needed",
                 sweep.source,
             )
-        objective = {"metric": spec.metric, "task": spec.task, "direction": available[scope][spec.metric]}
+        for name in of:
+            documents = next(pool.documents for pool in pools[name] if spec.metric in pool.directions)
+            _check_documents(key, spec, "the suite" if name == SUITE else name, documents, sweep)
+        objective = {"metric": spec.metric, "task": spec.task, "direction": available[spec.metric]}
         found.append(Objective.model_validate({**objective, "average": spec.average or "pooled", "weights": weights}))
     return found
+
+
+def _pools(item: LoadedEntry) -> list[_Pool]:
+    """The tasks of an entry that are judged by choice, and the others, as `objectives.pools_of` has their tables."""
+    known = {metric.name: metric.direction for metric in plugins.metrics()}
+    found = []
+    for has_choices in (True, False):
+        tasks = [task for task in item.tasks if judges_by_choice(task) == has_choices]
+        if tasks:
+            own = _shared([own_metrics(task) for task in tasks])
+            directions = {name: "maximize" if up else "minimize" for name, up in own.items()}
+            documents = [doc for task in tasks for doc in item.documents[task.task_name]]
+            found.append(_Pool(has_choices, {**known, **directions} if has_choices else directions, documents))
+    return found
+
+
+def _pooled(pools: Sequence[_Pool]) -> _Pool:
+    documents = [doc for pool in pools for doc in pool.documents]
+    return _Pool(pools[0].has_choices, _shared([pool.directions for pool in pools]), documents)
+
+
+def _directions(pools: Sequence[_Pool]) -> dict[str, str]:
+    """Of every metric of an entry; one that both its pools yield is of choices."""
+    return {name: way for pool in reversed(pools) for name, way in pool.directions.items()}
+
+
+def _shared(some: Sequence[Mapping[str, T]]) -> dict[str, T]:
+    """What all have, as the first has it."""
+    return {name: value for name, value in some[0].items() if all(name in other for other in some)}
+
+
+def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, str], sweep: Sweep) -> None:
+    signed = {metric.name for metric in plugins.metrics() if metric.signed}
+    if spec.metric.partition(",")[0] in signed:
+        problem = f"{spec.metric} is best near 0, so neither more nor less of it is better; use ece, or brier"
+        raise RecipeError(key, problem, sweep.source)
+    if spec.metric not in available:
+        where = f"task {spec.task}" if spec.task else "no task of the suite"
+        verb = "does not yield" if spec.task else "yields"
+        near, names = near_names(spec.metric, available), ", ".join(sorted(available.keys() - signed))
+        raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
+
+
+def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequence[str], sweep: Sweep) -> None:
+    n_selection = sum(map(in_selection_half, documents))
+    if 0 < n_selection < len(documents):
+        return
+    missing = "report" if n_selection else "selection"
+    problem = (
+        f"{spec.name} needs items in both halves, and of the {len(documents):,} of {name} none is in the {missing} "
+        "half, to which an item belongs by its hash; score more of them (a larger limit, or none)"
+    )
+    raise RecipeError(key, problem, sweep.source)
 
 
 def _check_halves(sweep: Sweep) -> None:

@@ -36,7 +36,8 @@ class ItemTable:
         choice_chars: (n_items, max_choices) length of each choice in characters (lm-eval's `acc_norm`).
         choice_bytes: (n_items, max_choices) length of each choice in UTF-8 bytes (lm-eval's `acc_bytes`).
         generations: for generation tasks, the texts drawn for each item.
-        values: the task's own metrics of each document, where it has no choices or defines them itself.
+        values: the task's own metrics of each document, where it has no choices or defines them itself; NaN for a
+            document that it gives none.
     """
 
     task: str
@@ -118,7 +119,9 @@ def pool(tables: Sequence[ItemTable]) -> ItemTable:
 
 def joined(parts: Sequence[ItemTable]) -> ItemTable:
     """One table of several of the same task, over different documents, in the task's own order."""
-    whole = replace(pool(parts), task=parts[0].task)
+    names = sorted(set().union(*(part.values for part in parts)))
+    alike = [replace(p, values={n: p.values.get(n, np.full(len(p), np.nan)) for n in names}) for p in parts]
+    whole = replace(pool(alike), task=parts[0].task)
     order = np.argsort(whole.doc_ids, kind="stable")
     return whole.take(order)
 

@@ -5,7 +5,7 @@ A metric here is a statistic of a table's rows, so that its interval and its pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergekit_calib import metrics
-from mergekit_calib.items import ItemTable
+from mergekit_calib.items import ItemTable, pool
 from mergekit_calib.metrics.statistic import Resampled
 
 Direction = Literal["maximize", "minimize"]
@@ -30,6 +30,8 @@ class Metric:
         statistic: the table, and the number of bins of binned errors → the statistic; None where it is not defined.
         of_probabilities: whether it follows from the choices' probabilities, so that an average of models has it too.
         always: whether a sweep takes it of every point, or only where an objective names it.
+        most: the largest value that it can have.
+        signed: whether it is best near 0, so that neither more nor less of it is better and no objective can name it.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Metric:
     statistic: Callable[[ItemTable, int], Resampled | None]
     of_probabilities: bool = True
     always: bool = True
+    most: float = np.inf
+    signed: bool = False
 
 
 def correct(table: ItemTable) -> NDArray[np.bool_]:
@@ -76,28 +80,32 @@ def _ece(**options: Any) -> Callable[[ItemTable, int], Resampled]:
 
 
 BUILT_IN = (
-    Metric("acc", "maximize", "accuracy", lambda t, _: metrics.mean_statistic(correct(t))),
+    Metric("acc", "maximize", "accuracy", lambda t, _: metrics.mean_statistic(correct(t)), most=1.0),
     Metric(
         "acc_norm",
         "maximize",
         "accuracy by length",
         lambda t, _: metrics.mean_statistic(correct_by_length(t)),
         of_probabilities=False,
+        most=1.0,
     ),
-    Metric("ece", "minimize", "expected calibration error, equal-width bins, L1", _ece()),
+    Metric("ece", "minimize", "expected calibration error, equal-width bins, L1", _ece(), most=1.0),
     Metric(
         "rms_ce_debiased",
         "minimize",
         "root-mean-square calibration error, debiased (Kumar et al. 2019)",
         _ece(norm="l2", debias=True),
+        most=1.0,
     ),
-    Metric("brier", "minimize", "Brier score over all choices", _probabilistic(metrics.brier_statistic)),
+    Metric("brier", "minimize", "Brier score over all choices", _probabilistic(metrics.brier_statistic), most=2.0),
     Metric("nll", "minimize", "negative log-likelihood, nats", _probabilistic(metrics.nll_statistic)),
     Metric(
         "overconfidence",
         "minimize",
         "mean confidence minus accuracy, signed",
         _probabilistic(metrics.overconfidence_statistic),
+        most=1.0,
+        signed=True,
     ),
     Metric(
         "ece_mass",
@@ -105,22 +113,32 @@ BUILT_IN = (
         "expected calibration error, bins of equally many items, L1",
         _ece(binning="mass"),
         always=False,
+        most=1.0,
     ),
-    Metric("rms_ce", "minimize", "root-mean-square calibration error", _ece(norm="l2"), always=False),
+    Metric("rms_ce", "minimize", "root-mean-square calibration error", _ece(norm="l2"), always=False, most=1.0),
     Metric(
         "smooth_ece",
         "minimize",
         "calibration error, smoothed instead of binned (Błasiok and Nakkiran 2023)",
         _probabilistic(metrics.smooth_ece_statistic),
         always=False,
+        most=1.0,
     ),
-    Metric("auroc", "maximize", "how well confidence tells right answers from wrong ones", _auroc, always=False),
+    Metric(
+        "auroc",
+        "maximize",
+        "how well confidence tells right answers from wrong ones",
+        _auroc,
+        always=False,
+        most=1.0,
+    ),
     Metric(
         "aurc",
         "minimize",
         "error averaged over coverages, the most confident answered first",
         _probabilistic(metrics.area_under_risk_coverage_statistic),
         always=False,
+        most=1.0,
     ),
 )
 
@@ -144,9 +162,14 @@ def metrics_of_votes(names: Collection[str]) -> dict[str, Metric]:
         if f"acc{filter_}" in names:
             ece, rms = _error_of_votes(filter_, "l1", False), _error_of_votes(filter_, "l2", True)
             for metric in (
-                Metric(f"ece{filter_}", "minimize", "expected calibration error of majorities", ece, False),
+                Metric(f"ece{filter_}", "minimize", "expected calibration error of majorities", ece, False, most=1.0),
                 Metric(
-                    f"rms_ce_debiased{filter_}", "minimize", "as ece, root of the mean square, debiased", rms, False
+                    f"rms_ce_debiased{filter_}",
+                    "minimize",
+                    "as ece, root of the mean square, debiased",
+                    rms,
+                    False,
+                    most=1.0,
                 ),
             ):
                 found[metric.name] = metric
@@ -165,11 +188,33 @@ def metrics_of(
     return found | {name: own_metric(name, higher_is_better.get(name, True)) for name in table.values}
 
 
-def own_metric(name: str, higher_is_better: bool) -> Metric:
-    """The mean over documents of a metric that the task defines itself."""
+def pools_of(
+    tables: Sequence[ItemTable], higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
+) -> list[tuple[list[int], dict[str, Metric]]]:
+    """What of several tables is measured together: those with choices, and the others.
 
-    def statistic(table: ItemTable, _: int) -> Resampled:
-        return metrics.mean_statistic(table.values[name])
+    Args:
+        higher_is_better: as in `metrics_of`.
+
+    Returns:
+        For each the places of its tables, and the metrics that are taken of it; one that both yield is of choices.
+    """
+    found: list[tuple[list[int], dict[str, Metric]]] = []
+    for has_choices in (True, False):
+        if places := [i for i, table in enumerate(tables) if table.has_choices == has_choices]:
+            without_rows = pool([tables[i].take(np.arange(0)) for i in places])
+            wanted = metrics_of(without_rows, higher_is_better, known)
+            taken = found[0][1] if found else {}
+            found.append((places, {name: metric for name, metric in wanted.items() if name not in taken}))
+    return found
+
+
+def own_metric(name: str, higher_is_better: bool) -> Metric:
+    """The mean of a metric that the task defines itself, over the documents that it gives one."""
+
+    def statistic(table: ItemTable, _: int) -> Resampled | None:
+        given = ~np.isnan(table.values[name])
+        return metrics.mean_of_some_statistic(table.values[name], given) if given.any() else None
 
     return Metric(
         name, "maximize" if higher_is_better else "minimize", "the task's own", statistic, of_probabilities=False

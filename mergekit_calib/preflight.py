@@ -14,6 +14,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
 from mergekit_calib.checks import check_budget, check_rule, objectives_of, strategy_of
+from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitted, footprint, free_memory
 from mergekit_calib.merging.models import compute_dtype
@@ -22,7 +23,7 @@ from mergekit_calib.merging.parents import (
     check_disk,
     open_parents,
 )
-from mergekit_calib.merging.plan import configuration
+from mergekit_calib.merging.plan import check_configuration_source, configuration
 from mergekit_calib.merging.tokenizer import choose_tokenizer, load_tokenizer
 from mergekit_calib.prepared import Prepared
 from mergekit_calib.recipe import Sweep
@@ -31,6 +32,7 @@ from mergekit_calib.run_folder import RunFolder
 from mergekit_calib.scoring.model import check_model_args
 from mergekit_calib.scoring.suite import Suite
 
+_MOST_OF_A_GRID = 100_000  # points that are scored one by one, without a budget
 _MOST_CHECKED = 10_000  # points whose recipes are all checked beforehand; of more, the corners
 
 
@@ -61,6 +63,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     layers = layers_of(models[sweep.base])
     sweep = sweep.expanded(layers, plugins.axis_kinds())
     _check_points(sweep)
+    check_configuration_source(next(sweep.corners()).recipe, options, source)
     strategy = strategy_of(sweep)
 
     check_model_args(block.model_args)
@@ -76,8 +79,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
-    out_dtype = sweep.recipe.get("out_dtype") or sweep.recipe.get("dtype")
-    needed = footprint(models.values(), out_dtype, compute_dtype(block.model_args.get("dtype")), device, options)
+    dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
+    scored_in = compute_dtype(block.model_args.get("dtype"))
+    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)
     memory = fitted(needed, *free_memory(device))
     prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory)
     if not any(model.reference.lora for model in models.values()):
@@ -86,16 +90,38 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
 
 def _check_points(sweep: Sweep) -> None:
-    """That mergekit accepts the recipes: of every point of a grid, or of the corners of what is searched."""
+    """That a grid has an end, and that mergekit accepts the recipes: of its points, or of the corners of more."""
+    search = sweep.calibration.search
+    if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _MOST_OF_A_GRID:
+        others = ", ".join(sorted(plugins.search_strategies().keys() - {"grid"}))
+        problem = (
+            f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or search.points and a strategy "
+        )
+        raise RecipeError("calibration.axes", f"{problem}that chooses among them ({others})", sweep.source)
     everything = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
     for point in (*sweep.parents(), *everything):
         configuration(point.recipe, sweep.source)
 
 
 def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
-    """`model_args.device`, else mergekit's device where that is an accelerator, else the GPU there is, else the CPU."""
+    """`model_args.device`, else mergekit's device where that is an accelerator, else the GPU there is, else the CPU.
+
+    Raises:
+        CalibError: it is no device, or none of this machine.
+    """
     if "device" in model_args:
-        return torch.device(model_args["device"])
+        return _usable_device(model_args["device"], "model_args.device")
     if options.device and options.device != "cpu":
-        return torch.device(options.device)
+        return _usable_device(options.device, "mergekit's device")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _usable_device(name: Any, key: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, TypeError, ImportError):
+        accelerators = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        accelerators += ["mps"] if torch.backends.mps.is_available() else []
+        raise CalibError(f"{key} is {name!r}; the devices here are {', '.join(['cpu', *accelerators])}") from None
+    return device

@@ -23,7 +23,7 @@ from mergekit_calib.merging.parents import (
     fingerprint,
 )
 from mergekit_calib.merging.plan import Plan, configuration
-from mergekit_calib.merging.tokenizer import FILES, TokenizerChoice
+from mergekit_calib.merging.tokenizer import TokenizerChoice, tokenizer_files
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
 from mergekit_calib.run_folder import RunFolder, Session
 from mergekit_calib.scoring.suite import Suite
@@ -104,7 +104,9 @@ class Prepared:
     def models_of_points(self) -> PointModels:
         """What turns points into models, one at a time."""
         keep = not self.memory.streams
-        return PointModels(self.options, self.tokenizer, self.folder.scratch, self.device, self.dtype, keep)
+        add_bos_token = self.model_args.get("add_bos_token")
+        scratch = self.folder.scratch
+        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep, add_bos_token)
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """The point at `setting`."""
@@ -120,7 +122,7 @@ class Prepared:
         budget = self.sweep.calibration.search.points
         if self.sweep.calibration.search.strategy != "grid":
             return None if budget is None else budget + len(self.parents)
-        size = sum(1 for _ in self.sweep.grid())
+        size = self.sweep.n_in_grid
         return len(self.parents) + (size if budget is None else min(size, budget))
 
     @cached_property
@@ -164,7 +166,7 @@ class Prepared:
             ruler,
             session.lock,
             n_items=sum(map(len, documents.values())),
-            race=Race(settings.racing, ruler, documents, settings.points) if settings.racing else None,
+            race=Race(settings.racing, ruler, documents) if settings.racing else None,
         )
 
     def _importance(self) -> dict[str, float]:
@@ -181,11 +183,12 @@ class Prepared:
     def _common_content(self) -> dict[str, Any]:
         """What every point's scores depend on."""
         folder = self.tokenizer.folder
-        files = [folder / name for name in FILES if (folder / name).exists()] if folder else []
+        # Where the recipe has its own say, mergekit makes the tokenizer from one model's, or from all of them.
+        folders = [folder] if folder else [model.tokenizer_folder for model in self.models.values()]
         return {
             "models": {name: model.fingerprint for name, model in self.models.items()},
             "merge_options": {name: getattr(self.options, name) for name in _MERGE_OPTIONS},
-            "tokenizer": fingerprint(files),
+            "tokenizer": fingerprint(tokenizer_files(folders)),
             "suite": self.suite.describe(),
             "model_args": self.sweep.calibration.model_args,
         }

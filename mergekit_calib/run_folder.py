@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -50,6 +50,7 @@ class RunFolder:
         self.scratch = self.calibration / "scratch"
         self.items = ItemStore(self.calibration / "items")
         self.study_log = self.calibration / "study.log"
+        self._run: IO[str] | None = None  # while this worker has joined: the file whose lock all of them share
 
     @property
     def identity(self) -> str:
@@ -115,7 +116,13 @@ class RunFolder:
             write_text_atomic(mark, digest)
 
     def remove_scratch(self) -> None:
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        """Remove what this worker left in the scratch folder; all of it where no other has joined the folder."""
+        shutil.rmtree(self.scratch / "model", ignore_errors=True)
+        if self._run is None:
+            return
+        if try_lock(self._run):
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        share_lock(self._run)  # a lock that was tried in vain is lost, too
 
     @contextmanager
     def joined(self, study: str) -> Iterator[Session]:
@@ -144,8 +151,12 @@ class RunFolder:
                         f"{study}); wait for it, or name a new folder"
                     )
             handle.seek(0)
-            with Claims(workers) as claims:
-                yield Session(handle.read().split()[1], claims, workers / "decide")
+            self._run = handle
+            try:
+                with Claims(workers) as claims:
+                    yield Session(handle.read().split()[1], claims, workers / "decide")
+            finally:
+                self._run = None
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -29,6 +30,9 @@ from mergekit_calib.search.search import Search
 from mergekit_calib.search.store import StoredPoint, Tables
 
 EXIT_SOME_FAILED = 3
+
+# What an OSError says of the machine, and not of the point that met it; transformers raises others of bad models.
+_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
 def run_sweep(
@@ -95,9 +99,9 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
         progress.point_started(point.id)
         try:
             search.finish(point, _score(point, prepared, models, search, progress))
-        except OSError:
-            raise  # a full disk is no property of this point
         except Exception as problem:
+            if isinstance(problem, OSError) and problem.errno in _MACHINE_ERRORS:
+                raise
             # One point that cannot be merged or scored says nothing of the others.
             logging.getLogger(__name__).info("%s failed", point.id, exc_info=True)
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
@@ -105,6 +109,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
         _take_in(search.news(), frontier, analysis, prepared, progress)
     models.discard()
     _take_in(search.news(), frontier, analysis, prepared, progress)
+    progress.concluding()
     analysis.finish(frontier, prepared.rule, prepared.rule_options)
     frontier.notes += _identical_points(frontier)
     return frontier
@@ -149,10 +154,10 @@ def _take_in(
             else:
                 try:
                     analysis.add(result, stored.tables)
+                    if diagram := reliability_diagram(stored.tables, frontier.n_bins):
+                        frontier.reliability[point.id] = diagram
                 except CalibError as problem:
                     result.status, result.reason, result.metrics = "failed", str(problem), {}
-                if diagram := reliability_diagram(stored.tables, frontier.n_bins):
-                    frontier.reliability[point.id] = diagram
         frontier.points.append(result)
         frontier.selection = analysis.conclude(frontier.points, prepared.rule, prepared.rule_options)
         prepared.folder.save(frontier)

@@ -86,7 +86,7 @@ def fitted_temperatures(tables: Tables) -> dict[str, float]:
 
     found = {entry: fitted(parts) for entry, parts in seen.items() if parts}
     for entry in tables.keys() - found.keys():
-        if everything and all(table.has_choices for table in tables[entry]):
+        if everything and any(table.has_choices for table in tables[entry]):
             found[entry] = fitted(everything)
     return found
 

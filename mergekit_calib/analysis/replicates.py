@@ -100,7 +100,7 @@ def _with_interval(observed: float, drawn: NDArray[np.float64], level: float) ->
     An end that is 0 stays so: of models that answer all but a few items alike, many resamples hold no difference, and
     what taking the shift out adds to those, by chance, is no evidence.
     """
-    replicates = np.nan_to_num(drawn, nan=np.inf)
+    replicates = np.nan_to_num(drawn, nan=np.inf, posinf=np.inf, neginf=-np.inf)
     ends = zip(metrics.centred_interval(replicates, observed, level), metrics.interval(replicates, level), strict=True)
     return [float(x) if np.isfinite(x) else None for x in (observed, *(0.0 if p == 0.0 else c for c, p in ends))]
 

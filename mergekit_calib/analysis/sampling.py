@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mergekit_calib.findings import MACRO, SUITE, Estimate
 from mergekit_calib.items import Half, ItemTable, pool
 from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.metrics.statistic import Resampled
-from mergekit_calib.objectives import Metric, metrics_of
+from mergekit_calib.objectives import Metric, pools_of
 from mergekit_calib.search.store import Tables
 
 HALVES: tuple[Half, ...] = ("all", "selection", "report")
@@ -22,6 +23,14 @@ HALVES: tuple[Half, ...] = ("all", "selection", "report")
 Part = tuple[str, int]  # a suite entry, and which of its tasks
 Measures = dict[str, dict[Half, dict[str, BootstrapResult]]]  # scope → half → metric
 Accept = Callable[[ItemTable, Metric], bool]
+
+
+class Taken(NamedTuple):
+    """A metric's statistic, the parts that it is of, and the largest value that it can have."""
+
+    statistic: Resampled
+    parts: tuple[Part, ...]
+    most: float
 
 
 @dataclass
@@ -52,7 +61,7 @@ class Sampling:
     def measure(
         self, tables: Tables, halves: Sequence[Half] = HALVES, accept: Accept = lambda table, metric: True
     ) -> Measures:
-        """Every metric of every scope.
+        """Every metric of every scope: those of choices of the tables with choices, all others of the rest.
 
         Args:
             accept: a scope's table and a metric of it → whether it is wanted.
@@ -67,64 +76,86 @@ class Sampling:
             if (twin := measured.setdefault(tuple(parts), scope)) != scope:
                 found[scope] = found[twin]
                 continue
-            found[scope] = {}
-            for half in halves:
-                statistics = self._statistics(scope, parts, tables, half, accept)
-                found[scope][half] = self._bootstrap(statistics, parts, half)
+            found[scope] = {
+                half: self._bootstrap(self._statistics(scope, parts, tables, half, accept), half) for half in halves
+            }
         if self.macro_weights is not None:
-            found[MACRO] = {half: self._macro(tables, half, accept, self.macro_weights) for half in halves}
+            found[MACRO] = {
+                half: self._bootstrap(self._averages(tables, half, accept, self.macro_weights), half) for half in halves
+            }
         return found
 
     def estimates(self, measures: Measures, tables: Tables) -> dict[str, dict[str, dict[str, Estimate]]]:
         """Scope → metric → half → estimate."""
-        parts = parts_of(tables)
-        parts[MACRO] = parts[SUITE]
+        places = self._places(tables)
         found: dict[str, dict[str, dict[str, Estimate]]] = {}
         for scope, halves in measures.items():
             found[scope] = {}
             for half, results in halves.items():
-                n = len(self._items(parts[scope], half))
                 for name, result in results.items():
+                    n = len(self._items(places[scope][name], half))
                     found[scope].setdefault(name, {})[half] = estimate(result.value, result.low, result.high, n)
         return found
 
     def _statistics(
         self, scope: str, parts: Sequence[Part], tables: Tables, half: Half, accept: Accept
-    ) -> dict[str, Resampled]:
-        # In the order of the resamples' strata.
-        everything: list[tuple[Part, Half]] = [(part, h) for part in parts for h in _strata(half)]
-        taken = [tables[entry][i].take(tables[entry][i].rows(h)) for (entry, i), h in everything]
-        taken = [table for table in taken if len(table)]
-        if not taken:
-            return {}
-        table = pool(taken)
-        wanted = metrics_of(table, self.higher_is_better.get(scope, {}), self.known)
-        statistics = {}
-        for name, metric in wanted.items():
-            try:
-                statistic = metric.statistic(table, self.n_bins) if accept(table, metric) else None
-            except ValueError as problem:
-                raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
-            if statistic is not None:
-                statistics[name] = statistic
-        return statistics
+    ) -> dict[str, Taken]:
+        found = {}
+        for pooled, wanted in self._pools(scope, parts, tables):
+            # In the order of the resamples' strata.
+            taken = [tables[entry][i].take(tables[entry][i].rows(h)) for entry, i in pooled for h in _strata(half)]
+            taken = [table for table in taken if len(table)]
+            if not taken:
+                continue
+            table = pool(taken)
+            for name, metric in wanted.items():
+                try:
+                    statistic = metric.statistic(table, self.n_bins) if accept(table, metric) else None
+                except ValueError as problem:
+                    raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
+                if statistic is not None:
+                    found[name] = Taken(statistic, pooled, metric.most)
+        return found
 
-    def _macro(
-        self, tables: Tables, half: Half, accept: Accept, weights: Mapping[str, float]
-    ) -> dict[str, BootstrapResult]:
-        parts = parts_of(tables)
-        entries = list(dict.fromkeys(entry for entry, _ in parts[SUITE]))
+    def _averages(self, tables: Tables, half: Half, accept: Accept, weights: Mapping[str, float]) -> dict[str, Taken]:
+        parts, entries = parts_of(tables), averaged_entries(tables)
         each = [self._statistics(entry, parts[entry], tables, half, accept) for entry in entries]
-        shared = [name for name in each[0] if all(name in some for some in each)]
         share = [weights.get(entry, 0.0 if weights else 1.0) for entry in entries]
-        averages = {name: metrics.WeightedAverage([some[name] for some in each], share) for name in shared}
-        return self._bootstrap(averages, [part for entry in entries for part in parts[entry]], half)
+        found = {}
+        for name in (name for name in each[0] if all(name in some for some in each)):
+            taken = [some[name] for some in each]
+            average = metrics.WeightedAverage([one.statistic for one in taken], share)
+            found[name] = Taken(average, sum((one.parts for one in taken), ()), max(one.most for one in taken))
+        return found
 
-    def _bootstrap(
-        self, statistics: Mapping[str, Resampled], parts: Sequence[Part], half: Half
-    ) -> dict[str, BootstrapResult]:
+    def _pools(
+        self, scope: str, parts: Sequence[Part], tables: Tables
+    ) -> list[tuple[tuple[Part, ...], dict[str, Metric]]]:
+        """Which of a scope's parts are pooled, and the metrics that are taken of each pool."""
+        some = [tables[entry][i] for entry, i in parts]
+        pools = pools_of(some, self.higher_is_better.get(scope, {}), self.known)
+        return [(tuple(parts[i] for i in places), wanted) for places, wanted in pools]
+
+    def _places(self, tables: Tables) -> dict[str, dict[str, tuple[Part, ...]]]:
+        """Scope → metric → the parts that it is taken of."""
+        found = {
+            scope: {name: pooled for pooled, wanted in self._pools(scope, parts, tables) for name in wanted}
+            for scope, parts in parts_of(tables).items()
+        }
+        each = [found[entry] for entry in averaged_entries(tables)]
+        shared = [name for name in each[0] if all(name in some for some in each)]
+        found[MACRO] = {name: sum((some[name] for some in each), ()) for name in shared}
+        return found
+
+    def _bootstrap(self, taken: Mapping[str, Taken], half: Half) -> dict[str, BootstrapResult]:
+        """Every statistic with its interval, cut off where the metric ends."""
         assert self._resamples is not None
-        return self._resamples.bootstrap(statistics, self._items(parts, half), self.level) if statistics else {}
+        found = {}
+        for parts in dict.fromkeys(one.parts for one in taken.values()):
+            statistics = {name: one.statistic for name, one in taken.items() if one.parts == parts}
+            for name, result in self._resamples.bootstrap(statistics, self._items(parts, half), self.level).items():
+                found[name] = replace(result, high=min(result.high, taken[name].most))
+        return found
 
     def _items(self, parts: Sequence[Part], half: Half) -> NDArray[np.intp]:
         return np.concatenate([self._columns[part, h] for part in parts for h in _strata(half)])
@@ -158,6 +189,11 @@ def parts_of(tables: Tables) -> dict[str, list[Part]]:
     everything = [part for parts in by_entry.values() for part in parts]
     with_choices = [(entry, i) for entry, i in everything if tables[entry][i].has_choices]
     return {**by_entry, SUITE: with_choices or everything}
+
+
+def averaged_entries(tables: Tables) -> list[str]:
+    """The suite entries that a macro average is of: those with choices, or all, if none has any."""
+    return list(dict.fromkeys(entry for entry, _ in parts_of(tables)[SUITE]))
 
 
 def estimate(value: float, low: float, high: float, n: int) -> Estimate:

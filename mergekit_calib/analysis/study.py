@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import amplification, baselines, chance, replicates
 from mergekit_calib.analysis.replicates import Results
-from mergekit_calib.analysis.sampling import HALVES, Sampling
+from mergekit_calib.analysis.sampling import HALVES, Measures, Sampling
+from mergekit_calib.errors import CalibError
 from mergekit_calib.findings import SUITE, BothHalves, Difference, Estimate
 from mergekit_calib.frontier import Frontier, Objective, PointResult, Selection, Superiority
 from mergekit_calib.items import Half
@@ -67,9 +68,11 @@ class Analysis:
         """Fill in the point's metrics, and keep what comparing it needs.
 
         Raises:
-            CalibError: its items are not those of the points before it, or its scores are unusable.
+            CalibError: its items are not those of the points before it, or an objective cannot be computed from its
+                scores.
         """
         measures = self._sampling.measure(tables)
+        _check_numbers(measures, self.objectives)
         point.metrics = self._sampling.estimates(measures, tables)
         self._results[point.id] = {half: replicates.of_objectives(measures, self.objectives, half) for half in HALVES}
         self._tables[point.id] = tables
@@ -241,6 +244,22 @@ class Analysis:
     def _value(self, point: PointResult, objective: Objective, half: Half) -> float:
         value = point.estimate(objective, half).value
         return np.nan if value is None else value
+
+
+def _check_numbers(measures: Measures, objectives: Sequence[Objective]) -> None:
+    """That every objective is a number on both halves: a point without one can be neither chosen nor reported.
+
+    Raises:
+        CalibError: naming the objective and the half.
+    """
+    halves: tuple[Half, Half] = ("selection", "report")
+    for half in halves:
+        results = replicates.of_objectives(measures, objectives, half)
+        for objective in objectives:
+            if objective.name not in results:
+                raise CalibError(f"{objective.name} is not defined for these answers in the {half} half")
+            if not np.isfinite(value := results[objective.name].value):
+                raise CalibError(f"{objective.name} is {value} in the {half} half")
 
 
 def _counts(point: PointResult, analysis: Analysis, half: Half = "report") -> dict[str, int]:

@@ -50,12 +50,12 @@ class LiveModel:
     ) -> None:
         self._config = config
         self._class = model_class(config, trust_remote_code)
-        # Cloned, because the model keeps this storage and the tensors may be the parents' own.
+        # Cloned, because the model keeps this storage and the tensors may be the parents' own, or have strides.
         digest, state = Digest(), {}
         for name, given in tensors:
             tensor = given.value() if isinstance(given, Blend) else given
             digest.update(name, tensor)
-            state[name] = tensor.detach().to("cpu", copy=True)
+            state[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         self.digest = digest.hexdigest()
         own_dtype = next((t.dtype for t in state.values() if t.is_floating_point()), torch.float32)
         probe = self._assemble(state, own_dtype)

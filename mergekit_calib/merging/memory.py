@@ -72,6 +72,7 @@ class Footprint:
 
 def footprint(
     models: Iterable[ParentModel],
+    dtype: str | None,
     out_dtype: str | None,
     compute_dtype: torch.dtype | None,
     device: torch.device,
@@ -80,21 +81,24 @@ def footprint(
     """What a sweep over `models` takes with all of them in memory.
 
     Args:
-        out_dtype: the recipe's `out_dtype` or `dtype`; None for that of the files.
+        dtype, out_dtype: as the recipe has them: parents are read in the one, merged weights are in the other, where
+            each is given; else in that of the files.
         compute_dtype: what the live model computes in; None for that of the merged weights.
         device: where it is scored.
     """
     parents = list(models)
     largest = max(parents, key=n_parameters)
-    merged = dtype_from_name(out_dtype) or largest.dtype
+    read = dtype_from_name(dtype)
+    merged = dtype_from_name(out_dtype) or read or largest.dtype
     compute = compute_dtype or merged
-    live, state = (n_parameters(largest) * dtype.itemsize for dtype in (compute, merged))
+    live, state = (n_parameters(largest) * each.itemsize for each in (compute, merged))
     building = state if compute != merged else 0
     if device.type != "cpu":
         building = live + building
     loaded = bool(options.read_to_gpu and device.type != "cpu")
-    copied = [p for p in parents if loaded or p.dtype != merged or not p.shapes]
-    return Footprint(device, live, building, sum(n_parameters(p) * merged.itemsize for p in copied), loaded)
+    copied = [p for p in parents if loaded or (read or p.dtype) != p.dtype or not p.shapes]
+    copies = sum(n_parameters(p) * (read or p.dtype).itemsize for p in copied)
+    return Footprint(device, live, building, copies, loaded)
 
 
 def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
@@ -118,7 +122,8 @@ def free_memory(device: torch.device) -> tuple[int, int]:
     """Bytes that are free on `device`, and on the host, within what a container or a batch job leaves of it."""
     host = min([int(psutil.virtual_memory().available), *_left_by_control_groups()])
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]), host
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return int(torch.cuda.mem_get_info(index)[0]), host
     return host, host
 
 

@@ -25,7 +25,7 @@ from mergekit_calib.merging.live import (
     model_class,
     quiet_transformers,
 )
-from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration
+from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration, dtype_problem
 from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
 from mergekit_calib.recipe import Point
 
@@ -55,6 +55,7 @@ class PointModels:
         device: where models are scored; merging itself runs where `options` say.
         dtype: what the models compute in, a name as in `float32`; None for the merged weights' own.
         keep_parents: whether their tensors stay in memory from point to point.
+        add_bos_token: lm-eval's `add_bos_token`, which is an argument of the tokenizer too; None where it is not given.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class PointModels:
         device: torch.device,
         dtype: str | None = None,
         keep_parents: bool = True,
+        add_bos_token: bool | None = None,
     ) -> None:
         if options.random_seed is None:
             raise ValueError("options.random_seed must be set")
         self._options, self._choice, self._scratch, self._device = options, choice, scratch, device
-        self._dtype = compute_dtype(dtype)
+        self._dtype, self._add_bos_token = compute_dtype(dtype), add_bos_token
         self._residents = ResidentTensors(options, keep_parents)
         self._live: LiveModel | None = None
         self._tokenizers: dict[str, transformers.PreTrainedTokenizerBase] = {}
@@ -127,7 +129,8 @@ class PointModels:
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
         if self._choice.folder is not None:
             copy_tokenizer_files(self._choice.folder, folder)
-        written = digest_of(folder, Plan(self._arithmetic(point), self._options).vocabulary_axes)
+        axes = Plan(self._arithmetic(point), self._options).vocabulary_axes
+        written = digest_of(folder, axes, self._options.trust_remote_code)
         if digest is not None and written != digest:
             raise CalibError(
                 f"the weights that mergekit wrote for {point.id} are not the ones that were scored (digest {written}, "
@@ -154,14 +157,16 @@ class PointModels:
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="point-") as name:
             folder = Path(name)
             run_merge(config, str(folder), self._options.model_copy(update={"write_model_card": False}))
+            if self._choice.folder is not None:
+                copy_tokenizer_files(self._choice.folder, folder)
             loaded = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=self._options.trust_remote_code)
             with quiet_transformers():
                 model = model_class(loaded, self._options.trust_remote_code).from_pretrained(
                     folder, dtype=self._dtype or "auto"
                 )
             model = model.to(self._device).eval().requires_grad_(False)
-            digest = digest_of(folder, plan.vocabulary_axes)
-            yield ReadyModel(model, load_tokenizer(folder, self._options), digest)
+            digest = digest_of(folder, plan.vocabulary_axes, self._options.trust_remote_code)
+            yield ReadyModel(model, self._loaded(folder), digest)
 
     def _tokenizer(self, config: MergeConfiguration) -> transformers.PreTrainedTokenizerBase:
         """The tokenizer that the written model will carry."""
@@ -169,12 +174,15 @@ class PointModels:
         source = str(self._choice.folder or donor)
         if source not in self._tokenizers:
             if self._choice.folder is not None:
-                self._tokenizers[source] = load_tokenizer(self._choice.folder, self._options)
+                self._tokenizers[source] = self._loaded(self._choice.folder)
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     _copy_tokenizer(config, folder, options=self._options)
-                    self._tokenizers[source] = load_tokenizer(Path(folder), self._options)
+                    self._tokenizers[source] = self._loaded(Path(folder))
         return self._tokenizers[source]
+
+    def _loaded(self, folder: Path) -> transformers.PreTrainedTokenizerBase:
+        return load_tokenizer(folder, self._options, self._add_bos_token)
 
     def _speak_as_written(self, model: transformers.PreTrainedModel) -> None:
         """Give the model the generation configuration that the written model will carry."""
@@ -191,24 +199,23 @@ def compute_dtype(name: str | None) -> torch.dtype | None:
     """
     if name in (None, "auto"):
         return None
-    try:
-        return dtype_from_name(str(name))
-    except RuntimeError:
-        known = "auto, float32, bfloat16, float16"
-        raise CalibError(f"model_args.dtype is {name!r}; it can be {known}") from None
+    if problem := dtype_problem(name):
+        raise CalibError(f"model_args.dtype {problem}, or auto")
+    return dtype_from_name(str(name))
 
 
-def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None) -> str:
+def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None, trust_remote_code: bool = False) -> str:
     """The digest of a written model's tensors, comparable with `ReadyModel.digest`.
 
     Args:
         vocabulary_axes: tensors to be taken in the order of the folder's tokens → the axis that these stand on.
             mergekit numbers the tokens that a union adds differently each time.
+        trust_remote_code: of the folder's tokenizer, which gives that order.
     """
     digest = Digest()
-    loader = LazyTensorLoader.from_disk(str(folder))
+    loader = LazyTensorLoader.from_disk(str(folder), lazy_unpickle=False)  # which cannot read what mergekit pickles
     axes = vocabulary_axes or {}
-    order = _order_of_tokens(folder) if axes else torch.arange(0)
+    order = _order_of_tokens(folder, trust_remote_code) if axes else torch.arange(0)
     for shard in loader.index.shards:
         for name in shard.contained_keys:
             tensor = loader.get_tensor(name)
@@ -216,6 +223,6 @@ def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None) ->
     return digest.hexdigest()
 
 
-def _order_of_tokens(folder: Path) -> torch.Tensor:
-    vocabulary = transformers.AutoTokenizer.from_pretrained(folder).get_vocab()
+def _order_of_tokens(folder: Path, trust_remote_code: bool) -> torch.Tensor:
+    vocabulary = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code).get_vocab()
     return torch.tensor([vocabulary[token] for token in sorted(vocabulary)])

@@ -1,25 +1,28 @@
 """A point's recipe as mergekit plans it, run over tensors that stay in memory.
 
-Relied on in mergekit 0.1.5: `MergePlanner.plan_to_disk`, `graph.build_schedule`, `merge._model_out_config`, and the
-tasks `LoadTensor`, `SaveTensor`. (`plan_in_memory` cannot be used: its `ReturnTensor` does not validate there.)
+Relied on in mergekit 0.1.5: `MergePlanner.plan_to_disk`, `graph.build_schedule`, `merge._model_out_config` (which takes
+the first of `MergeConfiguration.referenced_models` where there is no `base_model`), and the tasks `LoadTensor`,
+`SaveTensor`. (`plan_in_memory` cannot be used: its `ReturnTensor` does not validate there.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
 import torch
 import transformers
+from mergekit import merge_methods
 from mergekit.architecture import ModelArchitecture, get_architecture_info
 from mergekit.architecture.conversion import can_convert_checkpoint_keys
-from mergekit.common import dtype_from_name
+from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Task, TaskUniverse, build_schedule
 from mergekit.io.tasks import GatherTensors, LoaderCache, LoadTensor, SaveTensor
 from mergekit.merge import _model_out_config
+from mergekit.merge_methods.base import BasePolicy
 from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
 from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
@@ -28,23 +31,86 @@ from pydantic import ValidationError
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.merging.blend import Blend, gives_mergekits_bits
+from mergekit_calib.merging.live import active_configuration
 from mergekit_calib.recipe import Recipe
+
+_ABSENT = "absent"  # in place of a value that a configuration does not have
+
+
+class _Configuration(MergeConfiguration):
+    """mergekit's configuration, whose models stand in the recipe's order, where mergekit's stand in a set's.
+
+    Without `base_model` mergekit takes the first for the tokenizer, and in a set that is another in another process.
+    """
+
+    def referenced_models(self) -> list[ModelReference]:
+        modules = list((self.modules or {}).values())
+        slices = [*(self.slices or []), *(part for module in modules for part in module.slices or [])]
+        inputs = [*(self.models or []), *(model for module in modules for model in module.models or [])]
+        named = [given.model for given in (*inputs, *(source for part in slices for source in part.sources))]
+        return list(dict.fromkeys([*([self.base_model] if self.base_model else []), *named]))
 
 
 def configuration(recipe: Recipe, source: str | None = None) -> MergeConfiguration:
     """A plain recipe as mergekit validates it.
 
     Raises:
-        RecipeError: mergekit does not accept it; the key path is mergekit's.
+        RecipeError: mergekit does not accept it, at mergekit's key path, or does not know its dtype.
     """
+    for key in ("dtype", "out_dtype"):
+        if problem := dtype_problem(recipe.get(key)):
+            raise RecipeError(key, problem, source)
     try:
-        return MergeConfiguration.model_validate(recipe)
+        return _Configuration.model_validate(recipe)
     except ValidationError as problems:
         error = problems.errors()[0]
         key = ".".join(str(part) for part in error["loc"]) or "recipe"
         raise RecipeError(key, f"{error['msg']} (found {error['input']!r})", source) from None
     except RuntimeError as problem:  # mergekit's own validators raise these
         raise RecipeError("recipe", str(problem), source) from None
+
+
+def dtype_problem(name: Any) -> str | None:
+    """What is wrong with a dtype's name, or None; no name is none."""
+    try:
+        known = name is None or (dtype_from_name(str(name)) or torch.float32).is_floating_point
+    except RuntimeError:
+        known = False
+    return None if known else f"is {name!r}; it can be float32, bfloat16, float16 or float64"
+
+
+def check_configuration_source(recipe: Recipe, options: MergeOptions, source: str | None = None) -> None:
+    """That it makes no difference from which model mergekit takes the configuration, where the recipe names none.
+
+    Raises:
+        RecipeError: two models' configurations differ in what a forward pass depends on.
+    """
+    given = configuration(recipe, source)
+    if given.base_model is not None:
+        return
+    architecture = _architecture(given, options)
+    made_later = {"vocab_size"} if given.tokenizer or given.tokenizer_source else set()
+
+    def taken_from(model: ModelReference) -> dict[str, Any]:
+        of_model = given.model_copy(update={"base_model": model})
+        return _flat(_merged_configuration(of_model, architecture, options), made_later)
+
+    first, *others = given.referenced_models()
+    mine = taken_from(first)
+    for other in others:
+        theirs = taken_from(other)
+        differing = [key for key in (*mine, *theirs) if mine.get(key, _ABSENT) != theirs.get(key, _ABSENT)]
+        if differing:
+            key = differing[0]
+            found = f"{key} is {mine.get(key, _ABSENT)} in {first} and {theirs.get(key, _ABSENT)} in {other}"
+            raise RecipeError("base_model", f"{found}; {_base_model_needed(given.merge_method)}", source)
+
+
+def _base_model_needed(method: str) -> str:
+    problem = "without base_model, mergekit takes the merged model's configuration from any of them"
+    if merge_methods.get(method).spec.contract.base == BasePolicy.IGNORED:
+        return f"{problem}: name the one that it shall be from, which changes nothing else in {method}"
+    return f"{problem}: name the one that it shall be from (it takes part in {method} as the base), or make them alike"
 
 
 class ResidentTensors:
@@ -92,9 +158,7 @@ class Plan:
         self._out_dtype = configuration.out_dtype
         LoaderCache().setup(options)
         architecture = _architecture(configuration, options)
-        self.config: transformers.PretrainedConfig = _model_out_config(
-            configuration, architecture, trust_remote_code=options.trust_remote_code
-        )
+        self.config = _merged_configuration(configuration, architecture, options)
         planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
         self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
         self.builds_tokenizer = any(isinstance(t, BuildTokenizer) for t in self._targets)
@@ -197,6 +261,27 @@ class Plan:
         if isinstance(task, BuildTokenizer):
             tokenizers[task] = value
         return value
+
+
+def _merged_configuration(
+    configuration: MergeConfiguration, architecture: ModelArchitecture, options: MergeOptions
+) -> transformers.PretrainedConfig:
+    """The transformers configuration of the merged model."""
+    return _model_out_config(configuration, architecture, trust_remote_code=options.trust_remote_code)
+
+
+def _flat(config: transformers.PretrainedConfig, without: Collection[str]) -> dict[str, Any]:
+    """Key path → value, of what a forward pass depends on."""
+
+    def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if not isinstance(node, dict):
+            yield path, node
+            return
+        for key, value in node.items():
+            if key not in without:
+                yield from leaves(value, f"{path}.{key}" if path else str(key))
+
+    return dict(leaves(active_configuration(config), ""))
 
 
 def _architecture(configuration: MergeConfiguration, options: MergeOptions) -> ModelArchitecture:

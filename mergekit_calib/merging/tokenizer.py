@@ -7,6 +7,7 @@ come out unable to chat.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,17 @@ def choose_tokenizer(sweep: Sweep, base: ParentModel, aligned: ParentModel, opti
     return TokenizerChoice(folder, {"chat_template": template} if template else {})
 
 
-def load_tokenizer(folder: Path, options: MergeOptions) -> transformers.PreTrainedTokenizerBase:
-    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+def load_tokenizer(
+    folder: Path, options: MergeOptions, add_bos_token: bool | None = None
+) -> transformers.PreTrainedTokenizerBase:
+    """The tokenizer in `folder`, as lm-eval's `hf` loads it, which hands on `add_bos_token` only where it is given."""
+    given = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
+    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code, **given)
+
+
+def tokenizer_files(folders: Iterable[Path]) -> list[Path]:
+    """The files of `FILES` that there are in `folders`."""
+    return [folder / name for folder in folders for name in FILES if (folder / name).exists()]
 
 
 def copy_tokenizer_files(source: Path, target: Path) -> None:

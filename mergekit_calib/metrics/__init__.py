@@ -60,7 +60,14 @@ from mergekit_calib.metrics.similarity import (
     vendi_score_of_similarities,
 )
 from mergekit_calib.metrics.smooth import smooth_ece, smooth_ece_statistic
-from mergekit_calib.metrics.statistic import Resampled, Statistic, WeightedAverage, WeightedStatistic, mean_statistic
+from mergekit_calib.metrics.statistic import (
+    Resampled,
+    Statistic,
+    WeightedAverage,
+    WeightedStatistic,
+    mean_of_some_statistic,
+    mean_statistic,
+)
 from mergekit_calib.metrics.temperature import choice_probabilities, fit_temperature
 from mergekit_calib.metrics.trend import kendall_tau, monotone_fit, monotone_p_value
 
@@ -102,6 +109,7 @@ __all__ = [
     "fit_temperature",
     "interval",
     "kendall_tau",
+    "mean_of_some_statistic",
     "mean_statistic",
     "monotone_fit",
     "monotone_p_value",

@@ -200,6 +200,31 @@ def mean_statistic(values: ArrayLike) -> Statistic:
     return Statistic(array[:, None], first_mean)
 
 
+def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> Statistic:
+    """The mean of a number that some items have; a resample without any of those counts as the mean itself.
+
+    Args:
+        values: (n_items,) finite, or +inf, where `given`.
+        given: (n_items,) bool, at least one true.
+
+    Raises:
+        ValueError: if no item has a number, or one has NaN or -inf.
+    """
+    has = np.asarray(given, dtype=bool)
+    some = mean_statistic(np.asarray(values, dtype=np.float64)[has])
+    if has.all():
+        return some
+    contributions = np.zeros((len(has), 2))
+    contributions[has] = np.column_stack([some.contributions, np.ones(some.n_items)])
+    mean = some.value()
+
+    def ratio(means: FloatArray) -> FloatArray:
+        total, share = means[..., 0], means[..., 1]
+        return np.divide(total, share, out=np.full_like(total, mean), where=share > 0)
+
+    return Statistic(contributions, ratio)
+
+
 def first_mean(means: FloatArray) -> FloatArray:
     """The `reduce` of a plain mean: its only column."""
     return means[..., 0]

@@ -37,9 +37,9 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     """The temperature under which the labels are likeliest (Guo et al. 2017): fit it on items held out for it.
 
     The T that minimises the mean negative log-likelihood of softmax(scores / T), searched from 0.01 to 100, the ends
-    included: a model that is always right has no best T, and gets 0.01. Items whose scores do not tell choices apart,
-    or whose right choices are all −inf (their likelihood is 0 at any T), do not matter; if no other item is left,
-    the answer is 1.
+    included: a model that is always right, by whatever gap, has no best T, and gets 0.01. Items whose scores do not
+    tell choices apart, or whose right choices are all −inf (their likelihood is 0 at any T), do not matter; if no other
+    item is left, the answer is 1.
 
     Args:
         scores: (n_items, n_choices) log-likelihoods in nats, or logits; NaN-padded on the right.
@@ -73,12 +73,13 @@ def _best_inverse_temperature(scores: FloatArray, right: BoolArray) -> float:
 
     # With one right choice the loss is convex in β = 1/T; with several it need not be, so its basin is looked up first.
     grid = np.geomspace(1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE, 65)
-    best = int(np.argmin([loss(beta) for beta in grid]))
+    # From the end: a loss that falls for ever is flat there, once it is too small for a float.
+    best = len(grid) - 1 - int(np.argmin([loss(beta) for beta in grid[::-1]]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    if slope(low) >= 0.0:
-        return float(low)
     if slope(high) <= 0.0:
         return float(high)
+    if slope(low) >= 0.0:
+        return float(low)
     return float(brentq(slope, low, high, xtol=1e-12, rtol=1e-12))
 
 

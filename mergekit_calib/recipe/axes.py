@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,11 @@ Number = int | float
 Value = int | float | str
 Setting = dict[str, Value]  # axis → its value
 
+DIGITS = 12
+"""Significant digits that tell one value of an axis from another, as in the names of points."""
+
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_MOST_VALUES = 100_000  # of one axis
 _RANGE_KEYS = {"start", "stop", "step", "min", "max", "values"}
 
 
@@ -142,11 +146,14 @@ def _stepped(name: str, start: Any, stop: Any, step: Any) -> list[Value]:
     if step == 0 or (stop - start) * step < 0:
         raise ValueError(f"axis {name}: steps of {step} never lead from {start} to {stop}")
     count = math.floor((stop - start) / step + 1e-9) + 1
+    if count > _MOST_VALUES:
+        found = f"axis {name}: steps of {step} from {start} to {stop} are {count:,} values"
+        raise ValueError(f"{found}; take larger steps, or give min and max with a strategy that draws from them")
     # Rounding keeps 0.1 * 3 from becoming 0.30000000000000004 in every recipe and file name.
-    return [
+    return _distinct(
         start + i * step if isinstance(start, int) and isinstance(step, int) else round(start + i * step, 10)
         for i in range(count)
-    ]
+    )
 
 
 def _listed(name: str, given: Any) -> list[Value]:
@@ -156,7 +163,15 @@ def _listed(name: str, given: Any) -> list[Value]:
     named = [isinstance(value, str) and _NAME.fullmatch(value) is not None for value in values]
     if any(named) and not all(named):
         raise ValueError(f"axis {name}: numbers and names cannot be mixed on one axis; found {given!r}")
-    return list(dict.fromkeys(values if all(named) else [_number(name, value) for value in values]))
+    return list(dict.fromkeys(values)) if all(named) else _distinct(_number(name, value) for value in values)
+
+
+def _distinct(numbers: Iterable[Number]) -> list[Value]:
+    """The first of those that agree in `DIGITS` digits, in order."""
+    first: dict[str, Value] = {}
+    for number in numbers:
+        first.setdefault(f"{number:.{DIGITS}g}", number)
+    return list(first.values())
 
 
 def _number(name: str, value: Any) -> Number:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -19,7 +21,7 @@ from mergekit_calib.recipe.short_form import (
     expand_short_form,
     unknown_method,
 )
-from mergekit_calib.recipe.sweep import Sweep, models_named
+from mergekit_calib.recipe.sweep import OF_PARENTS, Sweep, models_named
 
 
 def has_calibration_block(text: str) -> bool:
@@ -33,6 +35,21 @@ def has_calibration_block(text: str) -> bool:
     return isinstance(data, dict) and "calibration" in data
 
 
+def read_yaml(text: str, source: str | None = None) -> Any:
+    """What `text` holds.
+
+    Raises:
+        RecipeError: it is not YAML; with the line and column.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        said, where = str(problem).split("\n")[0], getattr(problem, "problem_mark", None)
+        if isinstance(problem, yaml.MarkedYAMLError) and where is not None:
+            said = f"line {where.line + 1}, column {where.column + 1}: {problem.problem}"
+        raise RecipeError("(whole file)", f"is not valid YAML: {said}", source) from None
+
+
 def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
     """Read a sweep from YAML, in either form.
 
@@ -44,10 +61,7 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
     Raises:
         RecipeError: naming the key path, for anything that can be found wrong without opening a model.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise RecipeError("(whole file)", f"is not valid YAML: {problem}", source) from None
+    data = read_yaml(text, source)
     if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
         raise RecipeError("calibration", "expected a mapping with `axes` and `suite`", source)
     recipe = {key: value for key, value in data.items() if key != "calibration"}
@@ -108,6 +122,9 @@ def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock
     try:
         for variant in variants.values():
             for key, names in names_in(variant.recipe):
+                if re.split(r"[.\[]", key)[0] in OF_PARENTS:
+                    problem = "cannot hold a placeholder: the parents, which stand on no axis, have this key too; give "
+                    raise RecipeError(key, f"{problem}it one value, and each other one a sweep of its own", source)
                 for name in names:
                     if name not in block.axes:
                         raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)

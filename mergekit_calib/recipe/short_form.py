@@ -143,13 +143,18 @@ def _variant(
         )
         raise RecipeError("parameters.method", problem, source)
     others = {k: v for k, v in recipe.items() if k not in ("merge_method", "base_model", *arithmetic)}
-    return Variant({"merge_method": method, **arithmetic, **others}, ends)
+    return Variant({"merge_method": method, **arithmetic, **others}, ends if _is_the_axis(lambda_) else {})
 
 
 def unknown_method(method: Any, methods: Mapping[str, MethodSignature]) -> str:
     """A sentence for a merge method that mergekit does not have."""
     known = ", ".join(sorted(methods))
     return f"mergekit has no merge method {method!r}{near_names(str(method), methods)}; it has {known}"
+
+
+def _is_the_axis(value: Any) -> bool:
+    """Whether a λ is the axis itself, in all tensors: only then the axis's ends are those of the arithmetic."""
+    return isinstance(value, str) and "".join(value.split()) == f"${{{LAMBDA}}}"
 
 
 def _complement(value: Any) -> Any:

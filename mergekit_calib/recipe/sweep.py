@@ -7,6 +7,7 @@ knows the tasks is asked by the rooms that know them, still before anything is l
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Setting, Value
+from mergekit_calib.recipe.axes import DIGITS, Axis, AxisKind, Expansion, Layers, Setting, Value
 from mergekit_calib.recipe.block import CalibrationBlock
 from mergekit_calib.recipe.layerwise import expand_axis, expanded_recipe
 from mergekit_calib.recipe.placeholders import PlaceholderError, substitute
@@ -26,6 +27,9 @@ from mergekit_calib.recipe.short_form import (
     Role,
     Variant,
 )
+
+OF_PARENTS = ("dtype", "out_dtype", "tokenizer", "tokenizer_source", "chat_template")
+"""Keys that the parents' recipes have from the sweep's: of points on no axis, so without placeholders."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,13 @@ class Sweep:
 
     def parents(self) -> tuple[Point, Point]:
         """The two parents, each as a recipe that passes it through; on the λ axis where that is where they stand."""
-        kept = ("dtype", "out_dtype", "tokenizer", "tokenizer_source", "chat_template")
-        common = {key: self.recipe[key] for key in kept if key in self.recipe}
+        common = {key: self.recipe[key] for key in OF_PARENTS if key in self.recipe}
 
         def parent(role: Role, model: str, value: float) -> Point:
             axes = self._place_of(role, value)
             recipe = {"merge_method": "passthrough", "models": [{"model": model}], **common}
+            if isinstance(common.get("tokenizer"), dict):
+                recipe["tokenizer"] = _tokenizer_of_one(common["tokenizer"], model)
             return Point(point_id(axes) if len(axes) == 1 else role, axes, recipe, role)
 
         return parent("base", self.base, 0.0), parent("aligned", self.aligned, 1.0)
@@ -152,6 +157,16 @@ class Sweep:
             setting = dict(zip(self.axes, values, strict=True))
             if not self.is_parent(setting):
                 yield self.point(setting)
+
+    @property
+    def n_in_grid(self) -> int:
+        """How many points `grid` gives, without making them."""
+        lambdas = [name for name in self._lambdas if name in self.axes]
+        named = [*lambdas, METHOD] if len(self.variants) > 1 else lambdas
+        others = math.prod(len(axis.described) for name, axis in self.axes.items() if name not in named)
+        ends = [end for variant in self.variants.values() for end in variant.ends]
+        n_parents = sum(all(end in self.axes[name].described for name in lambdas) for end in ends) if lambdas else 0
+        return math.prod(len(axis.described) for axis in self.axes.values()) - n_parents * others
 
     def corners(self, at_most: int = 64) -> Iterator[Point]:
         """Points with every axis at one of its ends, and every name: what a recipe that is wrong somewhere shows."""
@@ -187,7 +202,7 @@ def point_id(axes: Mapping[str, Value]) -> str:
     parts: list[str] = []
     runs: dict[str, list[str]] = {}
     for name, value in axes.items():
-        shown = value if isinstance(value, str) else f"{value:g}"
+        shown = value if isinstance(value, str) else f"{value:.{DIGITS}g}"
         stem, _, number = name.rpartition("_")
         if number != str(len(runs.get(stem, ())) + 1) or f"{stem}_2" not in axes:
             parts.append(f"{name}={shown}")
@@ -202,6 +217,22 @@ def point_id(axes: Mapping[str, Value]) -> str:
 def dump_recipe(recipe: Recipe) -> str:
     """A recipe as YAML, keys in the order that people write them."""
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _tokenizer_of_one(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """A recipe's `tokenizer` for `model` alone: without the tokens whose embeddings are another model's."""
+    tokens = tokenizer.get("tokens")
+    if not isinstance(tokens, dict):
+        return dict(tokenizer)
+    return {**tokenizer, "tokens": {t: entry for t, entry in tokens.items() if _source_model(entry) in (None, model)}}
+
+
+def _source_model(entry: Any) -> str | None:
+    """The model that a token's embedding is from, in any of mergekit's ways to say so; None where it is from none."""
+    source = entry.get("source") if isinstance(entry, dict) else None
+    while isinstance(source, dict):
+        source = source.get("model") or source.get("path")
+    return source
 
 
 def models_named(node: Any) -> Iterator[str]:

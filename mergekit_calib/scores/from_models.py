@@ -15,7 +15,8 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.merging.live import quiet_transformers
-from mergekit_calib.merging.parents import ParentModel, open_parents
+from mergekit_calib.merging.parents import ParentModel, fingerprint, open_parents
+from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scores.card import ModelScores, Scores
 from mergekit_calib.scores.measure import CardMaker
@@ -76,12 +77,17 @@ def score_models(
     store = ItemStore(Path(out) / "items") if out else None
     for name, model in opened.items():
         on_model(name)
-        key = content_key(model=model.fingerprint, suite=loaded.describe(), model_args=given)
+        content = {
+            "tokenizer": _fingerprint_of_tokenizer(model, given),
+            "suite": loaded.describe(),
+            "model_args": given,
+        }
+        key = content_key(model=model.fingerprint, **content)
         stored = store.load(key) if store else None
         if stored is None:
             stored = _scored(model, loaded, given, on_answers)
             if store:
-                store.save(key, stored, {"model": name, "suite": loaded.describe(), "model_args": given})
+                store.save(key, stored, {"model": name, **content})
         on_card(maker.add(name, stored.tables, stored.seconds.get("score")), maker.card)
         if out:
             maker.card.save(Path(out))
@@ -94,6 +100,12 @@ def _check_model_args(model_args: Mapping[str, Any]) -> None:
     for name in model_args:
         if name not in known and (near := near_names(name, known)):
             raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
+
+
+def _fingerprint_of_tokenizer(model: ParentModel, model_args: Mapping[str, Any]) -> str:
+    """Of the files that say how a model reads and speaks: its own, and those of a `tokenizer` that is named instead."""
+    folders = [model.folder, *([Path(model_args["tokenizer"])] if model_args.get("tokenizer") else [])]
+    return fingerprint(tokenizer_files(folders))
 
 
 def _scored(model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_answers: Told | None) -> StoredPoint:

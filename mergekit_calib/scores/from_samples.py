@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,11 @@ def read_samples(paths: Iterable[str | Path]) -> list[SampledModel]:
             files[path.parent][task] = path
     models = []
     for folder, tasks in files.items():
-        run = _run_of(folder)
-        model = SampledModel(str(run.get("model_name") or folder.resolve().name))
-        directions = run.get("higher_is_better") or {}
+        run = _Runs.of(folder)
+        model = SampledModel(run.model_name or folder.resolve().name)
         for task, file in tasks.items():
-            model.tables[task] = [table_of(task, _lines(file), file)]
-            model.higher_is_better[task] = {k: bool(v) for k, v in (directions.get(task) or {}).items()}
+            model.tables[task] = [table_of(task, _lines(file), file, run.configs.get(task))]
+            model.higher_is_better[task] = {k: bool(v) for k, v in run.higher_is_better.get(task, {}).items()}
         models.append(model)
     return models
 
@@ -79,12 +79,28 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _run_of(folder: Path) -> dict[str, Any]:
-    results = sorted(folder.glob("results_*.json"))
-    if not results:
-        return {}
-    found: dict[str, Any] = json.loads(results[-1].read_text(encoding="utf-8"))
-    return found
+@dataclass
+class _Runs:
+    """What the `results_*.json` of a folder say: of a task that several have, what the newest says.
+
+    Attributes:
+        configs: task → its configuration.
+        higher_is_better: task → metric → whether more of it is better.
+    """
+
+    model_name: str = ""
+    configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    higher_is_better: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path) -> _Runs:
+        runs = cls()
+        for file in sorted(folder.glob("results_*.json")):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            runs.model_name = str(found.get("model_name") or runs.model_name)
+            runs.configs |= found.get("configs") or {}
+            runs.higher_is_better |= {task: ways or {} for task, ways in (found.get("higher_is_better") or {}).items()}
+        return runs
 
 
 def _lines(file: Path) -> list[Line]:
@@ -107,20 +123,29 @@ def _lines(file: Path) -> list[Line]:
     return [line for line in lines if line.get("filter") == first]
 
 
-def table_of(task: str, lines: Sequence[Line], file: Path) -> ItemTable:
-    """The item table of a task's samples.
+def table_of(task: str, lines: Sequence[Line], file: Path, config: Mapping[str, Any] | None = None) -> ItemTable:
+    """The item table of a task's samples; without choices, where the task judges by something else than the likeliest.
+
+    Args:
+        config: the task's configuration, where it is known.
 
     Raises:
         CalibError: neither choices nor numbers of the task's own, or right answers that cannot be told.
     """
-    items = [_Item.of(line, f"{file}, document {line['doc_id']}") for line in lines]
+    config = config or {}
+    left_out = _not_averaged(config)
+    items = [_Item.of(line, left_out, f"{file}, document {line['doc_id']}") for line in lines]
+    right = _right_answers(items, file) if _judges_by_choice(items, config) else None
+    if right is None:
+        items, right = [replace(item, scores=[], texts=[]) for item in items], [[] for _ in items]
     width = max(len(item.scores) for item in items)
-    names = set.intersection(*(set(item.values) for item in items))
+    # Of choices, `acc` follows from the log-likelihoods.
+    names = sorted(set().union(*(item.values for item in items)) - ({"acc"} if width else set()))
     if not width and not names:
         raise CalibError(
-            f"{file}: task {task} has neither choices nor a number for each document, so it has no calibration here"
+            f"{file}: task {task} has neither choices to judge by nor a number of a document that lm-eval averages, so "
+            "it has no calibration here"
         )
-    right = _right_answers(items, file) if width else [[] for _ in items]
     gold = [[i in those for i in range(len(item.scores))] for item, those in zip(items, right, strict=True)]
     return ItemTable(
         task=task,
@@ -131,13 +156,13 @@ def table_of(task: str, lines: Sequence[Line], file: Path) -> ItemTable:
         choice_chars=_padded([[len(text) for text in item.texts] for item in items], 0, np.int64),
         choice_bytes=_padded([[len(text.encode()) for text in item.texts] for item in items], 0, np.int64),
         generations=None if width else [[str(text) for text in _flat(line["resps"])] for line in lines],
-        values={name: np.array([item.values[name] for item in items], dtype=np.float64) for name in sorted(names)},
+        values={name: np.array([item.values.get(name, np.nan) for item in items]) for name in names},
     )
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A document's choices, none if it has none, and the numbers that the task gave it."""
+    """A document's choices, none if it has none, and the numbers that the task gave it to be averaged."""
 
     line: Line
     scores: list[float]
@@ -145,10 +170,10 @@ class _Item:
     values: dict[str, float]
 
     @classmethod
-    def of(cls, line: Line, where: str) -> _Item:
+    def of(cls, line: Line, left_out: Collection[str], where: str) -> _Item:
         choices = _choices(line, _requests(line, where))
         scores = [_log_likelihood(response, where) for response in line["resps"][: len(choices)]]
-        return cls(line, scores, [choice.lstrip() for choice in choices], _own_values(line, bool(choices)))
+        return cls(line, scores, [choice.lstrip() for choice in choices], _own_values(line, left_out))
 
     @property
     def best(self) -> int:
@@ -196,23 +221,52 @@ def _log_likelihood(response: Any, where: str) -> float:
     return value
 
 
-def _own_values(line: Line, has_choices: bool) -> dict[str, float]:
-    """The numbers that the task gave the document; `acc` of choices follows from the log-likelihoods."""
+def _own_values(line: Line, left_out: Collection[str]) -> dict[str, float]:
+    """The numbers that the task gave the document."""
     names = line.get("metrics") or [k for k in line if k in ("acc", "acc_norm", "exact_match", "f1", "bleu", "em")]
-    values = {name: line[name] for name in names if isinstance(line.get(name), (bool, int, float))}
-    return {name: float(v) for name, v in values.items() if not (has_choices and name == "acc") and not np.isnan(v)}
+    values = {k: line[k] for k in names if k not in left_out and isinstance(line.get(k), (bool, int, float))}
+    return {name: float(value) for name, value in values.items() if not np.isnan(value)}
 
 
-def _right_answers(items: Sequence[_Item], file: Path) -> list[list[int]]:
-    """Item → its right choices: as our own metrics state them, else by number, by text, or from `acc` between two."""
+def _not_averaged(config: Mapping[str, Any]) -> set[str]:
+    """The metrics of which lm-eval takes something else than the mean over documents, as the task or its default is."""
+    stated = {entry["metric"]: entry.get("aggregation") for entry in config.get("metric_list") or ()}
+    aggregations = {"perplexity": "perplexity"} | {name: how for name, how in stated.items() if how}
+    return {name for name, how in aggregations.items() if how != "mean"}
+
+
+def _judges_by_choice(items: Sequence[_Item], config: Mapping[str, Any]) -> bool:
+    """Whether a document is right or wrong by its likeliest choice, as far as configuration and `acc` tell."""
+    if not any(item.scores for item in items):
+        return False
+    if all(map(_as_pooled, items)):
+        return True
+    in_its_own_way = config.get("process_results") not in (None, "CalibrationTask")
+    return not in_its_own_way and all(item.values.get("acc", 0.0) in (0.0, 1.0) for item in items)
+
+
+def _right_answers(items: Sequence[_Item], file: Path) -> list[list[int]] | None:
+    """Item → its right choices: as our own metrics state them, else by number, by text, or from `acc` between two.
+
+    None where they can be told, and `acc` is something else than whether the likeliest is among them.
+    """
+    told = False
     for read in (_as_pooled, _as_number, _as_text, _from_accuracy):
         found = [read(item) for item in items]
         if all(right and _agrees(item, right) for item, right in zip(items, found, strict=True)):
             return found
+        told = told or all(found)
+    if told:
+        warnings.warn(
+            f"{file}: `acc` is not whether the likeliest choice is the one that `target` names; only the task's own "
+            "numbers are taken, without calibration",
+            stacklevel=2,
+        )
+        return None
     item = next((item for item in items if not _as_number(item) and not _as_text(item)), items[0])
     raise CalibError(
         f"{file}, document {item.line['doc_id']}: `target` is {item.line['target']!r}; the number or the text of a "
-        f"choice was expected that goes with `acc` (the choices are {', '.join(map(repr, item.texts))})"
+        f"choice was expected (the choices are {', '.join(map(repr, item.texts))})"
     )
 
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from mergekit_calib import plugins
 from mergekit_calib.analysis import reliability_diagram
 from mergekit_calib.analysis.replicates import differences, of_objectives
-from mergekit_calib.analysis.sampling import Measures, Sampling, scopes
+from mergekit_calib.analysis.sampling import Measures, Sampling, parts_of, scopes
 from mergekit_calib.findings import Difference, Objective
-from mergekit_calib.items import pool
-from mergekit_calib.objectives import Direction, metrics_of
+from mergekit_calib.objectives import Direction, pools_of
 from mergekit_calib.scores.card import ModelScores, Scores
 from mergekit_calib.search.store import Tables
 from mergekit_calib.versions import versions
@@ -83,9 +82,10 @@ class CardMaker:
         )
 
     def _note_directions(self, scope: str, tables: Tables) -> None:
-        table = pool(scopes(tables)[scope])
-        wanted = metrics_of(table, self._higher_is_better.get(scope, {}), plugins.metrics())
-        found: dict[str, Direction] = {name: metric.direction for name, metric in wanted.items()}
+        entries = dict.fromkeys(entry for entry, _ in parts_of(tables)[scope])
+        higher_is_better = {k: up for entry in entries for k, up in self._higher_is_better.get(entry, {}).items()}
+        pools = pools_of(scopes(tables)[scope], higher_is_better, plugins.metrics())
+        found: dict[str, Direction] = {name: m.direction for _, wanted in pools for name, m in wanted.items()}
         self.card.directions.setdefault(scope, {}).update(found)
 
     def _differences(self, mine: Measures, theirs: Measures, model: ModelScores) -> dict[str, dict[str, Difference]]:

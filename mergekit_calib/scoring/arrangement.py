@@ -36,9 +36,15 @@ class Requests:
     n_cut: int = 0
 
     def add(self, context: Iterable[int], continuation: Iterable[int], max_length: int) -> None:
-        """Ask for `continuation` after `context`, of which the last `max_length` + 1 tokens count."""
+        """Ask for `continuation` after `context`, of which the last `max_length` + 1 tokens count.
+
+        Raises:
+            ValueError: `context` has no tokens, after which nothing can be asked for.
+        """
         targets = np.fromiter(continuation, dtype=np.int64)
         whole = np.concatenate([np.fromiter(context, dtype=np.int64), targets])
+        if len(whole) == len(targets):
+            raise ValueError("a context of no tokens; at least one, such as a BOS token, is needed")
         window = whole[-(max_length + 1) : -1]
         self.n_cut += len(whole) > max_length + 1
         # Big-endian, so that bytes sort as the tokens do.
@@ -48,6 +54,11 @@ class Requests:
 
     def __len__(self) -> int:
         return len(self._continuations)
+
+    @property
+    def longest(self) -> int:
+        """How many tokens the longest input has."""
+        return max((len(key) for key in self._inputs), default=0) // 4
 
     @property
     def lengths(self) -> Ints:

@@ -5,7 +5,8 @@ Relied on in transformers 5: `generate` goes on from a cache that holds all of i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +27,26 @@ def rows_that_fit(model: transformers.PreTrainedModel, n_tokens: int) -> int:
     a_row = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * n_tokens
     room = torch.cuda.mem_get_info(model.device)[0] // 2 if model.device.type == "cuda" else _CPU_BYTES
     return max(1, min(_MOST_ROWS, room // a_row))
+
+
+def tokens_of_a_row(n_context: int, options: Sequence[Mapping[str, Any]]) -> int:
+    """The most tokens whose keys and values a row may take, after a context of so many; of a beam search, in all beams.
+
+    Args:
+        options: of `generate`, as lm-eval normalises them.
+    """
+    beams = max(int(some.get("num_beams") or 1) for some in options)
+    return beams * max(max(n_context + some["max_gen_toks"], some.get("max_length") or 0) for some in options)
+
+
+def can_go_on(model: transformers.PreTrainedModel, options: Mapping[str, Any]) -> bool:
+    """Whether `generate` with these options takes a cache of what was read: a row a sequence, a token at a time."""
+    config = copy.deepcopy(model.generation_config)
+    for name, value in options.items():
+        setattr(config, name, value)
+    token_by_token = config.get_generation_mode() in ("greedy_search", "sample")
+    own_way = ("cache_implementation", "custom_generate", "num_return_sequences", "prefill_chunk_size")
+    return token_by_token and not any(getattr(config, name, None) for name in own_way)
 
 
 def read_once(model: transformers.PreTrainedModel, context: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:

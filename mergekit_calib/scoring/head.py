@@ -4,14 +4,15 @@ A head has a row for every token of the vocabulary: fetching it costs as much fo
 its logits may be larger than the model. Here no tensor is as wide as the vocabulary; the sum of exponentials is kept
 from block to block (online softmax, Milakov and Gimelshein 2018).
 
-Relied on in transformers 5: a model's `forward` takes what its `base_model` gives to logits, through the module that
-`get_output_embeddings` gives; what it then does to them (scaling, capping) it does to each by itself.
+Relied on in transformers 5: a model's `forward` takes what its `base_model`, or the decoder in it, gives to logits,
+through the module that `get_output_embeddings` gives; what it then does to them (scaling, capping) it does to each by
+itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -105,7 +106,10 @@ class Head:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         assert self.output_type is not None
         outputs = self.output_type(last_hidden_state=hidden[None])
-        with forward_replaced(self._model.base_model, lambda *_, **__: outputs):
+        base: Any = self._model.base_model
+        with ExitStack() as replaced:
+            for body in {base, base.get_decoder()}:
+                replaced.enter_context(forward_replaced(body, lambda *_, **__: outputs))
             nothing = torch.zeros((1, 1), dtype=torch.int64, device=hidden.device)
             logits: torch.Tensor = self._model(input_ids=nothing, use_cache=False).logits[0]
         return logits

@@ -26,6 +26,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from lm_eval_tasks import TASKS_DIR
+from lm_eval_tasks.metrics import Pooled
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.items import in_half
 from mergekit_calib.recipe import Seeds, SuiteEntry
@@ -45,10 +46,6 @@ class LoadedEntry:
     tasks: list[Task]
     limits: list[int | None] = field(default_factory=list)
     documents: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def has_choices(self) -> bool:
-        return all(task.OUTPUT_TYPE == "multiple_choice" for task in self.tasks)
 
 
 def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None = None) -> list[LoadedEntry]:
@@ -115,6 +112,17 @@ def doc_hash(doc: Any) -> str:
     return str(hash_string(text))
 
 
+def judges_by_choice(task: Task) -> bool:
+    """Whether a document's answer is its likeliest choice, right where `doc_to_target` says so.
+
+    A task that computes its results itself may judge by anything else, unless it has metrics of ours.
+    """
+    in_its_own_way = callable(task.config.process_results) and not any(
+        isinstance(aggregation, Pooled) for aggregation in task.aggregation().values()
+    )
+    return task.OUTPUT_TYPE == "multiple_choice" and not in_its_own_way
+
+
 def choices_of(task: Any, doc: Any) -> tuple[list[str], list[int]]:
     """The choices of a multiple-choice task's document, and which of them are right.
 
@@ -175,7 +183,7 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
         except Exception as problem:
             what = f"{task.task_name} makes no prompt with num_fewshot {task.get_config('num_fewshot')}"
             raise RecipeError(key, f"{what}: {_first_line(problem)}", source) from problem
-        if task.OUTPUT_TYPE == "multiple_choice":
+        if judges_by_choice(task):
             for i, doc in enumerate(documents):
                 try:
                     choices_of(task, doc)

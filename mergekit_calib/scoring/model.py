@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix
+from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix, normalize_gen_kwargs
 
 from mergekit_calib.errors import CalibError, near_names
 from mergekit_calib.scoring import generation
@@ -24,7 +24,7 @@ from mergekit_calib.scoring.arrangement import Requests
 from mergekit_calib.scoring.packed import PackedRunner
 from mergekit_calib.scoring.quiet import quiet_lm_eval
 from mergekit_calib.scoring.sizes import Sizes
-from mergekit_calib.scoring.suitability import differs_from_plain, why_not
+from mergekit_calib.scoring.suitability import differs_from_plain, same_rotation_up_to, why_not
 
 # Arguments of `hf` that mean something for a model that is loaded already.
 MODEL_ARGS = (
@@ -45,26 +45,28 @@ LOADING_ARGS = ("dtype", "device")
 TokenRequest = tuple[tuple[str, str], list[int], list[int]]
 Answer = tuple[float, bool]
 Texts = tuple[tuple[str, str], ...]
+Reading = tuple[int, bool | None, int | None]
+"""How texts become inputs, beside the tokenizer: the most tokens, whether a BOS token is added, the prefix token."""
 
 _AT_A_TIME = 1000  # texts that are tokenised together
 
 
 class Arrangements:
-    """Requests as one tokenizer reads them, tokenised and arranged once for all models that carry it."""
+    """Requests as one tokenizer reads them, tokenised and arranged once for all models that read them in one way."""
 
     def __init__(self) -> None:
         self._tokenizer: object = None
-        self._requests: dict[Texts, Requests] = {}
+        self._requests: dict[tuple[Texts, Reading], Requests] = {}
         self.trusted: set[tuple[str, str]] = set()  # architectures and dtypes that were checked against the plain path
         self.sizes: dict[tuple[str, str], Sizes] = {}  # what fits of each
 
-    def of(self, texts: Texts, tokenizer: object, arrange: Callable[[], Requests]) -> Requests:
+    def of(self, texts: Texts, tokenizer: object, reading: Reading, arrange: Callable[[], Requests]) -> Requests:
         """The requests of `texts`; `arrange` makes them where they are not known."""
         if self._tokenizer is not tokenizer:
             self._tokenizer, self._requests = tokenizer, {}
-        if texts not in self._requests:
-            self._requests[texts] = arrange()
-        return self._requests[texts]
+        if (texts, reading) not in self._requests:
+            self._requests[texts, reading] = arrange()
+        return self._requests[texts, reading]
 
 
 class PrefixLM(HFLM):
@@ -96,6 +98,7 @@ class PrefixLM(HFLM):
         self._arrangements = arrangements or Arrangements()
         self._collected: Requests | None = None
         self._encoded: dict[str, list[int]] = {}
+        self._same_up_to = same_rotation_up_to(self.model)
         self.plain_because = "its weights are spread over processes" if self.world_size > 1 else why_not(self.model)
         self._runner: PackedRunner | None = None
         if self.plain_because is None:
@@ -134,8 +137,30 @@ class PrefixLM(HFLM):
             plain: list[Answer] = super().loglikelihood(requests, disable_tqdm)
             return plain
         texts = tuple(request.args for request in requests)
-        arranged = self._arrangements.of(texts, self.tokenizer, lambda: self._arranged(requests))
+        reading = (self.max_length, self.add_bos_token, self.prefix_token_id)
+        arranged = self._arrangements.of(texts, self.tokenizer, reading, lambda: self._arranged(requests))
+        if self._is_rotated_otherwise(arranged.longest):
+            with self._as_hf(arranged.longest):
+                return list(super().loglikelihood(requests, disable_tqdm))
         return self._answer(arranged, texts)
+
+    def _is_rotated_otherwise(self, n_tokens: int) -> bool:
+        """Whether an input of so many tokens gets another rotary embedding than a shorter one."""
+        return self._same_up_to is not None and n_tokens > self._same_up_to
+
+    @contextmanager
+    def _as_hf(self, n_tokens: int) -> Iterator[None]:
+        """While it lasts, `hf` does the scoring, of inputs of up to so many tokens."""
+        warnings.warn(
+            f"inputs of up to {n_tokens} tokens are scored as lm-eval's `hf` scores, because the model's rotary "
+            f"embedding is another beyond {self._same_up_to}",
+            stacklevel=3,
+        )
+        runner, self._runner = self._runner, None
+        try:
+            yield
+        finally:
+            self._runner = runner
 
     def _arranged(self, requests: Sequence[Any]) -> Requests:
         """Requests tokenised by lm-eval itself, which looks up texts that were encoded many at a time."""
@@ -172,24 +197,31 @@ class PrefixLM(HFLM):
     def _loglikelihood_tokens(
         self, requests: list[TokenRequest], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Answer]:
+        for request in requests:
+            self._check_length(*request)
         if self._runner is None:
             plain: list[Answer] = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
             self._report(len(requests))
             return plain
         arranged = Requests() if self._collected is None else self._collected
-        for text, context, continuation in requests:
-            self._check_length(text, continuation)
+        for _, context, continuation in requests:
             arranged.add(context, continuation, self.max_length)
         if arranged is self._collected:
             return []
         return self._answer(arranged, [text for text, _, _ in requests])
 
-    def _check_length(self, text: tuple[str, str] | None, continuation: list[int]) -> None:
+    def _check_length(self, text: tuple[str, str] | None, context: list[int], continuation: list[int]) -> None:
+        shown = repr(text[1]) if text else "a text"
         if not 0 < len(continuation) <= self.max_length:
-            shown = repr(text[1]) if text else "a text"
             raise CalibError(
                 f"{shown} is {len(continuation)} tokens to this tokenizer; between 1 and the model's maximum "
                 f"of {self.max_length} can be scored"
+            )
+        if not context:
+            raise CalibError(
+                f"the context {text[0] if text else ''!r} of {shown} is 0 tokens to this tokenizer; at least one is "
+                "needed: `add_bos_token: true` in `model_args` adds one, where the tokenizer has one to add, and an "
+                "empty context is given the prefix token"
             )
 
     def _answer(self, arranged: Requests, texts: Sequence[tuple[str, str] | None]) -> list[Answer]:
@@ -204,6 +236,9 @@ class PrefixLM(HFLM):
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         if self._runner is None:
             return list(super().loglikelihood_rolling(requests, disable_tqdm))
+        if self._is_rotated_otherwise(self.max_length):  # which windows may be as long as
+            with self._as_hf(self.max_length):
+                return list(super().loglikelihood_rolling(requests, disable_tqdm))
         with self._batches_of(2**31):  # all windows are arranged together
             return list(super().loglikelihood_rolling(requests, disable_tqdm))
 
@@ -211,8 +246,9 @@ class PrefixLM(HFLM):
         if self._runner is None or not requests:
             return list(super().generate_until(requests, disable_tqdm))
         longest = max(len(self.tok_encode(text)) for text in {request.args[0] for request in requests})
-        most = max(int(request.args[1].get("max_gen_toks", self.max_gen_toks)) for request in requests)
-        with self._batches_of(generation.rows_that_fit(self.model, min(longest, self.max_length) + most)):
+        options = [normalize_gen_kwargs(request.args[1], self.max_gen_toks) for request in requests]
+        n_tokens = generation.tokens_of_a_row(min(longest, self.max_length), options)
+        with self._batches_of(generation.rows_that_fit(self.model, n_tokens)):
             return list(super().generate_until(requests, disable_tqdm))
 
     @contextmanager
@@ -234,9 +270,10 @@ class PrefixLM(HFLM):
         return generated
 
     def _generate_rows(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
-        mixed = self.mixed_precision_dtype
-        with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
-            read = generation.read_once(self.model, context, kwargs["attention_mask"])
+        mixed, read = self.mixed_precision_dtype, {}
+        if generation.can_go_on(self.model, kwargs) and not self._is_rotated_otherwise(max_length):
+            with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
+                read = generation.read_once(self.model, context, kwargs["attention_mask"])
         rows: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs, **read)
         return rows
 

@@ -187,14 +187,18 @@ def _last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:
 
 
 def _only_at(positions: torch.Tensor, mlp: torch.nn.Module) -> AbstractContextManager[None]:
-    """While it lasts, a feed-forward network is applied at these positions only, and gives zeros elsewhere."""
-    whole = mlp.forward
+    """While it lasts, a feed-forward network is applied at these positions only, and gives zeros elsewhere.
 
-    def forward(hidden: torch.Tensor) -> torch.Tensor:
-        if not len(positions):
-            return torch.zeros_like(hidden)
-        some = whole(hidden.index_select(1, positions))
-        return torch.zeros_like(hidden, dtype=some.dtype).index_copy_(1, positions, some)
+    At the first position, where there are none. What it gives beside its output (a router's scores) is left as it is.
+    """
+    whole = mlp.forward
+    at = positions if len(positions) else torch.zeros(1, dtype=torch.int64, device=positions.device)
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        found = whole(hidden.index_select(1, at))
+        some, *others = found if isinstance(found, tuple) else (found,)
+        spread = torch.zeros_like(hidden, dtype=some.dtype).index_copy_(1, at, some)
+        return (spread, *others) if isinstance(found, tuple) else spread
 
     return forward_replaced(mlp, forward)
 

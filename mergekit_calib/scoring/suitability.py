@@ -32,9 +32,27 @@ def why_not(model: transformers.PreTrainedModel) -> str | None:
         return f"{name} carries more than keys and values from token to token"
     if set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING}:
         return f"{name} has attention other than full and sliding"
+    if "local" in (getattr(config, "attention_layers", None) or ()):
+        return f"{name} has local attention, by places in a sequence"
     if (attention := config._attn_implementation) not in ("sdpa", "eager"):
         return f"attention is {attention}, which takes no mask of ours"
     return None
+
+
+def same_rotation_up_to(model: transformers.PreTrainedModel) -> int | None:
+    """How long inputs can be for all to get the same rotary embedding; None where the length does not matter.
+
+    `longrope` and `dynamic` choose their frequencies in each forward pass, by the furthest position in it. Relied on in
+    transformers 5: `rope_parameters`, of all layers or by layer type.
+    """
+    config = model.config.get_text_config(decoder=True)
+    given = getattr(config, "rope_parameters", None) or {}
+    lengths = [
+        rope.get("original_max_position_embeddings") or config.max_position_embeddings
+        for rope in (given, *given.values())
+        if isinstance(rope, dict) and any(kind in str(rope.get("rope_type")) for kind in ("longrope", "dynamic"))
+    ]
+    return min(lengths, default=None)
 
 
 def differs_from_plain(runner: PackedRunner, max_length: int) -> str | None:

@@ -65,11 +65,6 @@ class Suite:
             found[item.entry.name] = {name: up for name, up in directions[0].items() if name in shared}
         return found
 
-    @property
-    def has_choices(self) -> dict[str, bool]:
-        """Entry → whether its items are multiple choice, so that calibration is defined."""
-        return {e.entry.name: e.has_choices for e in self.entries}
-
     def describe(self) -> list[dict[str, Any]]:
         """What the scores depend on: tasks, versions, prompts' settings, documents, seeds."""
         described = []

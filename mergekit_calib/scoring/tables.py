@@ -16,7 +16,7 @@ from lm_eval.api.task import Task
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items import ItemTable, in_half
 from mergekit_calib.objectives import metrics_of_votes
-from mergekit_calib.scoring.loading import choices_of, doc_hash
+from mergekit_calib.scoring.loading import choices_of, doc_hash, judges_by_choice
 
 # What log-likelihoods and gold give by themselves, unless a task computes its results in its own way.
 _FROM_CHOICES = ("acc", "acc_norm")
@@ -36,7 +36,7 @@ def item_table(task: Task, half: Literal["selection", "report"] | None = None) -
     documents: dict[int, list[Any]] = {}
     for instance in task.instances:
         documents.setdefault(instance.doc_id, []).append(instance)
-    has_choices = task.OUTPUT_TYPE == "multiple_choice"
+    has_choices = judges_by_choice(task)
     rows = []
     for doc_id, requests in documents.items():
         requests.sort(key=lambda instance: instance.idx)
@@ -59,7 +59,7 @@ def item_table(task: Task, half: Literal["selection", "report"] | None = None) -
                 array[i, : len(row[name])] = row[name]
         return array
 
-    names = set.intersection(*(set(row["values"]) for row in rows))
+    names = sorted(set().union(*(row["values"] for row in rows)))
     return ItemTable(
         task=task.task_name,
         doc_ids=np.array([row["id"] for row in rows], dtype=np.int64),
@@ -69,7 +69,7 @@ def item_table(task: Task, half: Literal["selection", "report"] | None = None) -
         choice_chars=padded("chars", 0, np.int64),
         choice_bytes=padded("bytes", 0, np.int64),
         generations=None if task.OUTPUT_TYPE != "generate_until" else [row["generations"] for row in rows],
-        values={name: np.array([row["values"][name] for row in rows], dtype=np.float64) for name in sorted(names)},
+        values={name: np.array([row["values"].get(name, np.nan) for row in rows]) for name in names},
     )
 
 
@@ -113,7 +113,7 @@ def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
         for metric, value in results.items():
             name = _value_name(metric, filters, filter_)
             averaged = task.aggregation().get(metric, mean) is mean
-            if averaged and isinstance(value, Real) and not math.isnan(value):
+            if averaged and isinstance(value, (Real, np.bool_)) and not math.isnan(value):
                 values[name] = float(value)
     if not _computes_its_results(task):
         values = {name: value for name, value in values.items() if name not in _FROM_CHOICES}

@@ -44,13 +44,18 @@ class Adaptive:
         resolution = self.resolution or (high - low) / 64
         halves = self._halves(study, name, (high - low) / (2 * (self.coarse - 1)))
         for _, left, right in sorted(halves, reverse=True):
-            if (middle := _between(axis, left, right)) is not None and right - left > resolution * (1 + 1e-9):
+            middle = _between(axis, left, right)
+            if middle is None or right - left <= resolution * (1 + 1e-9):
+                continue
+            if not study.has({name: middle}):
                 return study.start({name: middle})
         return None
 
     def _halves(self, study: Study, name: str, narrow: float) -> list[tuple[float, float, float]]:
         """The intervals worth halving between neighbours: how much each counts, and its ends."""
         points = sorted((k for k in study.known if name in k.setting), key=lambda k: float(k.setting[name]))
+        if len(points) < 2:
+            return []
         signs = np.array([1.0 if d == "maximize" else -1.0 for d in study.directions])
         gains = signs * np.array([k.measured.values for k in points])
         ranges = np.maximum(gains.max(axis=0) - gains.min(axis=0), 1e-12)

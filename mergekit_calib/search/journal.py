@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
 from mergekit_calib.search.claims import exclusive
+
+_OFF_STEP = 1e-8  # how far off, in steps, optuna takes a number for a step
 
 
 def storage_problem(url: str) -> str | None:
@@ -68,8 +71,24 @@ def distribution(axis: Axis) -> BaseDistribution:
     if len(numbers) == len(values) > 1:
         steps = np.diff(np.array(numbers, dtype=float))
         if (steps > 0).all() and np.allclose(steps, steps[0], rtol=1e-9):
-            return FloatDistribution(float(numbers[0]), float(numbers[-1]), step=round(float(steps[0]), 10))
+            stepped = _stepped(float(numbers[0]), float(numbers[-1]), round(float(steps[0]), 10))
+            if _holds(stepped, numbers):
+                return stepped
     return CategoricalDistribution(values)
+
+
+def _stepped(low: float, high: float, step: float) -> FloatDistribution:
+    """Optuna lowers `high` where steps do not lead to it, and warns of that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return FloatDistribution(low, high, step=step)
+
+
+def _holds(stepped: FloatDistribution, numbers: Sequence[float]) -> bool:
+    """Whether optuna takes every number for one of the steps."""
+    assert stepped.step is not None
+    steps = (np.array(numbers, dtype=float) - stepped.low) / stepped.step
+    return stepped.high >= numbers[-1] and bool((np.abs(steps - np.round(steps)) < _OFF_STEP).all())
 
 
 class _Lock:

@@ -12,8 +12,7 @@ from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
 from mergekit_calib.frontier import Objective
 from mergekit_calib.items import ItemTable, pool
-from mergekit_calib.metrics.statistic import Resampled
-from mergekit_calib.objectives import Metric, metrics_of
+from mergekit_calib.objectives import Metric, pools_of
 from mergekit_calib.search.store import Tables
 
 _RESAMPLES = 200  # enough for a standard error; intervals and tests that are reported take their own
@@ -60,38 +59,49 @@ class Ruler:
         Raises:
             CalibError: an objective cannot be computed, or has no items in the selection half.
         """
-        columns = []
-        for objective in self.objectives:
-            groups = [
-                [half for half in (part.take(part.rows("selection")) for part in parts) if len(half)]
-                for parts in self._groups(tables, objective)
-            ]
-            if not all(groups):
-                raise CalibError(f"{objective.name}: none of its items is in the selection half")
-            try:
-                statistics = [self._statistic(pool(parts), objective) for parts in groups]
-                statistic = metrics.WeightedAverage(statistics, self._weights(tables, objective))
-            except ValueError as problem:
-                raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
-            if np.isnan(statistic.value()):
-                raise CalibError(f"{objective.name} is not a number")
-            sizes = [len(part) for parts in groups for part in parts]
-            columns.append(metrics.bootstrap({0: statistic}, _RESAMPLES, seed=self.seed, strata=sizes)[0])
+        columns = [self._bootstrapped(tables, objective) for objective in self.objectives]
         return Measured(np.array([c.value for c in columns]), np.column_stack([c.replicates for c in columns]))
 
-    def _statistic(self, table: ItemTable, objective: Objective) -> Resampled:
-        wanted = metrics_of(table, self.higher_is_better.get(objective.scope, {}), self.known)
-        statistic = wanted[objective.metric].statistic(table, self.n_bins)
-        if statistic is None:
-            raise ValueError("it is not defined for these answers")
-        return statistic
+    def _bootstrapped(self, tables: Tables, objective: Objective) -> metrics.BootstrapResult:
+        statistics, sizes = [], []
+        for some in self._groups(tables, objective):
+            metric, pooled = self._taken(some, objective)
+            parts = [half for half in (part.take(part.rows("selection")) for part in pooled) if len(half)]
+            if not parts:
+                raise CalibError(f"{objective.name}: none of its items is in the selection half")
+            try:
+                statistic = metric.statistic(pool(parts), self.n_bins)
+            except ValueError as problem:
+                raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
+            if statistic is None:
+                raise CalibError(f"{objective.name} is not defined for these answers in the selection half")
+            statistics.append(statistic)
+            sizes += [len(part) for part in parts]
+        try:
+            average = metrics.WeightedAverage(statistics, self._weights(tables, objective))
+        except ValueError as problem:
+            raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
+        if not np.isfinite(value := average.value()):
+            raise CalibError(f"{objective.name} is {value} in the selection half")
+        return metrics.bootstrap({0: average}, _RESAMPLES, seed=self.seed, strata=sizes)[0]
+
+    def _taken(self, tables: Sequence[ItemTable], objective: Objective) -> tuple[Metric, list[ItemTable]]:
+        """The objective's metric, and those of the tables that it is taken of."""
+        pools = pools_of(tables, self.higher_is_better.get(objective.scope, {}), self.known)
+        for places, wanted in pools:
+            if objective.metric in wanted:
+                return wanted[objective.metric], [tables[i] for i in places]
+        names = ", ".join(name for _, wanted in pools for name in wanted) or "none at all"
+        raise CalibError(f"{objective.name}: the item scores give no {objective.metric}; they give {names}")
 
     def _groups(self, tables: Tables, objective: Objective) -> list[list[ItemTable]]:
-        """The tables that are pooled; several such pools where an average is taken of tasks."""
+        """The tables of which the metric is taken; several such groups where an average is taken of tasks."""
         if objective.task is not None:
-            return [tables[objective.task]]
-        scored = [tables[entry] for entry in self._entries(tables)]
-        return scored if objective.average == "macro" else [[table for some in scored for table in some]]
+            return [tables.get(objective.task, [])]
+        if objective.average == "macro":
+            return [tables[entry] for entry in self._entries(tables)]
+        everything = [table for some in tables.values() for table in some]
+        return [[table for table in everything if table.has_choices] or everything]
 
     def _weights(self, tables: Tables, objective: Objective) -> list[float]:
         if objective.average != "macro":
@@ -100,4 +110,4 @@ class Ruler:
 
     def _entries(self, tables: Tables) -> list[str]:
         """The suite's entries with choices; all of them, if none has any."""
-        return [e for e, some in tables.items() if all(t.has_choices for t in some)] or list(tables)
+        return [e for e, some in tables.items() if any(t.has_choices for t in some)] or list(tables)

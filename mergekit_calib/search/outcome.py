@@ -37,9 +37,11 @@ class Outcome:
     Attributes:
         order: points in this order are in the order in which they were proposed, parents first.
         stored: its item scores; None where it failed, for `reason`.
+        n_items: how many documents of it were scored, also where it failed.
     """
 
     point: Point
     order: int
     stored: StoredPoint | None = None
     reason: str | None = None
+    n_items: int = 0

@@ -6,10 +6,10 @@ both have. It stops where one of those is better on *every* objective at a level
 stop in the whole race below the error that was asked for.
 
 The level: an intersection-union test (Berger 1982) over the objectives, each a one-sided z-test of the paired
-difference with its bootstrap standard error, at error / (looks × rivals × points), which is Bonferroni's bound over
-all comparisons that the race can make. Where the number of points is not known beforehand, the i-th point begun has
-the share 1 / (i (i + 1)) of the error, and these shares sum to 1. The normal approximation is at its weakest with few
-items: there is no verdict before 100.
+difference with its bootstrap standard error, at error / (looks × rivals × i (i + 1)) for the i-th point begun. The
+shares 1 / (i (i + 1)) sum to 1, so this is Bonferroni's bound over all comparisons that the race can make, however many
+points follow and however often the budget is raised. The normal approximation is at its weakest with few items: there
+is no verdict before 100.
 """
 
 from __future__ import annotations
@@ -40,13 +40,11 @@ class Race:
         settings: number of blocks, and the error over the whole race.
         ruler: what measures points.
         documents: task → the hashes of its documents, in order of their numbers.
-        n_points: how many points the race will have, where that is known.
     """
 
     settings: Racing
     ruler: Ruler
     documents: Mapping[str, Sequence[str]]
-    n_points: int | None = None
     _rivals: dict[tuple[str, int], Measured] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,8 +59,7 @@ class Race:
 
     def level(self, order: int, n_rivals: int) -> float:
         """The level of one comparison of the point begun as number `order` (from 1)."""
-        share = 1.0 / self.n_points if self.n_points else 1.0 / (order * (order + 1))
-        return self.settings.error * share / (self.settings.blocks * max(n_rivals, 1))
+        return self.settings.error / (order * (order + 1) * self.settings.blocks * max(n_rivals, 1))
 
     def run(
         self,
@@ -138,7 +135,7 @@ class Race:
         """None where too little was scored for one of the objectives."""
         try:
             return self.ruler.measure(tables)
-        except (CalibError, KeyError):
+        except CalibError:
             return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from mergekit_calib.errors import CalibError
 from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
 from mergekit_calib.search.claims import Claims, exclusive
 from mergekit_calib.search.measure import Measured, Ruler
@@ -52,7 +53,7 @@ class Search:
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → number of the trial that this worker is on
-        self._read_before: dict[str, StoredPoint] = {}
+        self._begun: dict[str, int] = {}  # content key → documents that this worker scored or began to
 
     def points(self) -> Iterator[Point]:
         """Points to score, each claimed by this worker; `finish` or `fail` each before the next.
@@ -83,13 +84,20 @@ class Search:
         twin = next((o.stored for o in self._outcomes.values() if o.stored and o.stored.digest == digest), None)
         if twin is not None:
             return StoredPoint(point.id, twin.tables, digest, {}, twin.stopped)
-        if self._race is None:
-            return StoredPoint(point.id, score(None), digest, {})
         key = self._space.key_of(point)
+        if self._race is None:
+            self._begun[key] = self._n_items
+            return StoredPoint(point.id, score(None), digest, {})
         part = self._store.load_part(key)
+        self._begun[key] = part.n_items if part else 0
         rivals = {o.point.id: o.stored for o in self._outcomes.values() if o.stored}
+
+        def counted(documents: Documents) -> Tables:
+            self._begun[key] += sum(map(len, documents.values()))
+            return score(documents)
+
         tables, stopped = self._race.run(
-            score,
+            counted,
             [] if point.role else rivals_among(rivals),
             order=self._numbers.get(key, 0) + 1,
             earlier=part.tables if part else None,
@@ -98,18 +106,16 @@ class Search:
         return StoredPoint(point.id, tables, digest, {}, stopped)
 
     def finish(self, point: Point, stored: StoredPoint) -> None:
-        """Keep a claimed point's scores, and let go of it.
-
-        Raises:
-            CalibError: an objective cannot be computed from them.
-        """
+        """Keep a claimed point's scores, and let go of it. It fails where an objective cannot be computed from them."""
         self._save(point, stored, whole=stored.stopped is None)
-        measured = self._ruler.measure(stored.tables)
+        measured = self._measured(stored)
         key = self._space.key_of(point)
         with exclusive(self._lock):
             number = self._numbers.pop(key, None)
-            if number is not None:
+            if number is not None and isinstance(measured, Measured):
                 self._study.tell(number, measured, stopped=stored.stopped is not None)
+            if number is not None and isinstance(measured, str):
+                self._study.fail(number, measured, stored.n_items)
             self._settle(key, point, number, stored, measured)
             self._claims.release(key)
 
@@ -118,9 +124,10 @@ class Search:
         key = self._space.key_of(point)
         with exclusive(self._lock):
             number = self._numbers.pop(key, None)
+            n_items = self._begun.pop(key, 0)
             if number is not None:
-                self._study.fail(number, reason)
-            self._outcomes[key] = Outcome(point, self._order(point, number), reason=reason)
+                self._study.fail(number, reason, n_items)
+            self._outcomes[key] = Outcome(point, self._order(point, number), reason=reason, n_items=n_items)
             self._claims.release(key)
 
     def news(self) -> list[Outcome]:
@@ -157,7 +164,7 @@ class Search:
             return False
         if settings.item_evaluations is None:
             return True
-        spent = sum(o.stored.n_items for o in self._outcomes.values() if o.stored)
+        spent = sum(outcome.n_items for outcome in self._outcomes.values())
         running = sum(self._claims.is_held(key) for key in self._keys_at_work())
         return spent + (running + 1) * self._n_items <= settings.item_evaluations
 
@@ -179,24 +186,28 @@ class Search:
         for parent in self._space.parents:
             key = self._space.key_of(parent)
             if key not in self._outcomes and (stored := self._store.load(key)):
-                self._settle(key, parent, None, stored, self._ruler.measure(stored.tables))
+                self._settle(key, parent, None, stored, self._measured(stored))
         for trial in self._study.trials(TrialState.RUNNING):
             key = trial.user_attrs.get("point", "")
             if trial.number in self._numbers.values() or (key and self._claims.is_held(key)):
                 continue
             stored = self._load(key) if key else None
-            if stored is None:
-                self._study.fail(trial.number, None)
-            else:  # it died between writing the scores and saying so
-                self._study.tell(trial.number, self._ruler.measure(stored.tables), stored.stopped is not None)
+            measured = self._measured(stored) if stored else None
+            if stored and isinstance(measured, Measured):  # it died between writing the scores and saying so
+                self._study.tell(trial.number, measured, stored.stopped is not None)
+                continue
+            self._study.fail(trial.number, None)
+            if stored and isinstance(measured, str):
+                self._study.add_failure(self._study.setting_of(trial), key, measured, stored.n_items)
         for key, number in self._study.told.items():
             if key not in self._outcomes and (stored := self._load(key)):
                 setting = self._study.setting_of(self._study.trials()[number])
-                self._settle(key, self._space.point(setting), number, stored, self._ruler.measure(stored.tables))
-        for number, setting, reason in self._study.failures:
-            point = self._space.point(setting)
-            if not self._space.is_parent(setting):
-                self._outcomes.setdefault(self._space.key_of(point), Outcome(point, number, reason=reason))
+                self._settle(key, self._space.point(setting), number, stored, self._measured(stored))
+        for key, failure in self._study.failures.items():
+            if not self._space.is_parent(failure.setting):
+                point = self._space.point(failure.setting)
+                outcome = Outcome(point, failure.number, reason=failure.reason, n_items=failure.n_items)
+                self._outcomes.setdefault(key, outcome)
 
     def _take_in_stored(self) -> None:
         """Bring the study in line with the item scores on disk, the oldest first."""
@@ -204,11 +215,16 @@ class Search:
         if any(key not in whole for key in self._study.told) and not self._others_at_work():
             self._study.start_over()
         for key, facts in whole.items():
-            if key in self._study.told or not (setting := self._setting(facts.get("axes", {}))):
+            taken_in = key in self._study.told or key in self._study.failures
+            if taken_in or not (setting := self._setting(facts.get("axes", {}))):
                 continue
             point = self._space.point(setting)
             if self._space.key_of(point) == key and (stored := self._load(key)):
-                self._study.add(setting, key, self._ruler.measure(stored.tables))
+                measured = self._measured(stored)
+                if isinstance(measured, Measured):
+                    self._study.add(setting, key, measured)
+                else:
+                    self._study.add_failure(setting, key, measured, stored.n_items)
 
     def _setting(self, axes: Mapping[str, Value]) -> Setting:
         """`axes` as a setting of this search; empty where it does not stand in its space."""
@@ -225,8 +241,23 @@ class Search:
             stored = part if part and part.stopped else None
         return stored
 
-    def _settle(self, key: str, point: Point, number: int | None, stored: StoredPoint, measured: Measured) -> None:
-        self._outcomes[key] = Outcome(point, self._order(point, number), stored)
+    def _measured(self, stored: StoredPoint) -> Measured | str:
+        """A point's objectives, or the reason why its scores do not give them."""
+        try:
+            return self._ruler.measure(stored.tables)
+        except CalibError as problem:
+            return str(problem)
+        except Exception as problem:  # a third party's metric may raise anything
+            return f"{type(problem).__name__}: {problem}"
+
+    def _settle(
+        self, key: str, point: Point, number: int | None, stored: StoredPoint, measured: Measured | str
+    ) -> None:
+        order = self._order(point, number)
+        if isinstance(measured, str):
+            self._outcomes[key] = Outcome(point, order, reason=measured, n_items=stored.n_items)
+            return
+        self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
         if point.axes.keys() == self._study.axes.keys():
             self._study.known.append(Known(point.axes, measured, stored.stopped is not None))
             on_axes = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())

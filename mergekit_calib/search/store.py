@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mergekit_calib.files import write_bytes_atomic
 from mergekit_calib.items import ItemTable
 
-FORMAT = 2
+FORMAT = 3
 _PART = ".part.parquet"
 _KEY_LENGTH = 16
 _LONGEST_NAME = 150  # of a point in its file's name; file systems allow 255 bytes in all

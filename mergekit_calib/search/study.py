@@ -22,7 +22,7 @@ from mergekit_calib.recipe.axes import grid_size
 from mergekit_calib.search.journal import distribution, emptied, open_study
 from mergekit_calib.search.measure import Measured
 
-_POINT, _REASON, _SESSION, _STOPPED = "point", "reason", "session", "stopped"
+_POINT, _REASON, _SESSION, _STOPPED, _ITEMS = "point", "reason", "session", "stopped", "items"
 _TRIES = 5  # of a sampler that proposes what is known already, as it will once a small grid is nearly done
 
 
@@ -52,6 +52,23 @@ class Known:
     setting: Setting
     measured: Measured
     stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A point that failed in this session.
+
+    Attributes:
+        number: of its trial.
+        setting: axis → value.
+        reason: why.
+        n_items: how many of its documents were scored.
+    """
+
+    number: int
+    setting: Setting
+    reason: str
+    n_items: int
 
 
 class Study:
@@ -87,6 +104,8 @@ class Study:
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}
         self._seed, self._session, self._log = seed, session, log
         self.optuna = open_study(log, name, self.directions)
+        if not self._has_these_distributions():
+            self.start_over()
 
     @cached_property
     def importance(self) -> dict[str, float]:
@@ -172,10 +191,15 @@ class Study:
         return [setting for setting in dead if setting and not self.has(setting)]
 
     @property
-    def failures(self) -> list[tuple[int, Setting, str]]:
-        """The number, setting and reason of each point that failed in this session."""
+    def failures(self) -> dict[str, Failure]:
+        """Content key → what failed in this session."""
         failed = [t for t in self.trials(TrialState.FAIL) if _REASON in t.user_attrs and not self.is_forgotten(t)]
-        return [(t.number, self.setting_of(t), str(t.user_attrs[_REASON])) for t in failed]
+        return {
+            t.user_attrs[_POINT]: Failure(
+                t.number, self.setting_of(t), t.user_attrs[_REASON], t.user_attrs.get(_ITEMS, 0)
+            )
+            for t in failed
+        }
 
     @property
     def told(self) -> dict[str, int]:
@@ -192,11 +216,11 @@ class Study:
             self._mine[number].set_user_attr(_STOPPED, True)
         self.optuna.tell(number, measured.values.tolist(), skip_if_finished=True)
 
-    def fail(self, number: int, reason: str | None) -> None:
+    def fail(self, number: int, reason: str | None, n_items: int = 0) -> None:
         """A running trial came to nothing: for a reason of its point's, or (None) because its worker died."""
         if reason is not None:
-            self._mine[number].set_user_attr(_REASON, reason)
-            self._mine[number].set_user_attr(_SESSION, self._session)
+            for name, value in self._reasons(reason, n_items).items():
+                self._mine[number].set_user_attr(name, value)
         self.optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def add(self, setting: Mapping[str, Value], key: str, measured: Measured, role: str | None = None) -> None:
@@ -208,6 +232,17 @@ class Study:
                 distributions=self.distributions,
                 values=measured.values.tolist(),
                 user_attrs={**attributes, "content": key},
+            )
+        )
+
+    def add_failure(self, setting: Mapping[str, Value], key: str, reason: str, n_items: int) -> None:
+        """Enter a point that is scored already, but whose scores give no value."""
+        self.optuna.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.FAIL,
+                params=dict(setting),
+                distributions=self.distributions,
+                user_attrs={_POINT: key, **self._reasons(reason, n_items)},
             )
         )
 
@@ -224,6 +259,14 @@ class Study:
         trials = [t for t in self.trials() if t.number != but and not self.is_forgotten(t)]
         taken = {self._key(self.setting_of(t)) for t in trials if self._is_point(t)}
         return taken | {self._key(known.setting) for known in self.known}
+
+    def _reasons(self, reason: str, n_items: int) -> dict[str, Any]:
+        return {_REASON: reason, _SESSION: self._session, _ITEMS: n_items}
+
+    def _has_these_distributions(self) -> bool:
+        """Whether the study has the axes as this version has them: optuna takes one kind of distribution for each."""
+        kinds = {name: type(own) for name, own in self.distributions.items()}
+        return all(kinds.get(name) is type(d) for trial in self.trials() for name, d in trial.distributions.items())
 
     def _is_point(self, trial: FrozenTrial) -> bool:
         """Whether a trial is more than a proposal that was not taken up."""

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from mergekit_calib.frontier import Frontier
+from mergekit_calib.hosts.command import sweep_command
 from mergekit_calib.merging.models import digest_of
 from mergekit_calib.recipe import dump_recipe
 
@@ -44,3 +47,10 @@ def test_a_recipe_without_the_block_is_sent_to_mergekit(tmp_path):
     plain = sweep("plain.yml", "out", folder=tmp_path)
     assert (plain.returncode, plain.stderr.count("\n")) == (1, 1)
     assert "plain.yml has no `calibration:` block" in plain.stderr
+
+
+def test_a_slip_in_the_yaml_is_named_with_its_place(tmp_path):
+    (tmp_path / "slip.yml").write_text("merge_method: linear\ncalibration:\n  axes: lambda: [1]\n")
+    ran = CliRunner().invoke(sweep_command, [str(tmp_path / "slip.yml"), str(tmp_path / "out")])
+    assert ran.exit_code == 1
+    assert "slip.yml: (whole file): is not valid YAML: line 3, column 15: mapping values" in ran.output

@@ -7,7 +7,14 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.memory import Footprint, _left_by_control_groups, fitted, footprint, n_parameters
+from mergekit_calib.merging.memory import (
+    Footprint,
+    _left_by_control_groups,
+    fitted,
+    footprint,
+    free_memory,
+    n_parameters,
+)
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
@@ -26,24 +33,40 @@ def parents(make_model):
 
 
 def test_parents_in_the_recipes_dtype_are_mapped_and_cost_nothing(parents):
-    found = footprint(parents, "bfloat16", None, CPU, OPTIONS)
+    found = footprint(parents, "bfloat16", None, None, CPU, OPTIONS)
     assert (found.live, found.parents, found.building) == (2 * n_parameters(parents[0]), 0, 0)
     assert found.on_host == found.on_device == found.live + GB
 
 
 def test_parents_in_another_dtype_are_copies(parents):
     n = n_parameters(parents[0])
-    found = footprint(parents, "float32", None, CPU, OPTIONS)
+    found = footprint(parents, "float32", None, None, CPU, OPTIONS)
     assert (found.live, found.parents) == (4 * n, 2 * 4 * n)
-    wide = footprint(parents, None, torch.float32, CPU, OPTIONS)
+    wide = footprint(parents, None, None, torch.float32, CPU, OPTIONS)
     assert (wide.live, wide.parents, wide.building) == (4 * n, 0, 2 * n)
+
+
+def test_copies_are_in_the_dtype_that_is_reckoned_in_and_the_live_model_in_the_written_one(parents):
+    n = n_parameters(parents[0])
+    found = footprint(parents, "float32", "bfloat16", None, CPU, OPTIONS)
+    assert (found.live, found.parents) == (2 * n, 2 * 4 * n)
+    mapped = footprint(parents, None, "float32", None, CPU, OPTIONS)
+    assert (mapped.live, mapped.parents) == (4 * n, 0)
+
+
+def test_the_memory_of_a_gpu_is_asked_for_by_its_number(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (GB, 2 * GB))
+    assert [free_memory(torch.device(name))[0] for name in ("cuda", "cuda:1")] == [GB, GB]
+    assert asked == [3, 1]
 
 
 def test_a_device_of_its_own_holds_the_live_model_and_the_parents_only_if_asked(parents):
     n = n_parameters(parents[0])
-    found = footprint(parents, "bfloat16", None, GPU, OPTIONS)
+    found = footprint(parents, "bfloat16", None, None, GPU, OPTIONS)
     assert (found.on_device, found.on_host) == (2 * n + GB, 2 * n)
-    read = footprint(parents, "bfloat16", None, GPU, MergeOptions(read_to_gpu=True, cuda=True))
+    read = footprint(parents, "bfloat16", None, None, GPU, MergeOptions(read_to_gpu=True, cuda=True))
     assert (read.on_device, read.on_host) == (3 * 2 * n + GB, 2 * n)
 
 

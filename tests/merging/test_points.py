@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
+from lm_eval.models.huggingface import HFLM
 from mergekit import merge_methods
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.live import WeightsError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, digest_of
 from mergekit_calib.merging.parents import apply_adapters, open_parents
 from mergekit_calib.merging.plan import configuration
-from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.merging.tokenizer import TokenizerChoice, choose_tokenizer
 from mergekit_calib.recipe import Sweep, dump_recipe, parse_sweep
+from mergekit_calib.scoring.model import build_lm
 
 SEED = 7
+PICKLE = "pytorch_model.bin"
 
 
 def sweep_of(recipe: dict[str, Any], axes: dict[str, list[float]]) -> Sweep:
@@ -97,6 +102,22 @@ def test_sharded_checkpoints_are_read_whole(make_model, tmp_path):
     assert_scored_is_written(short_form(base, aligned), tmp_path)
 
 
+def test_checkpoints_may_be_written_as_pickles(make_model, tmp_path):
+    assert_scored_is_written(short_form(make_model(seed=0), make_model(seed=1)), tmp_path, safe_serialization=False)
+
+
+def test_tensors_with_strides_of_their_own_are_scored_like_others(make_model, tmp_path):
+    folders = []
+    for seed in (0, 1):
+        folder = shutil.copytree(make_model(seed=seed), tmp_path / str(seed))
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+        (folder / "model.safetensors").unlink()
+        torch.save({n: t.t().contiguous().t() if t.ndim == 2 else t for n, t in tensors.items()}, folder / PICKLE)
+        folders.append(folder)
+    sweep = short_form(*folders)
+    assert_scored_is_written(sweep, tmp_path, lazy_unpickle=True)
+
+
 def test_models_that_compute_in_another_dtype_hold_the_written_values(make_model, tmp_path):
     base, aligned = make_model("gemma3-multimodal", seed=0), make_model("gemma3-multimodal", seed=1)
     assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path, dtype="float32")
@@ -165,6 +186,25 @@ def test_slices_that_change_the_depth_go_through_the_disk(make_model, tmp_path):
     }
     assert_scored_is_written(sweep_of(recipe, {"cut": [1, 2, 3]}), tmp_path)
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_point_that_goes_through_the_disk_speaks_as_the_aligned_parent_does(make_model, tmp_path):
+    base, aligned = make_model(seed=0), make_model(seed=1, chat_template="{{ messages[0].content }}")
+    parts = [{"model": str(base), "layer_range": [0, 2]}, {"model": str(aligned), "layer_range": [1, "${end}"]}]
+    slices = [{"sources": [part]} for part in parts]
+    sweep = sweep_of(
+        {"merge_method": "passthrough", "base_model": str(base), "slices": slices, "dtype": "bfloat16"}, {"end": [4]}
+    )
+    voice = tmp_path / "aligned"
+    shutil.copytree(aligned, voice)
+    transformers.GenerationConfig(max_new_tokens=7).save_pretrained(voice)
+    options = MergeOptions(random_seed=SEED, quiet=True)
+    models = PointModels(options, TokenizerChoice(voice), tmp_path / "scratch", torch.device("cpu"))
+    (point,) = sweep.grid()
+    with models.at(point) as ready:
+        assert ready.tokenizer.chat_template == "{{ messages[0].content }}"
+        assert ready.model.generation_config.max_new_tokens == 7
+        assert ready.model.config.num_hidden_layers == 5
 
 
 def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
@@ -251,3 +291,52 @@ def test_points_of_an_axis_that_changes_nothing_have_one_digest(make_model, tmp_
         with models.at(point) as ready:
             digests.add(ready.digest)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("add_bos_token", [True, False, None])
+def test_texts_begin_as_they_do_in_lm_evals_hf(make_model, tmp_path, add_bos_token):
+    base, aligned = make_model(seed=0), make_model(seed=1)
+    sweep = short_form(base, aligned)
+    options = MergeOptions(random_seed=SEED, quiet=True)
+    models = PointModels(options, TokenizerChoice(aligned), tmp_path, torch.device("cpu"), add_bos_token=add_bos_token)
+    given = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
+    theirs = HFLM(str(aligned), device="cpu", dtype="float32", **given)
+    with models.at(next(sweep.grid())) as ready:
+        ours = build_lm(ready.model, ready.tokenizer, model_args=given)
+    for text in ("w5 w6", "w7"):
+        assert ours.tok_encode(text) == theirs.tok_encode(text)
+        assert ours._encode_pair(text, " w9") == theirs._encode_pair(text, " w9")
+        assert ours.tokenizer(text).input_ids == theirs.tokenizer(text).input_ids
+    assert (ours.tok_encode("w5")[0] == theirs.tokenizer.bos_token_id) is bool(add_bos_token)
+
+
+def test_the_order_of_tokens_is_read_with_the_trust_that_the_tokenizer_needs(make_model, monkeypatch):
+    trusted = []
+    load = transformers.AutoTokenizer.from_pretrained
+
+    def from_pretrained(folder, trust_remote_code=False, **options):
+        trusted.append(trust_remote_code)
+        return load(folder, **options)
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", from_pretrained)
+    digest_of(make_model(seed=0), {"lm_head.weight": 0}, trust_remote_code=True)
+    assert trusted == [True]
+
+
+def test_the_models_of_a_recipe_without_a_base_model_stand_in_its_own_order():
+    names = [f"org/{name}" for name in "fbdaec"]
+    recipe = {"merge_method": "linear", "models": [{"model": name} for name in (*names, names[2])]}
+    assert [str(model) for model in configuration(recipe).referenced_models()] == names
+    sources = [{"model": name, "layer_range": [0, 1]} for name in names]
+    sliced = {"merge_method": "linear", "base_model": "org/z", "slices": [{"sources": sources}]}
+    assert [str(model) for model in configuration(sliced).referenced_models()] == ["org/z", *names]
+    module = {"merge_method": "linear", "modules": {"text": {"models": recipe["models"]}}}
+    assert [str(model) for model in configuration(module).referenced_models()] == names
+
+
+@pytest.mark.parametrize("key", ["dtype", "out_dtype"])
+@pytest.mark.parametrize("name", ["bf16", "int64", 16])
+def test_a_dtype_that_mergekit_does_not_know_is_named(key, name):
+    recipe = {"merge_method": "linear", "models": [{"model": "a"}], key: name}
+    with pytest.raises(RecipeError, match=rf"f.yml: {key}: is {name!r}; it can be float32"):
+        configuration(recipe, "f.yml")

@@ -15,6 +15,7 @@ from mergekit_calib.metrics import (
     centred,
     centred_interval,
     expected_calibration_error_statistic,
+    mean_of_some_statistic,
     mean_statistic,
     nll_statistic,
 )
@@ -99,6 +100,16 @@ def test_a_part_without_weight_cannot_spoil_an_average():
     average = WeightedAverage([infinite, fine], [0.0, 2.0])
     assert average.value() == 2.0
     assert average.replicates(np.ones((1, 4))).tolist() == [2.0]
+
+
+def test_a_mean_of_some_items_is_of_those_in_every_resample():
+    values, given = np.array([1.0, np.nan, 4.0, np.nan]), np.array([True, False, True, False])
+    statistic = mean_of_some_statistic(values, given)
+    assert (statistic.n_items, statistic.value()) == (4, 2.5)
+    assert statistic.replicates([[1, 1, 1, 1], [2, 1, 1, 0], [0, 3, 0, 1]]).tolist() == [2.5, 2.0, 2.5]
+    assert statistic.jackknife() == pytest.approx([4.0, 2.5, 1.0, 2.5])
+    with pytest.raises(ValueError, match="at least 1 item"):
+        mean_of_some_statistic(values, ~given & given)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])

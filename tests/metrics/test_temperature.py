@@ -98,6 +98,12 @@ def test_ends_of_the_search():
     assert fit_temperature(scores, [1, 1]) == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1.0, 10.0, 50.0, 1000.0, 1e5])
+def test_a_model_that_is_always_right_gets_the_least_temperature_by_whatever_gap(gap):
+    assert fit_temperature([[0.0, -gap], [-2 * gap, 0.0]], [0, 1]) == pytest.approx(0.01)
+    assert fit_temperature([[0.0, -gap]], [1]) == pytest.approx(100.0)
+
+
 def test_items_that_say_nothing_do_not_matter():
     scores, labels = scores_and_labels(200)
     best = fit_temperature(scores, labels)

@@ -117,6 +117,26 @@ def test_the_corners_show_every_method_and_both_ends():
     }
 
 
+@pytest.mark.parametrize(
+    ("axes", "parameters"),
+    [
+        ({"lambda": [0.0, 0.5, 1.0]}, {}),
+        ({"lambda": [0.5, 2.0]}, {}),
+        ({"lambda": [0, 1], "density": [0.2, 0.4, 0.6]}, {"method": "ties", "density": "${density}"}),
+        ({"lambda": [0.0, 0.5, 1.0], "method": ["linear", "slerp", "ties"]}, {}),
+        ({"lambda": {"blocks": 2, "values": [0, 0.5, 1]}, "method": ["linear", "ties"]}, {}),
+        ({"density": [0.2, 0.4]}, {"method": "ties", "lambda": 0.5, "density": "${density}"}),
+    ],
+)
+def test_the_points_of_a_grid_are_counted_without_making_them(axes, parameters):
+    sweep = short(axes, **parameters)
+    assert sweep.n_in_grid == len(list(sweep.grid()))
+
+
+def test_a_grid_that_no_one_could_make_is_counted_at_once():
+    assert short({"lambda": {"blocks": 5, "start": 0, "stop": 1.5, "step": 0.001}}).n_in_grid == 1501**5 - 2
+
+
 def test_a_range_keeps_three_digits_of_its_width():
     assert read_axis("x", {"min": 0, "max": 1.5}).place(0.123456) == 0.123
     assert read_axis("x", {"min": 0.001, "max": 0.002}).place(0.00123456) == 0.001235

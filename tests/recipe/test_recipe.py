@@ -110,6 +110,53 @@ def test_a_point_at_lambda_1_is_kept_where_the_method_does_not_give_the_parent_b
     assert ids == ["lambda=0", "aligned", "lambda=0.5", "lambda=1", "lambda=1.5"]
 
 
+@pytest.mark.parametrize(
+    "value", ["${lambda / 2}", [0.2, "${lambda}"], [{"filter": "mlp", "value": "${lambda}"}, {"value": 0.5}]]
+)
+@pytest.mark.parametrize("method", ["linear", "slerp", "ties"])
+def test_where_lambda_is_not_the_axis_itself_its_ends_are_points_like_others(method, value):
+    text = with_changes(SHORT, parameters={"method": method, "lambda": value})
+    text = with_changes(text, calibration__axes={"lambda": [0.0, 1.0]})
+    assert [(p.id, p.axes) for p in parse(text).parents()] == [("base", {}), ("aligned", {})]
+    assert [p.id for p in parse(text).grid()] == ["lambda=0", "lambda=1"]
+
+
+def test_the_axis_itself_may_be_written_out():
+    sweep = parse(with_changes(SHORT, parameters={"method": "linear", "lambda": " ${ lambda } "}))
+    assert [p.id for p in sweep.parents()] == ["lambda=0", "lambda=1"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "org/aligned",
+        {"model": "org/aligned"},
+        {"model": {"path": "org/aligned"}},
+        {"kind": "model_token", "model": "org/aligned", "token": "<|y|>"},
+        {"kind": "model_token", "model": {"model": {"path": "org/aligned"}}, "token_id": 3},
+    ],
+)
+def test_a_parent_has_no_tokens_from_another_model(source):
+    tokens = {"<|x|>": {"source": source, "force": True}, "<|zero|>": {"source": {"kind": "zero"}}, "<|none|>": {}}
+    sweep = parse(with_changes(SHORT, tokenizer={"source": "base", "tokens": tokens}))
+    base, aligned = (parent.recipe["tokenizer"] for parent in sweep.parents())
+    assert base == {"source": "base", "tokens": {"<|zero|>": {"source": {"kind": "zero"}}, "<|none|>": {}}}
+    assert aligned == sweep.point({"lambda": 0.5}).recipe["tokenizer"] == {"source": "base", "tokens": tokens}
+
+
+def test_ids_tell_values_apart_that_differ_and_only_those():
+    values = [0.1, 0.1 + 0.2, 0.3, 0.3333331, 0.3333334, 2, 1e39]
+    sweep = parse(with_changes(SHORT, calibration__axes={"lambda": values}))
+    assert [p.id.removeprefix("lambda=") for p in sweep.grid()] == [
+        "0.1",
+        "0.3",
+        "0.3333331",
+        "0.3333334",
+        "2",
+        "1e+39",
+    ]
+
+
 def test_the_general_form_crosses_its_axes():
     points = list(parse(GENERAL).grid())
     assert len(points) == 6
@@ -125,7 +172,7 @@ def test_suite_options_of_the_block_hold_where_an_entry_has_none_of_its_own():
 
 def test_a_gradient_over_layers_may_hold_a_placeholder():
     text = with_changes(SHORT, parameters={"method": "linear", "lambda": [0.2, "${lambda}"]})
-    point = next(parse(text).grid())
+    point = parse(text).point({"lambda": 0.5})
     assert point.recipe["models"][0]["parameters"]["weight"] == [0.8, 0.5]
     assert point.recipe["models"][1]["parameters"]["weight"] == [0.2, 0.5]
 
@@ -209,7 +256,22 @@ def test_a_range_holds_both_its_ends(start, count, step):
             "calibration.axes",
             "never lead",
         ),
-        ("calibration: [", "(whole file)", "not valid YAML"),
+        *(
+            (
+                with_changes(SHORT, calibration__axes={"lambda": [1], "kind": ["a", "b"]}, **{key: "${kind}"}),
+                key,
+                "one value",
+            )
+            for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template")
+        ),
+        (with_changes(SHORT, tokenizer={"source": "${lambda}"}), "tokenizer.source", "the parents"),
+        (
+            with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1, "step": 1e-7}}),
+            "calibration.axes",
+            "are 10,000,001 values",
+        ),
+        ("calibration: [", "(whole file)", "not valid YAML: line 1, column 15: "),
+        ("dtype: a\ncalibration:\n  axes: x: y\n", "(whole file)", "line 3, column 10: mapping values are not allowed"),
         ("calibration: 3", "calibration", "expected a mapping"),
     ],
 )

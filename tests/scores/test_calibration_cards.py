@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import mergekit_calib
 from mergekit_calib.cli import main
 from mergekit_calib.errors import CalibError
+from mergekit_calib.items import ItemTable
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.report.scores import markdown
 from mergekit_calib.scores.card import Scores
@@ -88,6 +89,38 @@ def test_what_was_scored_is_on_disk_and_not_scored_again(scored):
     frame = card.frame()
     row = frame[(frame.model == PAIR[1]) & (frame.scope == "calib_demo") & (frame.metric == "brier")].iloc[0]
     assert (row.value, row.n) == (card.models[1].metrics["calib_demo"]["brier"].value, 60)
+
+
+def test_another_chat_template_is_scored_anew(tmp_path):
+    model, asked = shutil.copytree(PAIR[0], tmp_path / "model"), []
+
+    def score() -> None:
+        asked.clear()
+        suite = [SuiteEntry(task="calib_demo", limit=4)]
+        options = {"model_args": {"dtype": "float32"}, "n_resamples": 10, "on_answers": lambda *t: asked.append(t)}
+        score_models([str(model)], suite, out=tmp_path / "out", **options)
+
+    score()
+    score()
+    assert not asked
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    score()
+    assert asked
+
+
+def test_pooled_items_have_the_directions_of_their_tasks():
+    def table(task: str, **values: float) -> ItemTable:
+        scores, lengths = np.array([[-1.0, -2.0]] * 2), np.ones((2, 2), dtype=np.int64)
+        own = {name: np.full(2, value) for name, value in values.items()}
+        hashes = [f"{task}-{i}" for i in range(2)]
+        return ItemTable(task, np.arange(2), hashes, scores, scores > -1.5, lengths, lengths, values=own)
+
+    maker = CardMaker({"a": {"spread": False}, "b": {"spread": False, "hits": True}}, n_resamples=10)
+    maker.add("model", {"a": [table("a", spread=1.0)], "b": [table("b", spread=2.0, hits=1.0)]})
+
+    ways = {scope: found.get("spread") for scope, found in maker.card.directions.items()}
+    assert ways == {"a": "minimize", "b": "minimize", "suite": "minimize"}
+    assert "hits" not in maker.card.directions["suite"]
 
 
 def test_models_scored_on_other_items_are_not_compared_in_pairs(samples, tmp_path):

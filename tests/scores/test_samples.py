@@ -98,13 +98,12 @@ def test_the_tasks_own_numbers_are_kept_and_those_of_generations_are_all_there_i
         ('{"doc_id": 0', "line 1: not JSON"),
         ('{"doc_id": 0, "target": "0"}', "line 1: no key 'arguments'"),
         (json.dumps(line(target="maybe")), "document 0: `target` is 'maybe'"),
-        (json.dumps(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc")), "that goes with `acc`"),
         (json.dumps(line(scores=("nan", -1))), "is not a number"),
         (json.dumps({**line(), "resps": [[["x", "False"]], [["y", "False"]]]}), "a log-likelihood was expected"),
         (json.dumps({**line(), "arguments": "Is it?"}), "`arguments` is a str"),
         (
             json.dumps({**line(), "arguments": [["a text"]], "resps": [[["-3", "False"]]]}),
-            "neither choices nor a number",
+            "neither choices to judge by nor a number",
         ),
     ],
 )
@@ -129,6 +128,71 @@ def test_of_a_task_that_was_run_twice_the_last_counts(tmp_path):
     (model,) = read_samples([tmp_path])
     assert model.tables["made_up"][0].log_likelihoods[0, 0] == -5.0
     assert model.name == tmp_path.name
+
+
+def results(folder, month, **tasks):
+    """The `results_*.json` of a run: task → its configuration, and which way its metrics are better."""
+    configs, directions = ({task: both[i] for task, both in tasks.items()} for i in (0, 1))
+    found = {"model_name": f"model-{month}", "configs": configs, "higher_is_better": directions}
+    (folder / f"results_2026-{month}-02T03-04-05.678.json").write_text(json.dumps(found))
+
+
+def test_every_run_of_a_folder_says_which_way_its_tasks_are_better(tmp_path):
+    for month, task, way in (("01", "first", False), ("02", "second", True), ("03", "second", False)):
+        file = tmp_path / f"samples_{task}_2026-{month}-02T03-04-05.678.jsonl"
+        file.write_text(json.dumps(line(spread=1.0, metrics=["spread"])))
+        results(tmp_path, month, **{task: ({}, {"spread": way})})
+    (model,) = read_samples([tmp_path])
+    assert model.name == "model-03"
+    assert model.higher_is_better == {"first": {"spread": False}, "second": {"spread": False}}
+
+
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [
+        ({"metric_list": [{"metric": "perplexity", "aggregation": "perplexity"}]}, ["acc", "spread"]),
+        ({"metric_list": None}, ["acc", "spread"]),
+        ({"metric_list": [{"metric": "spread", "aggregation": "def median(items): ..."}]}, ["acc"]),
+        ({"metric_list": [{"metric": "perplexity", "aggregation": "mean"}]}, ["acc", "perplexity", "spread"]),
+    ],
+)
+def test_what_lm_eval_takes_no_mean_of_is_left_out(config, kept, tmp_path):
+    said = line(scores=(-3.0,), texts=("yes",), acc=0, perplexity=-3.0, spread=1.0)
+    found = table_of("made_up", [{**said, "metrics": ["acc", "perplexity", "spread"]}], tmp_path, config)
+    assert list(found.values) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "config"),
+    [
+        ({"acc": 0.25}, None),  # a share of probability, as truthfulqa_mc2's
+        ({"acc": 1.0}, {"process_results": "def by_any_of_several(doc, results): ..."}),
+        ({"spread": 1.0}, {"process_results": "def by_difference(doc, results): ..."}),
+    ],
+)
+def test_a_task_that_judges_in_its_own_way_keeps_its_numbers_and_has_no_choices(given, config, tmp_path):
+    found = table_of("made_up", [line(**given, metrics=list(given))], tmp_path, config)
+    assert not found.has_choices
+    assert {name: values.tolist() for name, values in found.values.items()} == {k: [v] for k, v in given.items()}
+
+
+def test_an_accuracy_that_is_not_the_likeliest_choices_is_kept_and_told_of(tmp_path):
+    with pytest.warns(UserWarning, match=r"samples_made_up.*`acc` is not whether the likeliest choice is the one"):
+        found = table(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc"), tmp_path=tmp_path)
+    assert not found.has_choices
+    assert found.values["acc"].tolist() == [0.0]
+
+
+def test_choices_of_a_calibration_task_are_those_that_it_says_whatever_else_it_computes(tmp_path):
+    said = line(acc=0.25, ece=[[1], [-1.0, -2.5]], metrics=["acc", "ece"])
+    for own in ("CalibrationTask", "def by_any_of_several(doc, results): ..."):
+        assert table_of("made_up", [said], tmp_path, {"process_results": own}).gold.tolist() == [[False, True]]
+    assert table_of("made_up", [line()], tmp_path, {"process_results": "CalibrationTask"}).has_choices
+
+
+def test_a_metric_of_some_documents_is_not_a_number_for_the_others(tmp_path):
+    lines = [line(spread=1.0, metrics=["spread"]), line(doc_id=1, metrics=[])]
+    np.testing.assert_array_equal(table(*lines, tmp_path=tmp_path).values["spread"], [1.0, np.nan])
 
 
 def test_negative_infinity_is_a_score(tmp_path):

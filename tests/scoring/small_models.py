@@ -70,6 +70,55 @@ def gpt_neox(n: int) -> transformers.PreTrainedModel:
     return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**few, vocab_size=n))
 
 
+def gpt_oss(n: int) -> transformers.PreTrainedModel:
+    config = transformers.GptOssConfig(**TEXT, vocab_size=n, num_local_experts=3, num_experts_per_tok=2)
+    config.sliding_window = 16
+    assert set(config.layer_types) == {"sliding_attention", "full_attention"}
+    return transformers.GptOssForCausalLM(config)
+
+
+def opt(n: int) -> transformers.PreTrainedModel:
+    config = transformers.OPTConfig(
+        vocab_size=n,
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        init_std=0.3,
+    )
+    return transformers.OPTForCausalLM(config)
+
+
+def gpt_neo(n: int) -> transformers.PreTrainedModel:
+    config = transformers.GPTNeoConfig(
+        vocab_size=n,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=16,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+    )
+    return transformers.GPTNeoForCausalLM(config)
+
+
+def long_rope(n: int) -> transformers.PreTrainedModel:
+    """A model whose rotary embedding is another for inputs of more than 128 tokens."""
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [1.5, 2.0, 4.0, 8.0],
+        "original_max_position_embeddings": 128,
+    }
+    text = {key: value for key, value in TEXT.items() if key != "head_dim"}
+    config = transformers.Phi3Config(**text, vocab_size=n, original_max_position_embeddings=128, rope_parameters=rope)
+    return transformers.Phi3ForCausalLM(config)
+
+
 def mamba(n: int) -> transformers.PreTrainedModel:
     config = transformers.MambaConfig(
         vocab_size=n, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.3, bos_token_id=0
@@ -91,8 +140,11 @@ PACKED: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
     "mixtral": mixtral,
     "gpt2": gpt2,
     "gpt-neox": gpt_neox,
+    "gpt-oss": gpt_oss,
+    "opt": opt,
 }
 PLAIN: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
     "all-logits": lambda n: NoChoiceOfLogits(transformers.LlamaConfig(**TEXT, vocab_size=n)),
+    "gpt-neo": gpt_neo,
     "mamba": mamba,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,13 @@ def test_a_short_common_beginning_is_rather_run_again_than_a_step_of_its_own():
 
 def test_what_was_cut_is_counted():
     assert arranged([([0] * LONGEST, [1]), ([0] * (LONGEST + 1), [1])]).n_cut == 1
+
+
+def test_an_answer_has_a_context_of_at_least_one_token() -> None:
+    with pytest.raises(ValueError, match="a context of no tokens"):
+        Requests().add([], [1], LONGEST)
+
+
+def test_the_longest_input_is_known() -> None:
+    assert Requests().longest == 0
+    assert arranged([([0, 1], [2]), ([0] * 5, [1, 2])]).longest == 6

@@ -12,8 +12,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from mergekit_calib.items import ItemTable
-from mergekit_calib.objectives import correct, correct_by_length
+from mergekit_calib.items import ItemTable, joined
+from mergekit_calib.objectives import correct, correct_by_length, metrics_of
 from mergekit_calib.scoring.model import build_lm
 from mergekit_calib.scoring.tables import ScoringError
 
@@ -147,7 +147,9 @@ def test_unconditional_scores_are_lm_evals_business(write_task, load_suite, lm, 
     assert suite.higher_is_better == {path: {"acc_mutual_info": True}}
 
 
-def test_a_task_that_computes_its_own_results(write_task, load_suite, lm, function) -> None:
+def test_a_task_that_computes_its_own_results_is_not_judged_by_its_choices(
+    write_task, load_suite, lm, function
+) -> None:
     functions = """
     def results(doc, results):
         return {"acc": 0.25, "spread": results[0][0] - results[1][0], "raw": [1, 2], "total": 3}
@@ -169,9 +171,95 @@ def test_a_task_that_computes_its_own_results(write_task, load_suite, lm, functi
     table = table_of(suite, lm)
 
     assert table.values["acc"].tolist() == [0.25] * 12
-    np.testing.assert_allclose(table.values["spread"], table.log_likelihoods[:, 0] - table.log_likelihoods[:, 1])
+    assert np.ptp(table.values["spread"]) > 0
     assert sorted(table.values) == ["acc", "spread"]
     assert suite.higher_is_better == {path: {"acc": True, "spread": False}}
+    assert not table.has_choices
+    assert not {"ece", "brier"} & set(metrics_of(table, {}))
+
+
+def test_what_a_task_names_as_target_need_not_be_a_choice_where_it_computes_its_own_results(
+    write_task, load_suite, function
+) -> None:
+    functions = """
+    def results(doc, results):
+        return {"acc": 1.0}
+    """
+    shape = {**CHOICES, "doc_to_target": "question"}
+
+    load_suite(write_task("own", QUESTIONS, functions, process_results=function("own", "results"), **shape))
+
+    with pytest.raises(Exception, match="the right answer '1 and 1 are' is not among"):
+        load_suite(write_task("plain", QUESTIONS, **shape))
+
+
+def test_a_task_with_metrics_of_ours_is_judged_by_its_choices_whatever_else_it_computes(
+    write_task, load_suite, lm, function
+) -> None:
+    functions = """
+    from lm_eval_tasks.task import CalibrationTask
+
+    def results(doc, results):
+        return {"acc": 0.25}
+    """
+    path = write_task(
+        "both",
+        QUESTIONS,
+        functions,
+        **{"class": function("both", "CalibrationTask")},
+        process_results=function("both", "results"),
+        metric_list=ACCURACIES[:1],
+        **CHOICES,
+    )
+    suite = load_suite(path)
+
+    table = table_of(suite, lm)
+
+    assert table.has_choices
+    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+    assert table.values["acc"].tolist() == [0.25] * 12
+
+
+def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
+    write_task, load_suite, lm, by_lm_eval, function
+) -> None:
+    functions = """
+    import numpy as np
+
+    def results(doc, results):
+        right = np.argmax([score for score, _ in results]) == doc["answer"]
+        return {"right": right, "first" if doc["answer"] == 0 else "later": right}
+    """
+    names = ("right", "first", "later")
+    path = write_task(
+        "some",
+        QUESTIONS,
+        functions,
+        process_results=function("some", "results"),
+        metric_list=[{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names],
+        **CHOICES,
+    )
+
+    table = table_of(load_suite(path), lm)
+    theirs = by_lm_eval(path)["results"]["some"]
+
+    assert np.isnan(table.values["first"]).tolist() == [q["answer"] != 0 for q in QUESTIONS]
+    for name in names:
+        assert np.nanmean(table.values[name]) == theirs[f"{name},none"]
+        assert metrics_of(table, {})[name].statistic(table, 15).value() == theirs[f"{name},none"]
+
+
+def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:
+    nothing = np.zeros((1, 0))
+    parts = [
+        ItemTable("t", np.array([i]), [f"h{i}"], nothing, nothing > 0, nothing, nothing, values=values)
+        for i, values in enumerate([{"a": np.ones(1)}, {"a": np.zeros(1), "b": np.ones(1)}])
+    ]
+
+    values = joined(parts[::-1]).values
+
+    np.testing.assert_array_equal(values["a"], [1.0, 0.0])
+    np.testing.assert_array_equal(values["b"], [np.nan, 1.0])
 
 
 def test_gold_follows_a_task_that_shuffles_its_choices_on_every_reading(write_task, load_suite, lm, function) -> None:

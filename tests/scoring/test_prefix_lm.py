@@ -11,11 +11,13 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from small_models import PACKED, PLAIN, TEXT
+from small_models import PACKED, PLAIN, TEXT, long_rope
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.scoring import arithmetic
+from mergekit_calib.scoring import arithmetic, generation
+from mergekit_calib.scoring.generation import tokens_of_a_row
 from mergekit_calib.scoring.model import Arrangements, PrefixLM, build_lm, check_model_args
+from mergekit_calib.scoring.suitability import same_rotation_up_to
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
 PAIRS = [
@@ -160,6 +162,61 @@ def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypat
         build_lm(models["llama"], copy.deepcopy(tokenizer), arrangements=known).loglikelihood(requests())
 
 
+@pytest.mark.parametrize("lengths", [(64, 512), (512, 64)])
+def test_models_of_other_lengths_each_get_their_own_part_of_a_prompt(models, tokenizer, lengths) -> None:
+    known = Arrangements()
+    for length in lengths:
+        arguments = {"max_length": length}
+        live = build_lm(models["llama"], tokenizer, arrangements=known, model_args=arguments)
+        plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
+        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+def test_requests_are_arranged_anew_for_another_first_token(models, tokenizer) -> None:
+    known = Arrangements()
+    for prefix in (0, 1):
+        arguments = {"prefix_token_id": prefix}
+        live = build_lm(models["llama"], tokenizer, arrangements=known, model_args=arguments)
+        plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
+        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+
+
+def test_inputs_that_get_another_rotary_embedding_are_scored_as_hf_scores_them(tokenizer) -> None:
+    torch.manual_seed(5)
+    model = long_rope(len(tokenizer)).eval()
+    plain, live = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1), build_lm(model, tokenizer, batch_size=1)
+    rolling = [Instance("loglikelihood_rolling", {}, ("Some text over some windows. " * 20,), 0)]
+    short = requests([pair for pair in PAIRS if len("".join(pair)) < 100])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(live.loglikelihood(short), plain.loglikelihood(short))
+    with pytest.warns(UserWarning, match=r"of up to 2\d\d tokens are .* rotary embedding is another beyond 128"):
+        answers = live.loglikelihood(requests())
+    with pytest.warns(UserWarning, match="of up to 512 tokens"):
+        whole = live.loglikelihood_rolling(rolling)
+
+    assert live.plain_because is None
+    assert_same(answers, plain.loglikelihood(requests()))
+    assert whole == pytest.approx(plain.loglikelihood_rolling(rolling), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "length"),
+    [
+        (None, None),
+        ({"rope_type": "default"}, None),
+        ({"rope_type": "yarn", "original_max_position_embeddings": 64}, None),
+        ({"rope_type": "dynamic", "factor": 4.0}, 512),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 64}, 64),
+        ({"full_attention": {"rope_type": "longrope", "original_max_position_embeddings": 64}, "other": None}, 64),
+    ],
+)
+def test_lengths_that_a_rotary_embedding_changes_at(models, monkeypatch, parameters, length) -> None:
+    monkeypatch.setattr(models["llama"].config, "rope_parameters", parameters)
+    assert same_rotation_up_to(models["llama"]) == length
+
+
 def test_progress_adds_up_to_the_requests(models, tokenizer) -> None:
     live, told = build_lm(models["llama"], tokenizer), []
     live.on_answers = told.append
@@ -183,6 +240,40 @@ def test_greedy_generations_are_those_of_hf(models, tokenizer, name) -> None:
     found = generations(build_lm(models[name], tokenizer, batch_size=1), texts, 3)
 
     assert found == generations(plain, texts, 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 3, "do_sample": False},
+        {"cache_implementation": "static"},
+        {"max_gen_toks": None, "max_new_tokens": 4},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_goes_on_from_no_cache_is_generated_as_hf_generates_it(models, tokenizer, options) -> None:
+    texts, plain = ["2 + 2 =", "Once"], HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=1)
+
+    found = generations(build_lm(models["llama"], tokenizer, batch_size=1), texts, 2, **options)
+
+    assert found == generations(plain, texts, 2, **options)
+
+
+def test_rows_are_counted_by_the_tokens_that_they_may_come_to() -> None:
+    options = [{"max_gen_toks": 6}, {"max_gen_toks": 40}]
+    assert tokens_of_a_row(10, options) == 50
+    assert tokens_of_a_row(10, [*options, {"max_gen_toks": 6, "num_beams": 3}]) == 150
+    assert tokens_of_a_row(10, [*options, {"max_gen_toks": 6, "max_length": 80}]) == 80
+
+
+@pytest.mark.parametrize("alias", ["max_new_tokens", "max_tokens", "max_completion_tokens"])
+def test_every_name_of_the_most_tokens_counts(models, tokenizer, monkeypatch, alias) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(generation, "rows_that_fit", lambda _, n_tokens: counted.append(n_tokens) or 4)
+
+    generations(build_lm(models["llama"], tokenizer), ["2 + 2 ="], 1, max_gen_toks=None, **{alias: 9})
+
+    assert counted == [len("2 + 2 =") + 9]
 
 
 def test_a_prompt_is_read_once_for_all_its_samples(models, tokenizer) -> None:
@@ -272,6 +363,14 @@ def test_the_output_head_sees_only_the_ends_of_inputs(models, tokenizer) -> None
 def test_an_answer_that_no_model_can_score_is_named(models, tokenizer, text, length) -> None:
     with pytest.raises(CalibError, match=f"is {length} tokens to this tokenizer; between 1 and .* 512"):
         build_lm(models["llama"], tokenizer).loglikelihood(requests([("A context", text)]))
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+@pytest.mark.parametrize("context", [" ", "\n\n"])
+@pytest.mark.filterwarnings("ignore:scored as lm-eval")
+def test_a_context_of_no_tokens_is_named(models, tokenizer, name, context) -> None:
+    with pytest.raises(CalibError, match=r"the context '.+' of 'A' is 0 tokens to this tokenizer; .*add_bos_token"):
+        build_lm(models[name], tokenizer).loglikelihood(requests([(context, "A")]))
 
 
 def test_model_args_that_a_live_model_cannot_take_are_named() -> None:

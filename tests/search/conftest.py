@@ -56,8 +56,12 @@ def recipe_with(make_model: Callable[..., Path], task: str) -> Callable[..., dic
 
 
 @pytest.fixture
-def run() -> Callable[..., tuple[Frontier, dict[str, int]]]:
-    """Run a recipe into a folder: the frontier, and how often each point was run through a model."""
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Frontier, dict[str, int]]]:
+    """Run a recipe into a folder: the frontier, and how often each point was run through a model.
+
+    Pictures, two thirds of so small a sweep's time, are not drawn: `tests/sweep` and `tests/report` look at them.
+    """
+    monkeypatch.setattr("mergekit_calib.report.write.draw_pictures", lambda *_: {})
 
     def go(recipe: dict[str, Any], out: Path) -> tuple[Frontier, dict[str, int]]:
         register()

@@ -45,7 +45,7 @@ def strengths() -> dict[str, np.ndarray]:
 
 
 def race(objectives: list[Objective], mine: dict[str, np.ndarray], rival: dict[str, np.ndarray]):
-    contest = Race(Racing(blocks=4, error=0.2), ruler(objectives), DOCS, 5)
+    contest = Race(Racing(blocks=4, error=0.2), ruler(objectives), DOCS)
 
     def score(wanted):
         return {task: [table(task, mine[task], numbers)] for task, numbers in wanted.items()}

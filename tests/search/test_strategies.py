@@ -105,6 +105,40 @@ def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
     assert asked.ask(study) is None
 
 
+def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
+    study = make_study(x={"min": 0.0, "max": 1.0})
+    asked, places = STRATEGIES["adaptive"].make({"coarse": 3, "resolution": 0.125}), []
+    while (proposal := asked.ask(study)) is not None and len(places) < 30:
+        place = proposal.setting["x"]
+        places.append(place)
+        study.name_point(proposal.number, str(proposal.number))
+        if 0.0 < place < 0.4:
+            study.fail(proposal.number, "it cannot be merged")
+            continue
+        measured = Measured(np.array([place, -place]), np.tile([place, -place], (200, 1)))
+        study.tell(proposal.number, measured)
+        study.known.append(Known(proposal.setting, measured))
+    assert len(places) < 30
+    assert len(set(places)) == len(places)
+    assert 0.25 in places
+    assert 0.75 in places
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_adaptive_waits_while_its_coarse_points_run_or_have_failed(make_study, known):
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    for i in range(3):
+        proposal = asked.ask(study)
+        study.name_point(proposal.number, str(proposal.number))
+        if i < known:
+            measured = Measured(np.zeros(2), np.zeros((200, 2)))
+            study.tell(proposal.number, measured)
+            study.known.append(Known(proposal.setting, measured))
+        elif i == 2:
+            study.fail(proposal.number, "it cannot be merged")
+    assert asked.ask(study) is None
+
+
 def test_bayesian_first_spreads_the_blocks_where_the_parents_differ(make_study):
     axes = {f"lambda_{i}": {"min": 0.0, "max": 1.0} for i in (1, 2)}
     study = make_study(importance=lambda: {"lambda_1": 1.0, "lambda_2": 0.0}, **axes)

@@ -1,0 +1,239 @@
+"""Points that fail, before or after they were scored: what they cost, what is said of them, and how a run goes on."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mergekit_calib import plugins, sweep
+from mergekit_calib.errors import CalibError
+from mergekit_calib.frontier import Objective
+from mergekit_calib.items import ItemTable
+from mergekit_calib.recipe import Point, Racing, SearchSettings
+from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.search import STRATEGIES, Study
+from mergekit_calib.search.claims import Claims
+from mergekit_calib.search.measure import Ruler
+from mergekit_calib.search.outcome import Outcome
+from mergekit_calib.search.racing import Race
+from mergekit_calib.search.search import Search
+from mergekit_calib.search.store import ItemStore, Tables, content_key
+
+N = 40
+ACC = Objective(metric="acc", direction="maximize")
+AUROC = Objective(metric="auroc", direction="maximize")
+ECE = Objective(metric="ece", direction="minimize")
+
+
+def scores(seed: int, right: bool = False) -> Tables:
+    """Three-choice items; all of them answered rightly, if `right`: then there is no AUROC."""
+    rng = np.random.default_rng(seed)
+    logits, ones = rng.normal(size=(N, 3)), np.ones((N, 3), dtype=int)
+    logits[:, 0] += 20.0 * right
+    gold = np.tile([True, False, False], (N, 1))
+    return {"t": [ItemTable("t", np.arange(N), [f"doc-{i}" for i in range(N)], logits, gold, ones, ones)]}
+
+
+class Space:
+    """One axis, with its parents beside it, or at its ends."""
+
+    def __init__(self, on_axis: bool) -> None:
+        ends = ({"lambda": 0.0}, {"lambda": 1.0}) if on_axis else ({}, {})
+        self.parents = [Point(role, at, {}, role) for role, at in zip(("base", "aligned"), ends, strict=True)]
+
+    def point(self, setting):
+        return Point(f"lambda={setting['lambda']:.6g}", dict(setting), {})
+
+    def is_parent(self, setting):
+        return any(setting == parent.axes for parent in self.parents)
+
+    def key_of(self, point):
+        return content_key(id=point.id)
+
+    def facts_of(self, point):
+        return {"role": point.role, "axes": point.axes}
+
+
+class Worker:
+    """A search in `folder`, as one command runs it; `right` are the points without an AUROC."""
+
+    def __init__(self, folder: Path, axis: Axis, objectives: tuple[Objective, ...] = (ACC, AUROC), **options) -> None:
+        self.folder, self.axis, self.objectives = folder, axis, objectives
+        self.right: tuple[str, ...] = ()
+        self.broken: Callable[[Point], bool] = lambda point: False
+        self.session, self.strategy, self.space = "first", "grid", Space(options.pop("on_axis", False))
+        self.racing: Racing | None = None
+        self.settings = SearchSettings(**options)
+
+    def run(self) -> tuple[list[str], int, dict[str, Outcome]]:
+        """The points that were handed out, how many documents were scored, and what came of each point."""
+        handed, evaluations, outcomes = [], 0, {}
+        with Claims(self.folder / "claims") as claims:
+            search = self.search(claims)
+
+            def score(documents) -> Tables:
+                nonlocal evaluations
+                whole = scores(len(handed), right=handed[-1] in self.right)
+                tables = whole if documents is None else {"t": [whole["t"][0].take(np.array(documents["t"]))]}
+                evaluations += sum(map(len, tables["t"]))
+                if self.broken(point):
+                    raise RuntimeError("scores that are no numbers")
+                return tables
+
+            for point in search.points():
+                handed.append(point.id)
+                assert len(handed) < 60
+                try:
+                    search.finish(point, search.score(point, point.id, score))
+                except RuntimeError as problem:
+                    search.fail(point, str(problem))
+            outcomes = {outcome.point.id: outcome for outcome in search.news()}
+        return handed, evaluations, outcomes
+
+    def search(self, claims: Claims) -> Search:
+        ruler = Ruler(self.objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+        directions = [objective.direction for objective in self.objectives]
+        study = Study(self.folder / "study.log", "s", {"lambda": self.axis}, directions, session=self.session)
+        documents = {"t": scores(0)["t"][0].doc_hashes}
+        race = Race(self.racing, ruler, documents) if self.racing else None
+        strategy, store = STRATEGIES[self.strategy].make({}), ItemStore(self.folder / "items")
+        lock = self.folder / "lock"
+        return Search(self.space, self.settings, strategy, study, store, claims, ruler, lock, N, race)
+
+
+@pytest.fixture
+def worker(tmp_path) -> Iterator[Worker]:
+    return Worker(tmp_path, read_axis("lambda", [0.25, 0.5, 0.75]))
+
+
+@pytest.mark.parametrize("unmeasurable", ["lambda=0.5", "aligned"])
+def test_scores_that_give_no_objective_fail_their_point_and_no_later_run(worker, unmeasurable):
+    worker.right = (unmeasurable,)
+    handed, _, outcomes = worker.run()
+    assert len(handed) == 5
+    assert outcomes[unmeasurable].stored is None
+    assert outcomes[unmeasurable].reason == "auroc is not defined for these answers in the selection half"
+    worker.session = "second"
+    handed, evaluations, again = worker.run()
+    assert (handed, evaluations) == ([], 0)
+    assert {name: outcome.reason for name, outcome in again.items()} == {
+        name: outcome.reason for name, outcome in outcomes.items()
+    }
+
+
+def test_a_worker_that_died_over_scores_that_give_no_objective_is_taken_over(worker, monkeypatch):
+    worker.right = ("lambda=0.5",)
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "fail", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            worker.run()
+    handed, _, outcomes = worker.run()
+    assert "lambda=0.5" not in handed
+    assert "auroc is not defined" in outcomes["lambda=0.5"].reason
+
+
+def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
+    worker.run()
+    worker.session = "second"
+    monkeypatch.setattr(Ruler, "measure", lambda *_: 1 / 0)
+    _, _, outcomes = worker.run()
+    assert {outcome.reason for outcome in outcomes.values()} == {"ZeroDivisionError: division by zero"}
+
+
+def test_item_scores_without_an_objectives_metric_say_which_they_have():
+    own = Objective(metric="exact", task="t", direction="maximize")
+    ruler = Ruler([own], plugins.metrics(), {}, n_bins=15, seed=0)
+    with pytest.raises(CalibError, match=r"t/exact: the item scores give no exact; they give acc, acc_norm, ece"):
+        ruler.measure(scores(0))
+    with pytest.raises(CalibError, match="they give none at all"):
+        ruler.measure({})
+
+
+@pytest.mark.parametrize("racing", [None, Racing(blocks=2)])
+@pytest.mark.parametrize("how", ["unmeasurable", "broken"])
+def test_item_evaluations_count_points_that_failed(tmp_path, how, racing):
+    axis = read_axis("lambda", [i / 100 for i in range(2, 20)])
+    worker = Worker(tmp_path, axis, item_evaluations=5 * N)
+    worker.racing = racing
+    if how == "broken":
+        worker.broken = lambda point: point.role is None
+    else:
+        worker.right = tuple(f"lambda={i / 100:.6g}" for i in range(2, 20))
+    handed, evaluations, _ = worker.run()
+    assert evaluations <= 5 * N
+    assert len(handed) >= 5
+    if how == "unmeasurable":
+        worker.session = "second"
+        assert worker.run()[0] == []
+
+
+def test_a_search_that_meets_only_failing_points_ends_with_its_budget(tmp_path):
+    worker = Worker(tmp_path, read_axis("lambda", {"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
+    worker.strategy, worker.broken = "adaptive", lambda point: 0.0 < point.axes["lambda"] < 0.4
+    handed, _, _ = worker.run()
+    assert len(set(handed)) == len(handed)
+    assert len(handed) <= 14
+
+
+def test_a_parent_that_failed_is_no_middle_to_halve_at(tmp_path):
+    worker = Worker(tmp_path, read_axis("lambda", {"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
+    worker.strategy, worker.broken = "adaptive", lambda point: point.role == "aligned"
+    handed, _, _ = worker.run()
+    assert handed.count("aligned") == 1
+    assert len(handed) <= 14
+
+
+@pytest.mark.parametrize("values", [[0.0, 1 / 3, 2 / 3, 1.0], [0.0, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1.0]])
+def test_an_axis_of_thirds_is_searched_and_its_study_rebuilt(tmp_path, values):
+    worker = Worker(tmp_path, read_axis("lambda", values), (ACC, ECE), on_axis=True)
+    handed, _, outcomes = worker.run()
+    assert len(handed) == len(values)
+    assert {outcome.reason for outcome in outcomes.values()} == {None}
+    (tmp_path / "study.log").unlink()
+    worker.session = "second"
+    handed, _, again = worker.run()
+    assert handed == []
+    assert again.keys() == outcomes.keys()
+
+
+def test_a_study_whose_axis_was_kept_in_another_way_starts_over(tmp_path):
+    ordinary = {"lambda": read_axis("lambda", [0.0, 0.5, 1.0])}
+    study = Study(tmp_path / "study.log", "s", ordinary, ["maximize"])
+    study.start({"lambda": 0.5})
+    assert len(Study(tmp_path / "study.log", "s", ordinary, ["maximize"]).trials()) == 1
+    uneven = {"lambda": read_axis("lambda", [0.0, 0.4, 1.0])}
+    assert Study(tmp_path / "study.log", "s", uneven, ["maximize"]).trials() == []
+
+
+def test_ordinary_axes_are_kept_as_steps(tmp_path):
+    for values in ([0.0, 0.5, 1.0], {"start": 0.0, "stop": 1.5, "step": 0.1}, [1, 2, 3], [0.1, 0.2, 0.3]):
+        axis = read_axis("lambda", values)
+        study = Study(tmp_path / "study.log", str(values), {"lambda": axis}, ["maximize"])
+        assert study.distributions["lambda"].step == pytest.approx(axis.values[1] - axis.values[0])
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOSPC])
+def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_with, run, tmp_path, monkeypatch, number):
+    score = sweep._score
+
+    def failing(point, *others):
+        if point.role is None:
+            raise OSError(number, "no such luck") if number else OSError("Can't load the tokenizer of this model")
+        return replace(score(point, *others), seconds={})
+
+    monkeypatch.setattr(sweep, "_score", failing)
+    recipe = recipe_with({"lambda": [0.5]})
+    if number == errno.ENOSPC:
+        with pytest.raises(OSError, match="no such luck"):
+            run(recipe, tmp_path / "out")
+        return
+    frontier, _ = run(recipe, tmp_path / "out")
+    (failed,) = [point for point in frontier.points if point.status == "failed"]
+    assert failed.role is None
+    assert failed.reason == "OSError: Can't load the tokenizer of this model"

@@ -1,0 +1,121 @@
+"""What is found out before a sweep costs anything, and what names the scores of a point."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mergekit.options import MergeOptions
+
+from mergekit_calib import preflight
+from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.merging.method import register, registered_signatures
+from mergekit_calib.preflight import prepare
+from mergekit_calib.prepared import Prepared
+from mergekit_calib.recipe import dump_recipe, parse_sweep
+
+
+def short_form(base: Path, aligned: Path, **keys: Any) -> dict[str, Any]:
+    return {
+        "merge_method": "calibration_sweep",
+        "base_model": str(base),
+        "models": [{"model": str(aligned)}],
+        "dtype": "bfloat16",
+        **keys,
+    }
+
+
+def weighted(base: Path, aligned: Path, method: str = "linear", **keys: Any) -> dict[str, Any]:
+    """A general recipe without base_model."""
+    weights = {str(base): "${1 - lambda}", str(aligned): "${lambda}"}
+    models = [{"model": model, "parameters": {"weight": weight}} for model, weight in weights.items()]
+    return {"merge_method": method, "models": models, "dtype": "bfloat16", **keys}
+
+
+def prepared(recipe: dict[str, Any], task: str, out: Path, **calibration: Any) -> Prepared:
+    register()
+    block = {"axes": {"lambda": [0.5]}, "suite": [task], **calibration}
+    sweep = parse_sweep(dump_recipe({**recipe, "calibration": block}), registered_signatures(), "sweep.yml")
+    return prepare(sweep, out, MergeOptions(quiet=True))
+
+
+@pytest.fixture
+def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading tasks takes longest of all checks."""
+    monkeypatch.setattr(preflight.Suite, "load", lambda *_, **__: pytest.fail("tasks were loaded"))
+
+
+def with_configuration(model: Path, folder: Path, **keys: Any) -> Path:
+    """A copy of a model whose configuration has other values."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **keys}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [("linear", "changes nothing else in linear"), ("nuslerp", "takes part in nuslerp as the base")],
+)
+def test_without_a_base_model_configurations_that_differ_are_refused(make_model, no_tasks, tmp_path, method, remedy):
+    base, aligned = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
+    with pytest.raises(RecipeError, match=remedy) as caught:
+        prepared(weighted(base, aligned, method), "any", tmp_path / "out")
+    assert caught.value.key == "base_model"
+    assert f"rms_norm_eps is 1e-06 in {base} and 0.5 in {aligned}" in str(caught.value)
+
+
+def test_a_base_model_or_configurations_that_compute_alike_are_enough(make_model, task, tmp_path):
+    base, inert = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "inert", eos_token_id=7)
+    assert prepared(weighted(base, inert), task, tmp_path / "out").parents
+    other = with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
+    assert prepared(weighted(base, other, base_model=str(base)), task, tmp_path / "out").parents
+
+
+@pytest.mark.parametrize(
+    ("keys", "calibration", "says"),
+    [
+        ({"dtype": "bf16"}, {}, r"sweep.yml: dtype: is 'bf16'; it can be float32, bfloat16"),
+        ({"out_dtype": "half"}, {}, r"sweep.yml: out_dtype: is 'half'; it can be"),
+        ({}, {"model_args": {"dtype": "int64"}}, r"model_args.dtype is 'int64'; it can be .* or auto"),
+        ({}, {"model_args": {"device": "gpu"}}, r"model_args.device is 'gpu'; the devices here are cpu"),
+        ({}, {"model_args": {"device": "cuda:99"}}, r"model_args.device is 'cuda:99'; the devices here are cpu"),
+        ({}, {"model_args": {"device": "meta"}}, r"model_args.device is 'meta'; the devices here are cpu"),
+        (
+            {},
+            {"axes": {"lambda": {"blocks": 4, "start": 0, "stop": 2, "step": 0.05}}},
+            r"calibration.axes: the grid has 2,825,759 points: .*\(adaptive, bayesian, .*random\)",
+        ),
+    ],
+)
+def test_mistakes_are_found_before_tasks_are_loaded(make_model, no_tasks, tmp_path, keys, calibration, says):
+    with pytest.raises(CalibError, match=says):
+        prepared(short_form(make_model(seed=0), make_model(seed=1), **keys), "any", tmp_path / "out", **calibration)
+
+
+def test_mergekits_device_is_one_of_this_machine(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(CalibError, match=r"mergekit's device is 'nowhere'; the devices here are cpu, cuda:0"):
+        preflight._scoring_device({}, MergeOptions(device="nowhere"))
+
+
+def test_a_large_grid_with_a_budget_is_begun(make_model, task, tmp_path):
+    axes = {"lambda": {"blocks": 4, "start": 0, "stop": 2, "step": 0.05}}
+    recipe = short_form(make_model(seed=0), make_model(seed=1))
+    assert prepared(recipe, task, tmp_path / "out", axes=axes, search={"points": 5}).n_points == 7
+
+
+def test_scores_are_of_the_tokenizer_that_the_recipe_has_made(make_model, task, tmp_path):
+    base, aligned = make_model(seed=0), shutil.copytree(make_model(seed=1), tmp_path / "aligned")
+    recipe = weighted(base, aligned, chat_template="chatml")
+    before = prepared(recipe, task, tmp_path / "out")
+    key = before.key_of(before.parents[0])
+    tokenizer = json.loads((aligned / "tokenizer_config.json").read_text())
+    (aligned / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "clean_up_tokenization_spaces": True}))
+    after = prepared(recipe, task, tmp_path / "out")
+    assert before.tokenizer.folder is after.tokenizer.folder is None
+    assert after.key_of(after.parents[0]) != key
