@@ -14,11 +14,13 @@ from rich.text import Text
 from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.findings import SUITE, Difference, Estimate
 from mergekit_calib.frontier import Reliability
+from mergekit_calib.objectives import BUILT_IN
 from mergekit_calib.report import drawing, wording
 from mergekit_calib.report.plot_reliability import diagrams_figure
 from mergekit_calib.scores.card import ModelScores, Scores
 
 _ORDER = "acc acc_norm ece ece_mass rms_ce rms_ce_debiased smooth_ece brier nll overconfidence auroc aurc".split()
+_SIGNED = {metric.name for metric in BUILT_IN if metric.signed}  # best near 0: no arrow says which way is better
 _BAR = 24  # columns of a bar of length 1
 _FEW = 20
 
@@ -72,6 +74,8 @@ def _metrics(card: Scores, scope: str) -> list[str]:
 
 
 def _label(card: Scores, scope: str, metric: str) -> str:
+    if metric.partition(",")[0] in _SIGNED:
+        return metric
     return f"{metric} {'↑' if card.directions[scope][metric] == 'maximize' else '↓'}"
 
 

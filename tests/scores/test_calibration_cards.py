@@ -165,6 +165,8 @@ def test_the_command_prints_and_writes_the_card(samples, tmp_path):
     value = card_of(samples).models[0].metrics["calib_demo"]["ece"].value
     assert f"{value:.3f}" in found.output
     assert "░" in found.output
+    assert "overconfidence" in found.output
+    assert "overconfidence ↓" not in found.output  # it is best near 0
     assert {p.name for p in (tmp_path / "card").iterdir()} == {
         "scores.json",
         "scores.csv",
