@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frontier, list[str], 
 
 def test_the_page_is_there_from_the_first_point_on(run: tuple[Frontier, list[str], Path]) -> None:
     frontier, seen, page = run
-    said = [f"The run is going on: {n + 1} points so far" in text for n, text in enumerate(seen)]
+    said = [f"The run is going on: {n} point{'s' if n > 1 else ''} so far" in text for n, text in enumerate(seen, 1)]
     assert said == [True] * len(frontier.points)
     assert "The run is going on" not in page.read_text(encoding="utf-8")
 
