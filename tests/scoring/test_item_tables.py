@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lm_eval
 import numpy as np
 import pytest
-import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
 
 from mergekit_calib.items import ItemTable, joined
 from mergekit_calib.objectives import correct, correct_by_length, metrics_of
-from mergekit_calib.scoring.model import build_lm
-from mergekit_calib.scoring.tables import ScoringError
-
-QUESTIONS = [
-    {"question": f"{i} and {i} are", "options": [str(i + k) for k in range(3 + i % 3)], "answer": i % 3}
-    for i in range(1, 13)
-]
-CHOICES = {"doc_to_text": "question", "doc_to_choice": "options", "doc_to_target": "answer"}
-ACCURACIES = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_norm")]
-GENERATES = {
-    "output_type": "generate_until",
-    "doc_to_text": "question",
-    "doc_to_target": "{{options[0]}}",
-    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 4, "do_sample": True, "temperature": 1.0},
-    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-}
 
 
 @pytest.fixture
@@ -46,11 +29,6 @@ def by_lm_eval(model, tokenizer):
         )
 
     return evaluate
-
-
-def table_of(suite, lm) -> ItemTable:
-    (tables,) = suite.score(lm).values()
-    return tables[0]
 
 
 def test_items_with_fewer_choices_are_padded(write_task, load_suite, lm, by_lm_eval) -> None:
@@ -335,84 +313,3 @@ def test_metrics_of_all_documents_at_once_are_no_values(write_task, load_suite, 
     assert table.values["acc"].mean() == by_lm_eval(path)["results"]["last_word"]["acc,none"]
     assert suite.higher_is_better == {path: {"acc": True}}
     assert table.generations is None
-
-
-def test_a_suite_scores_model_after_model(write_task, load_suite, model, tokenizer, lm) -> None:
-    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
-    before = table_of(suite, lm)
-    with torch.no_grad():
-        kept = model.lm_head.weight.clone()
-        model.lm_head.weight.mul_(0.5)
-        changed = table_of(suite, build_lm(model, tokenizer))
-        model.lm_head.weight.copy_(kept)
-    after = table_of(suite, lm)
-
-    assert not np.allclose(changed.log_likelihoods, before.log_likelihoods, equal_nan=True)
-    np.testing.assert_array_equal(after.log_likelihoods, before.log_likelihoods)
-
-
-def test_sampled_answers_are_paired_across_models(write_task, load_suite, lm) -> None:
-    suite = load_suite(write_task("says", QUESTIONS, **GENERATES), repeats=2, limit=4)
-
-    first = table_of(suite, lm)
-    torch.rand(5)
-
-    assert table_of(suite, lm).generations == first.generations
-
-
-def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite, model, tokenizer) -> None:
-    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
-    with torch.no_grad():
-        kept = model.lm_head.weight.clone()
-        model.lm_head.weight.fill_(torch.nan)
-        with pytest.raises(ScoringError, match="task sums, document 0: a log-likelihood is not a number"):
-            suite.score(build_lm(model, tokenizer))
-        model.lm_head.weight.copy_(kept)
-
-
-def test_progress_counts_every_request_once(write_task, load_suite, lm) -> None:
-    lm._runner.sizes.step_tokens = 8
-    path = write_task("sums", QUESTIONS, **CHOICES)
-    told: list[tuple[str, int, int]] = []
-
-    load_suite(path).score(lm, progress=lambda *event: told.append(event))
-
-    total = sum(len(q["options"]) for q in QUESTIONS)
-    assert {(name, n) for name, _, n in told} == {(path, total)}
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    assert told[0][1] < total
-    assert told[-1][1] == total
-
-
-def test_nothing_is_said_on_the_terminal(write_task, load_suite, model, tokenizer, capfd) -> None:
-    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
-    capfd.readouterr()
-
-    suite.score(build_lm(model, tokenizer))
-
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_chat_template_that_is_not_there_is_named(write_task, load_suite, tokenizer) -> None:
-    suite = load_suite(write_task("sums", QUESTIONS, **CHOICES), apply_chat_template=True)
-    bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
-
-    suite.check_chat_template(tokenizer)
-    with pytest.raises(Exception, match="the tokenizer of the merged models has no chat template"):
-        suite.check_chat_template(bare)
-
-
-def test_a_chat_template_asked_for_by_name_is_used(write_task, load_suite, model, tokenizer, tmp_path: Path) -> None:
-    path = write_task("sums", QUESTIONS, **CHOICES)
-    two = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
-    two.pad_token = "<pad>"
-    two.chat_template = {"default": "D{{ messages[0].content }}", "terse": "T{{ messages[0].content }}"}
-    prompts = {}
-    for name in (True, "terse"):
-        suite = load_suite(path, apply_chat_template=name, limit=1)
-        suite.build_requests(build_lm(model, two))
-        prompts[name] = suite.entries[0].tasks[0].instances[0].args[0]
-
-    assert prompts == {True: "D1 and 1 are", "terse": "T1 and 1 are"}
-    with pytest.raises(Exception, match="no chat template 'curt'; it has default, terse"):
-        load_suite(path, apply_chat_template="curt", limit=1).build_requests(build_lm(model, two))
