@@ -37,11 +37,11 @@ def pooled_arrays(items: Iterable[Scores]) -> Arrays:
         raise ValueError("no document has a right choice among its choices")
     width = max(len(scores) for _, scores in kept)
     log_likelihoods = np.full((len(kept), width), np.nan)
-    gold = np.zeros((len(kept), width), dtype=bool)
+    labels = np.zeros((len(kept), width), dtype=bool)
     for i, (right, scores) in enumerate(kept):
         log_likelihoods[i, : len(scores)] = scores
-        gold[i, right] = True
-    return metrics.choice_probabilities(log_likelihoods), gold
+        labels[i, right] = True
+    return metrics.choice_probabilities(log_likelihoods), labels
 
 
 def confidences(items: Iterable[Vote]) -> Arrays:
@@ -64,7 +64,7 @@ class Pooled:
     """
 
     name: str
-    statistic: Callable[..., metrics.Resampled]
+    statistic: Callable[..., metrics.Statistic]
     higher_is_better: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     arrays: Callable[[Sequence[Any]], Arrays] = pooled_arrays
@@ -99,7 +99,7 @@ class Pooled:
         check_options(self.name, options, self.option_names, task)
         return replace(self, options={**self.options, **options})
 
-    def _of(self, items: Sequence[Any]) -> metrics.Resampled | None:
+    def _of(self, items: Sequence[Any]) -> metrics.Statistic | None:
         probabilities, right = self.arrays(items)
         if self.name == "auroc" and metrics.accuracy(probabilities, right) in (0.0, 1.0):
             return None
@@ -151,8 +151,8 @@ def scores_of(task: Any, doc: dict[str, Any], results: Sequence[tuple[float, boo
         CalibError: the log-likelihoods make no probabilities: one is not a number, or all are −inf.
     """
     choices = task.doc_to_choice(doc)
-    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    right = gold if isinstance(gold, list) else [gold]
+    labels = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    right = labels if isinstance(labels, list) else [labels]
     # Fewer than the results where lm-eval also asks for the choices' scores without the question (acc_mutual_info).
     scores = [score for score, _ in results][: len(choices)]
     if np.isnan(scores).any() or np.isneginf(scores).all():
@@ -175,8 +175,8 @@ def _index(choice: int | str, choices: Sequence[str]) -> int:
     return int(choice)
 
 
-def _ece(**fixed: Any) -> Callable[..., metrics.Resampled]:
-    def statistic(probabilities: Any, labels: Any, n_bins: int = 15) -> metrics.Resampled:
+def _ece(**fixed: Any) -> Callable[..., metrics.Statistic]:
+    def statistic(probabilities: Any, labels: Any, n_bins: int = 15) -> metrics.Statistic:
         return metrics.expected_calibration_error_statistic(probabilities, labels, n_bins, **fixed)
 
     return statistic

@@ -1,15 +1,15 @@
 """Calibration-aware model merging: a plugin for mergekit and lm-eval.
 
 The public names below are resolved on first use, so that importing this package costs next to nothing: it is
-imported whenever a host is (see `hosts/autoload.py`).
+imported whenever a host is (see `integrations/autoload.py`).
 """
 
 _PUBLIC = {
-    "run_sweep": "mergekit_calib.sweep",
-    "score_model": "mergekit_calib.scores.from_models",
-    "Scores": "mergekit_calib.scores.card",
-    "Frontier": "mergekit_calib.report.notebook",
-    "ItemTable": "mergekit_calib.items",
+    "run_sweep": "mergekit_calib.sweep.coordinator",
+    "score_model": "mergekit_calib.cards.from_models",
+    "Scores": "mergekit_calib.cards.calibration_card",
+    "Frontier": "mergekit_calib.notebook",
+    "ItemTable": "mergekit_calib.items.table",
     "hookimpl": "mergekit_calib.plugins",
     "metrics": None,
 }

@@ -38,7 +38,7 @@ def demo(out: Path) -> None:
     from mergekit.options import MergeOptions
 
     from mergekit_calib.demo import sweep_yaml
-    from mergekit_calib.hosts.run import run_source
+    from mergekit_calib.integrations.recipe_runner import run_source
 
     sys.exit(run_source(sweep_yaml(), str(out), MergeOptions(), "demo.yml"))
 
@@ -47,7 +47,7 @@ def demo(out: Path) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sweep(arguments: tuple[str, ...]) -> None:
     """Run a recipe with a `calibration:` block, as `mergekit-yaml RECIPE OUT` does, with mergekit's options."""
-    from mergekit_calib.hosts.command import sweep_command
+    from mergekit_calib.commands.sweep_command import sweep_command
 
     sweep_command.main(list(arguments), prog_name="mergekit-calib sweep")
 
@@ -72,7 +72,7 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     MODELS are named as mergekit names them: a hub name, a folder, `model+lora`. With `--from` they are the sample
     files, or output folders, of finished `lm_eval --log_samples` runs, and no model is loaded.
     """
-    from mergekit_calib.hosts.score import card_from_models, card_from_samples
+    from mergekit_calib.commands.score_command import card_from_models, card_from_samples
 
     if from_samples:
         card_from_samples(models, out, int(options["n_bins"]))
@@ -89,9 +89,9 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
 )
 def report(out: Path, formats: str) -> None:
     """Draw the table, the pictures, the page and the card (if there is one) of a run again, from its files alone."""
-    from mergekit_calib.report.compare import load_sweep
-    from mergekit_calib.report.export import write_exports
-    from mergekit_calib.report.write import write_report
+    from mergekit_calib.report.report_files import write_report
+    from mergekit_calib.report.tables.comparison import load_sweep
+    from mergekit_calib.report.tables.export import write_exports
 
     frontier = load_sweep(out)
     exports = write_exports(frontier, out, formats.split(",")) if formats else []
@@ -105,7 +105,7 @@ def report(out: Path, formats: str) -> None:
 @click.option("--to", default="comparison", type=click.Path(path_type=Path), help="The folder to write to.")
 def compare(outs: tuple[Path, ...], to: Path) -> None:
     """Lay finished sweeps over each other: one figure, one table, one page."""
-    from mergekit_calib.report.write_compare import write_comparison
+    from mergekit_calib.report.comparison_files import write_comparison
 
     click.echo(write_comparison(outs, to))
 
@@ -113,7 +113,7 @@ def compare(outs: tuple[Path, ...], to: Path) -> None:
 @main.command()
 def doctor() -> None:
     """Say whether the plugin is active in this environment, and what it found."""
-    from mergekit_calib.hosts.doctor import examine
+    from mergekit_calib.commands.doctor import examine
 
     lines, healthy = examine()
     for line in lines:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from mergekit_calib.objectives import Metric
+    from mergekit_calib.items.metric_registry import Metric
     from mergekit_calib.pareto import SelectionRule
     from mergekit_calib.recipe import AxisKind
     from mergekit_calib.search.strategy import StrategyKind
@@ -45,7 +45,7 @@ class Hooks:
 class BuiltIn:
     @hookimpl
     def calib_metrics(self) -> Iterable[Metric]:
-        from mergekit_calib.objectives import BUILT_IN
+        from mergekit_calib.items.metric_registry import BUILT_IN
 
         return BUILT_IN
 

@@ -1,7 +1,7 @@
 """From item tables to the numbers and statements of a frontier; one module a question."""
 
-from mergekit_calib.analysis.reliability import reliability_diagram
-from mergekit_calib.analysis.sampling import scopes
-from mergekit_calib.analysis.study import Analysis
+from mergekit_calib.analysis.diagrams import reliability_diagram
+from mergekit_calib.analysis.estimation import scopes
+from mergekit_calib.analysis.sweep_analysis import Analysis
 
 __all__ = ["Analysis", "reliability_diagram", "scopes"]

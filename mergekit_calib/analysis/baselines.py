@@ -1,6 +1,6 @@
 """What can be had without a new merge: the aligned parent recalibrated, the parents averaged, the choice recalibrated.
 
-Computed from item scores alone. Temperatures are fitted on the selection half, and all is measured on the report half.
+Computed from item scores alone. Temperatures are fitted on the selection split; everything is measured on the held-out split.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from mergekit_calib import metrics
-from mergekit_calib.analysis import replicates
-from mergekit_calib.analysis.replicates import Results
-from mergekit_calib.analysis.sampling import Sampling
-from mergekit_calib.findings import Baseline, Objective
-from mergekit_calib.items import ItemTable, pool
-from mergekit_calib.objectives import Metric
-from mergekit_calib.search.store import Tables
+from mergekit_calib.analysis import paired
+from mergekit_calib.analysis.estimation import Sampling
+from mergekit_calib.analysis.paired import Results
+from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.store import Tables
+from mergekit_calib.items.table import ItemTable, pool
+from mergekit_calib.results.findings import Baseline, Objective
 
 
 def baselines(
@@ -33,7 +33,7 @@ def baselines(
 
     Args:
         tables: point id → its scores.
-        points: point id → its objectives on the report half.
+        points: point id → its objectives on the held-out split.
         parents: `base` and `aligned` → point id; a baseline that needs one that is missing is left out.
         chosen: the id of the chosen point.
         n: objective name → the number of items.
@@ -52,9 +52,9 @@ def baselines(
     results: dict[str, Results] = {}
     for baseline, its in found:
         accept = _of_probabilities if baseline.kind == "average" else _of_choices
-        measures = sampling.measure(its, ("report",), accept)
+        measures = sampling.measure(its, ("held_out",), accept)
         baseline.metrics = sampling.estimates(measures, its)
-        results[baseline.id] = replicates.of_objectives(measures, objectives, "report")
+        results[baseline.id] = paired.of_objectives(measures, objectives, "held_out")
     recalibrated = next((b.id for b, _ in found if b.kind == "temperature" and b.of == [chosen]), None)
     compared = {chosen: points[chosen]}
     if recalibrated is not None:
@@ -63,12 +63,12 @@ def baselines(
         for name, mine in compared.items():
             if name != baseline.id:
                 theirs = results[baseline.id]
-                baseline.differences[name] = replicates.differences(mine, theirs, objectives, sampling.level, n)
+                baseline.differences[name] = paired.differences(mine, theirs, objectives, sampling.level, n)
     return [baseline for baseline, _ in found]
 
 
 def fitted_temperatures(tables: Tables) -> dict[str, float]:
-    """Suite entry → the temperature fitted on its selection-half items with choices.
+    """Suite entry → the temperature fitted on its selection-split items with choices.
 
     One for each entry, as tasks differ in the scale of their log-likelihoods (a letter's, or a sentence's): one for all
     of them would be a weaker baseline, which merging would beat too easily. An entry that is for the report alone takes
@@ -82,7 +82,7 @@ def fitted_temperatures(tables: Tables) -> dict[str, float]:
 
     def fitted(parts: list[ItemTable]) -> float:
         table = pool(parts)
-        return metrics.fit_temperature(table.log_likelihoods, table.gold)
+        return metrics.fit_temperature(table.log_likelihoods, table.labels)
 
     found = {entry: fitted(parts) for entry, parts in seen.items() if parts}
     for entry in tables.keys() - found.keys():

@@ -18,13 +18,7 @@ from mergekit.merge import _copy_tokenizer, run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.live import (
-    Digest,
-    LiveModel,
-    active_configuration,
-    model_class,
-    quiet_transformers,
-)
+from mergekit_calib.merging.live_model import Digest, LiveModel, active_configuration, model_class, quiet_transformers
 from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration, dtype_problem
 from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
 from mergekit_calib.recipe import Point

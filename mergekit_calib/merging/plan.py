@@ -30,8 +30,8 @@ from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary
 from pydantic import ValidationError
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
-from mergekit_calib.merging.blend import Blend, gives_mergekits_bits
-from mergekit_calib.merging.live import active_configuration
+from mergekit_calib.merging.fast_linear import Blend, gives_mergekits_bits
+from mergekit_calib.merging.live_model import active_configuration
 from mergekit_calib.recipe import Recipe
 
 _ABSENT = "absent"  # in place of a value that a configuration does not have

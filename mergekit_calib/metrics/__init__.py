@@ -43,13 +43,7 @@ from mergekit_calib.metrics.reliability import (
     wilson_interval,
 )
 from mergekit_calib.metrics.resamples import Resamples, centred, centred_interval
-from mergekit_calib.metrics.resampling import (
-    BootstrapResult,
-    bootstrap,
-    interval,
-    paired_p_value,
-    resample_weights,
-)
+from mergekit_calib.metrics.resampling import BootstrapResult, bootstrap, interval, paired_p_value, resample_weights
 from mergekit_calib.metrics.semantic import sentence_kernel
 from mergekit_calib.metrics.similarity import (
     embedding_kernel,
@@ -61,7 +55,7 @@ from mergekit_calib.metrics.similarity import (
 )
 from mergekit_calib.metrics.smooth import smooth_ece, smooth_ece_statistic
 from mergekit_calib.metrics.statistic import (
-    Resampled,
+    FunctionOfMeans,
     Statistic,
     WeightedAverage,
     WeightedStatistic,
@@ -74,8 +68,8 @@ from mergekit_calib.metrics.trend import kendall_tau, monotone_fit, monotone_p_v
 __all__ = [
     "BootstrapResult",
     "BrierDecomposition",
+    "FunctionOfMeans",
     "ReliabilityCurve",
-    "Resampled",
     "Resamples",
     "RiskCoverageCurve",
     "Statistic",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mergekit_calib.metrics.inputs import predictions
-from mergekit_calib.metrics.statistic import FloatArray, Statistic, mean_statistic
+from mergekit_calib.metrics.statistic import FloatArray, FunctionOfMeans, mean_statistic
 
 Binning = Literal["width", "mass"]
 Norm = Literal["l1", "l2", "max"]
@@ -56,7 +56,7 @@ def expected_calibration_error_statistic(
     binning: Binning = "width",
     norm: Norm = "l1",
     debias: bool = False,
-) -> Statistic:
+) -> FunctionOfMeans:
     """`expected_calibration_error`, to be resampled; the bins stay those of the items given.
 
     A resample repeats items, so its ECE is biased upward once more: a percentile interval of a small ECE sits too
@@ -109,7 +109,7 @@ def overconfidence(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return overconfidence_statistic(probabilities, labels).value()
 
 
-def overconfidence_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Statistic:
+def overconfidence_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
     """`overconfidence`, to be resampled."""
     given = predictions(probabilities, labels)
     return mean_statistic(given.confidence - given.correct)
@@ -138,7 +138,7 @@ def width_edges(n_bins: int) -> FloatArray:
 
 def _binned_error(
     confidence: FloatArray, correct: FloatArray, index: NDArray[np.intp], norm: Norm, debias: bool
-) -> Statistic:
+) -> FunctionOfMeans:
     if norm not in get_args(Norm):
         raise ValueError(f"norm is {norm!r}; one of {', '.join(get_args(Norm))} is needed")
     if debias and norm != "l2":
@@ -148,7 +148,7 @@ def _binned_error(
     member = (column[:, None] == np.arange(n_used)).astype(np.float64)
     gap = member * (confidence - correct)[:, None]
     if norm == "l1":
-        return Statistic(gap, lambda means: np.abs(means).sum(axis=-1))
+        return FunctionOfMeans(gap, lambda means: np.abs(means).sum(axis=-1))
 
     def squares(means: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Share of the items in each bin, and the square of its gap; 0 in a bin that a resample left empty."""
@@ -157,9 +157,9 @@ def _binned_error(
         return share, mean_gap**2
 
     if norm == "max":
-        return Statistic(np.hstack([member, gap]), lambda means: np.sqrt(squares(means)[1].max(axis=-1)))
+        return FunctionOfMeans(np.hstack([member, gap]), lambda means: np.sqrt(squares(means)[1].max(axis=-1)))
     if not debias:
-        return Statistic(np.hstack([member, gap]), lambda means: np.sqrt(_dot(*squares(means))))
+        return FunctionOfMeans(np.hstack([member, gap]), lambda means: np.sqrt(_dot(*squares(means))))
 
     def debiased(means: FloatArray) -> FloatArray:
         share, square = squares(means)
@@ -169,7 +169,7 @@ def _binned_error(
         variance = hits * (1.0 - hits) / np.maximum(count - 1.0, 1.0)
         return np.sqrt(np.maximum(_dot(share, np.where(count > 1, square - variance, 0.0)), 0.0))
 
-    return Statistic(np.hstack([member, gap, member * correct[:, None]]), debiased)
+    return FunctionOfMeans(np.hstack([member, gap, member * correct[:, None]]), debiased)
 
 
 def _dot(share: FloatArray, values: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mergekit_calib.metrics.statistic import Statistic, mean_statistic
+from mergekit_calib.metrics.statistic import FunctionOfMeans, mean_statistic
 
 Tokenize = Callable[[str], Sequence[str]]
 Drawn = TypeVar("Drawn")
@@ -29,7 +29,7 @@ def words(text: str) -> list[str]:
 
 def diversity_statistic(
     metric: Callable[[Sequence[Drawn]], float], generations: Sequence[Sequence[Drawn]]
-) -> Statistic:
+) -> FunctionOfMeans:
     """The mean over prompts of a metric of each prompt's texts; the prompt is what is resampled.
 
     Args:

@@ -70,7 +70,7 @@ def predictions(probabilities: ArrayLike, labels: ArrayLike) -> Predictions:
     if p.ndim == 1:
         return _of_confidences(p, y)
     present = _check_probabilities(p)
-    right = right_choices(y, present)
+    right = correct_choices(y, present)
     filled = np.where(present, p, 0.0)
     answer = filled.argmax(axis=1)
     rows = np.arange(len(p))
@@ -112,7 +112,7 @@ def _check_probabilities(p: FloatArray) -> BoolArray:
     return present
 
 
-def right_choices(labels: NDArray[np.generic], present: BoolArray) -> BoolArray:
+def correct_choices(labels: NDArray[np.generic], present: BoolArray) -> BoolArray:
     """(n_items, n_choices) which choices are right, from either form of labels; raises as `predictions` does."""
     n_items, n_choices = present.shape
     if labels.dtype == np.bool_ and labels.shape == present.shape:

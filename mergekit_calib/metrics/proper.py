@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mergekit_calib.metrics.inputs import predictions
-from mergekit_calib.metrics.statistic import Statistic, mean_statistic
+from mergekit_calib.metrics.statistic import FunctionOfMeans, mean_statistic
 
 
 def accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -23,7 +23,7 @@ def accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return accuracy_statistic(probabilities, labels).value()
 
 
-def accuracy_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Statistic:
+def accuracy_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
     """`accuracy`, to be resampled."""
     return mean_statistic(predictions(probabilities, labels).correct)
 
@@ -42,7 +42,7 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return brier_statistic(probabilities, labels).value()
 
 
-def brier_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Statistic:
+def brier_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
     """`brier_score`, to be resampled."""
     given = predictions(probabilities, labels)
     wrong = np.where(given.right, 0.0, given.probabilities)
@@ -62,7 +62,7 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
     return nll_statistic(probabilities, labels).value()
 
 
-def nll_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Statistic:
+def nll_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
     """`negative_log_likelihood`, to be resampled."""
     mass = predictions(probabilities, labels).right_mass
     with np.errstate(divide="ignore"):

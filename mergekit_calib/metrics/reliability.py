@@ -75,8 +75,8 @@ def wilson_interval(share: ArrayLike, counts: ArrayLike, level: float = 0.95) ->
     p, n = np.asarray(share, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     z = ndtri((1.0 + level) / 2.0)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.clip(centre - half, 0.0, p), np.clip(centre + half, p, 1.0)
+    split = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.clip(centre - split, 0.0, p), np.clip(centre + split, p, 1.0)
 
 
 @dataclass(frozen=True)

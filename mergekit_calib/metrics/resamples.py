@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mergekit_calib.metrics.resampling import BootstrapResult, Key, interval, weights_of_rows
-from mergekit_calib.metrics.statistic import FloatArray, Resampled, blocks
+from mergekit_calib.metrics.statistic import FloatArray, Statistic, blocks
 
 
 class Resamples:
@@ -32,7 +32,7 @@ class Resamples:
 
     def bootstrap(
         self,
-        statistics: Mapping[Key, Resampled],
+        statistics: Mapping[Key, Statistic],
         items: NDArray[np.intp] | None = None,
         level: float = 0.95,
     ) -> dict[Key, BootstrapResult]:

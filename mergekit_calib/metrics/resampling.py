@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-from mergekit_calib.metrics.statistic import FloatArray, Resampled, blocks
+from mergekit_calib.metrics.statistic import FloatArray, Statistic, blocks
 
 IntervalMethod = Literal["percentile", "bca"]
 Key = TypeVar("Key")
@@ -60,7 +60,7 @@ def resample_weights(n_items: int | Sequence[int], n_resamples: int = 1000, seed
 
 
 def bootstrap(
-    statistics: Mapping[Key, Resampled],
+    statistics: Mapping[Key, Statistic],
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -105,7 +105,7 @@ def interval(
     replicates: ArrayLike,
     level: float = 0.95,
     method: IntervalMethod = "percentile",
-    statistic: Resampled | None = None,
+    statistic: Statistic | None = None,
 ) -> tuple[float, float]:
     """The interval that holds the middle `level` of the replicates, or its BCa correction.
 
@@ -155,7 +155,7 @@ def weights_of_rows(strata: Sequence[int], rows: slice, seed: int) -> FloatArray
     return weights
 
 
-def _bca_tails(tails: FloatArray, replicates: FloatArray, statistic: Resampled) -> FloatArray:
+def _bca_tails(tails: FloatArray, replicates: FloatArray, statistic: Statistic) -> FloatArray:
     if statistic.n_items < 2:
         return tails
     n, value = len(replicates), statistic.value()

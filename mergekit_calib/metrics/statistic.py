@@ -19,7 +19,7 @@ _BLOCK_ELEMENTS = 1 << 20
 """How many numbers a block of replicates or jackknife values may hold at once (8 MB of float64)."""
 
 
-class Resampled(Protocol):
+class Statistic(Protocol):
     """A number computed from items, that can be computed again for other weights of the same items."""
 
     @property
@@ -39,7 +39,7 @@ class Resampled(Protocol):
 
 
 @dataclass(frozen=True)
-class Statistic:
+class FunctionOfMeans:
     """A number that is a function of means over items: value = reduce(mean of contributions over items).
 
     Attributes:
@@ -146,7 +146,7 @@ class WeightedAverage:
         weights: (n_parts,) none below 0, not all 0; they need not sum to 1.
     """
 
-    parts: Sequence[Resampled]
+    parts: Sequence[Statistic]
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
@@ -178,12 +178,12 @@ class WeightedAverage:
         return np.concatenate([whole + share * (part.jackknife() - part.value()) for share, part in self._used])
 
     @property
-    def _used(self) -> list[tuple[float, Resampled]]:
+    def _used(self) -> list[tuple[float, Statistic]]:
         total = sum(self.weights)
         return [(w / total, part) for w, part in zip(self.weights, self.parts, strict=True) if w]
 
 
-def mean_statistic(values: ArrayLike) -> Statistic:
+def mean_statistic(values: ArrayLike) -> FunctionOfMeans:
     """The mean of one number for each item, as a statistic.
 
     Args:
@@ -197,10 +197,10 @@ def mean_statistic(values: ArrayLike) -> Statistic:
         raise ValueError(f"values have shape {array.shape}; one number for each of at least 1 item is needed")
     if np.isnan(array).any() or np.isneginf(array).any():
         raise ValueError(f"value {int(np.flatnonzero(np.isnan(array) | np.isneginf(array))[0])} is NaN or -inf")
-    return Statistic(array[:, None], first_mean)
+    return FunctionOfMeans(array[:, None], first_mean)
 
 
-def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> Statistic:
+def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMeans:
     """The mean of a number that some items have; a resample without any of those counts as the mean itself.
 
     Args:
@@ -222,7 +222,7 @@ def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> Statistic:
         total, share = means[..., 0], means[..., 1]
         return np.divide(total, share, out=np.full_like(total, mean), where=share > 0)
 
-    return Statistic(contributions, ratio)
+    return FunctionOfMeans(contributions, ratio)
 
 
 def first_mean(means: FloatArray) -> FloatArray:

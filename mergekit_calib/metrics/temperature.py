@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
-from mergekit_calib.metrics.inputs import BoolArray, right_choices
+from mergekit_calib.metrics.inputs import BoolArray, correct_choices
 from mergekit_calib.metrics.statistic import FloatArray
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
@@ -49,7 +49,7 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
         ValueError: no items, NaN but for padding, +inf, labels that point at no choice.
     """
     filled, present = _checked_scores(scores)
-    right = right_choices(np.asarray(labels), present)
+    right = correct_choices(np.asarray(labels), present)
     best_right = np.where(right, filled, -np.inf).max(axis=1)
     uneven = filled.max(axis=1) > np.where(present, filled, np.inf).min(axis=1)
     telling = np.isfinite(best_right) & uneven

@@ -6,7 +6,7 @@ Knows arrays and names; where the numbers come from is its callers' business.
 from mergekit_calib.pareto.candidates import Candidates, Choice, SelectionRule
 from mergekit_calib.pareto.dominance import Direction, Directions, gains, hypervolume, non_dominated
 from mergekit_calib.pareto.selection import SELECTION_RULES, select, validate_options
-from mergekit_calib.pareto.superiority import SuperiorityTest, gain_p_values, resamples_needed, superiority
+from mergekit_calib.pareto.superiority_test import SuperiorityTest, gain_p_values, resamples_needed, superiority
 from mergekit_calib.pareto.uncertainty import (
     AttainmentSurface,
     attainment_surfaces,

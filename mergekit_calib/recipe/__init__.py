@@ -2,10 +2,10 @@
 
 from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Number, Setting, Value
 from mergekit_calib.recipe.block import CalibrationBlock, ObjectiveSpec, Racing, SearchSettings, Seeds, SuiteEntry
+from mergekit_calib.recipe.definition import Point, Sweep, dump_recipe, point_id
 from mergekit_calib.recipe.layerwise import BUILT_IN_KINDS
 from mergekit_calib.recipe.parsing import has_calibration_block, parse_sweep, read_yaml
 from mergekit_calib.recipe.short_form import SHORT_FORM, MethodSignature, Recipe
-from mergekit_calib.recipe.sweep import Point, Sweep, dump_recipe, point_id
 
 __all__ = [
     "BUILT_IN_KINDS",

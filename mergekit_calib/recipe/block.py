@@ -21,6 +21,9 @@ _SUITE_OPTIONS = (
 )
 
 
+_FORMER_SPLITS = {"report": "held_out"}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,12 +48,21 @@ class SuiteEntry(SuiteOptions):
     """One entry of the suite: an lm-eval task, group, tag or YAML path.
 
     Attributes:
-        half: where all of its documents belong, in place of each by its hash: points are chosen on one benchmark or
+        split: where all of its documents belong, in place of each by its hash: points are chosen on one benchmark or
             split, and reported on another.
     """
 
     task: str = Field(min_length=1)
-    half: Literal["selection", "report"] | None = None
+    split: Literal["selection", "held_out"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_the_former_name(cls, given: Any) -> Any:
+        """Read `half: selection | report`, as recipes before version 0.2 name the split."""
+        if not isinstance(given, dict) or "half" not in given or "split" in given:
+            return given
+        former = given["half"]
+        return {**{k: v for k, v in given.items() if k != "half"}, "split": _FORMER_SPLITS.get(former, former)}
 
     @property
     def name(self) -> str:
@@ -107,7 +119,7 @@ class Racing(_Strict):
     """Stop a point early that another one dominates beyond doubt.
 
     Attributes:
-        blocks: in how many random blocks the selection half is scored; after each the point may stop.
+        blocks: in how many random blocks the selection split is scored; after each the point may stop.
         error: at most this is the chance that the whole race stops any point that no other dominates.
     """
 

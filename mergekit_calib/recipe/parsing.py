@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.recipe.block import CalibrationBlock
+from mergekit_calib.recipe.definition import OF_PARENTS, Sweep, models_named
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in
 from mergekit_calib.recipe.short_form import (
     METHOD,
@@ -21,7 +22,6 @@ from mergekit_calib.recipe.short_form import (
     expand_short_form,
     unknown_method,
 )
-from mergekit_calib.recipe.sweep import OF_PARENTS, Sweep, models_named
 
 
 def has_calibration_block(text: str) -> bool:

@@ -28,9 +28,9 @@ from lm_eval.utils import handle_non_serializable, hash_string
 from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.metrics import Pooled
 from mergekit_calib.errors import RecipeError, near_names
-from mergekit_calib.items import in_half
+from mergekit_calib.items.table import in_split
+from mergekit_calib.prefix_lm.silence import quiet_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
-from mergekit_calib.scoring.quiet import quiet_lm_eval
 
 
 @dataclass
@@ -130,11 +130,11 @@ def choices_of(task: Any, doc: Any) -> tuple[list[str], list[int]]:
         ValueError: no right answer, or one that is not among the choices.
     """
     choices = task.doc_to_choice(doc)
-    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    given = list(gold) if isinstance(gold, (list, tuple)) else [gold]
+    labels = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    given = list(labels) if isinstance(labels, (list, tuple)) else [labels]
     right = [choices.index(g) if isinstance(g, str) and g in choices else g for g in given]
     if not right or not all(isinstance(g, (int, np.integer)) and 0 <= g < len(choices) for g in right):
-        raise ValueError(f"the right answer {gold!r} is not among {choices}")
+        raise ValueError(f"the right answer {labels!r} is not among {choices}")
     return choices, right
 
 
@@ -190,7 +190,7 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
                 except ValueError as problem:
                     raise RecipeError(f"{key}.task", f"{task.task_name}, document {i}: {problem}", source) from problem
         loaded.limits.append(limit)
-        loaded.documents[task.task_name] = [in_half(doc_hash(doc), entry.half) for doc in documents]
+        loaded.documents[task.task_name] = [in_split(doc_hash(doc), entry.split) for doc in documents]
     return loaded
 
 

@@ -16,13 +16,13 @@ from lm_eval.utils import hash_string
 from transformers import PreTrainedTokenizerBase
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import SuiteEntrySummary
-from mergekit_calib.items import ItemTable, in_selection_half
+from mergekit_calib.items.table import ItemTable, in_selection_split
+from mergekit_calib.prefix_lm.model import Arrangements, PrefixLM
+from mergekit_calib.prefix_lm.silence import quiet_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
+from mergekit_calib.results.frontier import SuiteEntrySummary
+from mergekit_calib.scoring.item_tables import item_table, own_metrics
 from mergekit_calib.scoring.loading import LoadedEntry, load_entries, set_seeds
-from mergekit_calib.scoring.model import Arrangements, PrefixLM
-from mergekit_calib.scoring.quiet import quiet_lm_eval
-from mergekit_calib.scoring.tables import item_table, own_metrics
 
 ProgressOfEntry = Callable[[str, int, int], None]
 
@@ -73,7 +73,7 @@ class Suite:
                 config = {k: v for k, v in task.dump_config().items() if k != "metadata"}
                 described.append(
                     {
-                        "entry": item.entry.model_dump(exclude={"half"}),  # which the documents' hashes tell
+                        "entry": item.entry.model_dump(exclude={"split"}),  # which the documents' hashes tell
                         "config": hash_string(json.dumps(config, sort_keys=True, default=_stable)),
                         "version": str(task.VERSION),
                         "documents": hash_string("".join(item.documents[task.task_name])),
@@ -88,14 +88,14 @@ class Suite:
         found = []
         for item in self.entries:
             hashes = [h for some in item.documents.values() for h in some]
-            n_selection = sum(in_selection_half(h) for h in hashes)
+            n_selection = sum(in_selection_split(h) for h in hashes)
             found.append(
                 SuiteEntrySummary(
                     name=item.entry.name,
                     tasks=[t.task_name for t in item.tasks],
                     n_items=len(hashes),
                     n_selection=n_selection,
-                    n_report=len(hashes) - n_selection,
+                    n_held_out=len(hashes) - n_selection,
                     num_fewshot=item.tasks[0].config.num_fewshot,
                     limit=item.entry.limit,
                 )
@@ -189,7 +189,7 @@ class Suite:
                 lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
                 with quiet_lm_eval(progress_bars=True):
                     self._run(lm, instances)
-                    tables[item.entry.name] = [item_table(task, item.entry.half) for task in tasks]
+                    tables[item.entry.name] = [item_table(task, item.entry.split) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables

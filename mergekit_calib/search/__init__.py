@@ -9,8 +9,8 @@ from mergekit_calib.search.evolve import EVOLVE
 from mergekit_calib.search.grid import GRID
 from mergekit_calib.search.random_search import RANDOM
 from mergekit_calib.search.strategy import Strategy, StrategyKind
-from mergekit_calib.search.study import Known, Proposal, Study
+from mergekit_calib.search.study import Evaluated, Proposal, Study
 
 STRATEGIES = {"grid": GRID, "random": RANDOM, "adaptive": ADAPTIVE, "bayesian": BAYESIAN, "evolve": EVOLVE}
 
-__all__ = ["STRATEGIES", "Known", "Proposal", "Strategy", "StrategyKind", "Study"]
+__all__ = ["STRATEGIES", "Evaluated", "Proposal", "Strategy", "StrategyKind", "Study"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mergekit_calib import pareto
 from mergekit_calib.recipe import Axis, Number
 from mergekit_calib.search.strategy import StrategyKind, positive, whole_number
-from mergekit_calib.search.study import Known, Proposal, Study
+from mergekit_calib.search.study import Evaluated, Proposal, Study
 
 _NO_MATTER = 0.05  # an end that is on the frontier in fewer resamples than this share does not make its interval matter
 
@@ -75,7 +75,7 @@ class Adaptive:
         return found
 
 
-def _chance_on_frontier(points: list[Known], directions: Sequence[pareto.Direction]) -> NDArray[np.float64]:
+def _chance_on_frontier(points: list[Evaluated], directions: Sequence[pareto.Direction]) -> NDArray[np.float64]:
     """(n_points,) in which share of the resamples each point is non-dominated; stopped points are on it in none."""
     whole = [i for i, k in enumerate(points) if not k.stopped]
     shares = np.zeros(len(points))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
-from mergekit_calib.search.claims import exclusive
+from mergekit_calib.storage.locks import exclusive
 
 _OFF_STEP = 1e-8  # how far off, in steps, optuna takes a number for a step
 

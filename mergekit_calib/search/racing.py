@@ -1,7 +1,7 @@
 """Racing: a point that another one dominates beyond doubt is not scored to the end.
 
-Items come in random blocks, the same for all points: the selection half in several, then the report half in one. After
-each block of the selection half a point is compared with every point that was scored to the end, on the items that
+Items come in random blocks, the same for all points: the selection split in several, then the held-out split in one.
+After each block of the selection split a point is compared with every point that was scored to the end, on the items that
 both have. It stops where one of those is better on *every* objective at a level that keeps the chance of any wrong
 stop in the whole race below the error that was asked for.
 
@@ -22,10 +22,10 @@ import numpy as np
 from scipy.special import ndtr
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items import in_selection_half, joined
+from mergekit_calib.items.store import StoredPoint, Tables
+from mergekit_calib.items.table import in_selection_split, joined
 from mergekit_calib.recipe import Racing
-from mergekit_calib.search.measure import Measured, Ruler
-from mergekit_calib.search.store import StoredPoint, Tables
+from mergekit_calib.search.evaluation import Evaluation, Evaluator
 
 _LEAST_ITEMS = 100
 
@@ -43,15 +43,15 @@ class Race:
     """
 
     settings: Racing
-    ruler: Ruler
+    evaluator: Evaluator
     documents: Mapping[str, Sequence[str]]
-    _rivals: dict[tuple[str, int], Measured] = field(default_factory=dict)
+    _rivals: dict[tuple[str, int], Evaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_looks = self.settings.blocks
         self.blocks: list[Documents] = [{} for _ in range(n_looks + 1)]
         for task, hashes in self.documents.items():
-            chosen = [i for i, doc in enumerate(hashes) if in_selection_half(doc)]
+            chosen = [i for i, doc in enumerate(hashes) if in_selection_split(doc)]
             chosen.sort(key=lambda i: hashlib.sha256(f"race:{hashes[i]}:{i}".encode()).digest())
             for look in range(n_looks):
                 self.blocks[look][task] = sorted(chosen[look::n_looks])
@@ -107,14 +107,14 @@ class Race:
                     continue
                 self._rivals[name, look] = measured
             rival = self._rivals[name, look]
-            gains = self.ruler.signs * (rival.values - mine.values)
+            gains = self.evaluator.signs * (rival.values - mine.values)
             errors = np.std(rival.replicates - mine.replicates, axis=0, ddof=1)
             if not (gains > 0).all() or not (errors > 0).all():
                 continue
             p = float(ndtr(-gains / errors).max())
             if p < level:
                 n_seen, n_all = (sum(map(len, some.values())) for some in (seen, self._seen(len(self.blocks) - 2)))
-                return f"dominated by {name} after {n_seen} of {n_all} items of the selection half (p = {p:.1g})"
+                return f"dominated by {name} after {n_seen} of {n_all} items of the selection split (p = {p:.1g})"
         return None
 
     def _seen(self, look: int) -> Documents:
@@ -131,10 +131,10 @@ class Race:
             together.setdefault(entry, []).append(joined(parts))
         return together
 
-    def _measured(self, tables: Tables) -> Measured | None:
+    def _measured(self, tables: Tables) -> Evaluation | None:
         """None where too little was scored for one of the objectives."""
         try:
-            return self.ruler.measure(tables)
+            return self.evaluator.measure(tables)
         except CalibError:
             return None
 

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis, Setting, Value
 from mergekit_calib.recipe.axes import grid_size
+from mergekit_calib.search.evaluation import Evaluation
 from mergekit_calib.search.journal import distribution, emptied, open_study
-from mergekit_calib.search.measure import Measured
 
 _POINT, _REASON, _SESSION, _STOPPED, _ITEMS = "point", "reason", "session", "stopped", "items"
 _TRIES = 5  # of a sampler that proposes what is known already, as it will once a small grid is nearly done
@@ -40,17 +40,17 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Known:
+class Evaluated:
     """A point that was scored, whole or until it was stopped.
 
     Attributes:
         setting: axis → value.
-        measured: its objectives on the selection half.
+        measured: its objectives on the selection split.
         stopped: whether a race ended it early.
     """
 
     setting: Setting
-    measured: Measured
+    measured: Evaluation
     stopped: bool = False
 
 
@@ -99,7 +99,7 @@ class Study:
         importance: Callable[[], dict[str, float]] = dict,
     ) -> None:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
-        self.known: list[Known] = []
+        self.known: list[Evaluated] = []
         self._mine: dict[int, optuna.Trial] = {}
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}
         self._seed, self._session, self._log = seed, session, log
@@ -210,7 +210,7 @@ class Study:
         """Note which point, by its content key, a trial of this worker is about."""
         self._mine[number].set_user_attr(_POINT, key)
 
-    def tell(self, number: int, measured: Measured, stopped: bool = False) -> None:
+    def tell(self, number: int, measured: Evaluation, stopped: bool = False) -> None:
         """The values of a running trial. A stopped point's are of the items that it was scored on."""
         if stopped and number in self._mine:
             self._mine[number].set_user_attr(_STOPPED, True)
@@ -223,7 +223,7 @@ class Study:
                 self._mine[number].set_user_attr(name, value)
         self.optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def add(self, setting: Mapping[str, Value], key: str, measured: Measured, role: str | None = None) -> None:
+    def add(self, setting: Mapping[str, Value], key: str, measured: Evaluation, role: str | None = None) -> None:
         """Enter a point that is scored already: a parent, or one that an earlier study or run left."""
         attributes: dict[str, Any] = {"role": role} if role else {_POINT: key}
         self.optuna.add_trial(

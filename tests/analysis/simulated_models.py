@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mergekit_calib.analysis import Analysis
-from mergekit_calib.frontier import Frontier, Objective, PointResult
-from mergekit_calib.items import ItemTable
-from mergekit_calib.objectives import BUILT_IN
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.table import ItemTable
+from mergekit_calib.results.frontier import Frontier, Objective, PointResult
 
 ACC = Objective(metric="acc", direction="maximize")
 ECE = Objective(metric="ece", direction="minimize")
@@ -36,28 +36,28 @@ def items(
 ) -> dict[str, ItemTable]:
     """Each model's scores of the same items."""
     rng = np.random.default_rng([seed, *task.encode()])
-    gold = np.eye(n_choices, dtype=bool)[rng.integers(n_choices, size=n_items)]
-    shared = rng.standard_normal(gold.shape)
+    labels = np.eye(n_choices, dtype=bool)[rng.integers(n_choices, size=n_items)]
+    shared = rng.standard_normal(labels.shape)
     tables = {}
     for name, model in models.items():
-        noise = np.sqrt(1 - model.own) * shared + np.sqrt(model.own) * rng.standard_normal(gold.shape)
+        noise = np.sqrt(1 - model.own) * shared + np.sqrt(model.own) * rng.standard_normal(labels.shape)
         # Unit noise around a mean of k or 0: the log-odds of the truth are k times the value.
-        logits = model.sureness * model.knowledge * (noise + model.knowledge * gold)
+        logits = model.sureness * model.knowledge * (noise + model.knowledge * labels)
         tables[name] = ItemTable(
             task=task,
             doc_ids=np.arange(n_items),
             doc_hashes=[f"{task}-{i}" for i in range(n_items)],
             log_likelihoods=logits - 5.0,
-            gold=gold,
-            choice_chars=np.ones(gold.shape, dtype=np.int64),
-            choice_bytes=np.ones(gold.shape, dtype=np.int64),
+            labels=labels,
+            choice_chars=np.ones(labels.shape, dtype=np.int64),
+            choice_bytes=np.ones(labels.shape, dtype=np.int64),
         )
     return tables
 
 
 def without_choices(table: ItemTable, values: dict[str, np.ndarray]) -> ItemTable:
     """The same items as those of a task that has only metrics of its own."""
-    none = {name: getattr(table, name)[:, :0] for name in ("log_likelihoods", "gold", "choice_chars", "choice_bytes")}
+    none = {name: getattr(table, name)[:, :0] for name in ("log_likelihoods", "labels", "choice_chars", "choice_bytes")}
     return replace(table, **none, values=values)
 
 

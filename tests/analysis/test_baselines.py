@@ -1,4 +1,4 @@
-"""Baselines: what they are, on which half they are fitted, and that they are never points."""
+"""Baselines: what they are, on which split they are fitted, and that they are never points."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, wit
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
 from mergekit_calib.analysis.baselines import at_temperatures, averaged, fitted_temperatures
-from mergekit_calib.frontier import Objective, PointResult
-from mergekit_calib.objectives import BUILT_IN
-from mergekit_calib.report.statements import recalibration
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.report.text.statements import recalibration
+from mergekit_calib.results.frontier import Objective, PointResult
 
 PAIR = {"base": Model(knowledge=1.3), "aligned": Model(knowledge=1.35, sureness=2.0)}
 
 
 def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_selection_half_alone():
     table = items({"aligned": Model(sureness=2.0)}, 4000)["aligned"]
-    report = table.rows("report")
-    spoilt = dataclasses.replace(table, gold=np.where(report[:, None], np.roll(table.gold, 1, axis=1), table.gold))
+    report = table.rows("held_out")
+    spoilt = dataclasses.replace(
+        table, labels=np.where(report[:, None], np.roll(table.labels, 1, axis=1), table.labels)
+    )
     fitted = fitted_temperatures({"made_up": [table]})
     assert fitted["made_up"] == pytest.approx(2.0, rel=0.06)
     assert fitted_temperatures({"made_up": [spoilt]}) == fitted
@@ -61,10 +63,12 @@ def test_baselines_are_measured_on_the_report_half_and_are_no_points():
     assert [b.id for b in frontier.baselines] == ["aligned+T", "base&aligned", "lambda=0.5+T"]
     assert [b.models_run for b in frontier.baselines] == [1, 2, 1]
     table = items(models)["aligned"]
-    part = table.take(table.rows("report"))
+    part = table.take(table.rows("held_out"))
     (temperature,) = frontier.baselines[0].temperatures.values()
     p = metrics.choice_probabilities(part.log_likelihoods, temperature)
-    assert frontier.baselines[0].estimate(ECE).value == pytest.approx(metrics.expected_calibration_error(p, part.gold))
+    assert frontier.baselines[0].estimate(ECE).value == pytest.approx(
+        metrics.expected_calibration_error(p, part.labels)
+    )
     assert frontier.baselines[0].estimate(ECE).n == len(part)
     assert {p.id for p in frontier.points}.isdisjoint(b.id for b in frontier.baselines)
     assert frontier.selection.point in {p.id for p in frontier.points}
@@ -113,7 +117,7 @@ def test_a_task_without_choices_has_no_baselines():
     frontier.selection = analysis.conclude(frontier.points, "knee", {})
     analysis.finish(frontier, "knee", {})
     assert frontier.baselines == []
-    assert frontier.halves is not None
+    assert frontier.splits is not None
 
 
 def test_a_point_that_is_only_less_sure_is_not_said_to_give_more_than_recalibration():

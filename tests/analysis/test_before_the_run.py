@@ -11,8 +11,8 @@ from mergekit.options import MergeOptions
 from mergekit_calib import Frontier, demo
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.preflight import Prepared, prepare
 from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.sweep.preflight import Prepared, prepare
 
 
 def prepared(out: Path, **block: object) -> Prepared:

@@ -10,18 +10,18 @@ import pytest
 from lm_eval.api.metrics import mean
 from simulated_models import ACC, ECE, Model, items, without_choices
 
-from mergekit_calib.analysis import Analysis, sampling
+from mergekit_calib.analysis import Analysis, estimation
 from mergekit_calib.analysis.baselines import fitted_temperatures
-from mergekit_calib.checks import objectives_of
+from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.frontier import Objective, PointResult
-from mergekit_calib.items import in_half
-from mergekit_calib.objectives import BUILT_IN, pools_of
+from mergekit_calib.items.metric_registry import BUILT_IN, pools_of
+from mergekit_calib.items.table import in_split
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.recipe.block import CalibrationBlock
-from mergekit_calib.scores.measure import CardMaker
+from mergekit_calib.results.frontier import Objective, PointResult
 from mergekit_calib.scoring.loading import LoadedEntry
-from mergekit_calib.search.measure import Ruler
+from mergekit_calib.search.evaluation import Evaluator
+from mergekit_calib.sweep.validation import objectives_of
 
 MACRO_ACC = ACC.model_copy(update={"average": "macro"})
 GROUP_ACC = ACC.model_copy(update={"task": "group"})
@@ -53,9 +53,9 @@ def test_an_entry_takes_metrics_of_choices_of_its_tasks_with_choices_and_all_oth
     point = analysed((ACC, ECE, MACRO_ACC, GROUP_ACC, EXACT), tables)
     alone = analysed((ACC, ECE), {"group": [tables["group"][1]]})
     for metric in ("acc", "ece", "brier", "nll"):
-        for half, estimate in alone.metrics["group"][metric].items():
-            assert point.metrics["group"][metric][half].value == estimate.value
-            assert point.metrics["group"][metric][half].n == estimate.n
+        for split, estimate in alone.metrics["group"][metric].items():
+            assert point.metrics["group"][metric][split].value == estimate.value
+            assert point.metrics["group"][metric][split].n == estimate.n
     exact = point.metrics["group"]["exact"]["all"]
     assert (exact.value, exact.n) == (tables["group"][0].values["exact"].mean(), 80)
     assert point.metrics["suite"]["acc"]["all"].n == 180
@@ -68,13 +68,13 @@ def test_an_entry_takes_metrics_of_choices_of_its_tasks_with_choices_and_all_oth
 def test_the_search_sees_what_the_report_says_of_the_selection_half():
     tables, objectives = mixed(), (ACC, ECE, MACRO_ACC, GROUP_ACC, EXACT)
     point = analysed(objectives, tables)
-    seen = Ruler(objectives, BUILT_IN, {}, n_bins=15, seed=0).measure(tables).values
+    seen = Evaluator(objectives, BUILT_IN, {}, n_bins=15, seed=0).measure(tables).values
     assert seen == pytest.approx([point.estimate(objective, "selection").value for objective in objectives])
 
 
 def test_an_entry_with_choices_for_the_report_alone_takes_the_others_temperature():
     tables = mixed()
-    tables["group"] = [replace(t, doc_hashes=[in_half(h, "report") for h in t.doc_hashes]) for t in tables["group"]]
+    tables["group"] = [replace(t, doc_hashes=[in_split(h, "held_out") for h in t.doc_hashes]) for t in tables["group"]]
     temperatures = fitted_temperatures(tables)
     assert temperatures["group"] == temperatures["plain"]
 
@@ -91,7 +91,7 @@ def test_of_a_metric_that_both_yield_the_choices_are_taken():
     assert (with_choices, others) == ([1], [0])
     assert {"acc", "ece"} <= names.keys()
     assert left.keys() == {"confidence"}
-    assert sampling.averaged_entries({"v": [votes]}) == ["v"]
+    assert estimation.averaged_entries({"v": [votes]}) == ["v"]
 
 
 def fake_task(name: str, output_type: str, **own: bool):
@@ -108,7 +108,7 @@ def fake_task(name: str, output_type: str, **own: bool):
 def checked(objectives: list, n_group: int = 20, same_half: bool = False):
     """The objectives of a suite as preflight finds them."""
     hashes = {
-        name: [in_half(f"{name}-{i}", "report") if same_half else f"{name}-{i}" for i in range(n)]
+        name: [in_split(f"{name}-{i}", "held_out") if same_half else f"{name}-{i}" for i in range(n)]
         for name, n in (("p", 20), ("c", n_group), ("g", n_group))
     }
     choices, text = fake_task("c", "multiple_choice", acc=True), fake_task("g", "generate_until", exact=True, wer=False)
@@ -154,7 +154,7 @@ def test_a_metric_that_is_best_near_0_is_refused_as_an_objective(metric):
     [
         ({"metric": "acc", "task": "group"}, 1, False, "of the 1 of group none is in the"),
         ({"metric": "acc", "average": "macro"}, 1, False, "of the 1 of group none is in the"),
-        ("acc", 1, True, "of the 21 of the suite none is in the selection half"),
+        ("acc", 1, True, "of the 21 of the suite none is in the selection split"),
     ],
 )
 def test_an_objective_without_items_in_a_half_is_refused_beforehand(spec, n_group, same_half, says):

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from simulated_models import ACC, ECE, Model, empty, items, without_choices
 
-from mergekit_calib import sweep
 from mergekit_calib.analysis import Analysis
-from mergekit_calib.analysis.sampling import HALVES
+from mergekit_calib.analysis.estimation import SPLITS
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Frontier, Objective, PointResult
-from mergekit_calib.items import ItemTable
-from mergekit_calib.objectives import BUILT_IN
-from mergekit_calib.progress import Progress
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.store import StoredPoint
+from mergekit_calib.items.table import ItemTable
 from mergekit_calib.recipe import Point
-from mergekit_calib.search.outcome import Outcome
-from mergekit_calib.search.store import StoredPoint
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier, Objective, PointResult
+from mergekit_calib.search.protocol import Outcome
+from mergekit_calib.sweep import coordinator
 
 NLL = Objective(metric="nll", direction="minimize")
 AUROC = Objective(metric="auroc", direction="maximize")
@@ -30,24 +30,24 @@ def analysis(*objectives: Objective, seed: int = 0) -> Analysis:
     return Analysis(objectives, BUILT_IN, {}, level=0.95, n_resamples=200, n_bins=15, seed=seed)
 
 
-def scored(table: ItemTable, half: str, choice: np.ndarray, to: float) -> ItemTable:
-    """The table with the log-likelihoods of `choice` of the first item of that half set."""
+def scored(table: ItemTable, split: str, choice: np.ndarray, to: float) -> ItemTable:
+    """The table with the log-likelihoods of `choice` of the first item of that split set."""
     changed = table.log_likelihoods.copy()
-    row = np.flatnonzero(table.rows(half))[0]
+    row = np.flatnonzero(table.rows(split))[0]
     changed[row, choice[row]] = to
     return replace(table, log_likelihoods=changed)
 
 
 def test_an_infinite_metric_that_is_no_objective_stays_out_of_the_file(tmp_path):
     tables, found, frontier = items(PAIR, 200), analysis(ACC, ECE), empty((ACC, ECE))
-    tables["0.5"] = scored(tables["0.5"], "report", tables["0.5"].gold, -np.inf)
+    tables["0.5"] = scored(tables["0.5"], "held_out", tables["0.5"].labels, -np.inf)
     for name, role in (("base", "base"), ("aligned", "aligned"), ("0.5", None)):
         frontier.points.append(PointResult(id=name, role=role, recipe=""))
         found.add(frontier.points[-1], {"t": [tables[name]]})
     frontier.selection = found.conclude(frontier.points, "knee", {})
     found.finish(frontier, "knee", {})
     point = frontier.points[-1]
-    assert point.metrics["suite"]["nll"]["report"].value is None
+    assert point.metrics["suite"]["nll"]["held_out"].value is None
     difference = point.differences["base"]["nll"]
     assert (difference.value, difference.high) == (None, None)
     assert difference.low is None or abs(difference.low) < 10.0
@@ -55,30 +55,30 @@ def test_an_infinite_metric_that_is_no_objective_stays_out_of_the_file(tmp_path)
     assert Frontier.load(tmp_path / "frontier.json") == frontier
 
 
-@pytest.mark.parametrize("half", ["selection", "report"])
-def test_a_point_without_a_number_that_an_objective_needs_is_refused_with_the_reason(half):
+@pytest.mark.parametrize("split", ["selection", "held_out"])
+def test_a_point_without_a_number_that_an_objective_needs_is_refused_with_the_reason(split):
     table = items(PAIR, 200)["base"]
-    infinite = scored(table, half, table.gold, -np.inf)
-    with pytest.raises(CalibError, match=f"nll is inf in the {half} half"):
+    infinite = scored(table, split, table.labels, -np.inf)
+    with pytest.raises(CalibError, match=f"nll is inf in the {split} split"):
         analysis(ACC, NLL).add(PointResult(id="m", recipe=""), {"t": [infinite]})
-    sure = np.where(table.rows(half)[:, None] & table.gold, 50.0, table.log_likelihoods)
-    with pytest.raises(CalibError, match=f"auroc is not defined for these answers in the {half} half"):
+    sure = np.where(table.rows(split)[:, None] & table.labels, 50.0, table.log_likelihoods)
+    with pytest.raises(CalibError, match=f"auroc is not defined for these answers in the {split} split"):
         analysis(ACC, AUROC).add(PointResult(id="m", recipe=""), {"t": [replace(table, log_likelihoods=sure)]})
-    few = table.take(np.flatnonzero(~table.rows(half)))
-    with pytest.raises(CalibError, match=f"acc is not defined for these answers in the {half} half"):
+    few = table.take(np.flatnonzero(~table.rows(split)))
+    with pytest.raises(CalibError, match=f"acc is not defined for these answers in the {split} split"):
         analysis(ACC).add(PointResult(id="m", recipe=""), {"t": [few]})
 
 
 def test_an_item_whose_choices_are_all_impossible_fails_its_point_and_not_the_sweep(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "write_page", lambda *_: None)
+    monkeypatch.setattr(coordinator, "write_page", lambda *_: None)
     tables, frontier, found = items(PAIR, 200), empty((ACC, ECE)), analysis(ACC, ECE)
-    tables["aligned"] = scored(tables["aligned"], "report", np.ones_like(tables["aligned"].gold), -np.inf)
+    tables["aligned"] = scored(tables["aligned"], "held_out", np.ones_like(tables["aligned"].labels), -np.inf)
     prepared = Namespace(rule="knee", rule_options={}, folder=Namespace(save=lambda _: None, path=tmp_path))
     outcomes = [
         Outcome(Point(name, {}, {}), i, StoredPoint(name, {"t": [tables[name]]}, name, {}))
         for i, name in enumerate(PAIR)
     ]
-    sweep._take_in(outcomes, frontier, found, prepared, Progress())
+    coordinator._take_in(outcomes, frontier, found, prepared, Progress())
     assert [point.status for point in frontier.points] == ["complete", "failed", "complete"]
     assert "are all -inf; they make no distribution" in frontier.points[1].reason
     assert frontier.points[1].metrics == {}
@@ -91,11 +91,11 @@ def test_no_interval_goes_beyond_what_its_metric_can_be(seed):
     n = 200
     scores = np.tile([5.0, 0.0, 0.0], (n, 1))
     scores[0] = scores[0, ::-1]
-    gold, ones = np.tile([True, False, False], (n, 1)), np.ones((n, 3), dtype=np.int64)
-    table = ItemTable("t", np.arange(n), [f"doc-{i}" for i in range(n)], scores, gold, ones, ones)
+    labels, ones = np.tile([True, False, False], (n, 1)), np.ones((n, 3), dtype=np.int64)
+    table = ItemTable("t", np.arange(n), [f"doc-{i}" for i in range(n)], scores, labels, ones, ones)
     point = PointResult(id="m", recipe="")
     analysis(ACC, ECE, seed=seed).add(point, {"t": [table]})
-    for estimate in (point.metrics["suite"][metric][half] for metric in ("acc", "acc_norm") for half in HALVES):
+    for estimate in (point.metrics["suite"][metric][split] for metric in ("acc", "acc_norm") for split in SPLITS):
         assert 0.98 < estimate.value <= estimate.high <= 1.0
 
 

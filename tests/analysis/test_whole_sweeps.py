@@ -1,4 +1,4 @@
-"""What is asked of all points at once: both halves, the frontier's chance, amplification, averages over tasks."""
+"""What is asked of all points at once: both splits, the frontier's chance, amplification, averages over tasks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, wit
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
-from mergekit_calib.analysis.replicates import differences, shares_recovered
+from mergekit_calib.analysis.paired import differences, shares_recovered
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
-from mergekit_calib.items import in_half
-from mergekit_calib.objectives import BUILT_IN
-from mergekit_calib.report.statements import statements, unlike_halves
-from mergekit_calib.report.wording import outcome
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.table import in_split
+from mergekit_calib.report.text.formatting import outcome
+from mergekit_calib.report.text.statements import statements, unlike_halves
+from mergekit_calib.results.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
 
 AMPLIFIED = {
     "base": Model(1.0, 1.0),
@@ -38,27 +38,27 @@ def amplified() -> Frontier:
 
 
 def test_each_half_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplified):
-    halves = amplified.halves
-    chosen = {half: amplified.point(choice.point) for half, choice in halves.choices.items()}
+    splits = amplified.splits
+    chosen = {split: amplified.point(choice.point) for split, choice in splits.choices.items()}
     assert chosen["selection"].selected
-    assert halves.elsewhere["selection"]["ece"] == chosen["selection"].estimate(ECE, "report")
-    assert halves.elsewhere["report"]["ece"] == chosen["report"].estimate(ECE, "selection")
-    assert halves.agree == (chosen["selection"] is chosen["report"])
+    assert splits.elsewhere["selection"]["ece"] == chosen["selection"].estimate(ECE, "held_out")
+    assert splits.elsewhere["held_out"]["ece"] == chosen["held_out"].estimate(ECE, "selection")
+    assert splits.agree == (chosen["selection"] is chosen["held_out"])
 
 
 def test_halves_agree_on_a_point_that_is_far_ahead():
     models = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
-    halves = analysed(models, rule="max", options={"objective": "acc"}).halves
-    assert halves.agree
-    assert halves.differences == {}
+    splits = analysed(models, rule="max", options={"objective": "acc"}).splits
+    assert splits.agree
+    assert splits.differences == {}
 
 
 def test_a_choice_that_is_far_ahead_is_made_in_every_resample_and_one_of_many_alike_is_not():
     far = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
     best = {"rule": "max", "options": {"objective": "acc"}}
-    assert analysed(far, **best).halves.chosen_in == {"lambda=0.5": 1.0}
+    assert analysed(far, **best).splits.chosen_in == {"lambda=0.5": 1.0}
     alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 6)}
-    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).halves.chosen_in
+    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).splits.chosen_in
     assert sum(shares.values()) == pytest.approx(1.0)
     assert len(shares) > 1
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
@@ -70,39 +70,39 @@ def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
         h
         for seed in range(6)
         if not (
-            h := analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, seed=seed).halves
+            h := analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, seed=seed).splits
         ).agree
     ]
     assert disagreeing
-    for halves in disagreeing:
-        # Each half prefers its own choice: one of the differences is a gain there.
-        assert set(halves.differences) == {"selection", "report"}
-        assert halves.differences["selection"]["acc"].value >= 0 or halves.differences["selection"]["ece"].value <= 0
-        assert halves.differences["report"]["acc"].value <= 0 or halves.differences["report"]["ece"].value >= 0
+    for splits in disagreeing:
+        # Each split prefers its own choice: one of the differences is a gain there.
+        assert set(splits.differences) == {"selection", "held_out"}
+        assert splits.differences["selection"]["acc"].value >= 0 or splits.differences["selection"]["ece"].value <= 0
+        assert splits.differences["held_out"]["acc"].value <= 0 or splits.differences["held_out"]["ece"].value >= 0
 
 
 def with_named_halves(on_selection: dict[str, Model], on_report: dict[str, Model]) -> Frontier:
     """A sweep that chooses on the items of one task and reports those of another, which the models know otherwise."""
-    halves = {"selection": on_selection, "report": on_report}
-    scores = {half: items(models, 600, task=half) for half, models in halves.items()}
+    splits = {"selection": on_selection, "held_out": on_report}
+    scores = {split: items(models, 600, task=split) for split, models in splits.items()}
     analysis = Analysis((ACC, ECE), BUILT_IN, {}, level=0.95, n_resamples=400, n_bins=15, seed=0)
     frontier = empty((ACC, ECE))
     frontier.suite = [
         SuiteEntrySummary(
-            name=half,
-            tasks=[half],
+            name=split,
+            tasks=[split],
             n_items=600,
-            n_selection=600 * (half == "selection"),
-            n_report=600 * (half == "report"),
+            n_selection=600 * (split == "selection"),
+            n_held_out=600 * (split == "held_out"),
         )
-        for half in halves
+        for split in splits
     ]
     for name, lam in (("base", 0.0), ("aligned", 1.0), ("0.5", 0.5)):
         role = name if name in ("base", "aligned") else None
         point = PointResult(id=f"lambda={lam:g}", role=role, axes={"lambda": lam}, recipe="")
         tables = {
-            half: [dataclasses.replace(t[name], doc_hashes=[in_half(h, half) for h in t[name].doc_hashes])]
-            for half, t in scores.items()
+            split: [dataclasses.replace(t[name], doc_hashes=[in_split(h, split) for h in t[name].doc_hashes])]
+            for split, t in scores.items()
         }
         frontier.points.append(point)
         analysis.add(point, tables)
@@ -115,9 +115,11 @@ def test_questions_that_a_parent_was_tuned_on_are_found_out():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
     tuned_on = {**fair, "aligned": Model(2.2, 1.1)}
     found = with_named_halves(tuned_on, fair)
-    apart = found.halves.apart
+    apart = found.splits.apart
     base, aligned = found.parent("base"), found.parent("aligned")
-    gains = [aligned.estimate(ACC, half).value - base.estimate(ACC, half).value for half in ("selection", "report")]
+    gains = [
+        aligned.estimate(ACC, split).value - base.estimate(ACC, split).value for split in ("selection", "held_out")
+    ]
     assert apart["acc"].value == pytest.approx(gains[0] - gains[1])
     assert 0.0 < apart["acc"].low < apart["acc"].value < apart["acc"].high
     assert apart["acc"].n == 1200
@@ -129,12 +131,12 @@ def test_questions_that_a_parent_was_tuned_on_are_found_out():
 def test_halves_of_the_same_kind_of_questions_are_not_said_to_be_unlike():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
     found = with_named_halves(fair, fair)
-    assert found.halves.apart["acc"].low < 0.0 < found.halves.apart["acc"].high
+    assert found.splits.apart["acc"].low < 0.0 < found.splits.apart["acc"].high
     assert unlike_halves(found) == ""
 
 
 def test_halves_by_hash_are_not_asked_whether_they_are_alike(amplified):
-    assert amplified.halves.apart == {}
+    assert amplified.splits.apart == {}
 
 
 def test_a_point_that_is_worse_throughout_is_on_no_frontier_and_the_best_on_every_one(amplified):
@@ -218,7 +220,7 @@ def test_a_macro_average_weighs_tasks_and_a_pooled_metric_their_items():
     models = {"base": Model(0.8), "aligned": Model(1.5, 2.0), "0.5": Model(1.5, 1.2)}
     frontier = analysed(models, (MACRO_ACC, MACRO_ECE, ACC), ("a", "b"), n_items={"a": 200, "b": 1000})
     for point in frontier.points:
-        a, b = (point.metrics[task]["acc"]["report"] for task in ("a", "b"))
+        a, b = (point.metrics[task]["acc"]["held_out"] for task in ("a", "b"))
         assert point.estimate(MACRO_ACC).value == pytest.approx((3 * a.value + b.value) / 4)
         assert point.estimate(ACC).value == pytest.approx((a.n * a.value + b.n * b.value) / (a.n + b.n))
         assert point.estimate(MACRO_ACC).n == a.n + b.n
@@ -234,7 +236,7 @@ def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
         assert found["acc"].p is not None
         for scope, name in (("suite", "brier"), ("a", "a/brier"), ("b", "b/acc")):
             metric = name.split("/")[-1]
-            mine, theirs = (p.metrics[scope][metric]["report"] for p in (point, parent))
+            mine, theirs = (p.metrics[scope][metric]["held_out"] for p in (point, parent))
             assert found[name].value == pytest.approx(mine.value - theirs.value)
             assert found[name].low < found[name].value < found[name].high
             assert found[name].high - found[name].low < (mine.high - mine.low) + (theirs.high - theirs.low)
@@ -296,7 +298,7 @@ def test_tasks_of_a_macro_average_are_resampled_apart():
     analysis = Analysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, {}, 0.95, 1000, 15, 0)
     point = PointResult(id="m", recipe="")
     analysis.add(point, {"a": [tables["m"]], "b": [tables["m"]]})
-    single, average = point.metrics["a"]["acc"]["report"], point.metrics["macro"]["acc"]["report"]
+    single, average = point.metrics["a"]["acc"]["held_out"], point.metrics["macro"]["acc"]["held_out"]
     assert average.value == single.value
     assert (average.high - average.low) / (single.high - single.low) == pytest.approx(1 / np.sqrt(2), rel=0.1)
     assert frontier.objectives[0].name == "macro/acc"
@@ -306,7 +308,7 @@ def test_a_weight_of_nothing_leaves_a_task_out_of_the_average():
     only_a = MACRO_ACC.model_copy(update={"weights": {"a": 1.0, "b": 0.0}})
     frontier = analysed({"base": Model(), "aligned": Model(1.4, 2.0)}, (only_a,), ("a", "b"), n_items=200)
     point = frontier.points[0]
-    assert point.estimate(only_a).value == point.metrics["a"]["acc"]["report"].value
+    assert point.estimate(only_a).value == point.metrics["a"]["acc"]["held_out"].value
 
 
 def test_tasks_without_choices_are_in_no_average_beside_those_with_them():
@@ -322,8 +324,8 @@ def test_intervals_hold_their_values_also_of_a_small_calibration_error():
     frontier = analysed({"base": Model(), "aligned": Model(1.4, 1.05)}, n_items=400)
     for point in frontier.points:
         for scope in point.metrics.values():
-            for name, halves in scope.items():
-                for estimate in halves.values():
+            for name, splits in scope.items():
+                for estimate in splits.values():
                     assert estimate.low <= estimate.value <= estimate.high, name
         assert point.estimate(ECE).low >= 0
 
@@ -340,7 +342,7 @@ def test_values_do_not_depend_on_the_halves_being_put_together_again():
     analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
     point = PointResult(id="m", recipe="")
     analysis.add(point, {"t": [table]})
-    expected = metrics.expected_calibration_error(table.probabilities, table.gold)
+    expected = metrics.expected_calibration_error(table.probabilities, table.labels)
     assert point.estimate(ECE, "all").value == pytest.approx(expected, abs=1e-12)
 
 
@@ -349,7 +351,7 @@ def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(
     assert Frontier.load(tmp_path / "frontier.json") == amplified
     old = json.loads(amplified.model_dump_json())
     old["schema_version"] = 1
-    for name in ("baselines", "halves", "chance", "trends", "optima"):
+    for name in ("baselines", "splits", "chance", "trends", "optima"):
         del old[name]
     for point in old["points"]:
         del point["frontier_probability"]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.report.page import report_html
+from mergekit_calib.results.frontier import Frontier
 
 RESULTS = Path(__file__).parents[2] / "configs" / "results"
 SIZE = {"width": 1240, "height": 1230}

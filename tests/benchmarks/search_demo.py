@@ -7,8 +7,8 @@ A dense random search scores `--points` points with all items; `bayesian` with r
 of its item evaluations, parents included. Four random runs together, of which the parents count once for each, are a
 dense search of four times the budget, so there is one for every four seeds, and each seed is judged by its own.
 
-Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* half of those items,
-which the searches see, of all points that were scored to the end; and on the *report* half, which no search sees, of
+Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* split of those items,
+which the searches see, of all points that were scored to the end; and on the *held-out* split, which no search sees, of
 the points that are non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point
 from there costs its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and
 not run again: a command that was stopped goes on.
@@ -32,24 +32,24 @@ from matplotlib.figure import Figure
 from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto
-from mergekit_calib.checks import strategy_of
 from mergekit_calib.demo import __file__ as demo_module
-from mergekit_calib.files import write_bytes_atomic, write_text_atomic
-from mergekit_calib.items import Half, ItemTable
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.store import ItemStore, StoredPoint, Tables
+from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, ReadyModel
-from mergekit_calib.objectives import BUILT_IN
-from mergekit_calib.preflight import prepare
-from mergekit_calib.prepared import Prepared
+from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import Point, dump_recipe, parse_sweep
-from mergekit_calib.run_folder import RunFolder
-from mergekit_calib.scoring.model import PrefixLM, build_lm
 from mergekit_calib.search.racing import Documents
-from mergekit_calib.search.store import ItemStore, StoredPoint, Tables
+from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
+from mergekit_calib.sweep.folder import RunFolder
+from mergekit_calib.sweep.preflight import prepare
+from mergekit_calib.sweep.prepared import Prepared
+from mergekit_calib.sweep.validation import strategy_of
 
 TASK = "calib_demo"
 DIRECTIONS: list[pareto.Direction] = ["maximize", "minimize"]
-HALVES: tuple[Half, Half] = ("selection", "report")
+SPLITS: tuple[Split, Split] = ("selection", "held_out")
 _TOGETHER = 4  # random searches that make a dense one
 SEARCHES: dict[str, dict[str, Any]] = {
     "random": {"strategy": "random"},
@@ -79,7 +79,7 @@ class Remembered(ItemStore):
 
 
 class Scorer:
-    """Scores points with one live model, each half once: what was scored is kept on disk.
+    """Scores points with one live model, each split once: what was scored is kept on disk.
 
     Documents, their hashes and which choices are right come from the first model that is scored; of the others only the
     log-likelihoods are taken, by the suite's own requests and scorer.
@@ -92,17 +92,17 @@ class Scorer:
         )
         self.template = self._first()
         (entry,) = prepared.suite.entries
-        selected = dict(zip(self.template.doc_ids.tolist(), self.template.in_selection_half.tolist(), strict=True))
-        self._requests: dict[Half, list[Any]] = {"selection": [], "report": []}
+        selected = dict(zip(self.template.doc_ids.tolist(), self.template.in_selection_split.tolist(), strict=True))
+        self._requests: dict[Split, list[Any]] = {"selection": [], "held_out": []}
         for instance in entry.tasks[0].instances:
-            self._requests["selection" if selected[instance.doc_id] else "report"].append(instance)
+            self._requests["selection" if selected[instance.doc_id] else "held_out"].append(instance)
 
-    def scored(self, point: Point, half: Half) -> tuple[str, ItemTable]:
-        """The digest of a point's weights, and its item table, with the log-likelihoods of that half only."""
-        path = self._folder / f"{self.prepared.key_of(point)}-{half}.npz"
-        rows = self.template.rows(half)
+    def scored(self, point: Point, split: Split) -> tuple[str, ItemTable]:
+        """The digest of a point's weights, and its item table, with the log-likelihoods of that split only."""
+        path = self._folder / f"{self.prepared.key_of(point)}-{split}.npz"
+        rows = self.template.rows(split)
         if not path.exists():
-            log_likelihoods, digest = self._score(point, half)
+            log_likelihoods, digest = self._score(point, split)
             buffer = io.BytesIO()
             np.savez(buffer, log_likelihoods=log_likelihoods, digest=digest)
             write_bytes_atomic(path, buffer.getvalue())
@@ -111,14 +111,14 @@ class Scorer:
         everything[rows] = kept["log_likelihoods"]
         return str(kept["digest"]), dataclasses.replace(self.template, log_likelihoods=everything)
 
-    def _score(self, point: Point, half: Half) -> tuple[np.ndarray, str]:
+    def _score(self, point: Point, split: Split) -> tuple[np.ndarray, str]:
         with self._models.at(point) as ready:
-            requests = self._requests[half]
+            requests = self._requests[split]
             self.prepared.suite._run(self._lm(ready), requests)
             by_document: dict[int, list[float]] = {}
             for request in sorted(requests, key=lambda request: (request.doc_id, request.idx)):
                 by_document.setdefault(request.doc_id, []).append(request.resps[0][0])
-            return np.array([by_document[i] for i in self.template.doc_ids[self.template.rows(half)]]), ready.digest
+            return np.array([by_document[i] for i in self.template.doc_ids[self.template.rows(split)]]), ready.digest
 
     def _first(self) -> ItemTable:
         with self._models.at(self.prepared.parents[0]) as ready:
@@ -159,7 +159,7 @@ def recipe(limit: int) -> dict[str, Any]:
 
 
 def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> list[dict[str, Any]]:
-    """One search: each of its points with what it cost and its objectives on the selection half."""
+    """One search: each of its points with what it cost and its objectives on the selection split."""
     prepared = scorer.prepared
     block = prepared.sweep.calibration
     settings = type(block.search)(**SEARCHES[name], item_evaluations=budget, seed=seed)
@@ -179,9 +179,9 @@ def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> l
     return points
 
 
-def objectives(table: ItemTable, half: Half) -> list[float]:
-    """Accuracy and ECE of the items of one half."""
-    kept = table.take(table.rows(half))
+def objectives(table: ItemTable, split: Split) -> list[float]:
+    """Accuracy and ECE of the items of one split."""
+    kept = table.take(table.rows(split))
     by_name = {metric.name: metric for metric in BUILT_IN}
     return [float(by_name[name].statistic(kept, 15).value()) for name in ("acc", "ece")]
 
@@ -211,14 +211,14 @@ class Runs:
 
 
 class Judge:
-    """Judges searches on the report half, of as many items as `scorer` has."""
+    """Judges searches on the held-out split, of as many items as `scorer` has."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._parents = [self._values(point) for point in scorer.prepared.parents]
 
     def hypervolume(self, points: list[dict[str, Any]]) -> float:
-        """Of the points that are non-dominated on the selection half."""
+        """Of the points that are non-dominated on the selection split."""
         whole = [p for p in points if not p["stopped"]]
         best = pareto.non_dominated(np.array([p["selection"] for p in whole]), DIRECTIONS)
         space = self._scorer.prepared
@@ -227,7 +227,7 @@ class Judge:
         return pareto.hypervolume(np.array([*self._parents, *values]), DIRECTIONS, worse(self._parents))
 
     def _values(self, point: Point) -> list[float]:
-        return objectives(self._scorer.scored(point, "report")[1], "report")
+        return objectives(self._scorer.scored(point, "held_out")[1], "held_out")
 
 
 def worse(parents: list[list[float]]) -> np.ndarray:
@@ -236,7 +236,7 @@ def worse(parents: list[list[float]]) -> np.ndarray:
 
 
 def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """Item evaluations, and the hypervolume on the selection half, after each point; the first two are the parents."""
+    """Item evaluations, and the hypervolume on the selection split, after each point; the first two are the parents."""
     reference = worse([p["selection"] for p in points[:2]])
     whole = np.array([[np.nan, np.nan] if p["stopped"] else p["selection"] for p in points])
     volumes = []
@@ -247,7 +247,7 @@ def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
 
 
 def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
-    """A row for each seed and search: hypervolumes on both halves, as shares of the dense search's."""
+    """A row for each seed and search: hypervolumes on both splits, as shares of the dense search's."""
     rows = []
     for seed in range(seeds):
         first = seed - seed % _TOGETHER
@@ -263,7 +263,7 @@ def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
                     "stopped": sum(p["stopped"] for p in points),
                     "items": sum(p["items"] for p in points),
                     "selection": so_far(points)[1][-1] / whole,
-                    "report": judge.hypervolume(points) / judged,
+                    "held_out": judge.hypervolume(points) / judged,
                 }
             )
     return pd.DataFrame(rows)
@@ -271,15 +271,15 @@ def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
 
 def table(results: pd.DataFrame) -> str:
     """Markdown: each search's shares of the dense search, and in how many seeds the targets are met."""
-    columns = ["", "item evaluations", "points (stopped)", "selection half", "least", "seeds ≥ 98 %", "above `random`"]
-    lines = ["| " + " | ".join([*columns, "report half", "above `random`"]) + " |"]
+    columns = ["", "item evaluations", "points (stopped)", "selection split", "least", "seeds ≥ 98 %", "above `random`"]
+    lines = ["| " + " | ".join([*columns, "held-out split", "above `random`"]) + " |"]
     lines.append("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
-    wide = results.pivot(index="seed", columns="search", values=["selection", "report"])
+    wide = results.pivot(index="seed", columns="search", values=["selection", "held_out"])
     n = len(wide)
     for name in SEARCHES:
         mine = results[results.search == name]
-        above = {half: int((wide[half][name] > wide[half]["random"]).sum()) for half in HALVES}
-        beats = {half: "" if name == "random" else f"{above[half]} of {n}" for half in HALVES}
+        above = {split: int((wide[split][name] > wide[split]["random"]).sum()) for split in SPLITS}
+        beats = {split: "" if name == "random" else f"{above[split]} of {n}" for split in SPLITS}
         cells = [
             f"`{name}`" + (", racing" if "racing" in SEARCHES[name] else ""),
             f"{100 * mine['items'].mean() / (_TOGETHER * mine['items'].max()):.0f} %",
@@ -289,14 +289,14 @@ def table(results: pd.DataFrame) -> str:
             f"{int((mine.selection >= 0.98).sum())} of {n}",
             beats["selection"],
             f"{100 * mine.report.mean():.0f} %",
-            beats["report"],
+            beats["held_out"],
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def figure(runs: Runs, seeds: int) -> Figure:
-    """Hypervolume on the selection half over item evaluations, and where the dense searches end."""
+    """Hypervolume on the selection split over item evaluations, and where the dense searches end."""
     drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = drawn.subplots()
     at = np.linspace(runs.dense / 200, runs.dense / 4, 120)
@@ -313,7 +313,7 @@ def figure(runs: Runs, seeds: int) -> Figure:
     axes.axhspan(min(ends), max(ends), color="#c9a227", alpha=0.25, linewidth=0)
     axes.axhline(float(np.mean(ends)), color="#c9a227", label=f"dense random search, {runs.dense:,} items")
     axes.set_xlabel("item evaluations")
-    axes.set_ylabel("hypervolume, selection half")
+    axes.set_ylabel("hypervolume, selection split")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
@@ -328,8 +328,8 @@ def scorer_of(limit: int, cache: Path) -> Scorer:
 
 @click.command()
 @click.option("--seeds", default=20, show_default=True)
-@click.option("--limit", default=1000, show_default=True, help="Items that a search sees, both halves together.")
-@click.option("--judge-limit", type=int, help="Items whose report half judges; as many as --limit where not given.")
+@click.option("--limit", default=1000, show_default=True, help="Items that a search sees, both splits together.")
+@click.option("--judge-limit", type=int, help="Items whose held-out split judges; as many as --limit where not given.")
 @click.option("--points", default=200, show_default=True, help="Of the dense search.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_demo"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)

@@ -20,10 +20,10 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import run_sweep
 from mergekit_calib.demo import __file__ as demo_module
-from mergekit_calib.files import write_text_atomic
-from mergekit_calib.frontier import Frontier, PointResult
-from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import dump_recipe
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.storage.atomic import write_text_atomic
 
 _GRID = {"start": 0.0, "stop": 2.0, "step": 0.1}
 _RANGE = {"min": 0.0, "max": 2.0}
@@ -77,7 +77,7 @@ def found(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
 
     pairs = []
     for point in grid.complete_points:
-        if point.on_frontier["report"]:
+        if point.on_frontier["held_out"]:
             near = [p.id for p in adaptive.complete_points if stands_for(p, point)]
             pairs.append((point.id, near[0] if near else None))
     return pairs
@@ -85,7 +85,7 @@ def found(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
 
 def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
     """Markdown: what each run took and found."""
-    lines = ["| | points | item evaluations | hypervolume on the report half | chosen: acc, ECE |"]
+    lines = ["| | points | item evaluations | hypervolume on the held-out split | chosen: acc, ECE |"]
     lines.append("| --- | --: | --: | --- | --- |")
     for name, frontier in (("grid, one λ", grid), ("`adaptive`, one λ", adaptive), ("`bayesian`, λ by blocks", blocks)):
         assert frontier.chance is not None
@@ -109,7 +109,7 @@ def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True)
-@click.option("--demo", is_flag=True, help="The embedded pair, its task's halves by hash; only the output is named.")
+@click.option("--demo", is_flag=True, help="The embedded pair, its task's splits by hash; only the output is named.")
 @click.option("--train", default=300, show_default=True, help="Questions that points are chosen on.")
 @click.option("--validation", default=200, show_default=True, help="Questions that are reported on.")
 @click.option("--blocks", default=3, show_default=True, help="Of layers.")
@@ -126,8 +126,8 @@ def main(folders: tuple[str, ...], demo: bool, train: int, validation: int, bloc
     else:
         parents = (folders[0], folders[1])
         suite = [
-            {"task": split("train", out), "limit": train, "half": "selection"},
-            {"task": split("validation", out), "limit": validation, "half": "report"},
+            {"task": split("train", out), "limit": train, "split": "selection"},
+            {"task": split("validation", out), "limit": validation, "split": "held_out"},
         ]
     grid = run("grid", _GRID, "grid", parents, suite, out)
     adaptive = run("adaptive", _RANGE, "adaptive", parents, suite, out)

@@ -26,10 +26,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from mergekit_calib import pareto
-from mergekit_calib.files import write_text_atomic
 from mergekit_calib.recipe.axes import read_axis
-from mergekit_calib.search import STRATEGIES, Known, Study
-from mergekit_calib.search.measure import Measured
+from mergekit_calib.search import STRATEGIES, Evaluated, Study
+from mergekit_calib.search.evaluation import Evaluation
+from mergekit_calib.storage.atomic import write_text_atomic
 
 DIRECTIONS: list[pareto.Direction] = ["minimize", "minimize"]
 REFERENCE = np.array([1.1, 1.1])
@@ -96,17 +96,17 @@ def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Pat
     study = Study(folder / f"{problem.name}-{strategy}-{n_items}-{seed}.log", "s", axes, DIRECTIONS, seed=seed)
     asked = STRATEGIES[strategy].make({})
     rng = np.random.default_rng([seed, n_items])
-    error = 0.45 / np.sqrt(n_items / 2)  # of an accuracy near 0.7 on the selection half
+    error = 0.45 / np.sqrt(n_items / 2)  # of an accuracy near 0.7 on the selection split
     whole, truths, shares = problem.best(), [], list[float]()
     for _ in range(problem.budget):
         if (proposal := asked.ask(study)) is None:
             break
         truth = problem.values(np.array([float(proposal.setting[name]) for name in axes]))
         seen = truth + rng.normal(0, error, 2)
-        measured = Measured(seen, seen + rng.normal(0, error, (200, 2)))
+        measured = Evaluation(seen, seen + rng.normal(0, error, (200, 2)))
         study.name_point(proposal.number, str(proposal.number))
         study.tell(proposal.number, measured)
-        study.known.append(Known(proposal.setting, measured))
+        study.known.append(Evaluated(proposal.setting, measured))
         truths.append(truth)
         reported = pareto.non_dominated(np.array([k.measured.values for k in study.known]), DIRECTIONS)
         shares.append(pareto.hypervolume(np.array(truths)[reported], DIRECTIONS, REFERENCE) / whole)

@@ -33,8 +33,8 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
 from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import SuiteEntry, parse_sweep
-from mergekit_calib.scoring.model import PrefixLM, build_lm
 from mergekit_calib.scoring.suite import Suite
 
 SUBJECTS = ("mmlu_anatomy", "mmlu_marketing", "mmlu_us_foreign_policy")

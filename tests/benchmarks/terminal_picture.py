@@ -19,14 +19,14 @@ from mergekit.options import MergeOptions
 from rich.console import Console
 from rich.text import Text
 
-from mergekit_calib.files import write_text_atomic
-from mergekit_calib.frontier import Frontier
-from mergekit_calib.hosts.run_log import RunLog
+from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.progress import Several
 from mergekit_calib.recipe import parse_sweep
-from mergekit_calib.report.console import ConsoleProgress
-from mergekit_calib.sweep import run_sweep
+from mergekit_calib.report.terminal.console import ConsoleProgress
+from mergekit_calib.results.events import Several
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.storage.atomic import write_text_atomic
+from mergekit_calib.sweep.coordinator import run_sweep
 
 RECIPE = Path("configs/demo.yml")
 WIDTH, HEIGHT, WIDER = 84, 40, 100

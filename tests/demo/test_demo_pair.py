@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mergekit_calib.demo import parents, sweep_yaml
 from mergekit_calib.demo.facts import RELATIONS, TUNED_RELATIONS, Question, World, prompt
 from mergekit_calib.demo.train import make_tokenizer, option_probabilities, tune
-from mergekit_calib.items import in_selection_half
+from mergekit_calib.items.table import in_selection_split
 from mergekit_calib.metrics import expected_calibration_error
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def report_half() -> np.ndarray:
     from lm_eval_tasks.calib_demo.dataset import load
 
     texts = [json.dumps(d, indent=2, default=handle_non_serializable, ensure_ascii=False) for d in load()["test"]]
-    return np.array([not in_selection_half(hash_string(text)) for text in texts])
+    return np.array([not in_selection_split(hash_string(text)) for text in texts])
 
 
 @pytest.fixture(scope="module")

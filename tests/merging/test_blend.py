@@ -9,7 +9,7 @@ import torch
 from mergekit.merge_methods.base import TensorBatch
 from mergekit.merge_methods.linear import linear_merge
 
-from mergekit_calib.merging.blend import BLOCK, Blend, gives_mergekits_bits
+from mergekit_calib.merging.fast_linear import BLOCK, Blend, gives_mergekits_bits
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 

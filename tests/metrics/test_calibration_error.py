@@ -11,12 +11,7 @@ from metric_cases import adversarial_items, drawn_labels, items, random_items, t
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 from torchmetrics.functional.classification.calibration_error import _ce_compute
 
-from mergekit_calib.metrics import (
-    accuracy,
-    classwise_calibration_error,
-    expected_calibration_error,
-    overconfidence,
-)
+from mergekit_calib.metrics import accuracy, classwise_calibration_error, expected_calibration_error, overconfidence
 from mergekit_calib.metrics.calibration import bin_index
 
 NORMS = ["l1", "l2", "max"]

@@ -12,7 +12,7 @@ from metric_cases import items, random_items
 from scipy import stats
 
 from mergekit_calib.metrics import (
-    Statistic,
+    FunctionOfMeans,
     WeightedStatistic,
     accuracy_statistic,
     auroc_statistic,
@@ -118,7 +118,7 @@ class TestStatistics:
     def test_contributions_that_are_no_numbers_are_an_error(self):
         for contributions in (np.array([[np.nan]]), np.empty((0, 2)), np.ones(3)):
             with pytest.raises(ValueError, match="contributions"):
-                Statistic(contributions, lambda means: means[..., 0])
+                FunctionOfMeans(contributions, lambda means: means[..., 0])
 
     def test_weights_of_other_items_are_an_error(self):
         with pytest.raises(ValueError, match=r"\(n_resamples, 3\)"):
@@ -136,7 +136,7 @@ class TestIntervals:
 
     def test_bca_of_a_skewed_statistic_agrees_with_scipy(self):
         values = np.random.default_rng(0).gamma(0.4, 1.0, 60)
-        moments = Statistic(np.stack([values, values**2], axis=1), lambda m: m[..., 1] - m[..., 0] ** 2)
+        moments = FunctionOfMeans(np.stack([values, values**2], axis=1), lambda m: m[..., 1] - m[..., 0] ** 2)
         oracle = stats.bootstrap((values,), np.var, n_resamples=20_000, method="BCa", rng=1).confidence_interval
         plain = bootstrap({"variance": moments}, 20_000)["variance"]
         found = bootstrap({"variance": moments}, 20_000, method="bca")["variance"]

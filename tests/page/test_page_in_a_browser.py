@@ -14,7 +14,7 @@ import yaml
 from report_factory import make_frontier
 
 from mergekit_calib import pareto
-from mergekit_calib.frontier import Baseline, Frontier
+from mergekit_calib.results.frontier import Baseline, Frontier
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 GRID = {"lambda": [0.25, 0.5, 0.75, 1.0, 1.25], "density": [0.3, 0.6]}

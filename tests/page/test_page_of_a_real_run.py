@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from mergekit_calib import demo, pareto
-from mergekit_calib.frontier import Frontier, PointResult
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.sweep import run_sweep
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.sweep.coordinator import run_sweep
 
 OPTIONS = [
     ("knee", {}),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergekit_calib import Frontier
-from mergekit_calib.frontier import (
+from mergekit_calib.results.frontier import (
     Difference,
     Estimate,
     Objective,
@@ -38,14 +38,14 @@ class Answers:
 def simulate(lam: float, density: float, n_items: int, seed: int = 0) -> Answers:
     """A model that knows most just before λ = 1 and grows surer all the way."""
     rng = np.random.default_rng(seed)
-    gold = rng.integers(4, size=n_items)
+    labels = rng.integers(4, size=n_items)
     noise = rng.normal(size=(n_items, 4))
     knowledge = 1.15 + 0.75 * lam - 0.42 * lam**2 - 0.5 * (density - 0.7) ** 2
-    logits = noise + knowledge * np.eye(4)[gold]
+    logits = noise + knowledge * np.eye(4)[labels]
     logits *= 1.0 + 0.9 * max(lam, -0.5) + 0.3 * density
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    return Answers(p.max(axis=1), p.argmax(axis=1) == gold, ((p - np.eye(4)[gold]) ** 2).sum(axis=1))
+    return Answers(p.max(axis=1), p.argmax(axis=1) == labels, ((p - np.eye(4)[labels]) ** 2).sum(axis=1))
 
 
 def statistics(answers: Answers, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -74,9 +74,9 @@ def make_frontier(
 ) -> Frontier:
     """A frontier as a run leaves it; parents stand on the λ axis of a one-axis sweep, and on none otherwise."""
     axes = {"lambda": [0.0, 0.3, 0.6, 1.0, 1.3]} if axes is None else axes
-    half = n_items // 2
-    weights = np.random.default_rng(1).multinomial(half, np.full(half, 1 / half), size=200).astype(float)
-    everywhere = np.ones((1, half))
+    split = n_items // 2
+    weights = np.random.default_rng(1).multinomial(split, np.full(split, 1 / split), size=200).astype(float)
+    everywhere = np.ones((1, split))
     chosen = [Objective(metric=m, direction=DIRECTIONS[m]) for m in objectives]
     points: list[PointResult] = []
     replicates: dict[str, dict[str, NDArray[np.float64]]] = {}
@@ -95,12 +95,12 @@ def make_frontier(
             point.status, point.reason = "failed", "OutOfMemoryError: tried to allocate 2 GiB | on <cuda:0>"
             return
         scope: dict[str, dict[str, Estimate]] = {}
-        for name, seed in (("selection", 10), ("report", 11)):
-            answers = simulate(lam, density, half, seed)
+        for name, seed in (("selection", 10), ("held_out", 11)):
+            answers = simulate(lam, density, split, seed)
             drawn, value = statistics(answers, weights), statistics(answers, everywhere)
             for metric in DIRECTIONS:
                 low, high = np.quantile(drawn[metric], [0.025, 0.975])
-                scope.setdefault(metric, {})[name] = Estimate(value=value[metric][0], low=low, high=high, n=half)
+                scope.setdefault(metric, {})[name] = Estimate(value=value[metric][0], low=low, high=high, n=split)
         replicates[point.id] = drawn
         diagrams[point.id] = diagram(answers)
         point.metrics = {"suite": scope, "calib_demo": scope}
@@ -125,7 +125,12 @@ def make_frontier(
         seed=7,
         suite=[
             SuiteEntrySummary(
-                name="calib_demo", tasks=["calib_demo"], n_items=n_items, n_selection=half, n_report=half, limit=n_items
+                name="calib_demo",
+                tasks=["calib_demo"],
+                n_items=n_items,
+                n_selection=split,
+                n_held_out=split,
+                limit=n_items,
             )
         ],
         objectives=chosen,
@@ -152,17 +157,17 @@ def diagram(answers: Answers) -> Reliability:
 
 
 def conclude(frontier: Frontier, replicates: dict[str, dict[str, NDArray[np.float64]]], select: str | None) -> None:
-    """Mark dominance on each half, compare with the parents, and choose: `knee`, or a point by its id."""
+    """Mark dominance on each split, compare with the parents, and choose: `knee`, or a point by its id."""
     signs = [1 if o.direction == "maximize" else -1 for o in frontier.objectives]
     scored = frontier.complete_points
-    for half in ("selection", "report"):
+    for split in ("selection", "held_out"):
         gains = {
-            p.id: [s * p.estimate(o, half).value for s, o in zip(signs, frontier.objectives, strict=True)]
+            p.id: [s * p.estimate(o, split).value for s, o in zip(signs, frontier.objectives, strict=True)]
             for p in scored
         }
         for point in scored:
             mine = np.array(gains[point.id])
-            point.on_frontier[half] = not any(
+            point.on_frontier[split] = not any(
                 np.all(v >= mine) and np.any(v > mine) for v in map(np.array, gains.values())
             )
     parents = [p for p in scored if p.role]
@@ -195,4 +200,4 @@ def conclude(frontier: Frontier, replicates: dict[str, dict[str, NDArray[np.floa
     )
     chosen = knee if select == "knee" else frontier.point(select)
     chosen.selected = True
-    frontier.selection = Selection(rule="knee", point=chosen.id, reason="largest sum of gains on the selection half.")
+    frontier.selection = Selection(rule="knee", point=chosen.id, reason="largest sum of gains on the selection split.")

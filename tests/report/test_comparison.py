@@ -12,11 +12,11 @@ from report_factory import make_frontier
 
 from mergekit_calib.cli import main
 from mergekit_calib.errors import CalibError
-from mergekit_calib.files import write_text_atomic
-from mergekit_calib.frontier import Estimate, Frontier, Objective
-from mergekit_calib.report.compare import compared, comparison_frame, comparison_table
-from mergekit_calib.report.drawing import style
-from mergekit_calib.report.plot_compare import comparison_figure
+from mergekit_calib.report.figures.drawing import style
+from mergekit_calib.report.figures.plot_compare import comparison_figure
+from mergekit_calib.report.tables.comparison import compared, comparison_frame, comparison_table
+from mergekit_calib.results.frontier import Estimate, Frontier, Objective
+from mergekit_calib.storage.atomic import write_text_atomic
 
 
 def saved(frontier: Frontier, folder: Path) -> Path:
@@ -29,7 +29,7 @@ def with_diversity(frontier: Frontier) -> Frontier:
     frontier.objectives.append(Objective(metric="distinct_2", task="calib_diversity", direction="maximize"))
     for point in frontier.points:
         value = 0.8 - 0.4 * float(point.axes["lambda"])
-        point.metrics["calib_diversity"] = {"distinct_2": {"report": Estimate(value=value, n=40)}}
+        point.metrics["calib_diversity"] = {"distinct_2": {"held_out": Estimate(value=value, n=40)}}
     return frontier
 
 
@@ -76,7 +76,7 @@ def test_a_share_is_printed_with_its_interval_where_the_run_has_one(tmp_path: Pa
 def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> None:
     frontier = make_frontier()
     ece = frontier.points[0].metrics["suite"]["ece"]
-    ece["report"] = Estimate(value=0.9)
+    ece["held_out"] = Estimate(value=0.9)
     (sweep,) = compared([saved(frontier, tmp_path)])
     assert sweep.recovered(sweep.calibration) is None
     assert comparison_table([sweep])[1][0][-1] == "–"

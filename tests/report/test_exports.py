@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from report_factory import make_frontier
 
 from mergekit_calib.cli import main
-from mergekit_calib.files import write_text_atomic
-from mergekit_calib.frontier import Baseline, Estimate, Frontier
-from mergekit_calib.report.export import as_json, as_latex, latex
+from mergekit_calib.report.tables.export import as_json, as_latex, latex
+from mergekit_calib.results.frontier import Baseline, Estimate, Frontier
+from mergekit_calib.storage.atomic import write_text_atomic
 
 SPECIALS = r"50% of $x_1$ & {a}~b^c #1 \frac"
 
@@ -22,7 +22,7 @@ SPECIALS = r"50% of $x_1$ & {a}~b^c #1 \frac"
 @pytest.fixture
 def frontier() -> Frontier:
     frontier = make_frontier(failed=("lambda=0.3",))
-    metrics = {"suite": {"acc": {"report": Estimate(value=0.7, low=0.6, high=0.8)}}}
+    metrics = {"suite": {"acc": {"held_out": Estimate(value=0.7, low=0.6, high=0.8)}}}
     frontier.baselines = [Baseline(id="base&aligned", kind="average", of=["lambda=0", "lambda=1"], metrics=metrics)]
     return frontier
 
@@ -77,7 +77,7 @@ def test_json_holds_the_tables_numbers_unrounded(frontier: Frontier) -> None:
 
 def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
-    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "md,csv, json,latex"])
+    done = CliRunner().invoke(main, ["held_out", str(tmp_path), "--format", "md,csv, json,latex"])
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "calibration").iterdir()}
     assert {f"points.{kind}" for kind in ("md", "csv", "json", "tex")} <= names
@@ -89,7 +89,7 @@ def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Fron
 
 def test_an_unknown_form_is_named_with_those_there_are(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
-    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "docx"])
+    done = CliRunner().invoke(main, ["held_out", str(tmp_path), "--format", "docx"])
     assert done.exit_code == 1
     assert "no format 'docx'; there are md, csv, json, latex" in done.output
     assert {path.name for path in (tmp_path / "calibration").iterdir()} == {"frontier.json"}

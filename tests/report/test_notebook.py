@@ -13,10 +13,10 @@ from report_factory import make_frontier
 
 from mergekit_calib import Frontier
 from mergekit_calib.errors import CalibError
-from mergekit_calib.files import write_text_atomic
-from mergekit_calib.items import ItemTable
-from mergekit_calib.report.tables import summary_sentence
-from mergekit_calib.search.store import ItemStore, StoredPoint
+from mergekit_calib.items.store import ItemStore, StoredPoint
+from mergekit_calib.items.table import ItemTable
+from mergekit_calib.report.tables.frames import summary_sentence
+from mergekit_calib.storage.atomic import write_text_atomic
 
 
 class Balanced(HTMLParser):
@@ -47,7 +47,7 @@ def out(tmp_path):
             doc_ids=np.arange(3),
             doc_hashes=[f"hash{k}" for k in range(3)],
             log_likelihoods=np.log([[0.2, 0.8], [0.6, 0.4], [0.5 - 0.4 * i, 0.5 + 0.4 * i]]),
-            gold=np.array([[False, True], [False, True], [True, False]]),
+            labels=np.array([[False, True], [False, True], [True, False]]),
             choice_chars=np.ones((3, 2), dtype=np.int64),
             choice_bytes=np.ones((3, 2), dtype=np.int64),
         )
@@ -57,7 +57,7 @@ def out(tmp_path):
             doc_ids=np.array([0]),
             doc_hashes=["other"],
             log_likelihoods=empty,
-            gold=empty.astype(bool),
+            labels=empty.astype(bool),
             choice_chars=empty.astype(np.int64),
             choice_bytes=empty.astype(np.int64),
             generations=[["a", "b"]],
@@ -107,8 +107,8 @@ def test_items_come_with_answer_confidence_and_half(out) -> None:
     assert list(first.answer) == [1, 0, 1]
     assert list(first.correct) == [True, False, False]
     assert list(first.confidence) == pytest.approx([0.8, 0.6, 0.9])
-    assert list(first.gold) == [[1], [1], [0]]
-    assert set(frame.half) <= {"selection", "report"}
+    assert list(first.labels) == [[1], [1], [0]]
+    assert set(frame.split) <= {"selection", "held_out"}
     texts = frame[frame.task == "texts"]
     assert list(texts.generations) == [["a", "b"]] * 2
     assert list(texts["value.distinct_2"]) == [0.7, 0.7]

@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from report_factory import make_frontier
 
-from mergekit_calib.frontier import Attainment, Baseline, Estimate, Frontier, FrontierChance
-from mergekit_calib.report.drawing import style
-from mergekit_calib.report.plots import PICTURES, draw_pictures, frontier_figure
+from mergekit_calib.report.figures.drawing import style
+from mergekit_calib.report.figures.pictures import PICTURES, draw_pictures, frontier_figure
+from mergekit_calib.results.frontier import Attainment, Baseline, Estimate, Frontier, FrontierChance
 
 COLUMN = 3.5  # inches
 SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 61)]}
@@ -25,14 +25,14 @@ def with_chance(frontier: Frontier) -> Frontier:
     """With baselines near the frontier, where it is crowded, and a band around it."""
     acc, ece = frontier.objectives[:2]
     edge = sorted(
-        ((p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier.get("report")),
+        ((p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier.get("held_out")),
     )
 
     def shifted(by: float) -> list[list[float]]:
         return [[y - by, x + by] for x, y in edge if x is not None and y is not None]
 
     def baseline(name: str, kind: Any, of: list[str], x: float, y: float) -> Baseline:
-        metrics = {"suite": {"acc": {"report": Estimate(value=y)}, "ece": {"report": Estimate(value=x)}}}
+        metrics = {"suite": {"acc": {"held_out": Estimate(value=y)}, "ece": {"held_out": Estimate(value=x)}}}
         return Baseline(id=name, kind=kind, of=of, temperatures={"calib_demo": 1.83}, metrics=metrics)
 
     x, y = edge[0]
@@ -125,7 +125,9 @@ def test_in_a_crowd_only_parents_choice_and_the_ends_of_the_frontier_are_named()
     assert figure is not None
     named = [text.get_text() for text in figure.axes[0].texts]
     ece = frontier.objectives[1]
-    edge = sorted((p.estimate(ece).value, f"{p.axes['lambda']:g}") for p in frontier.points if p.on_frontier["report"])
+    edge = sorted(
+        (p.estimate(ece).value, f"{p.axes['lambda']:g}") for p in frontier.points if p.on_frontier["held_out"]
+    )
     assert {name for name in named if name[0].isdigit()} <= {edge[0][1], edge[-1][1]}
     assert any(name.startswith("selected") for name in named)
     assert {"base (λ = 0)", "aligned (λ = 1)"} <= set(named)
@@ -136,7 +138,7 @@ def test_baselines_and_what_chance_makes_of_the_frontier_are_in_the_picture_and_
     figure = frontier_figure(frontier)
     assert figure is not None
     key = [text.get_text() for text in figure.legends[0].get_texts()]
-    for label in ("aligned, T = 1.83", "parents averaged", "95 % of resampled frontiers", "report half, n = 600"):
+    for label in ("aligned, T = 1.83", "parents averaged", "95 % of resampled frontiers", "held-out split, n = 600"):
         assert label in key
     panel = figure.axes[0]
     places = {tuple(np.round(line.get_xydata()[0], 6)) for line in panel.lines if line.get_markerfacecolor() == "white"}
@@ -146,7 +148,7 @@ def test_baselines_and_what_chance_makes_of_the_frontier_are_in_the_picture_and_
     }
     (band,) = [c for c in panel.collections if type(c).__name__ in ("PolyCollection", "FillBetweenPolyCollection")]
     outline = band.get_paths()[0]
-    for x, y in [(p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier["report"]]:
+    for x, y in [(p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier["held_out"]]:
         assert outline.contains_point((x + 1e-6, y))
     assert not outline.contains_point((panel.get_xlim()[1] * 0.9, panel.get_ylim()[0] + 1e-3))
     low, high = panel.get_xlim()

@@ -7,10 +7,10 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from report_factory import make_frontier
 
-from mergekit_calib.report.card import model_card
-from mergekit_calib.report.front_matter import hub_names
-from mergekit_calib.report.tables import frontier_markdown, summary_sentence
-from mergekit_calib.report.write import write_report
+from mergekit_calib.report.card.front_matter import hub_names
+from mergekit_calib.report.card.model_card import model_card
+from mergekit_calib.report.report_files import write_report
+from mergekit_calib.report.tables.frames import frontier_markdown, summary_sentence
 
 
 def front_matter(card: str) -> dict:
@@ -42,12 +42,12 @@ def test_the_model_index_is_the_hubs_and_holds_the_report_half() -> None:
     results = {result.metric_name: result for result in data.eval_results}
     assert set(results) == {"acc", "ece", "brier", "rms_ce_debiased"}
     for metric, result in results.items():
-        estimate = frontier.selected.metrics["calib_demo"][metric]["report"]
+        estimate = frontier.selected.metrics["calib_demo"][metric]["held_out"]
         assert result.metric_value == pytest.approx(estimate.value, abs=1e-6)
         assert result.metric_args["n"] == estimate.n
         assert result.metric_args["low"] == pytest.approx(estimate.low, abs=1e-6)
         assert (result.task_type, result.dataset_name) == ("text-generation", "calib_demo")
-        assert result.dataset_args["items"] == "report half"
+        assert result.dataset_args["items"] == "held-out split"
     assert results["acc"].metric_type == "accuracy"
     assert results["ece"].metric_args["n_bins"] == 15
     assert ModelCardData(eval_results=list(results.values()), model_name="x").to_dict()["model-index"]
@@ -105,7 +105,7 @@ def test_the_card_gives_answer_table_picture_and_choice() -> None:
     text = model_card(frontier)
     assert text.index(summary_sentence(frontier)) < text.index("calibration/frontier.png")
     assert frontier_markdown(frontier) in text
-    assert "largest sum of gains on the selection half." in text
+    assert "largest sum of gains on the selection split." in text
     assert "ece (n = 600), in 15 bins" in text
     assert "a limit was set" in text
 

@@ -11,9 +11,9 @@ import pytest
 from report_factory import make_frontier
 
 from mergekit_calib import Frontier
-from mergekit_calib.files import write_bytes_atomic, write_text_atomic
 from mergekit_calib.report.page import report_html
-from mergekit_calib.report.write import write_report
+from mergekit_calib.report.report_files import write_report
+from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 PICTURES = {f"{name}.{kind}" for name in ("frontier", "lambda", "reliability") for kind in ("png", "svg")}
 

@@ -11,9 +11,15 @@ import pytest
 from PIL import Image
 from report_factory import make_frontier
 
-from mergekit_calib.frontier import Estimate, Frontier
-from mergekit_calib.report.drawing import Label, place_labels, render, style
-from mergekit_calib.report.plots import PICTURES, axis_figure, draw_pictures, frontier_figure, reliability_figure
+from mergekit_calib.report.figures.drawing import Label, place_labels, render, style
+from mergekit_calib.report.figures.pictures import (
+    PICTURES,
+    axis_figure,
+    draw_pictures,
+    frontier_figure,
+    reliability_figure,
+)
+from mergekit_calib.results.frontier import Estimate, Frontier
 
 SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 59)] + [1.0]}
 
@@ -82,7 +88,7 @@ def test_the_staircase_runs_through_the_points_that_none_dominates() -> None:
     assert figure is not None
     (stairs,) = [line for line in figure.axes[0].lines if line.get_drawstyle().startswith("steps")]
     acc, ece = frontier.objectives
-    expected = {(p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier["report"]}
+    expected = {(p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier["held_out"]}
     assert set(zip(*stairs.get_data(), strict=True)) == expected
 
 
@@ -95,8 +101,8 @@ def test_names_with_dollar_signs_are_not_read_as_mathematics() -> None:
 def test_undefined_values_and_missing_intervals_are_left_out() -> None:
     frontier = make_frontier()
     for point in frontier.points:
-        point.metrics["suite"]["ece"]["report"] = Estimate(value=0.1, n=5)
-    frontier.points[1].metrics["suite"]["acc"]["report"] = Estimate(value=None)
+        point.metrics["suite"]["ece"]["held_out"] = Estimate(value=0.1, n=5)
+    frontier.points[1].metrics["suite"]["acc"]["held_out"] = Estimate(value=None)
     assert "frontier.png" in draw_pictures(frontier)
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 from report_factory import make_frontier
 
-from mergekit_calib.frontier import (
+from mergekit_calib.report.card.model_card import model_card
+from mergekit_calib.report.page import report_html
+from mergekit_calib.report.tables.frames import frontier_markdown
+from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text import statements as said
+from mergekit_calib.report.text.statements import statements
+from mergekit_calib.results.frontier import (
     Baseline,
-    BothHalves,
+    BothSplits,
     Difference,
     Estimate,
     Frontier,
@@ -16,13 +23,6 @@ from mergekit_calib.frontier import (
     Selection,
     Trend,
 )
-from mergekit_calib.report import statements as said
-from mergekit_calib.report import wording
-from mergekit_calib.report.card import model_card
-from mergekit_calib.report.page import report_html
-from mergekit_calib.report.statements import statements
-from mergekit_calib.report.tables import frontier_markdown
-from mergekit_calib.report.terminal import console_table
 
 BETTER, WORSE, OPEN = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # as gains
 
@@ -98,43 +98,43 @@ def test_the_average_of_the_parents_is_compared_with_its_price() -> None:
     assert text.endswith("than the average of both parents' probabilities, which runs 2 models for each answer.")
 
 
-def halves(other: str, **differences) -> BothHalves:
+def splits(other: str, **differences) -> BothSplits:
     estimate = Estimate(value=0.7, low=0.6, high=0.8, n=600)
-    return BothHalves(
+    return BothSplits(
         choices={
             "selection": Selection(rule="knee", point="lambda=0.6", reason=""),
-            "report": Selection(rule="knee", point=other, reason=""),
+            "held_out": Selection(rule="knee", point=other, reason=""),
         },
-        elsewhere={half: {"acc": estimate, "ece": estimate} for half in ("selection", "report")},
+        elsewhere={split: {"acc": estimate, "ece": estimate} for split in ("selection", "held_out")},
         differences=differences,
     )
 
 
 def test_halves_that_agree_say_what_the_choice_scores_where_it_was_not_made() -> None:
-    assert said.both_halves(make_frontier(halves=halves("lambda=0.6"))) == (
-        "Both halves agree: chosen on the report half too, by the same rule, it is lambda=0.6 (acc 0.700 [0.600, "
-        "0.800], ece 0.700 [0.600, 0.800] on the selection half)."
+    assert said.both_halves(make_frontier(splits=splits("lambda=0.6"))) == (
+        "Both splits agree: chosen on the held-out split too, by the same rule, it is lambda=0.6 (acc 0.700 [0.600, "
+        "0.800], ece 0.700 [0.600, 0.800] on the selection split)."
     )
 
 
 def test_halves_that_do_not_agree_say_whether_it_matters() -> None:
-    apart = halves("lambda=0.3", selection=compared(OPEN, WORSE), report=compared(BETTER, WORSE))
-    text = said.both_halves(make_frontier(halves=apart))
-    assert text.startswith("The halves do not agree: the selection half chooses lambda=0.6 (on the report half acc")
-    assert text.endswith("; on both halves, lambda=0.3 is better in ece beyond chance.")
-    alike = halves("lambda=0.3", selection=compared(BETTER, OPEN), report=compared(WORSE, OPEN))
-    assert said.both_halves(make_frontier(halves=alike)).endswith(
-        "; no objective tells the two apart beyond chance on both halves."
+    apart = splits("lambda=0.3", selection=compared(OPEN, WORSE), report=compared(BETTER, WORSE))
+    text = said.both_halves(make_frontier(splits=apart))
+    assert text.startswith("The splits do not agree: the selection split chooses lambda=0.6 (on the held-out split acc")
+    assert text.endswith("; on both splits, lambda=0.3 is better in ece beyond chance.")
+    alike = splits("lambda=0.3", selection=compared(BETTER, OPEN), report=compared(WORSE, OPEN))
+    assert said.both_halves(make_frontier(splits=alike)).endswith(
+        "; no objective tells the two apart beyond chance on both splits."
     )
 
 
 def test_how_often_the_choice_would_be_made_again_is_said_of_the_likeliest() -> None:
-    few = halves("lambda=0.6").model_copy(update={"chosen_in": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
-    assert said.both_halves(make_frontier(halves=few)).endswith(
-        " Over resamples of the selection half, the rule chooses lambda=0.6 in 70 % and lambda=0.3 in 30 %."
+    few = splits("lambda=0.6").model_copy(update={"chosen_in": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
+    assert said.both_halves(make_frontier(splits=few)).endswith(
+        " Over resamples of the selection split, the rule chooses lambda=0.6 in 70 % and lambda=0.3 in 30 %."
     )
-    many = halves("lambda=0.6").model_copy(update={"chosen_in": {f"p{i}": 0.2 for i in range(5)}})
-    assert said.both_halves(make_frontier(halves=many)).endswith(
+    many = splits("lambda=0.6").model_copy(update={"chosen_in": {f"p{i}": 0.2 for i in range(5)}})
+    assert said.both_halves(make_frontier(splits=many)).endswith(
         " chooses p0 in 20 %, p1 in 20 %, p2 in 20 % and 2 others in the rest."
     )
 
@@ -179,11 +179,11 @@ def test_a_run_without_any_of_it_says_nothing() -> None:
 
 
 def test_card_and_page_carry_every_statement_and_the_baselines_in_the_table() -> None:
-    frontier = with_baselines((BETTER, OPEN), (BETTER, WORSE), halves=halves("lambda=0.6"))
+    frontier = with_baselines((BETTER, OPEN), (BETTER, WORSE), splits=splits("lambda=0.6"))
     card, page = model_card(frontier), report_html(frontier)
     assert len(statements(frontier)) == 3
     for statement in statements(frontier):
-        assert f"- {wording.escape_markdown(statement)}" in card
+        assert f"- {formatting.escape_markdown(statement)}" in card
         assert statement.replace("'", "&#39;") in page
     for label in ("aligned, T = 1.83", "parents averaged", "lambda=0.6, T = 1.20"):
         assert f"| {label} |" in card
@@ -215,7 +215,7 @@ def test_the_share_of_resamples_on_the_frontier_stands_in_its_column() -> None:
     frontier = make_frontier()
     for point in frontier.points:
         point.frontier_probability = 0.4567
-    on = sum(p.on_frontier["report"] for p in frontier.points)
+    on = sum(p.on_frontier["held_out"] for p in frontier.points)
     text = frontier_markdown(frontier)
     assert text.count("| ● 46 % |") == on
     assert text.count("| 46 % |") == len(frontier.points) - on

@@ -10,15 +10,10 @@ import pytest
 from report_factory import make_frontier
 from rich.console import Console
 
-from mergekit_calib.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
-from mergekit_calib.report import wording
-from mergekit_calib.report.tables import (
-    frontier_markdown,
-    frontier_table,
-    points_frame,
-    summary_sentence,
-)
-from mergekit_calib.report.terminal import console_table
+from mergekit_calib.report.tables.frames import frontier_markdown, frontier_table, points_frame, summary_sentence
+from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
 
 HOSTILE = "a|b <script>alert(1)</script> [bold]x[/bold] $y$ `z`"
 
@@ -42,11 +37,11 @@ def test_markdown_marks_parents_frontier_and_choice_and_quotes_the_report_half()
     assert selected is not None
     text = frontier_markdown(frontier)
     (row,) = [line for line in text.splitlines() if "★" in line]
-    estimate = selected.estimate(frontier.objectives[0], "report")
+    estimate = selected.estimate(frontier.objectives[0], "held_out")
     assert row.startswith(f"| **{selected.id}** | {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
     assert "| lambda=0 (base) |" in text
     assert "| lambda=1 (aligned) |" in text
-    assert text.count("●") == sum(p.on_frontier["report"] for p in frontier.points)
+    assert text.count("●") == sum(p.on_frontier["held_out"] for p in frontier.points)
     assert "ece ↓ (15 bins)" in text
     assert "rms_ce_debiased" in text
 
@@ -97,12 +92,12 @@ def test_csv_comes_back_with_the_numbers_that_went_in(tmp_path) -> None:
     assert list(again["id"]) == [p.id for p in frontier.points]
     assert list(again["axis.lambda"]) == [p.axes["lambda"] for p in frontier.points]
     for row, point in zip(again.to_dict("records"), frontier.points, strict=True):
-        for half in ("selection", "report"):
-            estimate = point.metrics.get("suite", {}).get("ece", {}).get(half)
+        for split in ("selection", "held_out"):
+            estimate = point.metrics.get("suite", {}).get("ece", {}).get(split)
             if estimate is None:
-                assert np.isnan(row[f"suite.ece.{half}.value"])
+                assert np.isnan(row[f"suite.ece.{split}.value"])
             else:
-                found = [row[f"suite.ece.{half}.{part}"] for part in ("value", "low", "high", "n")]
+                found = [row[f"suite.ece.{split}.{part}"] for part in ("value", "low", "high", "n")]
                 assert found == [estimate.value, estimate.low, estimate.high, estimate.n]
     assert list(again["selected"]) == [p.selected for p in frontier.points]
     assert list(again["status"]) == [p.status for p in frontier.points]
@@ -124,8 +119,8 @@ def test_the_sentence_sorts_objectives_into_better_worse_and_not_shown() -> None
         if point.superiority and point is not selected:
             point.superiority = Superiority(shown=False, p=1, p_adjusted=1)
     assert summary_sentence(frontier) == (
-        "lambda=0.6 is chosen. On the report half, against aligned it is better in acc (+0.020, 95 % interval +0.010 "
-        "to +0.030), worse in ece (+0.050, 95 % interval +0.040 to +0.060) and not shown to differ in brier (+0.010, "
+        "lambda=0.6 is chosen. On the held-out split, against aligned it is better in acc (+0.020, 95 % interval "
+        "+0.010 to +0.030), worse in ece (+0.050, 95 % interval +0.040 to +0.060) and not shown to differ in brier (+0.010, "
         "95 % interval −0.010 to +0.030). Pareto-superiority over both parents is not shown at the 5 % level "
         "(adjusted p = 0.900)."
     )
@@ -161,7 +156,7 @@ def test_a_metric_without_intervals_is_printed_bare() -> None:
     frontier = make_frontier(select=None)
     frontier.objectives[1] = Objective(metric="distinct_2", task="calib_diversity", direction="maximize")
     for point in frontier.points:
-        point.metrics["calib_diversity"] = {"distinct_2": {"report": Estimate(value=0.4, n=40)}}
+        point.metrics["calib_diversity"] = {"distinct_2": {"held_out": Estimate(value=0.4, n=40)}}
     assert "| 0.400 |" in frontier_markdown(frontier)
     assert "calib_diversity/distinct_2 ↑" in frontier_markdown(frontier)
 
@@ -177,4 +172,4 @@ def test_a_point_with_the_weights_of_another_says_so() -> None:
     [("ece", True), ("ece,flexible-extract", True), ("rms_ce_debiased", True), ("smooth_ece", False), ("acc", False)],
 )
 def test_metrics_that_depend_on_bins_are_known_whatever_filter_reads_the_answers(metric: str, binned: bool) -> None:
-    assert wording.is_binned(metric) is binned
+    assert formatting.is_binned(metric) is binned

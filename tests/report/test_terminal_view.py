@@ -11,11 +11,11 @@ import pytest
 from report_factory import make_frontier
 from rich.console import Console
 
-from mergekit_calib.frontier import Frontier
-from mergekit_calib.report.console import ConsoleProgress
-from mergekit_calib.report.live import Pace, duration
-from mergekit_calib.report.tables import frontier_markdown
-from mergekit_calib.report.terminal import console_table
+from mergekit_calib.report.tables.frames import frontier_markdown
+from mergekit_calib.report.terminal.console import ConsoleProgress
+from mergekit_calib.report.terminal.live_view import Pace, duration
+from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.results.frontier import Frontier
 
 
 class Screen:

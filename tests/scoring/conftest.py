@@ -19,8 +19,8 @@ import transformers
 import yaml
 from small_models import TEXT
 
+from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import SuiteEntry
-from mergekit_calib.scoring.model import PrefixLM, build_lm
 from mergekit_calib.scoring.suite import Suite
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "install_cache.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mergekit_calib.items import ItemTable
+from mergekit_calib.items.table import ItemTable
 
 QUESTIONS = [
     {"question": f"{i} and {i} are", "options": [str(i + k) for k in range(3 + i % 3)], "answer": i % 3}

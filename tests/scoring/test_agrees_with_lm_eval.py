@@ -15,7 +15,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib import metrics
-from mergekit_calib.objectives import correct, correct_by_length
+from mergekit_calib.items.metric_registry import correct, correct_by_length
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.scoring.suite import Suite
 
@@ -112,10 +112,10 @@ def test_lm_eval_reports_the_calibration_of_calib_mmlu(model, tokenizer, lm) -> 
     assert theirs["acc,none"] == correct(table).mean()
     assert theirs["acc_stderr,none"] > 0
     expected = {
-        "ece": metrics.expected_calibration_error(table.probabilities, table.gold),
-        "brier": metrics.brier_score(table.probabilities, table.gold),
-        "nll": metrics.negative_log_likelihood(table.probabilities, table.gold),
-        "overconfidence": metrics.overconfidence(table.probabilities, table.gold),
+        "ece": metrics.expected_calibration_error(table.probabilities, table.labels),
+        "brier": metrics.brier_score(table.probabilities, table.labels),
+        "nll": metrics.negative_log_likelihood(table.probabilities, table.labels),
+        "overconfidence": metrics.overconfidence(table.probabilities, table.labels),
     }
     for name, value in expected.items():
         assert theirs[f"{name},none"] == pytest.approx(value, abs=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergekit_calib.scoring.arrangement import Requests
+from mergekit_calib.prefix_lm.prefix_tree import Requests
 
 TOKENS = st.integers(0, 2)
 PAIRS = st.lists(

@@ -11,11 +11,11 @@ import transformers
 from small_models import PACKED
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from mergekit_calib.scoring import attention, steps
-from mergekit_calib.scoring.arrangement import Requests
-from mergekit_calib.scoring.attention import Cut, by_run
-from mergekit_calib.scoring.packed import PackedRunner
-from mergekit_calib.scoring.steps import Step
+from mergekit_calib.prefix_lm import attention, steps
+from mergekit_calib.prefix_lm.attention import Cut, by_run
+from mergekit_calib.prefix_lm.packed import PackedRunner
+from mergekit_calib.prefix_lm.prefix_tree import Requests
+from mergekit_calib.prefix_lm.steps import Step
 
 
 def packed_step(*sequences: list[int]) -> Step:

@@ -7,7 +7,7 @@ import torch
 from small_models import PACKED
 from transformers.cache_utils import DynamicCache
 
-from mergekit_calib.scoring.cache import cache_argument
+from mergekit_calib.prefix_lm.cache import cache_argument
 
 
 class New(torch.nn.Module):

@@ -9,9 +9,9 @@ import torch
 import transformers
 from small_models import PACKED, TEXT
 
-from mergekit_calib.scoring import head as head_module
-from mergekit_calib.scoring.head import Head
-from mergekit_calib.scoring.sizes import Sizes
+from mergekit_calib.prefix_lm import head as head_module
+from mergekit_calib.prefix_lm.batch_limits import Sizes
+from mergekit_calib.prefix_lm.head import Head
 
 N_TOKENS = 203
 CPU = torch.device("cpu")

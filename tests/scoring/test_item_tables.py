@@ -11,8 +11,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
 
-from mergekit_calib.items import ItemTable, joined
-from mergekit_calib.objectives import correct, correct_by_length, metrics_of
+from mergekit_calib.items.metric_registry import correct, correct_by_length, metrics_of
+from mergekit_calib.items.table import ItemTable, joined
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_items_with_fewer_choices_are_padded(write_task, load_suite, lm, by_lm_e
     n_choices = [len(q["options"]) for q in QUESTIONS]
     assert table.log_likelihoods.shape == (12, 5)
     assert (~np.isnan(table.log_likelihoods)).sum(axis=1).tolist() == n_choices
-    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+    assert table.labels.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
     assert table.choice_chars[2, :3].tolist() == [len(c) for c in QUESTIONS[2]["options"]]
     assert correct(table).mean() == theirs["results"]["sums"]["acc,none"]
     assert correct_by_length(table).mean() == theirs["results"]["sums"]["acc_norm,none"]
@@ -89,7 +89,7 @@ def test_a_task_whose_choices_are_contexts(write_task, load_suite, lm, by_lm_eva
 
     table = table_of(load_suite(path), lm)
 
-    assert table.gold.argmax(axis=1).tolist() == [0, 1, 0]
+    assert table.labels.argmax(axis=1).tolist() == [0, 1, 0]
     assert correct(table).mean() == by_lm_eval(path)["results"]["blanks"]["acc,none"]
 
 
@@ -99,7 +99,7 @@ def test_several_right_answers(write_task, load_suite, lm, by_lm_eval) -> None:
 
     table = table_of(load_suite(path), lm)
 
-    assert table.gold[:, :3].tolist() == [[True, False, True]] * 12
+    assert table.labels[:, :3].tolist() == [[True, False, True]] * 12
     assert correct(table).mean() == by_lm_eval(path)["results"]["several"]["acc,none"]
 
 
@@ -108,7 +108,7 @@ def test_a_right_answer_given_as_text(write_task, load_suite, lm) -> None:
 
     table = table_of(load_suite(write_task("texts", rows, **{**CHOICES, "doc_to_target": "text"})), lm)
 
-    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+    assert table.labels.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
 
 
 def test_unconditional_scores_are_lm_evals_business(write_task, load_suite, lm, by_lm_eval) -> None:
@@ -194,7 +194,7 @@ def test_a_task_with_metrics_of_ours_is_judged_by_its_choices_whatever_else_it_c
     table = table_of(suite, lm)
 
     assert table.has_choices
-    assert table.gold.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
+    assert table.labels.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
     assert table.values["acc"].tolist() == [0.25] * 12
 
 
@@ -254,7 +254,7 @@ def test_gold_follows_a_task_that_shuffles_its_choices_on_every_reading(write_ta
 
     table = table_of(suite, lm)
 
-    for row, instances in zip(table.gold, _by_document(suite), strict=True):
+    for row, instances in zip(table.labels, _by_document(suite), strict=True):
         said = [i.args[1].strip() for i in instances]
         question = next(q for q in QUESTIONS if q["question"] == instances[0].args[0])
         assert said[int(row.argmax())] == question["options"][question["answer"]]

@@ -14,10 +14,10 @@ from lm_eval.models.huggingface import HFLM
 from small_models import PACKED, PLAIN, TEXT, long_rope
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.scoring import arithmetic, generation
-from mergekit_calib.scoring.generation import tokens_of_a_row
-from mergekit_calib.scoring.model import Arrangements, PrefixLM, build_lm, check_model_args
-from mergekit_calib.scoring.suitability import same_rotation_up_to
+from mergekit_calib.prefix_lm import dtype_speed, generation
+from mergekit_calib.prefix_lm.compatibility import same_rotation_up_to
+from mergekit_calib.prefix_lm.generation import tokens_of_a_row
+from mergekit_calib.prefix_lm.model import Arrangements, PrefixLM, build_lm, check_model_args
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
 PAIRS = [
@@ -387,4 +387,4 @@ def test_a_dtype_that_a_processor_is_slow_in_is_told_of(tokenizer, dtype) -> Non
         warnings.simplefilter("always")
         build_lm(PACKED["llama"](len(tokenizer)).eval().to(dtype), tokenizer)
     told = [str(w.message) for w in caught if "`dtype: float32` in `model_args`" in str(w.message)]
-    assert len(told) == (arithmetic.times_as_long(dtype) > arithmetic.MUCH)
+    assert len(told) == (dtype_speed.times_as_long(dtype) > dtype_speed.MUCH)

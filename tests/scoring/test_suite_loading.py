@@ -124,9 +124,9 @@ def test_the_description_tells_suites_apart_that_score_differently(write_task, l
 def test_the_halves_hold_every_document_once(write_task, load_suite) -> None:
     summary = load_suite(write_task("sums", QUESTIONS, **CHOICES)).summaries()[0]
 
-    assert summary.n_selection + summary.n_report == summary.n_items == 10
+    assert summary.n_selection + summary.n_held_out == summary.n_items == 10
     assert summary.n_selection > 0
-    assert summary.n_report > 0
+    assert summary.n_held_out > 0
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import torch
 from small_tasks import CHOICES, GENERATES, QUESTIONS, table_of
 
-from mergekit_calib.scoring.model import build_lm
-from mergekit_calib.scoring.tables import ScoringError
+from mergekit_calib.prefix_lm.model import build_lm
+from mergekit_calib.scoring.item_tables import ScoringError
 
 
 def test_a_suite_scores_model_after_model(write_task, load_suite, model, tokenizer, lm) -> None:

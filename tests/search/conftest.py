@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from mergekit.options import MergeOptions
 
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.sweep import run_sweep
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.sweep.coordinator import run_sweep
 
 
 class Recorder(Progress):
@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Frontier, dict[s
 
     Pictures, two thirds of so small a sweep's time, are not drawn: `tests/sweep` and `tests/report` look at them.
     """
-    monkeypatch.setattr("mergekit_calib.report.write.draw_pictures", lambda *_: {})
+    monkeypatch.setattr("mergekit_calib.report.report_files.draw_pictures", lambda *_: {})
 
     def go(recipe: dict[str, Any], out: Path) -> tuple[Frontier, dict[str, int]]:
         register()

@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mergekit_calib import plugins, sweep
+from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Objective
-from mergekit_calib.items import ItemTable
+from mergekit_calib.items.store import ItemStore, Tables, content_key
+from mergekit_calib.items.table import ItemTable
 from mergekit_calib.recipe import Point, Racing, SearchSettings
 from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.results.frontier import Objective
 from mergekit_calib.search import STRATEGIES, Study
-from mergekit_calib.search.claims import Claims
-from mergekit_calib.search.measure import Ruler
-from mergekit_calib.search.outcome import Outcome
+from mergekit_calib.search.driver import Search
+from mergekit_calib.search.evaluation import Evaluator
+from mergekit_calib.search.protocol import Outcome
 from mergekit_calib.search.racing import Race
-from mergekit_calib.search.search import Search
-from mergekit_calib.search.store import ItemStore, Tables, content_key
+from mergekit_calib.storage.locks import Claims
+from mergekit_calib.sweep import coordinator
 
 N = 40
 ACC = Objective(metric="acc", direction="maximize")
@@ -36,8 +37,8 @@ def scores(seed: int, right: bool = False) -> Tables:
     rng = np.random.default_rng(seed)
     logits, ones = rng.normal(size=(N, 3)), np.ones((N, 3), dtype=int)
     logits[:, 0] += 20.0 * right
-    gold = np.tile([True, False, False], (N, 1))
-    return {"t": [ItemTable("t", np.arange(N), [f"doc-{i}" for i in range(N)], logits, gold, ones, ones)]}
+    labels = np.tile([True, False, False], (N, 1))
+    return {"t": [ItemTable("t", np.arange(N), [f"doc-{i}" for i in range(N)], logits, labels, ones, ones)]}
 
 
 class Space:
@@ -97,14 +98,14 @@ class Worker:
         return handed, evaluations, outcomes
 
     def search(self, claims: Claims) -> Search:
-        ruler = Ruler(self.objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+        evaluator = Evaluator(self.objectives, plugins.metrics(), {}, n_bins=15, seed=0)
         directions = [objective.direction for objective in self.objectives]
         study = Study(self.folder / "study.log", "s", {"lambda": self.axis}, directions, session=self.session)
         documents = {"t": scores(0)["t"][0].doc_hashes}
-        race = Race(self.racing, ruler, documents) if self.racing else None
+        race = Race(self.racing, evaluator, documents) if self.racing else None
         strategy, store = STRATEGIES[self.strategy].make({}), ItemStore(self.folder / "items")
         lock = self.folder / "lock"
-        return Search(self.space, self.settings, strategy, study, store, claims, ruler, lock, N, race)
+        return Search(self.space, self.settings, strategy, study, store, claims, evaluator, lock, N, race)
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_scores_that_give_no_objective_fail_their_point_and_no_later_run(worker,
     handed, _, outcomes = worker.run()
     assert len(handed) == 5
     assert outcomes[unmeasurable].stored is None
-    assert outcomes[unmeasurable].reason == "auroc is not defined for these answers in the selection half"
+    assert outcomes[unmeasurable].reason == "auroc is not defined for these answers in the selection split"
     worker.session = "second"
     handed, evaluations, again = worker.run()
     assert (handed, evaluations) == ([], 0)
@@ -141,18 +142,18 @@ def test_a_worker_that_died_over_scores_that_give_no_objective_is_taken_over(wor
 def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
     worker.run()
     worker.session = "second"
-    monkeypatch.setattr(Ruler, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(Evaluator, "measure", lambda *_: 1 / 0)
     _, _, outcomes = worker.run()
     assert {outcome.reason for outcome in outcomes.values()} == {"ZeroDivisionError: division by zero"}
 
 
 def test_item_scores_without_an_objectives_metric_say_which_they_have():
     own = Objective(metric="exact", task="t", direction="maximize")
-    ruler = Ruler([own], plugins.metrics(), {}, n_bins=15, seed=0)
+    evaluator = Evaluator([own], plugins.metrics(), {}, n_bins=15, seed=0)
     with pytest.raises(CalibError, match=r"t/exact: the item scores give no exact; they give acc, acc_norm, ece"):
-        ruler.measure(scores(0))
+        evaluator.measure(scores(0))
     with pytest.raises(CalibError, match="they give none at all"):
-        ruler.measure({})
+        evaluator.measure({})
 
 
 @pytest.mark.parametrize("racing", [None, Racing(blocks=2)])
@@ -220,14 +221,14 @@ def test_ordinary_axes_are_kept_as_steps(tmp_path):
 
 @pytest.mark.parametrize("number", [None, errno.ENOSPC])
 def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_with, run, tmp_path, monkeypatch, number):
-    score = sweep._score
+    score = coordinator._score
 
     def failing(point, *others):
         if point.role is None:
             raise OSError(number, "no such luck") if number else OSError("Can't load the tokenizer of this model")
         return replace(score(point, *others), seconds={})
 
-    monkeypatch.setattr(sweep, "_score", failing)
+    monkeypatch.setattr(coordinator, "_score", failing)
     recipe = recipe_with({"lambda": [0.5]})
     if number == errno.ENOSPC:
         with pytest.raises(OSError, match="no such luck"):

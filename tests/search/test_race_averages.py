@@ -7,10 +7,10 @@ import pytest
 
 from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError
-from mergekit_calib.frontier import Objective
-from mergekit_calib.items import ItemTable, in_selection_half
+from mergekit_calib.items.table import ItemTable, in_selection_split
 from mergekit_calib.recipe import Racing
-from mergekit_calib.search.measure import Ruler
+from mergekit_calib.results.frontier import Objective
+from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 
 DOCS = {"large": [f"large-{i}" for i in range(1600)], "small": [f"small-{i}" for i in range(400)]}
@@ -25,13 +25,13 @@ def table(task: str, strength: np.ndarray, numbers: list[int] | None = None) -> 
     scores = np.zeros((n, 4))
     scores[:, 0] = strength
     ones = np.ones((n, 4), dtype=int)
-    gold = np.eye(4, dtype=bool)[np.zeros(n, dtype=int)]
-    whole = ItemTable(task, np.arange(n), DOCS[task], scores, gold, ones, ones)
+    labels = np.eye(4, dtype=bool)[np.zeros(n, dtype=int)]
+    whole = ItemTable(task, np.arange(n), DOCS[task], scores, labels, ones, ones)
     return whole if numbers is None else whole.take(np.array(numbers))
 
 
-def ruler(objectives: list[Objective]) -> Ruler:
-    return Ruler(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+def evaluator(objectives: list[Objective]) -> Evaluator:
+    return Evaluator(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
 
 
 def weighted(large: float, small: float) -> list[Objective]:
@@ -45,7 +45,7 @@ def strengths() -> dict[str, np.ndarray]:
 
 
 def race(objectives: list[Objective], mine: dict[str, np.ndarray], rival: dict[str, np.ndarray]):
-    contest = Race(Racing(blocks=4, error=0.2), ruler(objectives), DOCS)
+    contest = Race(Racing(blocks=4, error=0.2), evaluator(objectives), DOCS)
 
     def score(wanted):
         return {task: [table(task, mine[task], numbers)] for task, numbers in wanted.items()}
@@ -55,10 +55,10 @@ def race(objectives: list[Objective], mine: dict[str, np.ndarray], rival: dict[s
 
 def test_a_macro_average_weighs_tasks_alike_however_many_items_they_have(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
-    measured = ruler(MACRO).measure(tables)
+    measured = evaluator(MACRO).measure(tables)
     right = []
     for task, docs in DOCS.items():
-        seen = np.array([in_selection_half(doc) for doc in docs])
+        seen = np.array([in_selection_split(doc) for doc in docs])
         right.append(np.mean(strengths[task][seen] > 0))
     assert measured.values[0] == pytest.approx(np.mean(right))
     assert measured.replicates.shape == (200, 2)
@@ -68,12 +68,12 @@ def test_a_macro_average_weighs_tasks_alike_however_many_items_they_have(strengt
 def test_the_small_task_brings_its_noise_with_its_weight(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
     error = {
-        name: np.std(ruler(objectives).measure(tables).replicates[:, 0])
+        name: np.std(evaluator(objectives).measure(tables).replicates[:, 0])
         for name, objectives in {"pooled": POOLED, "macro": MACRO, "large": weighted(1, 0)}.items()
     }
     assert error["macro"] > 1.2 * error["pooled"]
-    only_large = ruler(POOLED).measure({"large": tables["large"]})
-    np.testing.assert_allclose(ruler(weighted(1, 0)).measure(tables).values, only_large.values)
+    only_large = evaluator(POOLED).measure({"large": tables["large"]})
+    np.testing.assert_allclose(evaluator(weighted(1, 0)).measure(tables).values, only_large.values)
     assert error["large"] == pytest.approx(np.std(only_large.replicates[:, 0]), rel=0.2)
 
 
@@ -97,4 +97,4 @@ def test_a_race_over_tasks_ends_with_all_documents_of_each(strengths):
 def test_weights_that_leave_nothing_are_an_error_of_the_objective(strengths):
     tables = {"small": [table("small", strengths["small"])]}
     with pytest.raises(CalibError, match="cannot be computed"):
-        ruler(weighted(1, 0)).measure(tables)
+        evaluator(weighted(1, 0)).measure(tables)

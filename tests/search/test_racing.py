@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mergekit_calib import plugins
-from mergekit_calib.frontier import Objective
-from mergekit_calib.items import ItemTable, in_selection_half, joined
+from mergekit_calib.items.table import ItemTable, in_selection_split, joined
 from mergekit_calib.recipe import Racing
-from mergekit_calib.search.measure import Ruler
+from mergekit_calib.results.frontier import Objective
+from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 
 ACC, BRIER = Objective(metric="acc", direction="maximize"), Objective(metric="brier", direction="minimize")
@@ -29,19 +29,19 @@ def table(strength: np.ndarray, docs: list[str], rows: np.ndarray | None = None)
         doc_ids=np.arange(n),
         doc_hashes=docs,
         log_likelihoods=scores,
-        gold=np.eye(4, dtype=bool)[np.zeros(n, dtype=int)],
+        labels=np.eye(4, dtype=bool)[np.zeros(n, dtype=int)],
         choice_chars=np.ones((n, 4), dtype=int),
         choice_bytes=np.ones((n, 4), dtype=int),
     )
     return whole if rows is None else whole.take(rows)
 
 
-def ruler(*objectives: Objective) -> Ruler:
-    return Ruler(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+def evaluator(*objectives: Objective) -> Evaluator:
+    return Evaluator(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
 
 
 def race(docs: list[str], blocks: int = 5, error: float = 0.2, *objectives) -> Race:
-    return Race(Racing(blocks=blocks, error=error), ruler(*(objectives or (ACC, BRIER))), {"t": docs})
+    return Race(Racing(blocks=blocks, error=error), evaluator(*(objectives or (ACC, BRIER))), {"t": docs})
 
 
 def run(race: Race, strength: np.ndarray, rivals: list[np.ndarray], order: int = 1):
@@ -57,8 +57,8 @@ def test_blocks_hold_every_document_once_and_the_report_half_last():
     docs = hashes(500)
     blocks = [block["t"] for block in race(docs, blocks=7).blocks]
     assert sorted(i for block in blocks for i in block) == list(range(500))
-    assert all(in_selection_half(docs[i]) for block in blocks[:-1] for i in block)
-    assert not any(in_selection_half(docs[i]) for i in blocks[-1])
+    assert all(in_selection_split(docs[i]) for block in blocks[:-1] for i in block)
+    assert not any(in_selection_split(docs[i]) for i in blocks[-1])
     sizes = [len(block) for block in blocks[:-1]]
     assert max(sizes) - min(sizes) <= 1
 
@@ -79,7 +79,7 @@ def test_a_point_that_is_far_worse_stops_early_and_keeps_what_was_scored():
     assert "dominated by rival 0 after" in stopped
     (kept,) = tables["e"]
     assert len(kept) < 600
-    assert kept.in_selection_half.all()
+    assert kept.in_selection_split.all()
 
 
 def test_what_was_scored_before_is_not_scored_again():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.recipe import dump_recipe
+from mergekit_calib.results.frontier import Frontier
 
 PACKAGE = Path(__file__).parent / "plugin_package"
 RUN = """

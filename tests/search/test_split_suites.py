@@ -1,4 +1,4 @@
-"""A suite whose entries name their half: points are chosen on one task and reported on another."""
+"""A suite whose entries name their split: points are chosen on one task and reported on another."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from mergekit_calib.analysis.baselines import fitted_temperatures
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.frontier import Frontier
-from mergekit_calib.items import in_half, in_selection_half
-from mergekit_calib.search.store import ItemStore
+from mergekit_calib.items.store import ItemStore
+from mergekit_calib.items.table import in_selection_split, in_split
+from mergekit_calib.results.frontier import Frontier
 
 
 @pytest.fixture
@@ -23,30 +23,30 @@ def other(task: str, tmp_path: Path) -> str:
 
 
 def chosen_and_reported(task: str, other: str) -> list[dict[str, str]]:
-    return [{"task": task, "half": "selection"}, {"task": other, "half": "report"}]
+    return [{"task": task, "split": "selection"}, {"task": other, "split": "held_out"}]
 
 
 def test_a_named_half_is_that_of_every_document():
     hashes = [f"{i:064x}" for i in range(50)]
-    assert all(in_selection_half(in_half(doc, "selection")) for doc in hashes)
-    assert not any(in_selection_half(in_half(doc, "report")) for doc in hashes)
-    assert [in_half(doc, None) for doc in hashes] == hashes
+    assert all(in_selection_split(in_split(doc, "selection")) for doc in hashes)
+    assert not any(in_selection_split(in_split(doc, "held_out")) for doc in hashes)
+    assert [in_split(doc, None) for doc in hashes] == hashes
 
 
 def test_points_are_chosen_on_one_task_and_reported_on_another(recipe_with, run, tmp_path, task, other):
     recipe = recipe_with({"lambda": [0.5, 1.5]}, suite=chosen_and_reported(task, other))
     frontier, _ = run(recipe, tmp_path / "out")
-    assert [(s.n_selection, s.n_report) for s in frontier.suite] == [(40, 0), (0, 40)]
+    assert [(s.n_selection, s.n_held_out) for s in frontier.suite] == [(40, 0), (0, 40)]
     assert {p.status for p in frontier.points} == {"complete"}
     assert frontier.selected is not None
     stored = {p.id: p for p in (ItemStore(tmp_path / "out/calibration/items").load(k) for k in keys(tmp_path))}
     for point in frontier.points:
         estimates = point.metrics["suite"]["acc"]
-        for half, name in (("selection", task), ("report", other)):
+        for split, name in (("selection", task), ("held_out", other)):
             (table,) = stored[point.id].tables[name]
-            right = table.gold[np.arange(40), np.nanargmax(table.log_likelihoods, axis=1)]
-            assert estimates[half].value == pytest.approx(right.mean())
-            assert estimates[half].n == 40
+            right = table.labels[np.arange(40), np.nanargmax(table.log_likelihoods, axis=1)]
+            assert estimates[split].value == pytest.approx(right.mean())
+            assert estimates[split].n == 40
     assert Frontier.load(tmp_path / "out").finished
     temperature = fitted_temperatures(stored["lambda=1"].tables)
     assert temperature[other] == temperature[task]  # the task that is reported on lends nothing to its own baseline
@@ -66,19 +66,19 @@ def test_a_race_takes_the_task_that_points_are_chosen_on_first(recipe_with, run,
 
 
 @pytest.mark.parametrize(
-    ("halves", "objectives", "key", "says"),
+    ("splits", "objectives", "key", "says"),
     [
-        (["selection", "selection"], ["acc"], "calibration.suite", "one with half: report"),
-        (["selection", "report"], [{"metric": "acc", "average": "macro"}], "objectives[0]", "in both halves"),
-        (["selection", "report"], ["ece", {"metric": "acc", "task": 0}], "objectives[1]", "use the pooled acc"),
-        (["selection", "reprot"], ["acc"], "calibration.suite[1].half", "report"),
+        (["selection", "selection"], ["acc"], "calibration.suite", "one with split: report"),
+        (["selection", "held_out"], [{"metric": "acc", "average": "macro"}], "objectives[0]", "in both splits"),
+        (["selection", "held_out"], ["ece", {"metric": "acc", "task": 0}], "objectives[1]", "use the pooled acc"),
+        (["selection", "reprot"], ["acc"], "calibration.suite[1].split", "held_out"),
     ],
 )
 def test_halves_that_leave_an_objective_without_items_are_named(
-    recipe_with, run, tmp_path, task, other, halves, objectives, key, says
+    recipe_with, run, tmp_path, task, other, splits, objectives, key, says
 ):
     named = [{**o, "task": task} if isinstance(o, dict) and "task" in o else o for o in objectives]
-    suite = [{"task": name, "half": half} for name, half in zip((task, other), halves, strict=True)]
+    suite = [{"task": name, "split": split} for name, split in zip((task, other), splits, strict=True)]
     with pytest.raises(RecipeError) as caught:
         run(recipe_with({"lambda": [0.5]}, suite=suite, objectives=named), tmp_path / "out")
     assert key in caught.value.key

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.recipe import dump_recipe
+from mergekit_calib.results.frontier import Frontier
 
 WORKER = """
 import sys

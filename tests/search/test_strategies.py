@@ -7,8 +7,8 @@ import pytest
 
 from mergekit_calib import pareto
 from mergekit_calib.recipe.axes import read_axis
-from mergekit_calib.search import STRATEGIES, Known, Study
-from mergekit_calib.search.measure import Measured
+from mergekit_calib.search import STRATEGIES, Evaluated, Study
+from mergekit_calib.search.evaluation import Evaluation
 
 BOTH_LESS = ["minimize", "minimize"]
 
@@ -33,10 +33,10 @@ def drive(study: Study, strategy: str, function, budget: int = 60, error: float 
     noise = rng.normal(0, 1, (200, 2))  # common to all points: differences are paired
     while len(settings) < budget and (proposal := asked.ask(study)) is not None:
         values = function(*proposal.setting.values())
-        measured = Measured(values, values + error * (0.8 * noise + 0.6 * rng.normal(0, 1, (200, 2))))
+        measured = Evaluation(values, values + error * (0.8 * noise + 0.6 * rng.normal(0, 1, (200, 2))))
         study.name_point(proposal.number, str(proposal.number))
         study.tell(proposal.number, measured)
-        study.known.append(Known(proposal.setting, measured))
+        study.known.append(Evaluated(proposal.setting, measured))
         settings.append(proposal.setting)
     return settings
 
@@ -56,9 +56,9 @@ def test_no_point_is_proposed_twice_also_while_others_run(make_study, strategy):
         proposals.append(proposal.setting["x"])
         if len(proposals) == 1:
             continue  # the first one runs until the end
-        measured = Measured(along_lambda(proposal.setting["x"]), np.zeros((200, 2)) + along_lambda(0.5))
+        measured = Evaluation(along_lambda(proposal.setting["x"]), np.zeros((200, 2)) + along_lambda(0.5))
         study.tell(proposal.number, measured)
-        study.known.append(Known(proposal.setting, measured))
+        study.known.append(Evaluated(proposal.setting, measured))
         assert len(proposals) <= 5
     assert len(set(proposals)) == len(proposals)
     assert strategy == "adaptive" or len(proposals) == 5
@@ -99,8 +99,8 @@ def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
     for _ in range(3):
         proposal = asked.ask(study)
         values = np.array([proposal.setting["x"], -proposal.setting["x"]])
-        study.tell(proposal.number, Measured(values, np.tile(values, (200, 1))))
-        study.known.append(Known(proposal.setting, Measured(values, np.tile(values, (200, 1)))))
+        study.tell(proposal.number, Evaluation(values, np.tile(values, (200, 1))))
+        study.known.append(Evaluated(proposal.setting, Evaluation(values, np.tile(values, (200, 1)))))
     assert {asked.ask(study).setting["x"], asked.ask(study).setting["x"]} == {0.25, 0.75}
     assert asked.ask(study) is None
 
@@ -115,9 +115,9 @@ def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
         if 0.0 < place < 0.4:
             study.fail(proposal.number, "it cannot be merged")
             continue
-        measured = Measured(np.array([place, -place]), np.tile([place, -place], (200, 1)))
+        measured = Evaluation(np.array([place, -place]), np.tile([place, -place], (200, 1)))
         study.tell(proposal.number, measured)
-        study.known.append(Known(proposal.setting, measured))
+        study.known.append(Evaluated(proposal.setting, measured))
     assert len(places) < 30
     assert len(set(places)) == len(places)
     assert 0.25 in places
@@ -131,9 +131,9 @@ def test_adaptive_waits_while_its_coarse_points_run_or_have_failed(make_study, k
         proposal = asked.ask(study)
         study.name_point(proposal.number, str(proposal.number))
         if i < known:
-            measured = Measured(np.zeros(2), np.zeros((200, 2)))
+            measured = Evaluation(np.zeros(2), np.zeros((200, 2)))
             study.tell(proposal.number, measured)
-            study.known.append(Known(proposal.setting, measured))
+            study.known.append(Evaluated(proposal.setting, measured))
         elif i == 2:
             study.fail(proposal.number, "it cannot be merged")
     assert asked.ask(study) is None
@@ -173,8 +173,8 @@ def test_a_stopped_point_is_on_no_frontier(make_study):
     for x in (0.0, 0.5, 1.0):
         proposal = asked.ask(study)
         values = np.array([x, -x])
-        measured = Measured(values, values + 0.001 * np.random.default_rng(int(10 * x)).normal(size=(200, 2)))
+        measured = Evaluation(values, values + 0.001 * np.random.default_rng(int(10 * x)).normal(size=(200, 2)))
         study.tell(proposal.number, measured)
-        study.known.append(Known(proposal.setting, measured, stopped=x > 0.25))
+        study.known.append(Evaluated(proposal.setting, measured, stopped=x > 0.25))
     assert asked.ask(study).setting == {"x": 0.25}
     assert asked.ask(study) is None

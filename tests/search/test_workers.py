@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import pytest
 
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.merging.models import digest_of
 from mergekit_calib.recipe import dump_recipe
 from mergekit_calib.recipe.axes import read_axis
-from mergekit_calib.search.claims import Claims, exclusive
+from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.search.study import Study
+from mergekit_calib.storage.locks import Claims, exclusive
 
 HOLD = """
 import sys, time

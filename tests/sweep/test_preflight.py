@@ -11,12 +11,12 @@ import pytest
 import torch
 from mergekit.options import MergeOptions
 
-from mergekit_calib import preflight
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.preflight import prepare
-from mergekit_calib.prepared import Prepared
 from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.sweep import preflight
+from mergekit_calib.sweep.preflight import prepare
+from mergekit_calib.sweep.prepared import Prepared
 
 
 def short_form(base: Path, aligned: Path, **keys: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from mergekit_calib.progress import Progress, Several
+from mergekit_calib.results.events import Progress, Several
 
 EVENTS = [name for name, _ in inspect.getmembers(Progress, inspect.isfunction) if not name.startswith("_")]
 

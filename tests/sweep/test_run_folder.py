@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mergekit_calib.run_folder import RunFolder
+from mergekit_calib.sweep.folder import RunFolder
 
 
 def test_the_scratch_folder_goes_with_the_last_worker(tmp_path):

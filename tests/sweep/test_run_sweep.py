@@ -20,14 +20,14 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import Frontier
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items import ItemTable
+from mergekit_calib.items.store import ItemStore
+from mergekit_calib.items.table import ItemTable
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, digest_of
 from mergekit_calib.merging.plan import configuration
-from mergekit_calib.progress import Progress
 from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.search.store import ItemStore
-from mergekit_calib.sweep import run_sweep
+from mergekit_calib.results.events import Progress
+from mergekit_calib.sweep.coordinator import run_sweep
 
 
 @pytest.fixture
@@ -108,11 +108,11 @@ def test_the_numbers_are_those_of_the_item_scores_on_disk(recipe, tmp_path):
     store = ItemStore(tmp_path / "out" / "calibration" / "items")
     for point in frontier.points:
         (table,) = store.load(record["points"][point.id]).tables[frontier.suite[0].name]
-        right = table.gold[np.arange(len(table)), np.nanargmax(table.log_likelihoods, axis=1)]
-        for half in ("all", "selection", "report"):
-            estimate = point.metrics["suite"]["acc"][half]
-            assert estimate.n == table.rows(half).sum()
-            assert estimate.value == pytest.approx(right[table.rows(half)].mean())
+        right = table.labels[np.arange(len(table)), np.nanargmax(table.log_likelihoods, axis=1)]
+        for split in ("all", "selection", "held_out"):
+            estimate = point.metrics["suite"]["acc"][split]
+            assert estimate.n == table.rows(split).sum()
+            assert estimate.value == pytest.approx(right[table.rows(split)].mean())
 
 
 def test_a_finished_sweep_scores_nothing_again(recipe, tmp_path):
@@ -189,7 +189,7 @@ def test_a_point_that_fails_is_recorded_and_the_others_go_on(make_model, task, t
 
 
 def test_out_of_memory_at_a_point_is_recorded_and_the_others_go_on(recipe, tmp_path, monkeypatch):
-    from mergekit_calib.merging.live import LiveModel
+    from mergekit_calib.merging.live_model import LiveModel
 
     set_weights, calls = LiveModel.set, []
 
@@ -250,21 +250,21 @@ def test_a_folder_of_other_parents_is_left_alone(recipe, make_model, tmp_path):
 
 
 def test_another_sweep_in_a_folder_where_one_runs_is_told_so(recipe, tmp_path):
-    from mergekit_calib.run_folder import RunFolder
+    from mergekit_calib.sweep.folder import RunFolder
 
     with RunFolder(tmp_path / "out").joined("some other study"), pytest.raises(CalibError, match=r"another sweep in"):
         sweep(recipe, tmp_path / "out")
 
 
 def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
-    from mergekit_calib.search.store import StoredPoint
+    from mergekit_calib.items.store import StoredPoint
 
     table = ItemTable(
         task="t",
         doc_ids=np.array([3, 5]),
         doc_hashes=["a", "b"],
         log_likelihoods=np.array([[-1.5, -np.inf, np.nan], [-0.25, -2.0, -3.0]]),
-        gold=np.array([[True, False, False], [False, True, True]]),
+        labels=np.array([[True, False, False], [False, True, True]]),
         choice_chars=np.array([[1, 2, 0], [3, 4, 5]]),
         choice_bytes=np.array([[1, 3, 0], [3, 4, 5]]),
         values={"own": np.array([0.5, 1.0])},
@@ -274,7 +274,7 @@ def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
         doc_ids=np.array([0]),
         doc_hashes=["c"],
         log_likelihoods=np.empty((1, 0)),
-        gold=np.empty((1, 0), dtype=bool),
+        labels=np.empty((1, 0), dtype=bool),
         choice_chars=np.empty((1, 0), dtype=np.int64),
         choice_bytes=np.empty((1, 0), dtype=np.int64),
         generations=[["one", "two"]],
@@ -286,7 +286,7 @@ def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
     back = store.load("k" * 16)
     assert (back.id, back.digest, back.seconds) == ("p/1", "digest", {"merge": 1.0})
     for before, after in ((table, back.tables["e"][0]), (generated, back.tables["f"][0])):
-        for name in ("doc_ids", "log_likelihoods", "gold", "choice_chars", "choice_bytes"):
+        for name in ("doc_ids", "log_likelihoods", "labels", "choice_chars", "choice_bytes"):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         assert after.doc_hashes == before.doc_hashes
         assert after.generations == before.generations
@@ -294,7 +294,7 @@ def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
 
 
 def test_the_exit_status_says_that_points_failed(make_model, task, tmp_path):
-    from mergekit_calib.hosts.run import run_source
+    from mergekit_calib.integrations.recipe_runner import run_source
 
     recipe = {
         "merge_method": "task_arithmetic",
@@ -310,7 +310,7 @@ def test_the_exit_status_says_that_points_failed(make_model, task, tmp_path):
 def test_programs_that_call_run_merge_with_the_text_run_the_sweep(recipe, tmp_path):
     from mergekit import merge
 
-    from mergekit_calib.hosts.mergekit import wrap_run_merge
+    from mergekit_calib.integrations.mergekit import wrap_run_merge
 
     if not hasattr(merge.run_merge, "__wrapped__"):
         wrap_run_merge(merge)
@@ -322,14 +322,14 @@ def test_programs_that_call_run_merge_with_the_text_run_the_sweep(recipe, tmp_pa
 
 def test_a_plugins_metric_and_rule_are_named_like_the_built_in_ones(recipe, tmp_path):
     from mergekit_calib import hookimpl, metrics, plugins
-    from mergekit_calib.objectives import Metric
+    from mergekit_calib.items.metric_registry import Metric
     from mergekit_calib.pareto import Choice, SelectionRule
 
     class ThirdParty:
         @hookimpl
         def calib_metrics(self):
             return [
-                Metric("n_choices", "minimize", "choices an item", lambda t, _: metrics.mean_statistic(t.gold.sum(1)))
+                Metric("n_choices", "minimize", "choices an item", lambda t, _: metrics.mean_statistic(t.labels.sum(1)))
             ]
 
         @hookimpl

@@ -14,7 +14,7 @@ from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.completions import DIVERSITY
 from mergekit_calib import demo, metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.hosts import hooks
+from mergekit_calib.integrations import hooks
 
 hooks.install()
 

@@ -16,8 +16,8 @@ from lm_eval_tasks.completions import DIVERSITY
 from lm_eval_tasks.metrics import POOLED, pooled_arrays
 from mergekit_calib import demo, metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.hosts import hooks
-from mergekit_calib.hosts.lm_eval import register_metrics
+from mergekit_calib.integrations import hooks
+from mergekit_calib.integrations.lm_eval import register_metrics
 
 DEMO = Path(demo.__file__).parent
 QUESTIONS = Path(lm_eval_tasks.__file__).parent / "calib_demo" / "questions.parquet"

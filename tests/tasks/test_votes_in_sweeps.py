@@ -8,10 +8,10 @@ import yaml
 from mergekit.options import MergeOptions
 
 from mergekit_calib import demo
-from mergekit_calib.frontier import Frontier
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.sweep import run_sweep
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.sweep.coordinator import run_sweep
 
 
 def sweep(folder: Path, suite: list[object], objectives: list[object]) -> Frontier:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mergekit_calib.frontier import Frontier
-from mergekit_calib.report import wording
-from mergekit_calib.report.statements import statements
-from mergekit_calib.report.tables import frontier_table, summary_sentence
-from mergekit_calib.report.templates import rendered
+from mergekit_calib.report.page.templates import rendered
+from mergekit_calib.report.tables.frames import frontier_table, summary_sentence
+from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.statements import statements
+from mergekit_calib.results.frontier import Frontier
 
 _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
@@ -31,7 +31,7 @@ def report_html(frontier: Frontier) -> str:
     lead, _, rest = summary_sentence(frontier).partition(". ")
     scripts = _scripts()
     return rendered(
-        "page/page.html.jinja",
+        "page.html.jinja",
         frontier=frontier,
         lead=f"{lead.removesuffix('.')}.",
         rest=rest,
@@ -39,7 +39,7 @@ def report_html(frontier: Frontier) -> str:
         table=frontier_table(frontier),
         failed=[p for p in frontier.points if p.status == "failed"],
         stopped=sum(p.status == "stopped" for p in frontier.points),
-        level=wording.percent(frontier.level),
+        level=formatting.percent(frontier.level),
         # Not escaped: what this package itself wrote, and data that `_ESCAPES` made harmless.
         stylesheet=Markup(_text("page.css")),
         scripts=[Markup(script) for script in scripts],

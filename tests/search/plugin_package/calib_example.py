@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mergekit_calib import hookimpl, metrics
-from mergekit_calib.objectives import Metric
+from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.pareto import Choice, SelectionRule
 from mergekit_calib.recipe import Axis, Expansion
 from mergekit_calib.search import StrategyKind

@@ -4,7 +4,7 @@ const calib = (() => {
   const minus = (text) => text.replace("-", "−");
   const finite = (value) => typeof value === "number" && Number.isFinite(value);
 
-  // As report/wording.py: two digits of the median interval's width, 3 to 6 decimals.
+  // As report/text/formatting.py: two digits of the median interval's width, 3 to 6 decimals.
   function decimals(estimates) {
     const widths = estimates.filter((e) => e && finite(e.low) && finite(e.high) && e.high > e.low).map((e) => e.high - e.low);
     if (!widths.length) return 3;
@@ -58,7 +58,7 @@ const calib = (() => {
     objectives.find((o) => o.metric === metric)?.direction ??
     (lessIsBetter.has(metric) ? "minimize" : moreIsBetter.has(metric) ? "maximize" : null);
   const scopeName = (scope) => ({ suite: "all tasks pooled", macro: "average of tasks" })[scope] ?? scope;
-  const estimate = (measured, measure, half = "report") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[half];
+  const estimate = (measured, measure, split = "held_out") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[split];
 
   const complete = run.points.filter((p) => p.status === "complete");
   // Of a single task, the pooled items are the task's: one scope says it all.
@@ -72,7 +72,7 @@ const calib = (() => {
       if (!objectives.some((o) => o.scope === scope && o.metric === metric))
         measures.push({ scope, metric, direction: direction(metric), name: scope === "suite" ? metric : `${scope}/${metric}` });
 
-  const onFrontier = (point) => point.on_frontier.report ?? point.on_frontier.all ?? false;
+  const onFrontier = (point) => point.on_frontier.held_out ?? point.on_frontier.all ?? false;
   const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
   const better = (measure) => ({ maximize: "higher is better", minimize: "lower is better" })[measure.direction] ?? "";
 

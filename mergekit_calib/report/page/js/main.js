@@ -57,11 +57,11 @@
     keep();
   }
 
-  // The choice among the points that have every objective on both halves, as the run itself makes it.
+  // The choice among the points that have every objective on both splits, as the run itself makes it.
   function decide() {
     const own = run.selection?.point;
     if (!state.rule) return { id: known(own) ? own : null, reason: "" };
-    const among = complete.filter((p) => objectives.every((o) => ["selection", "report"].every((half) => finite(estimate(p, o, half)?.value))));
+    const among = complete.filter((p) => objectives.every((o) => ["selection", "held_out"].every((split) => finite(estimate(p, o, split)?.value))));
     return calib.rules.choose(state.rule, {
       ids: among.map((p) => p.id), objectives: objectives.map((o) => o.name), directions: objectives.map((o) => o.direction),
       values: among.map((p) => objectives.map((o) => estimate(p, o, "selection").value)), parents: among.filter((p) => p.role).map((p) => p.id),
@@ -74,7 +74,7 @@
     const words = [];
     if (state.rule && choice) {
       const point = run.points.find((p) => p.id === choice.id);
-      words.push(el("strong", {}, `${state.rule} chooses ${label(point)}`), `: ${choice.reason}, on the selection half. `);
+      words.push(el("strong", {}, `${state.rule} chooses ${label(point)}`), `: ${choice.reason}, on the selection split. `);
       words.push(choice.id === own ? "The run chose the same point." : `The run chose ${own ?? "none"}; to write this one, run it again with `);
       if (choice.id !== own) words.push(el("code", {}, `select: ${yaml({ rule: state.rule, ...state.options })}`));
     }

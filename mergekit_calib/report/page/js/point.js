@@ -58,7 +58,7 @@ calib.point = (() => {
     const head = ["metric", name.length > 24 ? "this point" : name, ...parents.flatMap((p) => [p.role, `minus ${p.role}`]), "items"];
     const save = () => calib.download("point", ["point", ...columns], records(point).map((r) => [point.id, r.measure.scope, r.measure.metric,
       r.found.value, r.found.low, r.found.high, r.found.n, ...r.parents.flatMap(({ found, difference }) => [found?.value, difference?.value, difference?.low, difference?.high])]));
-    const table = el("table", { id: "metrics-table" }, el("caption", {}, "Report half. Where the interval of a difference holds 0, no difference is shown; one without an interval is of the two values alone."),
+    const table = el("table", { id: "metrics-table" }, el("caption", {}, "Held-out split. Where the interval of a difference holds 0, no difference is shown; one without an interval is of the two values alone."),
       el("thead", {}, el("tr", {}, ...head.map((words, i) => el("th", { scope: "col", class: i ? "number" : "" }, words)))));
     for (const [scope, rows] of bodies) {
       const body = el("tbody", { class: "group" });

@@ -62,12 +62,12 @@ calib.table = (() => {
       const all = [...run.points, ...run.baselines], keys = new Map();
       for (const one of all)
         for (const [scope, metrics] of Object.entries(one.metrics))
-          for (const [metric, halves] of Object.entries(metrics))
-            for (const half of Object.keys(halves)) keys.set([scope, metric, half].join("."), [scope, metric, half]);
+          for (const [metric, splits] of Object.entries(metrics))
+            for (const split of Object.keys(splits)) keys.set([scope, metric, split].join("."), [scope, metric, split]);
       const columns = ["id", "role", "status", "reason", ...axes.map((a) => `axis.${a}`), ...[...keys.keys()].flatMap((k) => parts.map((p) => `${k}.${p}`)),
         "on_frontier", "frontier_probability", "p_adjusted", "superior", "selected", "same_as"];
       calib.download("points", columns, all.map((one) => [one.id, one.role, one.status ?? "baseline", one.reason, ...axes.map((a) => one.axes?.[a]),
-        ...[...keys.values()].flatMap(([scope, metric, half]) => parts.map((part) => one.metrics[scope]?.[metric]?.[half]?.[part])),
+        ...[...keys.values()].flatMap(([scope, metric, split]) => parts.map((part) => one.metrics[scope]?.[metric]?.[split]?.[part])),
         one.on_frontier && calib.onFrontier(one), one.frontier_probability, one.superiority?.p_adjusted, one.superiority?.shown, one.status && one.id === state.chosen, one.same_as]));
     }
 

@@ -1,0 +1,71 @@
+"""Along λ: whether what post-training did goes on past the aligned model, and where each objective is best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mergekit_calib import metrics
+from mergekit_calib.analysis import paired
+from mergekit_calib.analysis.estimation import estimate
+from mergekit_calib.analysis.paired import Results
+from mergekit_calib.results.findings import Objective, Optimum, Trend
+
+LEAST_POINTS = 3
+
+
+def trends(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Trend]:
+    """How each objective goes with λ from 1 on; none with fewer than 3 points there.
+
+    Args:
+        along: λ → objectives on the held-out split.
+    """
+    lambdas = sorted(lam for lam in along if lam >= 1.0)
+    if len(lambdas) < LEAST_POINTS:
+        return []
+    found = []
+    for objective in objectives:
+        results = [along[lam][objective.name] for lam in lambdas]
+        values = np.array([result.value for result in results])
+        drawn = paired.centred([along[lam] for lam in lambdas], [objective])[:, 0]
+        tau, taus = float(metrics.kendall_tau(lambdas, values)), metrics.kendall_tau(lambdas, drawn.T)
+        if not (np.isfinite(values).all() and np.isfinite(drawn).all() and np.isfinite(tau)):
+            continue
+        low, high = metrics.interval(taus[np.isfinite(taus)], level)
+        rising = tau >= 0
+        found.append(
+            Trend(
+                objective=objective.name,
+                lambdas=lambdas,
+                tau=estimate(tau, low, high, len(lambdas)),
+                fitted=metrics.monotone_fit(values, rising).tolist(),
+                p_monotone=metrics.monotone_p_value(values, drawn, rising),
+            )
+        )
+    return found
+
+
+def optima(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Optimum]:
+    """The λ at which each objective is best, with the interval of that λ over resamples; of at least 3 points.
+
+    Args:
+        along: λ → objectives on the held-out split.
+    """
+    lambdas = np.array(sorted(along))
+    if len(lambdas) < LEAST_POINTS:
+        return []
+    found = []
+    for objective in objectives:
+        results = [along[lam] for lam in lambdas]
+        sign = 1.0 if objective.direction == "maximize" else -1.0
+        values, drawn = (f(results, [objective])[:, 0] for f in (paired.values, paired.centred))
+        if not (np.isfinite(values).all() and np.isfinite(drawn).all()):
+            continue
+        best = lambdas[(sign * drawn).argmax(axis=0)]
+        # Of settings, not between them: an end of the interval is a λ that was scored.
+        tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
+        low, high = np.quantile(best, tails, method="inverted_cdf")
+        at = lambdas[(sign * values).argmax()]
+        found.append(Optimum(objective=objective.name, axis="lambda", at=float(at), low=float(low), high=float(high)))
+    return found

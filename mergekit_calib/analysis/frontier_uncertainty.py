@@ -1,0 +1,57 @@
+"""What chance makes of the frontier on the held-out split, over the resamples that all points share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mergekit_calib import metrics, pareto
+from mergekit_calib.analysis import paired
+from mergekit_calib.analysis.estimation import estimate
+from mergekit_calib.analysis.paired import Results
+from mergekit_calib.results.findings import Attainment, Estimate, FrontierChance, Objective
+
+
+def frontier_probabilities(points: Sequence[Results], objectives: Sequence[Objective]) -> list[float]:
+    """(n_points,) the share of resamples in which each point is on the frontier."""
+    drawn = paired.centred(points, objectives)
+    shares = pareto.frontier_probabilities(drawn, [o.direction for o in objectives])
+    return [float(share) for share in shares]
+
+
+def frontier_chance(
+    points: Mapping[str, Results], parents: Sequence[str], objectives: Sequence[Objective], level: float, n: int
+) -> FrontierChance | None:
+    """Hypervolume and attainment; None without both parents, whose worse values are the reference.
+
+    That reference does not move with the points, so runs over other axes of the same pair can be compared; parents
+    that trade off have no hypervolume from it, and what there is was gained by merging.
+
+    Args:
+        points: id → objectives on the held-out split.
+        parents: the ids of the parents among them.
+        n: the number of items.
+    """
+    if len(parents) < 2:
+        return None
+    directions = [o.direction for o in objectives]
+    both = [points[parent] for parent in parents]
+    worst = pareto.gains(paired.values(both, objectives), directions).min(axis=0)
+    reference = pareto.gains(worst, directions)
+    everything = list(points.values())
+    tails = [round(share, 9) for share in ((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0)]
+    surfaces = pareto.attainment_surfaces(paired.centred(everything, objectives), directions, tails)
+
+    def hypervolume(some: Sequence[Results]) -> Estimate:
+        value = pareto.hypervolume(paired.values(some, objectives), directions, reference)
+        drawn = pareto.resampled_hypervolume(paired.centred(some, objectives), directions, reference)
+        low, high = metrics.centred_interval(drawn, value, level)
+        return estimate(value, max(low, 0.0), max(high, 0.0), n)
+
+    return FrontierChance(
+        reference={o.name: float(value) for o, value in zip(objectives, reference, strict=True)},
+        hypervolume=hypervolume(everything),
+        of_parents=hypervolume(both),
+        attainment=[
+            Attainment(share=s.share, points=[[float(f"{x:.6g}") for x in p] for p in s.points]) for s in surfaces
+        ],
+    )

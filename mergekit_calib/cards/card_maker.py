@@ -1,0 +1,99 @@
+"""From the item tables of models to their cards: intervals, and paired differences to the first model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+from mergekit_calib import plugins
+from mergekit_calib.analysis import reliability_diagram
+from mergekit_calib.analysis.estimation import Measures, Sampling, parts_of, scopes
+from mergekit_calib.analysis.paired import differences, of_objectives
+from mergekit_calib.cards.calibration_card import ModelScores, Scores
+from mergekit_calib.items.metric_registry import Direction, pools_of
+from mergekit_calib.items.store import Tables
+from mergekit_calib.results.findings import Difference, Objective
+from mergekit_calib.versions import versions
+
+
+class CardMaker:
+    """Adds models to a card, one after another.
+
+    Args:
+        higher_is_better: task → the directions of its own metrics, as lm-eval states them.
+        level, n_resamples, n_bins, seed: of intervals and binned errors.
+    """
+
+    def __init__(
+        self,
+        higher_is_better: Mapping[str, Mapping[str, bool]],
+        level: float = 0.95,
+        n_resamples: int = 1000,
+        n_bins: int = 15,
+        seed: int = 0,
+    ) -> None:
+        self._higher_is_better = higher_is_better
+        self.card = Scores(
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            level=level,
+            n_resamples=n_resamples,
+            n_bins=n_bins,
+            seed=seed,
+            versions=versions(),
+        )
+        self._first: tuple[dict[str, list[list[str]]], Sampling, Measures] | None = None
+
+    def add(self, name: str, tables: Tables, seconds: float | None = None) -> ModelScores:
+        """A model's metrics, and how they differ from the first model's on the same items.
+
+        Raises:
+            CalibError: scores that no metric can be taken of.
+        """
+        hashes = {task: [table.doc_hashes for table in some] for task, some in tables.items()}
+        paired = self._first is not None and self._first[0] == hashes
+        sampling = self._first[1] if self._first and paired else self._sampling()
+        measures = sampling.measure(tables, splits=("all",))
+        model = ModelScores(name=name, seconds=seconds)
+        for scope, splits in sampling.estimates(measures, tables).items():
+            model.metrics[scope] = {metric: estimates["all"] for metric, estimates in splits.items()}
+            self._note_directions(scope, tables)
+            if diagram := reliability_diagram({scope: scopes(tables)[scope]}, self.card.n_bins, "all"):
+                model.reliability[scope] = diagram
+        if self._first is None:
+            self._first = (hashes, sampling, measures)
+        elif paired:
+            model.differences = self._differences(measures, self._first[2], model)
+        else:
+            self.card.notes.append(
+                f"{name} was scored on other items than {self.card.models[0].name}: they cannot be compared in pairs."
+            )
+        self.card.models.append(model)
+        return model
+
+    def _sampling(self) -> Sampling:
+        return Sampling(
+            known=plugins.metrics(),
+            higher_is_better=self._higher_is_better,
+            macro_weights=None,
+            level=self.card.level,
+            n_resamples=self.card.n_resamples,
+            n_bins=self.card.n_bins,
+            seed=self.card.seed,
+        )
+
+    def _note_directions(self, scope: str, tables: Tables) -> None:
+        entries = dict.fromkeys(entry for entry, _ in parts_of(tables)[scope])
+        higher_is_better = {k: up for entry in entries for k, up in self._higher_is_better.get(entry, {}).items()}
+        pools = pools_of(scopes(tables)[scope], higher_is_better, plugins.metrics())
+        found: dict[str, Direction] = {name: m.direction for _, wanted in pools for name, m in wanted.items()}
+        self.card.directions.setdefault(scope, {}).update(found)
+
+    def _differences(self, mine: Measures, theirs: Measures, model: ModelScores) -> dict[str, dict[str, Difference]]:
+        found = {}
+        for scope, directions in self.card.directions.items():
+            objectives = [Objective(metric=m, task=scope, direction=way) for m, way in directions.items()]
+            each = [of_objectives(measures, objectives, "all") for measures in (mine, theirs)]
+            counts = {o.name: model.metrics[scope][o.metric].n for o in objectives if o.metric in model.metrics[scope]}
+            between = differences(each[0], each[1], objectives, self.card.level, counts)
+            found[scope] = {o.metric: between[o.name] for o in objectives if o.name in between}
+        return found

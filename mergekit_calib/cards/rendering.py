@@ -1,0 +1,144 @@
+"""Calibration cards for a terminal, as Markdown and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mergekit_calib.cards.calibration_card import ModelScores, Scores
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.figures.plot_reliability import diagrams_figure
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.findings import SUITE, Difference, Estimate
+from mergekit_calib.results.frontier import Reliability
+from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
+
+_ORDER = "acc acc_norm ece ece_mass rms_ce rms_ce_debiased smooth_ece brier nll overconfidence auroc aurc".split()
+_SIGNED = {metric.name for metric in BUILT_IN if metric.signed}  # best near 0: no arrow says which way is better
+_BAR = 24  # columns of a bar of length 1
+_FEW = 20
+
+
+def print_card(card: Scores, console: Console) -> None:
+    """Every scope's table, and the reliability diagrams of its models side by side."""
+    for scope in card.scopes:
+        console.print(_heading(card, scope), style="bold")
+        console.print(_table(card, scope))
+        diagrams = [(m.name, m.reliability[scope]) for m in card.models if scope in m.reliability]
+        if diagrams and scope == [each for each in card.scopes if card.has_choices(each)][-1]:
+            console.print(Columns([_diagram(name, d) for name, d in diagrams], padding=(0, 4)))
+    for note in card.notes:
+        console.print(Text(note))
+
+
+def write_card(card: Scores, folder: Path) -> None:
+    """`scores.md`, and `reliability-*.png` of every scope that has choices, to `folder`."""
+    write_text_atomic(folder / "scores.md", markdown(card))
+    for scope in card.scopes:
+        shown = [(_panel_title(m, scope), m.reliability[scope]) for m in card.models if scope in m.reliability]
+        if shown:
+            name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scope)
+            write_bytes_atomic(folder / f"reliability-{name}.png", drawing.render(diagrams_figure(shown)))
+
+
+def markdown(card: Scores) -> str:
+    """The card as Markdown tables; names are data in them."""
+    escape, parts = formatting.escape_markdown, []
+    for scope in card.scopes:
+        lines = [["metric", *(escape(m.name) for m in card.models)], [":--", *["--:"] * len(card.models)]]
+        for metric in _metrics(card, scope):
+            cells = [f"{value} {span}{change}".strip() for value, span, change in _cells(card, scope, metric)]
+            lines.append([escape(_label(card, scope, metric)), *cells])
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f"### {escape(_heading(card, scope))}\n\n{table}")
+    return "\n\n".join([*parts, *card.notes]) + "\n"
+
+
+def _heading(card: Scores, scope: str) -> str:
+    counts = {e.n for m in card.models for e in m.metrics.get(scope, {}).values()}
+    items = " or ".join(f"{n:,}" for n in sorted(counts))
+    name = "all items with choices" if scope == SUITE else scope
+    bins = f", {card.n_bins} bins" if card.has_choices(scope) else ""
+    return f"{name} · {items} items · {formatting.percent(card.level)} intervals{bins}"
+
+
+def _metrics(card: Scores, scope: str) -> list[str]:
+    found = {metric for model in card.models for metric in model.metrics.get(scope, {})}
+    return [m for m in _ORDER if m in found] + sorted(found - set(_ORDER))
+
+
+def _label(card: Scores, scope: str, metric: str) -> str:
+    if metric.partition(",")[0] in _SIGNED:
+        return metric
+    return f"{metric} {'↑' if card.directions[scope][metric] == 'maximize' else '↓'}"
+
+
+def _cells(card: Scores, scope: str, metric: str) -> Iterator[tuple[str, str, str]]:
+    """Model after model: value, interval, and the difference to the first where there is one."""
+    everything = [m.metrics.get(scope, {}).get(metric, Estimate(value=None)) for m in card.models]
+    places = formatting.decimals(everything)
+    for model, estimate in zip(card.models, everything, strict=True):
+        difference = model.differences.get(scope, {}).get(metric)
+        change = ""
+        if difference is not None and difference.value is not None:
+            change = f" ({formatting.number(difference.value, places, signed=True)}{_star(difference)})"
+        yield formatting.number(estimate.value, places), formatting.bracketed(estimate, places), change
+
+
+def _star(difference: Difference) -> str:
+    """A star where the interval of a difference leaves out 0."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return "*" if difference.low > 0 or difference.high < 0 else ""
+
+
+def _table(card: Scores, scope: str) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for model in card.models:
+        table.add_column(Text(model.name, overflow="fold"), justify="left")
+    differs = False
+    for metric in _metrics(card, scope):
+        row = [Text(_label(card, scope, metric))]
+        for value, span, change in _cells(card, scope, metric):
+            differs = differs or bool(change)
+            row.append(Text.assemble(value, " ", (span, "dim"), (change, "bold" if change.endswith("*)") else "")))
+        table.add_row(*row)
+    if not differs:
+        return table
+    level = formatting.percent(card.level)
+    said = f"In brackets the paired difference to {card.models[0].name}; * where its {level} interval leaves out 0."
+    return Group(table, Text(said, style="dim"), Text())
+
+
+def _diagram(name: str, diagram: Reliability) -> RenderableType:
+    """A bar of accuracy for each bin of confidence, and what confidence lies above (░) or below (▒) it."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, title=Text(name, style="bold"), title_justify="left")
+    table.add_column("confidence", style="dim")
+    table.add_column("accuracy ▇, too confident by ░, too little by ▒")
+    table.add_column("items", justify="right")
+    rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
+    for low, high, count, accuracy, confidence in rows:
+        if accuracy is None or confidence is None:
+            continue
+        right, sure = (round(_BAR * x) for x in (accuracy, confidence))
+        bar = Text("▇" * min(right, sure), style="blue")
+        bar.append("░" * (sure - right), style="red")
+        bar.append("▒" * (right - sure), style="green")
+        bar.append(f" {accuracy:.2f}", style="dim" if count < _FEW else "")
+        table.add_row(f"{low:.2f}–{high:.2f}", bar, f"{count:,}")
+    return table
+
+
+def _panel_title(model: ModelScores, scope: str) -> str:
+    name = model.name.rstrip("/").rsplit("/", 1)[-1]
+    found = model.metrics.get(scope, {})
+    numbers = [f"{m} {formatting.number(found[m].value)}" for m in ("acc", "ece") if m in found]
+    return f"{name[:20]}\n{'   '.join(numbers)}"

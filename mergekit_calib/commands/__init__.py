@@ -1,0 +1,1 @@
+"""The console commands of `mergekit-calib`, one module each; `cli.py` declares their arguments."""

@@ -1,0 +1,63 @@
+"""What `mergekit-calib score` does: a card made, printed and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mergekit_calib.cards.calibration_card import Scores
+from mergekit_calib.cards.card_maker import CardMaker
+from mergekit_calib.cards.from_samples import read_samples
+from mergekit_calib.cards.rendering import print_card, write_card
+
+
+def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Scores:
+    """The card of finished lm-eval runs; neither a model nor torch is loaded."""
+    models = read_samples(paths)
+    directions = {task: ways for model in models for task, ways in model.higher_is_better.items()}
+    maker = CardMaker(directions, n_bins=n_bins)
+    for model in models:
+        maker.add(model.name, model.tables)
+    return _shown(maker.card, out)
+
+
+def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | None, **options: Any) -> Scores:
+    """The card of models, scored now."""
+    from mergekit_calib.cards.from_models import score_models
+    from mergekit_calib.recipe import SuiteEntry
+
+    given = {name: options[name] for name in ("num_fewshot", "repeats", "limit") if options[name] is not None}
+    if given.get("limit", 0) >= 1:
+        given["limit"] = int(given["limit"])
+    if options["apply_chat_template"]:
+        given["apply_chat_template"] = True
+    console = Console(stderr=True, highlight=False)
+    with console.status("loading tasks") as status:
+        card = score_models(
+            models,
+            [SuiteEntry(task=task, **given) for task in tasks],
+            out=out,
+            model_args=_model_args(options["model_args"]),
+            trust_remote_code=options["trust_remote_code"],
+            n_bins=options["n_bins"],
+            on_model=lambda name: status.update(f"loading {name}"),
+            on_answers=lambda task, done, total: status.update(f"{task}: {done:,} of {total:,} requests"),
+        )
+    return _shown(card, out)
+
+
+def _model_args(text: str) -> dict[str, Any]:
+    from lm_eval.utils import simple_parse_args_string
+
+    return dict(simple_parse_args_string(text)) if text else {}
+
+
+def _shown(card: Scores, out: Path | None) -> Scores:
+    print_card(card, Console(highlight=False))
+    if out:
+        card.save(out)
+        write_card(card, out)
+    return card

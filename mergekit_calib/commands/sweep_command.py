@@ -1,0 +1,35 @@
+"""`mergekit-calib sweep`: mergekit's options around the coordinator, whether or not the hooks are active."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from mergekit.options import MergeOptions, PrettyPrintHelp, add_merge_options
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.recipe_runner import run_source
+from mergekit_calib.integrations.trackers import TRACKERS
+from mergekit_calib.recipe import has_calibration_block, read_yaml
+
+
+@click.command("sweep", cls=PrettyPrintHelp)
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out")
+@click.option(
+    "--log", "trackers", multiple=True, type=click.Choice(sorted(TRACKERS)), help="Also log the sweep to this tracker."
+)
+@add_merge_options
+def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
+    """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
+    text = recipe.read_text(encoding="utf-8")
+    try:
+        read_yaml(text, str(recipe))
+        if not has_calibration_block(text):
+            raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
+        merge_options.apply_global_options()
+        status = run_source(text, out, merge_options, str(recipe), trackers)
+    except CalibError as problem:
+        raise click.ClickException(str(problem)) from problem
+    sys.exit(status)

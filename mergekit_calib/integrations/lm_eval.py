@@ -1,0 +1,168 @@
+"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`, its metrics, and the model `hf-prefix`.
+
+Relied on in lm-eval 0.4.13: `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches
+lm-eval's own folder first and lets later folders override it; `model_registry.register(name, target=)`, and those of
+metrics; `ConfigurableTask` with a metric's function, arguments and aggregation in `_metric_fn_list`,
+`_metric_fn_kwargs` and `_aggregation_list`; `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from lm_eval_tasks import TASKS_DIR
+from mergekit_calib.errors import CalibError, HostVersionError
+
+MODEL = "hf-prefix"
+
+
+def wrap_task_manager(module: ModuleType) -> None:
+    """Have every `TaskManager` search our tasks after lm-eval's own and before the user's.
+
+    Raises:
+        HostVersionError: `TaskManager` is not what it was.
+    """
+    signature = inspect.signature(module.TaskManager.__init__)
+    if not {"include_path", "include_defaults"} <= set(signature.parameters):
+        raise HostVersionError(f"TaskManager takes {', '.join(signature.parameters)}")
+
+    def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        bound = inspect.signature(wrapped).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments["include_path"]
+        theirs = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+        if bound.arguments["include_defaults"] and not any(_contains_ours(Path(p)) for p in theirs):
+            bound.arguments["include_path"] = [str(TASKS_DIR), *theirs]
+        wrapped(*bound.args, **bound.kwargs)
+        instance.include_path = given
+
+    wrapt.wrap_function_wrapper(module, "TaskManager.__init__", init)
+
+
+def register_model(_: ModuleType) -> None:
+    """Have `--model hf-prefix` found; our module is imported when it is asked for.
+
+    Raises:
+        HostVersionError: lm-eval's registry is not what it was.
+    """
+    try:
+        from lm_eval.api.registry import model_registry
+    except ImportError as problem:
+        raise HostVersionError(str(problem)) from problem
+    if MODEL not in model_registry:
+        model_registry.register(MODEL, target="mergekit_calib.prefix_lm.model:PrefixLM")
+
+
+def register_metrics(_: ModuleType) -> None:
+    """Have our metrics found in any YAML's `metric_list`; lm-eval's own metric of a name stays.
+
+    Raises:
+        HostVersionError: lm-eval's registry is not what it was.
+    """
+    try:
+        from lm_eval.api import registry
+
+        metric_names, aggregations = registry.metric_registry, registry.aggregation_registry
+        defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
+    except (ImportError, AttributeError) as problem:
+        raise HostVersionError(str(problem)) from problem
+    from lm_eval_tasks.completions import DIVERSITY, Diversity
+    from lm_eval_tasks.metrics import POOLED, Pooled
+
+    ours: dict[str, Pooled | Diversity] = {**POOLED, **DIVERSITY}
+    for name, metric in ours.items():
+        if name in metric_names or name in aggregations:
+            continue
+        metric_names.register(name, target=metric)
+        directions.register(name, target=metric.higher_is_better)
+        if name in POOLED:
+            aggregations.register(name, target=metric)
+            defaults.register(name, target=metric)
+        else:
+            defaults.register(name, target=aggregations.get("mean"))
+
+
+def wrap_configurable_task(module: ModuleType) -> None:
+    """Have every task give our metrics what they need, where its YAML lists them.
+
+    A multiple-choice task gives what is pooled; a generation task keeps all repeats, and its own metrics get the first
+    as ever.
+
+    Raises:
+        HostVersionError: `ConfigurableTask` is not what it was.
+    """
+    signature = inspect.signature(module.ConfigurableTask.process_results)
+    if list(signature.parameters) != ["self", "doc", "results"]:
+        raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
+    from lm_eval_tasks import completions
+    from lm_eval_tasks.metrics import Pooled, scores_of
+
+    def pooled(task: Any) -> dict[str, Pooled]:
+        return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, Pooled)}
+
+    def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+        for name, metric in pooled(instance).items():
+            _check_metric(instance, name)
+            instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
+        instance._completion_metrics = diverse = {}
+        for name, metric in list(instance._metric_fn_list.items()):
+            if isinstance(metric, completions.Diversity):
+                diverse[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
+                # lm-eval would call it with a target and one completion.
+                del instance._metric_fn_list[name], instance._metric_fn_kwargs[name]
+        if diverse:
+            completions.measure_completions(instance, diverse)
+
+    def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        doc, results = signature.bind(instance, *args, **kwargs).args[1:]
+        if diverse := getattr(instance, "_completion_metrics", None):
+            found = wrapped(doc, completions.as_lm_eval(results))
+            return {**found, **completions.diversity_of(instance, diverse, results)}
+        found, ours = wrapped(doc, results), pooled(instance)
+        return {**found, **dict.fromkeys(ours, scores_of(instance, doc, results))} if ours else found
+
+    wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
+    wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
+
+
+def wrap_standard_error(module: ModuleType) -> None:
+    """Have lm-eval's table show the bootstrap standard error of our metrics.
+
+    Raises:
+        HostVersionError: `stderr_for_metric` is not what it was.
+    """
+    signature = inspect.signature(module.stderr_for_metric)
+    if list(signature.parameters) != ["metric", "bootstrap_iters"]:
+        raise HostVersionError(f"stderr_for_metric takes {', '.join(signature.parameters)}")
+    from lm_eval_tasks.metrics import MOST_RESAMPLES, Pooled
+
+    def stderr_for_metric(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        metric, resamples = signature.bind(*args, **kwargs).args
+        if not isinstance(metric, Pooled) or resamples <= 0:
+            return wrapped(*args, **kwargs)
+        return functools.partial(metric.standard_error, n_resamples=min(resamples, MOST_RESAMPLES))
+
+    wrapt.wrap_function_wrapper(module, "stderr_for_metric", stderr_for_metric)
+
+
+def _check_metric(task: Any, name: str) -> None:
+    """Raise where a task's YAML asks for one of our metrics in a way that cannot be answered."""
+    where = f"task {task.task_name}: metric_list: {name}"
+    if task.OUTPUT_TYPE != "multiple_choice":
+        raise CalibError(f"{where} needs `output_type: multiple_choice`, not {task.OUTPUT_TYPE}")
+    metric = task._metric_fn_list[name]
+    if task._aggregation_list[name] is not metric:
+        raise CalibError(f"{where} is taken over all documents together: leave `aggregation` out, or make it {name}")
+
+
+def _contains_ours(path: Path) -> bool:
+    """Whether the user names our folder, or one that holds it, so that it must not be searched twice."""
+    resolved = path.expanduser().resolve()
+    return resolved == TASKS_DIR.resolve() or resolved in TASKS_DIR.resolve().parents

@@ -1,0 +1,148 @@
+"""Item tables: what one model scored on the items of one task, before any metric is taken.
+
+An item table is the truth that every number in a report is computed from. It knows arrays, not models,
+tasks or files: `scoring/` fills it, `search/` keeps it on disk, `objectives.py` turns it into numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mergekit_calib.metrics import choice_probabilities
+
+Split = Literal["all", "selection", "held_out"]
+
+# Prefixes of document hashes in stored item scores. Stored scores are found by them, so they may never change.
+_PREFIXES = {"selection": "selection", "held_out": "report"}
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Scores of one model on one task; one row an item, in the task's own order.
+
+    Items with fewer choices than the widest one are padded on the right: NaN in `log_likelihoods`,
+    0 in the lengths, False in `gold`. A task without choices (generation) has zero columns there.
+
+    Attributes:
+        task: the name of the lm-eval task.
+        doc_ids: (n_items,) the task's document numbers.
+        doc_hashes: (n_items,) lm-eval's hash of each document, the same under any `limit`.
+        log_likelihoods: (n_items, max_choices) log p(choice | prompt), in nats; may be -inf.
+        gold: (n_items, max_choices) which choices are right; at least one an item.
+        choice_chars: (n_items, max_choices) length of each choice in characters (lm-eval's `acc_norm`).
+        choice_bytes: (n_items, max_choices) length of each choice in UTF-8 bytes (lm-eval's `acc_bytes`).
+        generations: for generation tasks, the texts drawn for each item.
+        values: the task's own metrics of each document, where it has no choices or defines them itself; NaN for a
+            document that it gives none.
+    """
+
+    task: str
+    doc_ids: NDArray[np.int64]
+    doc_hashes: list[str]
+    log_likelihoods: NDArray[np.float64]
+    labels: NDArray[np.bool_]
+    choice_chars: NDArray[np.int64]
+    choice_bytes: NDArray[np.int64]
+    generations: list[list[str]] | None = None
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.doc_hashes)
+
+    @property
+    def has_choices(self) -> bool:
+        return self.log_likelihoods.shape[1] > 0
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(n_items, max_choices) softmax of the log-likelihoods over each item's choices; NaN-padded."""
+        return choice_probabilities(self.log_likelihoods)
+
+    @cached_property
+    def in_selection_split(self) -> NDArray[np.bool_]:
+        """(n_items,) which split each item belongs to, by its document alone."""
+        return np.array([in_selection_split(h) for h in self.doc_hashes], dtype=bool)
+
+    def rows(self, split: Split) -> NDArray[np.bool_]:
+        """(n_items,) mask of the rows in `split`."""
+        if split == "all":
+            return np.ones(len(self), dtype=bool)
+        return self.in_selection_split if split == "selection" else ~self.in_selection_split
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> ItemTable:
+        """The table of the rows where the mask `rows` (n_items,) is true, or of the rows with these numbers."""
+        kept = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return ItemTable(
+            task=self.task,
+            doc_ids=self.doc_ids[kept],
+            doc_hashes=[self.doc_hashes[i] for i in kept],
+            log_likelihoods=self.log_likelihoods[kept],
+            labels=self.labels[kept],
+            choice_chars=self.choice_chars[kept],
+            choice_bytes=self.choice_bytes[kept],
+            generations=None if self.generations is None else [self.generations[i] for i in kept],
+            values={name: values[kept] for name, values in self.values.items()},
+        )
+
+
+def pool(tables: Sequence[ItemTable]) -> ItemTable:
+    """One table of the items of several, in order; values are kept where every table has them."""
+    if len(tables) == 1:
+        return tables[0]
+    width = max(table.log_likelihoods.shape[1] for table in tables)
+    shared = set.intersection(*(set(table.values) for table in tables))
+
+    def widened(name: str, fill: float | bool) -> NDArray[np.generic]:
+        padded = []
+        for table in tables:
+            array = getattr(table, name)
+            padded.append(np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill))
+        return np.concatenate(padded)
+
+    generations = [g for table in tables for g in table.generations or [[]] * len(table)]
+    return ItemTable(
+        task="+".join(table.task for table in tables),
+        doc_ids=np.concatenate([table.doc_ids for table in tables]),
+        doc_hashes=[h for table in tables for h in table.doc_hashes],
+        log_likelihoods=widened("log_likelihoods", np.nan),  # type: ignore[arg-type]
+        labels=widened("labels", False),  # type: ignore[arg-type]
+        choice_chars=widened("choice_chars", 0),  # type: ignore[arg-type]
+        choice_bytes=widened("choice_bytes", 0),  # type: ignore[arg-type]
+        generations=generations if any(table.generations is not None for table in tables) else None,
+        values={name: np.concatenate([table.values[name] for table in tables]) for name in sorted(shared)},
+    )
+
+
+def joined(parts: Sequence[ItemTable]) -> ItemTable:
+    """One table of several of the same task, over different documents, in the task's own order."""
+    names = sorted(set().union(*(part.values for part in parts)))
+    alike = [replace(p, values={n: p.values.get(n, np.full(len(p), np.nan)) for n in names}) for p in parts]
+    whole = replace(pool(alike), task=parts[0].task)
+    order = np.argsort(whole.doc_ids, kind="stable")
+    return whole.take(order)
+
+
+def in_split(doc_hash: str, split: Literal["selection", "held_out"] | None) -> str:
+    """Return a document's hash, prefixed with the split that its suite entry names, if it names one."""
+    return f"{_PREFIXES[split]}:{doc_hash}" if split else doc_hash
+
+
+def in_selection_split(doc_hash: str) -> bool:
+    """Return whether a document is in the selection split, by its hash alone.
+
+    The split of a document is thus the same for every model, `limit` and run. Where the suite entry names the split,
+    the prefix that `in_split` gave the hash decides.
+    """
+    named = doc_hash.partition(":")[0]
+    if named in _PREFIXES.values():
+        return named == _PREFIXES["selection"]
+    # The salt decides which document is in which split: it may never change.
+    first_byte: int = hashlib.sha256(f"half:{doc_hash}".encode()).digest()[0]
+    return first_byte % 2 == 0

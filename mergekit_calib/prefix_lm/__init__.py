@@ -1,0 +1,1 @@
+"""The lm-eval model `hf-prefix`: scores requests that share a prompt prefix in one packed forward pass."""

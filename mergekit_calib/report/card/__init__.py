@@ -1,0 +1,1 @@
+"""The model card of the chosen model, in the Hugging Face format."""

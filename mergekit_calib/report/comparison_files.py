@@ -1,0 +1,51 @@
+"""Where a comparison of sweeps goes: figure, table and page, each put in its place whole."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from mergekit_calib.report.figures.drawing import render
+from mergekit_calib.report.figures.plot_compare import comparison_figure
+from mergekit_calib.report.page.templates import rendered
+from mergekit_calib.report.tables.comparison import Compared, caption, compared, comparison_frame, comparison_table
+from mergekit_calib.report.text import formatting
+from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
+
+
+def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
+    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html` of the sweeps in `paths` to the folder `target`.
+
+    Returns:
+        The page.
+
+    Raises:
+        CalibError: as `compared`.
+    """
+    sweeps, target = compared(paths), Path(target)
+    figure = comparison_figure(sweeps)
+    vector = render(figure, "svg")
+    write_bytes_atomic(target / "comparison.png", render(figure))
+    write_bytes_atomic(target / "comparison.svg", vector)
+    write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
+    titles, rows = comparison_table(sweeps)
+    lines = [titles, ["---"] * len(titles), *[[formatting.escape_markdown(cell) for cell in row] for row in rows]]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    write_text_atomic(target / "comparison.md", f"{text}\n\n{caption(sweeps)}\n")
+    page = target / "comparison.html"
+    write_text_atomic(page, _html(sweeps, vector))
+    return page
+
+
+def _html(sweeps: Sequence[Compared], vector: bytes) -> str:
+    titles, rows = comparison_table(sweeps)
+    return rendered(
+        "compare.html.jinja",
+        sweeps=sweeps,
+        titles=titles,
+        rows=rows,
+        caption=caption(sweeps),
+        # As an image, an SVG can neither run scripts nor fetch anything, whatever the names in it.
+        picture=f"data:image/svg+xml;base64,{base64.b64encode(vector).decode('ascii')}",
+    )

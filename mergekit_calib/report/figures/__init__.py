@@ -1,0 +1,1 @@
+"""The figures of a sweep and of a comparison, drawn with matplotlib."""

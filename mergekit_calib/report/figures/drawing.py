@@ -1,0 +1,205 @@
+"""What the pictures share: style, colours that colour-blind eyes tell apart, labels that keep clear of marks."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import AxisValue, Frontier, Objective
+
+STYLE = Path(__file__).with_name("calib.mplstyle")
+
+# Okabe and Ito's palette
+BASE, ALIGNED, OVER, UNDER = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
+INK, FAINT = "#222222", "#9a9a9a"
+PARENT_COLOURS = {"base": BASE, "aligned": ALIGNED}
+PARENT_MARKERS = {"base": "s", "aligned": "D"}
+_UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The pictures' style, for as long as figures are made and rendered."""
+    with mpl.rc_context(fname=STYLE), warnings.catch_warnings():
+        # A name in a script that the font lacks draws as boxes; that is no reason to fill a log.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def colours() -> Colormap:
+    """viridis without its last tenth, which vanishes on white."""
+    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis-on-white")
+
+
+def render(figure: Figure, file_format: str = "png") -> bytes:
+    """The figure as a file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
+    return buffer.getvalue()
+
+
+def heading(frontier: Frontier) -> str:
+    """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture, in two lines where it is long."""
+    names = [shortened(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
+    parents, method = " → ".join(names), shortened(frontier.method, 24)
+    return f"{parents}  ·  {method}" if len(parents) + len(method) <= 36 else f"{parents}\n{method}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """The last part of a path or hub name, cut to `longest` characters."""
+    name = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def better_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
+    """An axis label that says which way is better, along the axis.
+
+    Args:
+        lines: 2 to put the direction under the name, where the axis is short.
+    """
+    bins = f", {n_bins} bins" if formatting.is_binned(objective.metric) else ""
+    longest = 40 if lines == 1 else 22
+    name = objective.name if len(objective.name) <= longest else f"…{objective.name[1 - longest :]}"
+    up = objective.direction == "maximize"
+    if lines == 2:
+        return f"{name}{bins}\n({'better →' if up else '← better'})"
+    return f"{name}{bins}  (better →)" if up else f"(← better)  {name}{bins}"
+
+
+def axis_positions(values: Sequence[AxisValue]) -> tuple[NDArray[np.float64], list[str] | None]:
+    """Where values of an axis stand: numbers at themselves; words in order of appearance, with their tick labels."""
+    if all(isinstance(v, (int, float)) for v in values):
+        return np.array(values, dtype=np.float64), None
+    names = list(dict.fromkeys(map(str, values)))
+    return np.array([float(names.index(str(v))) for v in values]), names
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text to be put near a place in data coordinates; an optional one is left out where there is no room."""
+
+    x: float
+    y: float
+    text: str
+    optional: bool = False
+    colour: str = INK
+    weight: str = "normal"
+    size: float = 6.5
+
+
+def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> None:
+    """A legend under the figure, in as many columns as its width has room for."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for columns in range(min(most_columns, len(handles)), 0, -1):
+        made = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, handlelength=1.4, columnspacing=1.2
+        )
+        box = made.get_tightbbox(renderer)
+        if columns == 1 or box is None or box.width <= figure.bbox.width:
+            return
+        made.remove()
+
+
+def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
+    """Put each label where it covers the fewest marks, lines, other labels and edges; call when all else is drawn.
+
+    Args:
+        obstacles: (n, 2) data coordinates of marks to keep clear of. Lines are taken from `axes`.
+    """
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    renderer, scale = canvas.get_renderer(), figure.dpi / 72  # type: ignore[no-untyped-call]
+    frame = axes.get_window_extent(renderer)
+    marks = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
+    strokes = _stroke_samples(axes, step=3.0 * scale)
+    taken: list[tuple[float, float, float, float]] = []
+    for label in labels:
+        text = axes.annotate(
+            label.text,
+            (label.x, label.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            color=label.colour,
+            fontsize=label.size,
+            fontweight=label.weight,
+            zorder=6,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4},
+        )
+        text.set_in_layout(False)
+        extent = text.get_window_extent(renderer)
+        width, height = extent.width, extent.height
+        anchor = axes.transData.transform((label.x, label.y))
+        # a value far from its own mark, or near another's, would be read as the other's
+        clearance = (5.0 if label.optional else 2.5) * scale
+        best: tuple[float, float, float, float] | None = None
+        for reach in (7.0, 10.0) if label.optional else (7.0, 11.0, 17.0, 26.0, 40.0, 60.0):
+            for angle in np.deg2rad(np.arange(0, 360, 22.5)):
+                dx = np.cos(angle) * (reach * scale + width / 2)
+                dy = np.sin(angle) * (reach * scale + height / 2)
+                x, y = anchor[0] + dx, anchor[1] + dy
+                box = (x - width / 2 - 2, y - height / 2 - 2, x + width / 2 + 2, y + height / 2 + 2)
+                cost = _overlap(box, marks, strokes, taken, clearance) + reach / 60
+                if box[0] < frame.x0 or box[1] < frame.y0 or box[2] > frame.x1 or box[3] > frame.y1:
+                    cost += 50.0
+                if best is None or cost < best[0]:
+                    best = (cost, dx, dy, reach)
+        assert best is not None
+        cost, dx, dy, reach = best
+        if label.optional and cost >= 0.8:
+            text.remove()
+            continue
+        text.set_position((dx / scale, dy / scale))
+        if reach < 17.0 and text.arrow_patch is not None:
+            text.arrow_patch.set_visible(False)
+        x, y = anchor[0] + dx, anchor[1] + dy
+        taken.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _stroke_samples(axes: Axes, step: float) -> NDArray[np.float64]:
+    """(n, 2) display coordinates along every line of `axes`, `step` pixels apart."""
+    samples = [np.empty((0, 2))]
+    for line in axes.lines:
+        corners = line.get_transform().transform(line.get_path().vertices)
+        for start, end in itertools.pairwise(corners):
+            count = max(2, int(np.hypot(*(end - start)) / step) + 1)
+            samples.append(np.linspace(start, end, count))
+    return np.concatenate(samples)
+
+
+def _overlap(
+    box: tuple[float, float, float, float],
+    marks: NDArray[np.float64],
+    strokes: NDArray[np.float64],
+    taken: Sequence[tuple[float, float, float, float]],
+    clearance: float,
+) -> float:
+    """How much a label there would cover: marks count one each, a label ten, a line little and by its length."""
+
+    def inside(places: NDArray[np.float64], margin: float) -> float:
+        low, high = np.array(box[:2]) - margin, np.array(box[2:]) + margin
+        return float(((places > low) & (places < high)).all(axis=1).sum())
+
+    labels = sum(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
+    return inside(marks, clearance) + 0.06 * inside(strokes, 0.0) + 10.0 * labels

@@ -1,0 +1,30 @@
+"""The pictures of a frontier: the trade-off, the objectives along an axis, and reliability diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mergekit_calib.report.figures.drawing import render
+from mergekit_calib.report.figures.plot_axis import axis_figure
+from mergekit_calib.report.figures.plot_frontier import frontier_figure
+from mergekit_calib.report.figures.plot_reliability import reliability_figure
+from mergekit_calib.results.frontier import Frontier
+
+__all__ = ["FORMATS", "PICTURES", "axis_figure", "draw_pictures", "frontier_figure", "reliability_figure"]
+
+PICTURES = {
+    "frontier.png": frontier_figure,
+    "lambda.png": axis_figure,
+    "reliability.png": reliability_figure,
+}
+FORMATS = ("png", "svg")
+
+
+def draw_pictures(frontier: Frontier, formats: Iterable[str] = ("png",)) -> dict[str, bytes]:
+    """File name → picture in each of `formats`, of all that the run has data for."""
+    found: dict[str, bytes] = {}
+    for name, draw in PICTURES.items():
+        if (figure := draw(frontier)) is not None:
+            stem = name.removesuffix(".png")
+            found |= {f"{stem}.{each}": render(figure, each) for each in formats}
+    return found

@@ -1,0 +1,173 @@
+"""Each objective along an axis: how far a coefficient can be turned, and at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
+
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import AxisValue, Frontier, Objective, PointResult
+
+_MOST_NAMED_LINES = 8
+_SHADE = "#f1f1f1"
+_DASHES = (0, (4, 2))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The points that differ on the drawn axis only.
+
+    Attributes:
+        setting: the other axes and their values.
+        banded: whether it carries its intervals.
+    """
+
+    setting: tuple[tuple[str, AxisValue], ...]
+    points: tuple[PointResult, ...]
+    colour: ColorType
+    banded: bool
+
+    @property
+    def name(self) -> str:
+        return ", ".join(f"{formatting.axis_label(axis)} = {formatting.axis_value(v)}" for axis, v in self.setting)
+
+
+def axis_figure(frontier: Frontier) -> Figure | None:
+    """One panel for each objective, held-out split, over `lambda` or else the first axis of numbers.
+
+    With several axes, one line for each setting of the others, and intervals only on the one of the choice. None where
+    no line would have two points.
+    """
+    axis = _axis_of(frontier)
+    if axis is None:
+        return None
+    lines = _lines(frontier, axis)
+    if not any(len(line.points) > 1 for line in lines):
+        return None
+    with drawing.style():
+        rows = len(frontier.objectives)
+        figure = Figure(figsize=(3.4, 0.9 + 1.25 * rows))
+        panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+        for panel, objective in zip(panels, frontier.objectives, strict=True):
+            _draw_panel(panel, frontier, objective, axis, lines)
+        panels[0].set_title(drawing.heading(frontier))
+        panels[-1].set_xlabel(formatting.axis_label(axis))
+        figure.align_ylabels(list(panels))
+        if len(lines) > _MOST_NAMED_LINES and (span := _colour_span(lines)):
+            key = ScalarMappable(Normalize(*span), drawing.colours())
+            bar = figure.colorbar(key, ax=list(panels), pad=0.015, aspect=40)
+            bar.ax.set_title(formatting.axis_label(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
+            bar.ax.spines["outline"].set_visible(False)
+        _draw_legend(figure, frontier, axis, lines)
+    return figure
+
+
+def _axis_of(frontier: Frontier) -> str | None:
+    """`lambda`, or else the first axis, of those where points stand at two or more places, all numbers."""
+    places = {axis: {p.axes[axis] for p in frontier.complete_points if axis in p.axes} for axis in frontier.axes}
+    usable = [a for a, values in places.items() if len(values) > 1 and not any(isinstance(v, str) for v in values)]
+    return "lambda" if "lambda" in usable else next(iter(usable), None)
+
+
+def _lines(frontier: Frontier, axis: str) -> list[_Line]:
+    """The lines in order of the other axes; where they are many and have no scale, only the choice's has colour."""
+    groups: dict[tuple[tuple[str, AxisValue], ...], list[PointResult]] = {}
+    for point in sorted((p for p in frontier.complete_points if axis in p.axes), key=lambda p: float(p.axes[axis])):
+        groups.setdefault(tuple((k, v) for k, v in point.axes.items() if k != axis), []).append(point)
+    settings = sorted(groups, key=lambda setting: [(isinstance(v, str), v) for _, v in setting])
+    if len(settings) == 1:
+        return [_Line(settings[0], tuple(groups[settings[0]]), "#333333", True)]
+    bare = [_Line(s, tuple(groups[s]), drawing.FAINT, any(p.selected for p in groups[s])) for s in settings]
+    span = _colour_span(bare)
+    lines = []
+    for i, line in enumerate(bare):
+        colour: ColorType = drawing.INK if line.banded else "#c4c4c4"
+        if span is not None:
+            colour = drawing.colours()((float(line.setting[0][1]) - span[0]) / (span[1] - span[0]))
+        elif len(bare) <= _MOST_NAMED_LINES:
+            colour = drawing.colours()(i / (len(bare) - 1))
+        lines.append(_Line(line.setting, line.points, colour, line.banded))
+    return lines
+
+
+def _colour_span(lines: Sequence[_Line]) -> tuple[float, float] | None:
+    """The range of the one other axis, if there is one and it is of numbers."""
+    if any(len(line.setting) != 1 or isinstance(line.setting[0][1], str) for line in lines):
+        return None
+    values = [float(line.setting[0][1]) for line in lines]
+    return (min(values), max(values)) if min(values) < max(values) else None
+
+
+def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str, lines: Sequence[_Line]) -> None:
+    for line in lines:
+        _draw_line(panel, objective, axis, line)
+    for role, colour in drawing.PARENT_COLOURS.items():
+        parent = next((p for p in frontier.complete_points if p.role == role), None)
+        value = parent.estimate(objective).value if parent else None
+        if value is not None:
+            panel.axhline(value, color=colour, linewidth=0.8, linestyle=_DASHES, zorder=2)
+    selected = frontier.selected
+    value = selected.estimate(objective).value if selected else None
+    if selected is not None and axis in selected.axes and value is not None:
+        x = float(selected.axes[axis])
+        panel.axvline(x, color=drawing.INK, linewidth=0.8, linestyle=":", zorder=1.8)
+        panel.plot(x, value, "o", markersize=7, fillstyle="none", color=drawing.INK, markeredgewidth=1.1, zorder=4)
+    xs = [float(p.axes[axis]) for line in lines for p in line.points]
+    low, high = min(xs), max(xs)
+    margin = 0.03 * (high - low)
+    panel.set_xlim(low - margin, high + margin)
+    if axis == "lambda" and high > 1.0:
+        panel.axvspan(1.0, high + margin, color=_SHADE, linewidth=0, zorder=0.5)
+    panel.set_ylabel(drawing.better_label(objective, frontier.n_bins, lines=2))
+    panel.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> None:
+    scored = [p for p in line.points if p.estimate(objective).value is not None]
+    estimates = [p.estimate(objective) for p in scored]
+    xs = [float(p.axes[axis]) for p in scored]
+    panel.plot(
+        xs,
+        [np.nan if e.value is None else e.value for e in estimates],
+        color=line.colour,
+        marker="o",
+        markersize=2.4 if len(xs) <= 24 else 1.6,
+        linewidth=1.1 if line.banded else 0.8,
+        zorder=3 if line.banded else 2.5,
+    )
+    if line.banded and any(e.low is not None for e in estimates):
+        low = [np.nan if e.low is None else e.low for e in estimates]
+        high = [np.nan if e.high is None else e.high for e in estimates]
+        panel.fill_between(xs, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=1.5)
+
+
+def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line]) -> None:
+    handles: list[Line2D | Patch] = []
+    if 1 < len(lines) <= _MOST_NAMED_LINES:
+        handles += [Line2D([], [], color=line.colour, marker="o", markersize=2.4, label=line.name) for line in lines]
+    for role, colour in drawing.PARENT_COLOURS.items():
+        if any(p.role == role for p in frontier.complete_points):
+            handles.append(Line2D([], [], color=colour, linewidth=0.8, linestyle=_DASHES, label=role))
+    if frontier.selected is not None and axis in frontier.selected.axes:
+        ring = Line2D([], [], color=drawing.INK, marker="o", markersize=6, fillstyle="none", linestyle="")
+        ring.set_label("selected")
+        handles.append(ring)
+    points = [p for line in lines for p in line.points]
+    banded = [p for line in lines if line.banded for p in line.points]
+    if any(p.estimate(o).low is not None for p in banded for o in frontier.objectives):
+        label = f"{formatting.percent(frontier.level)} interval"
+        handles.append(Patch(color="#444444", alpha=0.15, linewidth=0, label=label))
+    if axis == "lambda" and any(float(p.axes[axis]) > 1.0 for p in points):
+        handles.append(Patch(color=_SHADE, label="λ > 1: amplified"))
+    drawing.legend(figure, handles)

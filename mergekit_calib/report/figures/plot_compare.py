@@ -1,0 +1,100 @@
+"""Sweeps over each other: accuracy against calibration as measured, and as gains between each pair's parents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.tables.comparison import Compared
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import PointResult
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
+
+
+def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
+    """Left, every sweep as measured; right, its points by ECE recovered and accuracy gained over the better parent.
+
+    A sweep is a line through its points in the order of its first axis; its parents are a square and a diamond, its
+    choice is ringed. At the width of a page of text (6.9 inches).
+    """
+    with drawing.style():
+        figure = Figure(figsize=(6.9, 3.0))
+        measured, gained = figure.subplots(1, 2)
+        for i, sweep in enumerate(sweeps):
+            _draw(measured, gained, sweep, _COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)])
+        measured.set_xlabel("(← better)  ECE")
+        measured.set_ylabel("accuracy  (better →)")
+        measured.set_title("as measured")
+        gained.axhline(0.0, color=drawing.FAINT, linewidth=0.7, zorder=1)
+        gained.axvline(0.0, color=drawing.FAINT, linewidth=0.7, zorder=1)
+        gained.set_xlabel("share of ECE recovered, aligned to base  (better →)")
+        gained.set_ylabel("accuracy over the better parent  (better →)")
+        gained.set_title("between the parents")
+        gained.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        handles = [
+            Line2D(
+                [],
+                [],
+                color=_COLOURS[i % len(_COLOURS)],
+                linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
+                marker="o",
+                markersize=2.8,
+                label=drawing.shortened(sweep.label, 40),
+            )
+            for i, sweep in enumerate(sweeps)
+        ]
+        ink: dict[str, Any] = {"color": drawing.INK, "linestyle": ""}
+        handles += [
+            Line2D([], [], marker="s", markersize=3.5, label="base", **ink),
+            Line2D([], [], marker="D", markersize=3.5, label="aligned", **ink),
+            Line2D([], [], marker="o", markersize=6, fillstyle="none", label="chosen", **ink),
+        ]
+        drawing.legend(figure, handles, most_columns=6)
+    return figure
+
+
+def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: Any) -> None:
+    points = [
+        p
+        for p in sorted(sweep.frontier.complete_points, key=formatting.point_order)
+        if p.estimate(sweep.accuracy).value is not None and p.estimate(sweep.calibration).value is not None
+    ]
+    parents = [sweep.frontier.parent("base"), sweep.frontier.parent("aligned")]
+    best = max(v for p in parents if p is not None and (v := p.estimate(sweep.accuracy).value) is not None)
+    places = np.array([(p.estimate(sweep.calibration).value, p.estimate(sweep.accuracy).value) for p in points], float)
+    shares = [sweep.recovered(sweep.calibration, p) for p in points]
+    relative = np.array([(s.value if s else np.nan, y - best) for s, y in zip(shares, places[:, 1], strict=True)])
+    for axes, at in ((measured, places), (gained, relative)):
+        on_axis = [i for i, p in enumerate(points) if p.axes]
+        if len(sweep.frontier.axes) == 1:
+            axes.plot(at[on_axis, 0], at[on_axis, 1], color=colour, linestyle=dashes, linewidth=1.0, zorder=2)
+        for point, (x, y) in zip(points, at, strict=True):
+            _mark(axes, point, x, y, colour)
+
+
+def _mark(axes: Axes, point: PointResult, x: float, y: float, colour: str) -> None:
+    marker = drawing.PARENT_MARKERS.get(point.role or "", "o")
+    faint = point.role is None and not formatting.is_on_frontier(point) and not point.selected
+    size = 22 if point.role else 8 if faint else 14
+    axes.scatter(
+        x,
+        y,
+        marker=marker,
+        s=size,
+        color=colour,
+        alpha=0.4 if faint else 1.0,
+        edgecolors="white",
+        linewidths=0.4,
+        zorder=3,
+    )
+    if point.selected:
+        axes.scatter(x, y, s=60, facecolors="none", edgecolors=colour, linewidths=1.1, zorder=4)

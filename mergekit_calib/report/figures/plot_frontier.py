@@ -1,0 +1,254 @@
+"""The trade-off: the first objective against the second, coloured by the first axis, with what chance makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.tables.rows import baseline_label
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import Frontier, Objective, PointResult
+
+_BAND = "#e4ecf2"
+_MOST_NAMED = 16  # points, for which each on the frontier may have its value beside it
+
+
+def frontier_figure(frontier: Frontier) -> Figure | None:
+    """Every scored point, the staircase of those that none dominates, parents, choice and baselines marked.
+
+    Held-out split; bars are intervals, the band holds the resamples' frontiers. None where there are fewer than two
+    objectives, or no point with both.
+    """
+    if len(frontier.objectives) < 2:
+        return None
+    vertical, horizontal = frontier.objectives[:2]
+    points = [
+        p
+        for p in sorted(frontier.complete_points, key=formatting.point_order)
+        if p.estimate(vertical).value is not None and p.estimate(horizontal).value is not None
+    ]
+    if not points:
+        return None
+    with drawing.style():
+        figure = Figure()
+        axes = figure.add_subplot()
+        places = _places(points, horizontal, vertical)
+        if len(frontier.axes) == 1:
+            on_axis = [i for i, p in enumerate(points) if p.axes]
+            axes.plot(
+                places[on_axis, 0],
+                places[on_axis, 1],
+                color="#cccccc",
+                linewidth=0.8,
+                linestyle=(0, (2, 2)),
+                zorder=1.2,
+            )
+        _draw_staircase(axes, places, horizontal, vertical)
+        _draw_intervals(axes, points, horizontal, vertical)
+        _draw_points(figure, axes, frontier, points, places)
+        axes.set_xlabel(drawing.better_label(horizontal, frontier.n_bins))
+        axes.set_ylabel(drawing.better_label(vertical, frontier.n_bins))
+        axes.set_title(drawing.heading(frontier))
+        baselines, marks = _draw_baselines(axes, frontier, horizontal, vertical)
+        band = _draw_band(axes, frontier, horizontal, vertical)
+        _draw_legend(figure, frontier, (vertical, horizontal), band, baselines)
+        drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
+    return figure
+
+
+def _places(points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> NDArray[np.float64]:
+    return np.array([(p.estimate(horizontal).value, p.estimate(vertical).value) for p in points], dtype=np.float64)
+
+
+def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objective, vertical: Objective) -> None:
+    """The edge of what these two objectives allow, which with three objectives is not all of the frontier."""
+    x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
+    y_sign = 1.0 if vertical.direction == "minimize" else -1.0
+    steps: list[NDArray[np.float64]] = []
+    for place in places[np.lexsort((y_sign * places[:, 1], x_sign * places[:, 0]))]:
+        if not steps or y_sign * place[1] < y_sign * steps[-1][1]:
+            steps.append(place)
+    edge = np.array(sorted(steps, key=lambda place: place[0]))
+    where: Literal["post", "pre"] = "post" if horizontal.direction == "minimize" else "pre"
+    axes.step(edge[:, 0], edge[:, 1], where=where, color=drawing.INK, linewidth=0.9, alpha=0.8, zorder=1.5)
+
+
+def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective) -> Patch | None:
+    """Between what nearly all resamples' frontiers attain and what hardly any does; the key to it, or None."""
+    found = sorted(frontier.chance.attainment, key=lambda a: a.share) if frontier.chance else []
+    corners = [np.array(a.points, dtype=np.float64) for a in found if a.points]
+    if len(corners) < 2 or len(frontier.objectives) != 2:
+        return None
+    x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
+    y_sign = 1.0 if vertical.direction == "maximize" else -1.0
+    rarely, always = (np.column_stack([x_sign * c[:, 1], y_sign * c[:, 0]]) for c in (corners[0], corners[-1]))
+    right, bottom = (x_sign * np.array(axes.get_xlim())).max(), (y_sign * np.array(axes.get_ylim())).min()
+    edge = max(right, rarely[:, 0].max(), always[:, 0].max())
+    xs = np.unique(np.concatenate([rarely[:, 0], always[:, 0], [edge]]))
+    floor = min(bottom, always[:, 1].min())
+
+    def attained(corner: NDArray[np.float64]) -> NDArray[np.float64]:
+        reached = np.where(corner[None, :, 0] <= xs[:, None] + 1e-12, corner[None, :, 1], floor)
+        best: NDArray[np.float64] = reached.max(axis=1)
+        return best
+
+    view = axes.get_xlim(), axes.get_ylim()
+    axes.fill_between(
+        x_sign * xs,
+        y_sign * attained(always),
+        y_sign * attained(rarely),
+        step="post",
+        color=_BAND,
+        linewidth=0,
+        zorder=0.8,
+    )
+    axes.set(xlim=view[0], ylim=view[1])
+    share = formatting.percent(found[-1].share - found[0].share)
+    return Patch(color=_BAND, linewidth=0, label=f"{share} of resampled frontiers")
+
+
+def _draw_baselines(
+    axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective
+) -> tuple[list[Line2D], NDArray[np.float64]]:
+    """Hollow marks of what can be had without a new merge: their keys, and their places (n, 2)."""
+    keys, places = [], []
+    for baseline in frontier.baselines:
+        x, y = baseline.estimate(horizontal).value, baseline.estimate(vertical).value
+        if x is None or y is None:
+            continue
+        role = next((p.role for p in frontier.points if [p.id] == baseline.of and p.role), None)
+        look: dict[str, Any] = {
+            "marker": "P" if baseline.kind == "average" else drawing.PARENT_MARKERS.get(role or "", "o"),
+            "color": drawing.PARENT_COLOURS.get(
+                role or "", drawing.INK if baseline.kind == "temperature" else "#777777"
+            ),
+            "markerfacecolor": "white",
+            "markeredgewidth": 0.9,
+            "markersize": 4.5,
+            "linestyle": "",
+        }
+        axes.plot(x, y, zorder=3.5, **look)
+        keys.append(Line2D([], [], label=baseline_label(frontier, baseline), **look))
+        places.append((x, y))
+    return keys, np.array(places, dtype=np.float64).reshape(-1, 2)
+
+
+def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> None:
+    for point in points:
+        anchor = point.role is not None or point.selected
+        stands_out = anchor or formatting.is_on_frontier(point)
+        if not anchor and (len(points) > 24 or (len(points) > 12 and not stands_out)):
+            continue
+        x, y = point.estimate(horizontal), point.estimate(vertical)
+        assert x.value is not None
+        assert y.value is not None
+        colour = "#8c8c8c" if stands_out else "#cfcfcf"
+        if x.low is not None and x.high is not None:
+            axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=0.5, zorder=1.1)
+        if y.low is not None and y.high is not None:
+            axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=0.5, zorder=1.1)
+
+
+def _draw_points(
+    figure: Figure, axes: Axes, frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]
+) -> None:
+    axis = next(iter(frontier.axes), None)
+    inner = [i for i, p in enumerate(points) if p.role is None and axis in p.axes]
+    size = 22 if len(inner) <= 24 else 12
+    if inner and axis is not None:
+        values, names = drawing.axis_positions([points[i].axes[axis] for i in inner])
+        low, high = _colour_range(frontier, axis, values)
+        for on_frontier in (False, True):
+            chosen = [k for k, i in enumerate(inner) if formatting.is_on_frontier(points[i]) is on_frontier]
+            axes.scatter(
+                places[[inner[k] for k in chosen], 0],
+                places[[inner[k] for k in chosen], 1],
+                c=values[chosen],
+                cmap=drawing.colours(),
+                vmin=low,
+                vmax=high,
+                s=size if on_frontier else 0.6 * size,
+                alpha=1.0 if on_frontier else 0.35,
+                edgecolors="white" if on_frontier else "none",
+                linewidths=0.5,
+                zorder=3 if on_frontier else 2,
+            )
+        bar = figure.colorbar(ScalarMappable(Normalize(low, high), drawing.colours()), ax=axes, pad=0.015, aspect=28)
+        bar.ax.spines["outline"].set_visible(False)
+        bar.ax.set_title(formatting.axis_label(axis)[:12], fontsize=7.5, loc="center")
+        if names is not None:
+            bar.set_ticks(list(range(len(names))), labels=names)
+    for point, (x, y) in zip(points, places, strict=True):
+        if point.role is None and axis not in point.axes:
+            axes.scatter(x, y, marker="^", s=size, color=drawing.FAINT, edgecolors="white", linewidths=0.5, zorder=3)
+        if point.role:
+            marker, colour = drawing.PARENT_MARKERS[point.role], drawing.PARENT_COLOURS[point.role]
+            axes.scatter(x, y, marker=marker, s=26, color=colour, edgecolors="white", linewidths=0.6, zorder=4)
+        if point.selected:
+            axes.scatter(x, y, s=75, facecolors="none", edgecolors=drawing.INK, linewidths=1.1, zorder=5)
+
+
+def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) -> tuple[float, float]:
+    """The whole of the axis, so that parents that stand on it and points yet to come have their place on the bar."""
+    on_axis = [*frontier.axes[axis], *(p.axes[axis] for p in frontier.points if axis in p.axes)]
+    numbers = [float(v) for v in on_axis if not isinstance(v, str)] or values.tolist()
+    low, high = min(numbers), max(numbers)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
+    """The choice and the parents always; where there is room, other frontier points: the ends, or all of a few."""
+    on_frontier = [(x, p.id) for p, (x, _) in zip(points, places, strict=True) if formatting.is_on_frontier(p)]
+    edge = [name for _, name in sorted(on_frontier)]
+    named = edge if len(points) <= _MOST_NAMED else [*edge[:1], *edge[-1:]]
+    needed: list[drawing.Label] = []
+    optional: list[drawing.Label] = []
+    for point, (x, y) in zip(points, places, strict=True):
+        value = ", ".join(map(formatting.axis_value, point.axes.values()))
+        settings = formatting.settings(point)
+        name = settings or point.id
+        name = name if len(name) <= 40 else f"{name[:39]}…"
+        if point.selected:
+            role = f"{point.role}, " if point.role else ""
+            needed.insert(0, drawing.Label(x, y, f"{role}selected\n{name}", weight="bold"))
+        elif point.role:
+            text = f"{point.role} ({name})" if settings else point.role
+            needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
+        elif not value:
+            optional.insert(0, drawing.Label(x, y, point.id[:40], optional=True, colour="#666666", size=6))
+        elif len(frontier.axes) == 1 and point.id in named:
+            optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=6))
+    return needed + optional
+
+
+def _draw_legend(
+    figure: Figure,
+    frontier: Frontier,
+    objectives: Sequence[Objective],
+    band: Patch | None,
+    baselines: Sequence[Line2D],
+) -> None:
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=drawing.INK, linewidth=0.9, label="frontier"),
+        Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=3, label="dominated"),
+    ]
+    if any(p.estimate(objectives[0]).low is not None for p in frontier.complete_points):
+        label = f"{formatting.percent(frontier.level)} interval"
+        handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
+    handles += [band] if band is not None else []
+    handles += baselines
+    counts = [f"{n:,}" for n in (formatting.item_counts(frontier, o) for o in objectives) if n]
+    if counts:
+        label = f"held-out split, n = {formatting.listed(list(dict.fromkeys(counts)))}"
+        handles.append(Line2D([], [], linestyle="", label=label))
+    drawing.legend(figure, handles)

@@ -1,0 +1,121 @@
+"""Reliability diagrams of the parents and the choice: accuracy at each confidence, and how confidence is spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import SUITE, Frontier, PointResult, Reliability
+
+_ACCURACY = "#8fa3b3"
+_FEW = 20
+
+
+def reliability_figure(frontier: Frontier) -> Figure | None:
+    """Base, aligned and the chosen point side by side, on the held-out split of all items with choices.
+
+    Above, the accuracy in each bin of confidence, and the gap to honesty (the diagonal); below, the share of items in
+    each bin. None where no such point has a diagram.
+    """
+    shown = [(p, d) for p in _points(frontier) if (d := _diagram(frontier, p)) is not None and any(d.counts)]
+    return diagrams_figure([(_title(frontier, point), diagram) for point, diagram in shown]) if shown else None
+
+
+def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
+    """Titled diagrams side by side; at least one."""
+    with drawing.style():
+        width = 3.4 if len(shown) <= 3 else 1.15 * len(shown)
+        figure = Figure(figsize=(width, 2.8 if len(shown) > 1 else 3.3))
+        panels = figure.subplots(
+            2, len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1)}
+        )
+        for (title, diagram), (above, below) in zip(shown, panels.T, strict=True):
+            _draw_diagram(above, diagram)
+            _draw_histogram(below, diagram)
+            above.set_title(title, fontsize=6.5)
+        panels[0, 0].set_ylabel("accuracy")
+        panels[1, 0].set_ylabel("items")
+        panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for below in panels[1]:
+            below.set_xlabel("confidence")
+        handles = [
+            Patch(facecolor=_ACCURACY, label="accuracy"),
+            Patch(facecolor=drawing.OVER, label="overconfident by"),
+            Patch(facecolor=drawing.UNDER, label="underconfident by"),
+        ]
+        if any(0 < count < _FEW for _, diagram in shown for count in diagram.counts):
+            handles.append(Patch(facecolor=_ACCURACY, alpha=0.35, label=f"pale: under {_FEW} items"))
+        drawing.legend(figure, handles)
+    return figure
+
+
+def _points(frontier: Frontier) -> list[PointResult]:
+    found = [frontier.parent("base"), frontier.parent("aligned"), frontier.selected]
+    points = [p for p in found if p is not None and p.status == "complete"]
+    return list({p.id: p for p in points}.values())
+
+
+def _diagram(frontier: Frontier, point: PointResult) -> Reliability | None:
+    """A point with the weights of an earlier one has that one's diagram."""
+    return frontier.reliability.get(point.id) or frontier.reliability.get(point.same_as or "")
+
+
+def _draw_diagram(panel: Axes, diagram: Reliability) -> None:
+    """Grey bars are accuracy; a coloured end is how far the bin's mean confidence lies above or below it."""
+    rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
+    for left, right, count, accuracy, confidence in rows:
+        if accuracy is None or confidence is None:
+            continue
+        alpha = 0.35 if count < _FEW else 1.0
+        look: dict[str, Any] = {
+            "width": right - left,
+            "align": "edge",
+            "edgecolor": "white",
+            "linewidth": 0.4,
+            "alpha": alpha,
+        }
+        gap = drawing.OVER if confidence > accuracy else drawing.UNDER
+        agreed = min(accuracy, confidence)
+        panel.bar(left, agreed, color=_ACCURACY, zorder=2, **look)
+        panel.bar(left, abs(confidence - accuracy), bottom=agreed, color=gap, zorder=2, **look)
+    panel.plot([0, 1], [0, 1], color=drawing.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=3)
+    panel.set(xlim=(0, 1), ylim=(0, 1))
+
+
+def _draw_histogram(panel: Axes, diagram: Reliability) -> None:
+    edges, counts = np.array(diagram.edges), np.array(diagram.counts, dtype=np.float64)
+    panel.bar(
+        edges[:-1],
+        counts / counts.sum(),
+        np.diff(edges),
+        align="edge",
+        color="#5b6770",
+        edgecolor="white",
+        linewidth=0.4,
+    )
+    mean = sum(c * n for c, n in zip(diagram.confidence, diagram.counts, strict=True) if c is not None) / counts.sum()
+    panel.axvline(mean, color=drawing.INK, linewidth=0.9, linestyle=":")
+
+
+def _title(frontier: Frontier, point: PointResult) -> str:
+    role = point.role or ""
+    name = f"{role}, selected" if role and point.selected else role or "selected"
+    settings = formatting.settings(point)
+    first = f"{name}: {settings}" if settings and not role else name
+    first = first if len(first) <= 17 else f"{first[:16]}…"
+    ece = point.metrics.get(SUITE, {}).get("ece", {}).get("held_out")
+    acc = point.metrics.get(SUITE, {}).get("acc", {}).get("held_out")
+    numbers = [
+        f"{label} {formatting.number(e.value)}"
+        for label, e in (("acc", acc), ("ECE", ece))
+        if e and e.value is not None
+    ]
+    return "\n".join([first, *numbers])

@@ -1,0 +1,52 @@
+"""Where the report of a run goes: pictures, table, page and card, each put in its place whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mergekit_calib.report.card.front_matter import licence_in
+from mergekit_calib.report.card.model_card import model_card
+from mergekit_calib.report.figures.pictures import FORMATS, PICTURES, draw_pictures
+from mergekit_calib.report.page import report_html
+from mergekit_calib.report.tables.frames import points_frame
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
+
+
+def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) -> None:
+    """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the card to `out_path`.
+
+    The card is written once the run is finished and a point is selected: before that, there is no model to describe.
+    A licence that somebody has set in an earlier one is kept.
+    A picture that the run has no data for is not there afterwards, even if an earlier report drew it.
+
+    Args:
+        out_path: the output folder of the sweep; made where it is missing.
+        card: whether a model card is wanted at all.
+
+    Raises:
+        OSError: a file could not be written; what stood in its place still does.
+    """
+    out_path = Path(out_path)
+    folder = out_path / "calibration"
+    write_text_atomic(folder / "points.csv", points_frame(frontier).to_csv(index=False, lineterminator="\n"))
+    drawn = draw_pictures(frontier, FORMATS)
+    for name in (name.replace(".png", f".{each}") for name in PICTURES for each in FORMATS):
+        if name in drawn:
+            write_bytes_atomic(folder / name, drawn[name])
+        else:
+            (folder / name).unlink(missing_ok=True)
+    pictures = {name: drawn[name] for name in PICTURES if name in drawn}
+    write_page(frontier, out_path)
+    if card and frontier.finished and frontier.selected is not None:
+        path = out_path / "README.md"
+        write_text_atomic(path, model_card(frontier, pictures, licence_in(path)))
+
+
+def write_page(frontier: Frontier, out_path: str | Path) -> None:
+    """Write `report.html` alone to `out_path/calibration/`; of a run that is going on, it says so and reloads itself.
+
+    Raises:
+        OSError: it could not be written; what stood in its place still does.
+    """
+    write_text_atomic(Path(out_path) / "calibration" / "report.html", report_html(frontier))

@@ -1,0 +1,1 @@
+"""The tables of a sweep: rows, data frames, and their export formats."""

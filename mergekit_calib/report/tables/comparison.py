@@ -1,0 +1,212 @@
+"""Several sweeps laid over each other: what each choice gains in accuracy, and gives back of what aligning took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import SUITE, Difference, Estimate, Frontier, Objective, PointResult
+
+_ACCURACY = ("acc", "acc_norm", "exact_match")
+_DIVERSITY = (
+    "vendi_score",
+    "expectation_adjusted_distinct",
+    "distinct_2",
+    "distinct_1",
+    "self_bleu",
+    "rouge_l",
+    "compression_ratio",
+    "answer_entropy",
+)
+_PARENTS: tuple[Literal["base", "aligned"], ...] = ("base", "aligned")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One sweep as a comparison shows it, on its held-out split.
+
+    Attributes:
+        label: its name, unlike any other's.
+        diversity: the first objective that measures diversity, if there is one.
+    """
+
+    label: str
+    frontier: Frontier
+    chosen: PointResult
+    accuracy: Objective
+    calibration: Objective
+    diversity: Objective | None
+
+    def gain(self, objective: Objective, parent: Literal["base", "aligned"]) -> Difference:
+        """The choice minus a parent, with its paired interval where the run has it."""
+        found = self.chosen.differences.get(parent, {}).get(objective.name)
+        if found is not None and found.value is not None:
+            return found
+        other = self.frontier.parent(parent)
+        mine, theirs = self.chosen.estimate(objective).value, other.estimate(objective).value if other else None
+        return Difference(value=None if mine is None or theirs is None else mine - theirs)
+
+    def recovered(self, objective: Objective, point: PointResult | None = None) -> Estimate | None:
+        """The share of what aligning cost in `objective` that a point (the choice) gives back: 0 aligned, 1 base.
+
+        Its interval is there where the run has it: where that aligning cost something is no work of chance.
+
+        Returns:
+            None where aligning cost nothing.
+        """
+        point = point or self.chosen
+        base, aligned = (self.frontier.parent(role) for role in _PARENTS)
+        values = [p.estimate(objective).value if p else None for p in (base, aligned, point)]
+        if values[0] is None or values[1] is None or values[2] is None:
+            return None
+        sign = 1.0 if objective.direction == "maximize" else -1.0
+        cost = sign * (values[0] - values[1])
+        if cost <= 0:
+            return None
+        return point.recovered.get(objective.name) or Estimate(value=sign * (values[2] - values[1]) / cost)
+
+
+def compared(paths: Sequence[str | Path]) -> list[Compared]:
+    """The sweeps in the output folders `paths`, in that order.
+
+    Raises:
+        CalibError: a folder holds no sweep, or one without a choice, or without a measure of accuracy or calibration.
+    """
+    frontiers = [load_sweep(path) for path in paths]
+    names = [frontier.name for frontier in frontiers]
+    labels = [n if names.count(n) == 1 else str(path) for n, path in zip(names, paths, strict=True)]
+    return [_compared(label, frontier, path) for label, frontier, path in zip(labels, frontiers, paths, strict=True)]
+
+
+def load_sweep(path: str | Path) -> Frontier:
+    """The sweep in an output folder.
+
+    Raises:
+        CalibError: there is none, or it cannot be read.
+    """
+    try:
+        return Frontier.load(path)
+    except FileNotFoundError:
+        raise CalibError(
+            f"{path} holds no sweep: there is no calibration/frontier.json; name the output folder of one"
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise CalibError(f"{path}: calibration/frontier.json cannot be read: {problem}") from problem
+
+
+def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
+    """One row a sweep: parents, method, choice; its gains over each parent with intervals; the shares given back."""
+    rows = []
+    for sweep in sweeps:
+        row: dict[str, object] = {
+            "sweep": sweep.label,
+            "base": sweep.frontier.models["base"],
+            "aligned": sweep.frontier.models["aligned"],
+            "method": sweep.frontier.method,
+            "suite": ", ".join(entry.name for entry in sweep.frontier.suite),
+            "chosen": sweep.chosen.id,
+        }
+        for title, objective in (("accuracy", sweep.accuracy), ("calibration", sweep.calibration)):
+            row[title] = objective.name
+            row[f"{title}.value"] = sweep.chosen.estimate(objective).value
+            for parent in _PARENTS:
+                found = sweep.gain(objective, parent)
+                for part in ("value", "low", "high"):
+                    row[f"{title}.minus_{parent}.{part}"] = getattr(found, part)
+        row["diversity"] = sweep.diversity.name if sweep.diversity else None
+        for title, measure in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
+            share = sweep.recovered(measure) if measure else None
+            for part in ("value", "low", "high"):
+                row[f"{title}.recovered.{part}"] = getattr(share, part, None)
+        row["level"] = sweep.frontier.level
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows as they are read: what each sweep's choice gains over both parents, and gives back."""
+    diverse = any(sweep.diversity for sweep in sweeps)
+    titles = ["sweep", "parents", "method", "chosen", "accuracy − base", "accuracy − aligned", "ECE − aligned"]
+    titles += ["ECE recovered", *(["diversity recovered"] if diverse else [])]
+    rows = []
+    for sweep in sweeps:
+        models = sweep.frontier.models
+        row = [sweep.label, f"{models['base']} → {models['aligned']}", sweep.frontier.method, sweep.chosen.id]
+        row += [_gain(sweep.gain(sweep.accuracy, parent)) for parent in _PARENTS]
+        row += [_gain(sweep.gain(sweep.calibration, "aligned")), _share(sweep.recovered(sweep.calibration))]
+        if diverse:
+            row.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else formatting.UNDEFINED)
+        rows.append(row)
+    return titles, rows
+
+
+def caption(sweeps: Sequence[Compared]) -> str:
+    """How to read the table."""
+    levels = {formatting.percent(sweep.frontier.level) for sweep in sweeps}
+    measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
+    return (
+        f"Measured on each sweep's held-out split: {measured}. In brackets paired {' or '.join(sorted(levels))} "
+        "bootstrap intervals, where the measure is an objective. Recovered: the share of what aligning cost that the choice "
+        "gives back; 0 % is the aligned parent, 100 % the base; without brackets where what aligning cost may be "
+        f"chance, {formatting.UNDEFINED} where it cost nothing."
+    )
+
+
+def _items(sweep: Compared) -> str:
+    """`calib_demo, n = 2,499, ece in 15 bins`."""
+    n = formatting.item_counts(sweep.frontier, sweep.accuracy)
+    parts = [", ".join(entry.name for entry in sweep.frontier.suite), *([f"n = {n:,}"] if n else [])]
+    if formatting.is_binned(sweep.calibration.metric):
+        parts.append(f"{sweep.calibration.name} in {sweep.frontier.n_bins} bins")
+    return ", ".join(parts)
+
+
+def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
+    chosen = frontier.selected
+    if chosen is None:
+        raise CalibError(f"{path}: no point is chosen yet; run the sweep to its end first")
+    missing = [role for role in _PARENTS if (p := frontier.parent(role)) is None or p.status != "complete"]
+    if missing:
+        raise CalibError(
+            f"{path}: the {formatting.listed(list(missing))} parent was not scored, so nothing can be compared with it"
+        )
+    accuracy = _measure(frontier, chosen, _ACCURACY, "maximize")
+    calibration = _measure(frontier, chosen, ("ece",), "minimize")
+    if accuracy is None or calibration is None:
+        raise CalibError(
+            f"{path}: there is no {'accuracy' if accuracy is None else 'ece'} to compare by; its objectives are "
+            f"{formatting.listed([o.name for o in frontier.objectives])}"
+        )
+    diversity = next((o for o in frontier.objectives if o.metric in _DIVERSITY), None)
+    return Compared(label, frontier, chosen, accuracy, calibration, diversity)
+
+
+def _measure(
+    frontier: Frontier, chosen: PointResult, metrics: Sequence[str], direction: Literal["maximize", "minimize"]
+) -> Objective | None:
+    """The first objective among `metrics`, or else one of all items pooled that was measured."""
+    found = next((o for o in frontier.objectives if o.metric in metrics), None)
+    if found is None:
+        has = chosen.metrics.get(SUITE, {})
+        found = next((Objective(metric=m, direction=direction) for m in metrics if m in has), None)
+    return found
+
+
+def _gain(found: Difference) -> str:
+    places = formatting.decimals([found])
+    span = formatting.interval(found, places, signed=True)
+    return f"{formatting.number(found.value, places, signed=True)}{f' [{span}]' if span else ''}"
+
+
+def _share(share: Estimate | None) -> str:
+    if share is None or share.value is None:
+        return formatting.UNDEFINED
+    percent = [None if x is None else 100 * x for x in (share.value, share.low, share.high)]
+    span = formatting.interval(Estimate(value=percent[0], low=percent[1], high=percent[2]), 0)
+    return f"{formatting.number(percent[0], 0)}{f' [{span}]' if span else ''} %"

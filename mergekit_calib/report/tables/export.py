@@ -1,0 +1,150 @@
+"""A finished run's table in the forms that other programs and papers take: Markdown, CSV, JSON and LaTeX."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.report.tables.frames import frontier_markdown, points_frame
+from mergekit_calib.report.tables.rows import frontier_table, measured_columns
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.storage.atomic import write_text_atomic
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "^": r"\textasciicircum{}",
+    "λ": r"$\lambda$",
+    "−": "$-$",
+    "–": "--",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\to$",
+    "●": r"$\bullet$",
+    "★": r"$\star$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+_TEST = re.compile(r" superior: [^;]*;")  # explains a column that LaTeX has no room for
+
+
+def as_markdown(frontier: Frontier) -> str:
+    """The points with intervals, marks, tests and baselines, and how to read them."""
+    return f"{frontier_markdown(frontier)}\n\n{formatting.escape_markdown(frontier_table(frontier).caption)}\n"
+
+
+def as_csv(frontier: Frontier) -> str:
+    """Every metric of every point on every split, flat: `points_frame`."""
+    return points_frame(frontier).to_csv(index=False, lineterminator="\n")
+
+
+def as_json(frontier: Frontier) -> str:
+    """The table's points and baselines, numbers unrounded; the whole result is `frontier.json`."""
+    columns = measured_columns(frontier)
+
+    def measured(item: Any) -> dict[str, Any]:
+        return {c.name: item.estimate(c).model_dump() for c in columns if item.estimate(c).value is not None}
+
+    points = [
+        {
+            "id": point.id,
+            "role": point.role,
+            "axes": point.axes,
+            "status": point.status,
+            "reason": point.reason,
+            "metrics": measured(point),
+            "on_frontier": formatting.is_on_frontier(point),
+            "frontier_probability": point.frontier_probability,
+            "superiority": point.superiority.model_dump() if point.superiority else None,
+            "selected": point.selected,
+        }
+        for point in sorted(frontier.points, key=formatting.point_order)
+    ]
+    baselines = [{"id": b.id, "temperatures": b.temperatures, "metrics": measured(b)} for b in frontier.baselines]
+    about = {"name": frontier.name, "models": frontier.models, "method": frontier.method, "level": frontier.level}
+    content = {**about, "split": "held_out", "points": points, "baselines": baselines}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_latex(frontier: Frontier) -> str:
+    """A `table` with `booktabs` rules: the points and baselines, the choice in bold, intervals small."""
+    table = frontier_table(frontier)
+    width = len(table.axes) + len(table.measures)
+    columns = f"l{'r' * len(table.axes)}{'l' * len(table.measures)}c"
+    titles = ["point", *map(formatting.axis_label, table.axes), *table.measures, "●"]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\small",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _line([latex(title) for title in titles]),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        label = latex(row.label.replace("lambda=", "λ = "))
+        axes = [latex(value) for value in row.axes]
+        if row.outcome:
+            lines.append(rf"{label} & \multicolumn{{{width + 1}}}{{l}}{{\emph{{{latex(row.outcome)}}}}} \\")
+            continue
+        label = rf"\textbf{{{label}}} $\star$" if row.point.selected else label
+        lines.append(_line([label, *axes, *map(_cell, row.values), latex(row.frontier)]))
+    if table.baselines:
+        lines.append(r"\midrule")
+        for baseline in table.baselines:
+            label = rf"\emph{{{latex(baseline.label.replace('lambda=', 'λ = '))}}}"
+            lines.append(_line([label, *[""] * len(table.axes), *map(_cell, baseline.values), ""]))
+    parents = f"{frontier.models.get('base', 'base')} → {frontier.models.get('aligned', 'aligned')}"
+    caption = latex(f"{parents}, {frontier.method}. {_TEST.sub('', table.caption)}")
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+FORMATS: dict[str, tuple[str, Callable[[Frontier], str]]] = {
+    "md": ("points.md", as_markdown),
+    "csv": ("points.csv", as_csv),
+    "json": ("points.json", as_json),
+    "latex": ("points.tex", as_latex),
+}
+
+
+def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[str]) -> list[Path]:
+    """Write the table to `out_path/calibration/` in each of `formats`.
+
+    Raises:
+        CalibError: a format is unknown.
+    """
+    wanted = [name.strip() for name in formats]
+    for name in wanted:
+        if name not in FORMATS:
+            raise CalibError(f"--format: there is no format {name!r}; there are {', '.join(FORMATS)}")
+    written = []
+    for file, render in (FORMATS[name] for name in dict.fromkeys(wanted)):
+        path = Path(out_path) / "calibration" / file
+        write_text_atomic(path, render(frontier))
+        written.append(path)
+    return written
+
+
+def latex(text: str) -> str:
+    """`text` as data in LaTeX: none of its characters is a command."""
+    return re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], " ".join(text.split()))
+
+
+def _cell(cell: tuple[str, str]) -> str:
+    value, span = cell
+    return f"{latex(value)} {{\\scriptsize {latex(span)}}}" if span else latex(value)
+
+
+def _line(cells: Iterable[str]) -> str:
+    line = f"{' & '.join(cells)} \\\\"
+    # the end of the line before would take a bracket for its argument
+    return f"{{}}{line}" if line.startswith("[") else line

@@ -1,0 +1,1 @@
+"""A running or finished sweep in the terminal."""

@@ -1,0 +1,183 @@
+"""A running sweep in the terminal: a live view and a clean table at the end, or one plain line for each event."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mergekit_calib.report.tables.frames import summary_sentence
+from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive, duration
+from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.statements import statements
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier, PointResult
+
+_WIDEST = 100
+_IN_A_FILE = 120
+
+
+class ConsoleProgress(Progress):
+    """Shows a sweep on standard output, or on `console`; a context, for the display goes however the run ends.
+
+    Args:
+        out_path: where the run is written, to say in the end where to look.
+        quiet: nothing but what went wrong.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        quiet: bool = False,
+        out_path: str | Path | None = None,
+    ) -> None:
+        self._console = console or _console()
+        self._quiet = quiet
+        self._out = None if out_path is None else Path(out_path)
+        self._view = LiveView()
+        self._live: ResizingLive | None = None
+        self._noted: set[str] = set()
+
+    @property
+    def _is_live(self) -> bool:
+        return self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet
+
+    def __enter__(self) -> ConsoleProgress:
+        if self._is_live:
+            self._live = ResizingLive(self._view, self._console)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def show_latest(self, latest: Callable[[], str]) -> None:
+        """While the sweep is being prepared, show `latest()`: the bar of a host that is downloading a model."""
+        self._view.latest = latest
+
+    def note(self, text: str) -> None:
+        """Something that the user must know, whatever was asked for."""
+        self._say(text, style="yellow", always=True)
+
+    def started(self, frontier: Frontier, n_points: int | None) -> None:
+        if self._is_live and self._live is None:
+            self.__enter__()
+        items = sum(entry.n_items for entry in frontier.suite)
+        tasks = ", ".join(entry.name for entry in frontier.suite)
+        points = "points as the search wants them" if n_points is None else formatting.counted(n_points, "point")
+        self._say(
+            f"{frontier.models['base']} → {frontier.models['aligned']}, {frontier.method}: {points}, "
+            f"{items:,} items of {tasks}",
+            style="bold",
+        )
+        self._notes(frontier)
+        self._view.n_points, self._view.frontier = n_points, frontier
+        self._view.changed()
+
+    def will_take(self, memory: str) -> None:
+        self._say(f"It {memory}.")
+
+    def point_started(self, point_id: str) -> None:
+        self._view.pace.point_started()
+        self._view.entry, self._view.point = None, point_id
+        if self._live is None:
+            self._say(f"{point_id}: merging and scoring")
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        self._view.entry = entry, done, total
+
+    def point_finished(self, point: PointResult, frontier: Frontier) -> None:
+        self._view.pace.point_finished()
+        self._view.n_finished += 1
+        self._view.frontier = frontier
+        self._view.changed()
+        if self._live is None:
+            self._say(self._outcome(point, frontier), always=point.status == "failed")
+
+    def concluding(self) -> None:
+        self._view.concluding = True
+
+    def finished(self, frontier: Frontier) -> None:
+        self._end()
+        if self._quiet:
+            return
+        rich = self._is_live
+        self._console.print(console_table(frontier))
+        self._console.print()
+        self._paragraph(f"★ {summary_sentence(frontier)}" if rich else summary_sentence(frontier), style="bold")
+        self._console.print()
+        for statement in statements(frontier):
+            self._paragraph(statement, mark="•")
+        for note in frontier.notes:
+            if note not in self._noted:
+                self._paragraph(note, mark="•")
+        if self._out is not None:
+            self._console.print()
+            self._paragraph(f"The model is in {self._out}; open {self._out / 'calibration' / 'report.html'} first.")
+
+    def _outcome(self, point: PointResult, frontier: Frontier) -> str:
+        """`lambda=0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16, about 0:40 left)`."""
+        if point.status != "complete":
+            told = f"{point.status}: {' '.join((point.reason or 'no reason recorded').split())}"
+        else:
+            values = [(o.name, point.estimate(o).value) for o in frontier.objectives]
+            told = "  ".join(f"{name} {formatting.number(value, 4)}" for name, value in values)
+            if point.seconds:
+                told += f"  {sum(point.seconds.values()):.1f} s"
+        marks = [f"the {point.role} parent"] if point.role else []
+        marks += [f"same weights as {point.same_as}"] if point.same_as else []
+        n, total = self._view.n_finished, self._view.n_points
+        if total is not None:
+            marks.append(f"{n} of {total}")
+            left = self._view.pace.left(total - n) if n < total else None
+            marks += [f"about {duration(left)} left"] if left is not None else []
+        aside = f"  ({'; '.join(marks)})" if marks else ""
+        return f"{point.id}  {told}{aside}"
+
+    def _notes(self, frontier: Frontier) -> None:
+        for note in frontier.notes:
+            if note not in self._noted:
+                self._say(note, style="dim")
+            self._noted.add(note)
+
+    def _say(self, line: str, style: str = "", always: bool = False) -> None:
+        """One event: wrapped in a terminal; else one line with its time."""
+        if self._quiet and not always:
+            return
+        line = " ".join(line.splitlines())
+        if self._is_live:
+            self._console.print(Text(line, style=style), highlight=False)
+        else:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._console.print(f"{stamp}  {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def _paragraph(self, text: str, mark: str = "", style: str = "") -> None:
+        if not self._is_live:
+            self._console.print(f"{mark} {text}".strip(), markup=False, highlight=False, soft_wrap=True)
+            return
+        grid = Table.grid(padding=(0, 1))
+        for cell in [mark, text] if mark else [text]:
+            grid.add_column(width=1 if cell is mark else None)
+        grid.add_row(*[Text(cell, style=style) for cell in ([mark, text] if mark else [text])])
+        self._console.print(grid, width=min(self._console.width, _WIDEST), highlight=False)
+
+    def _end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _console() -> Console:
+    """On what standard output is now. An encoding without our signs gets question marks, and the run goes on."""
+    if hasattr(sys.stdout, "reconfigure") and "utf" not in (sys.stdout.encoding or "").lower():
+        sys.stdout.reconfigure(errors="replace")
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _IN_A_FILE)

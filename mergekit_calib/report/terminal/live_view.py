@@ -1,0 +1,240 @@
+"""The live view of a running sweep: the table so far, the point being scored, and how far the sweep is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.control import Control
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.spinner import Spinner
+from rich.text import Text
+
+from mergekit_calib.report.tables.rows import frontier_table
+from mergekit_calib.report.terminal.points_table import PointsTable
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import Frontier
+
+_WIDEST = 100
+_REFRESHES = 5  # a second
+_LONG_IDLE = 3.0  # seconds between two points
+
+
+class Pace:
+    """How long points take, and so how long the rest will.
+
+    Points that were found on disk do not count; those that other workers finish meanwhile do.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._began = clock, clock()
+        self._point_began: float | None = None
+        self._ended = self._began
+        self._spent = 0.0
+        self._n = 0
+        self._has_started = False
+
+    def point_started(self) -> None:
+        self._point_began, self._has_started = self._clock(), True
+
+    def point_finished(self) -> None:
+        """A point is done, here or elsewhere; before one was started here, it was found on disk."""
+        if self._point_began is not None:
+            self._spent += self._clock() - self._point_began
+        self._n += self._has_started
+        self._point_began, self._ended = None, self._clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._began
+
+    @property
+    def running(self) -> bool:
+        """Whether a point is being scored here."""
+        return self._point_began is not None
+
+    @property
+    def idle(self) -> float:
+        """Seconds since a point was last done, here or elsewhere, while none is being done."""
+        return 0.0 if self._point_began is not None else self._clock() - self._ended
+
+    def left(self, n_points: int, share: float = 0.0) -> float | None:
+        """Seconds until `n_points` more are done, with `share` of the first scored; None while nothing tells.
+
+        Before the first point is done, the share of it that is done tells.
+        """
+        running = 0.0 if self._point_began is None else self._clock() - self._point_began
+        if self._n:
+            each = self._spent / self._n
+            first = each * (1.0 - share) if share else max(0.0, each - running)
+            return each * (n_points - 1) + first if n_points else 0.0
+        if share > 0.05 and running > 2.0:
+            return running / share * (n_points - share)
+        return None
+
+
+class LiveView:
+    """What is shown, as it stands; events change it and a thread draws it.
+
+    Attributes:
+        latest: gives a line that is shown while the sweep is being prepared.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Callable[[], str] = lambda: ""
+        self._spinner = Spinner("dots")
+        self._lock = threading.Lock()
+        self.pace = Pace()
+        self.frontier: Frontier | None = None
+        self.n_points: int | None = None
+        self.n_finished = 0
+        self.point: str | None = None
+        self.entry: tuple[str, int, int] | None = None
+        self.concluding = False
+        self._table: tuple[int, PointsTable] | None = None
+
+    def changed(self) -> None:
+        """The frontier has changed, so its table is to be made again."""
+        with self._lock:
+            self._table = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = min(options.max_width, _WIDEST), options.size.height
+        below = [*self._below(width)]
+        frontier = self.frontier
+        if frontier is not None and frontier.points and (room := height - len(below) - 6) > 0:
+            yield Text()
+            yield self._points(frontier, room)
+        yield Text()
+        yield from below[: max(1, height - 2)]
+
+    def _points(self, frontier: Frontier, most: int) -> PointsTable:
+        with self._lock:
+            if self._table is None or self._table[0] != most:
+                source = frontier_table(frontier)
+                self._table = most, PointsTable(source, len(frontier.objectives), most, caption=False)
+            return self._table[1]
+
+    def _below(self, width: int) -> Iterator[Text | _Bar]:
+        frame = self._spinner.render(time.monotonic())
+        assert isinstance(frame, Text)
+        if self.frontier is None:
+            yield _spread(Text.assemble(frame, " reading models and tasks"), [self._clock()], width)
+            if latest := " ".join(self.latest().split()):
+                yield Text(latest, style="dim", no_wrap=True, overflow="ellipsis")
+            return
+        share = 0.0
+        if self.concluding:
+            yield _spread(Text.assemble(frame, " working out the numbers and writing the chosen model"), [""], width)
+        elif self.point is None or self.pace.idle > _LONG_IDLE:
+            waiting = " choosing what comes next, or waiting for other processes"
+            waiting = waiting if self.pace.idle > _LONG_IDLE else ""
+            yield _spread(Text.assemble(frame, waiting), [""], width)
+            yield _Bar(0.0, width)
+        elif self.entry is None:
+            yield _spread(Text.assemble(frame, " ", (self.point, "bold"), " merging"), [""], width)
+            yield _Bar(0.0, width)
+        else:
+            name, done, total = self.entry
+            share = done / total if total else 0.0
+            counts = [f"{done:,} of {total:,}", formatting.percent(round(share, 2)), ""]
+            yield _spread(Text.assemble(frame, " ", (self.point, "bold"), " ", name), counts, width)
+            yield _Bar(share, width)
+        done_points, total_points = self.n_finished, self.n_points
+        if total_points is None:
+            yield _spread(Text(formatting.counted(done_points, "point")), [self._clock()], width)
+            return
+        left = self.pace.left(max(0, total_points - done_points), self._share_of_point())
+        clock = self._clock()
+        tail = [clock, ""]
+        if left is not None and not self.concluding:
+            tail = [f"{clock} so far, about {duration(left)} left", f"about {duration(left)} left", *tail]
+        yield _spread(Text(f"{done_points} of {formatting.counted(total_points, 'point')}"), tail, width)
+        yield _Bar((done_points + self._share_of_point()) / max(total_points, 1), width)
+
+    def _share_of_point(self) -> float:
+        """Of the point being scored, over all entries of the suite by their items."""
+        if not self.pace.running or self.entry is None or self.frontier is None:
+            return 0.0
+        name, done, total = self.entry
+        items = {entry.name: entry.n_items for entry in self.frontier.suite}
+        before = 0
+        for entry, n in items.items():
+            if entry == name:
+                break
+            before += n
+        whole = sum(items.values())
+        now = items.get(name, 0) * (done / total if total else 0.0)
+        return min(1.0, (before + now) / whole) if whole else 0.0
+
+    def _clock(self) -> str:
+        return duration(self.pace.elapsed)
+
+
+class ResizingLive(Live):
+    """A live display that starts again from an empty screen when the window has changed.
+
+    Terminals wrap what is on the screen anew, each in its own way, so where it stood can no longer be known.
+    """
+
+    def __init__(self, view: LiveView, console: Console) -> None:
+        super().__init__(
+            view,
+            console=console,
+            transient=True,
+            refresh_per_second=_REFRESHES,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._size = console.size
+
+    def refresh(self) -> None:
+        """Draw, on an empty screen where the window has another size than it had."""
+        size = self.console.size
+        if size != self._size:
+            self._size = size
+            self.console.control(Control.home(), Control.clear())
+        super().refresh()
+
+
+class _Bar:
+    """A line that is a bar; rich's own does not end its line."""
+
+    def __init__(self, share: float, width: int) -> None:
+        self._bar = ProgressBar(total=1.0, completed=share, width=width, complete_style="cyan", finished_style="cyan")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._bar
+        yield Segment.line()
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `3:04:00`, `2 d 3 h`."""
+    whole = int(seconds + 0.5)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def _spread(left: Text, right: list[str], width: int) -> Text:
+    """`left`, and at the other end the first of `right` for which there is room."""
+    for text in right:
+        space = width - cell_len(left.plain) - cell_len(text)
+        if space >= 2 and text:
+            line = Text.assemble(left, " " * space, (text, "dim"))
+            break
+    else:
+        line = left.copy()
+        line.truncate(width, overflow="ellipsis")
+    line.no_wrap = True
+    return line

@@ -1,0 +1,216 @@
+"""The table of points in a terminal of any width: what does not fit is left out, and no number is ever broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from mergekit_calib.report.tables.rows import BaselineRow, FrontierTable, Row, frontier_table
+from mergekit_calib.report.text import formatting
+from mergekit_calib.results.frontier import Frontier
+
+_GAP = "  "
+_LABEL = 12  # columns that a point's name keeps, before anything else gives way
+_LONG_LABEL = 24  # of which so many are kept while there are details that could give way
+_REASON = 24  # columns below which a reason stands under its point's name
+_WIDEST = 120
+# intervals, the superiority test, the share of resamples on the frontier
+_DETAILS = ((True, True, True), (True, False, True), (False, True, True), (False, False, True), (False, False, False))
+
+
+def console_table(frontier: Frontier) -> PointsTable:
+    """The points for a terminal, the objectives only: two of them fit into 80 columns with their intervals."""
+    return PointsTable(frontier_table(frontier), len(frontier.objectives))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column: its two lines of title, and its cells by row, a plain part and a dim one after it."""
+
+    title: tuple[str, str]
+    cells: Sequence[tuple[str, str]]
+    left: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(text) for text in (*self.title, *(" ".join(cell).rstrip() for cell in self.cells)))
+
+
+class PointsTable:
+    """Draws itself into the width it is given.
+
+    Names are plain text: markup in them is printed, not obeyed.
+
+    Args:
+        n_objectives: how many of the table's measures are objectives; the others are left to wider media.
+        most_rows: where there are more points, those that are neither parents, chosen, failed nor on the frontier give
+            way, and a line says how many.
+        caption: whether the table explains itself.
+    """
+
+    def __init__(
+        self, source: FrontierTable, n_objectives: int, most_rows: int | None = None, caption: bool = True
+    ) -> None:
+        self._source, self._n = source, n_objectives
+        self._rows = _most_telling(source.rows, most_rows)
+        self._caption = caption
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are, baselines included."""
+        return len(self._rows) + len(self._source.baselines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        available = min(options.max_width, _WIDEST)
+        labels = [row.label + (" ★" if row.point.selected else "") for row in self._rows]
+        labels += [baseline.label for baseline in self._source.baselines]
+        longest = max((cell_len(label) for label in labels), default=0)
+        columns = self._columns(available, min(longest, _LONG_LABEL))
+        rest = sum(column.width + len(_GAP) for column in columns)
+        label_width = max(_LABEL, min(longest, available - rest))
+        label_width = min(label_width, max(1, available - rest))
+        width = label_width + rest
+
+        for i in (0, 1):
+            titles = ["point" if i == 0 else "", *(column.title[i] for column in columns)]
+            if any(titles[1:]) or i == 0:
+                yield self._line(titles, label_width, columns, "bold")
+        yield Text("─" * width, style="dim", no_wrap=True)
+        for i, row in enumerate(self._rows):
+            style = _style(row)
+            if row.outcome:
+                yield from _outcome(labels[i], row.outcome, label_width, available, style, brief=not self._caption)
+                continue
+            yield self._cells(labels[i], i, label_width, columns, style)
+        if hidden := len(self._source.rows) - len(self._rows):
+            yield Text(_clipped(f"… and {formatting.counted(hidden, 'point')} more", available), style="dim")
+        for k in range(len(self._source.baselines)):
+            i = len(self._rows) + k
+            yield self._cells(labels[i], i, label_width, columns, "italic")
+        if self._caption:
+            yield Text()
+            yield Text(self._source.caption, style="dim")
+
+    def _columns(self, available: int, label: int) -> list[_Column]:
+        """The most that fits beside names of `label` columns; see `_DETAILS` for what gives way first."""
+
+        def fits(columns: Sequence[_Column], beside: int) -> bool:
+            return beside + sum(column.width + len(_GAP) for column in columns) <= available
+
+        for beside in (label, _LABEL):
+            for spans, superior, shares in _DETAILS:
+                columns = [*self._axes(), *self._measured(spans, self._n), self._marks(shares)]
+                columns += [self._tests()] if superior else []
+                if fits(columns, beside):
+                    return columns
+        for shown in range(self._n - 1, 0, -1):
+            columns = [*self._measured(False, shown), self._marks(False)]
+            if fits(columns, _LABEL):
+                return columns
+        return self._measured(False, 1)
+
+    def _axes(self) -> list[_Column]:
+        blank = [("", "")] * len(self._source.baselines)
+        return [
+            _Column((formatting.axis_label(title), ""), [*((row.axes[k], "") for row in self._rows), *blank])
+            for k, title in enumerate(self._source.axes)
+        ]
+
+    def _measured(self, spans: bool, shown: int) -> list[_Column]:
+        columns = []
+        for k, title in enumerate(self._source.measures[:shown]):
+            rows: list[Row | BaselineRow] = [*self._rows, *self._source.baselines]
+            cells = [row.values[k] if row.values else ("", "") for row in rows]
+            name, _, bins = title.partition(" (")
+            columns.append(
+                _Column(
+                    (_shortened(name, 22), f"({bins}" if bins else ""),
+                    [(value, span if spans else "") for value, span in cells],
+                )
+            )
+        return columns
+
+    def _marks(self, shares: bool) -> _Column:
+        marks = [row.frontier if shares else row.frontier[:1].strip("0123456789") for row in self._rows]
+        cells = [(mark, "") for mark in marks] + [("", "")] * len(self._source.baselines)
+        return _Column(("●", ""), cells, left=True)
+
+    def _tests(self) -> _Column:
+        cells = []
+        for row in self._rows:
+            test = row.point.superiority
+            shown = "" if test is None else f"{'✓ ' if test.shown else ''}p {formatting.p_value(test.p_adjusted)}"
+            cells.append((shown, ""))
+        return _Column(("superior", ""), cells + [("baseline", "")] * len(self._source.baselines))
+
+    def _cells(self, label: str, i: int, label_width: int, columns: Sequence[_Column], style: str) -> Text:
+        line = Text(set_cell_size(_clipped(label, label_width), label_width), no_wrap=True, end="", style=style)
+        for column in columns:
+            value, span = column.cells[i]
+            text = Text.assemble(value, (f" {span}" if span else "", "dim not bold" if span else ""))
+            pad = " " * (column.width - cell_len(text.plain))
+            line = line + Text(_GAP) + (Text.assemble(text, pad) if column.left else Text.assemble(pad, text))
+        return _row(line)
+
+    def _line(self, titles: Sequence[str], label_width: int, columns: Sequence[_Column], style: str) -> Text:
+        cells = [set_cell_size(_clipped(titles[0], label_width), label_width)]
+        for title, column in zip(titles[1:], columns, strict=True):
+            pad = " " * (column.width - cell_len(title))
+            cells.append(f"{title}{pad}" if column.left else f"{pad}{title}")
+        return _row(Text(_GAP.join(cells), style=style))
+
+
+def _most_telling(rows: Sequence[Row], most: int | None) -> list[Row]:
+    """At most `most` rows, in their order: parents, the choice, what went wrong, the frontier, then the rest."""
+    if most is None or len(rows) <= most:
+        return list(rows)
+
+    def rank(i: int) -> tuple[bool, bool, bool, int]:
+        point = rows[i].point
+        return (not (point.role or point.selected), not rows[i].outcome, not rows[i].on_frontier, i)
+
+    kept = sorted(sorted(range(len(rows)), key=rank)[: max(1, most - 1)])
+    return [rows[i] for i in kept]
+
+
+def _style(row: Row) -> str:
+    if row.point.status == "failed":
+        return "red"
+    if row.point.status == "stopped":
+        return "yellow"
+    return "bold green" if row.point.selected else "" if row.on_frontier else "dim"
+
+
+def _outcome(label: str, outcome: str, label_width: int, available: int, style: str, brief: bool) -> Iterator[Text]:
+    """The reason beside the name, across the other columns; in further lines under itself where it is long."""
+    start = set_cell_size(_clipped(label, label_width), label_width) + _GAP
+    indent = " " * cell_len(start)
+    if not brief and available - len(indent) < _REASON:
+        yield _row(Text(_clipped(label, available), style=style))
+        start = indent = _GAP
+    room = max(8, available - len(indent))
+    outcome = " ".join(outcome.split())
+    lines = [_clipped(outcome, room)] if brief else [str(t) for t in Text(outcome).wrap(Console(), room)]
+    for i, line in enumerate(lines):
+        yield _row(Text((start if i == 0 else indent) + line.rstrip(), style=style))
+
+
+def _row(text: Text) -> Text:
+    text.rstrip()
+    text.no_wrap, text.overflow, text.end = True, "crop", "\n"
+    return text
+
+
+def _clipped(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+
+
+def _shortened(text: str, longest: int) -> str:
+    """The end of a long name, where metric and arrow stand."""
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"

@@ -1,0 +1,143 @@
+"""From the answered requests of one lm-eval task to its item table.
+
+Relied on in lm-eval 0.4.13: the shapes of tasks that `ConfigurableTask.process_results` tells apart.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+from lm_eval.api.metrics import mean
+from lm_eval.api.task import Task
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.items.metric_registry import metrics_of_votes
+from mergekit_calib.items.table import ItemTable, in_split
+from mergekit_calib.scoring.loading import choices_of, doc_hash, judges_by_choice
+
+# What log-likelihoods and gold give by themselves, unless a task computes its results in its own way.
+_FROM_CHOICES = ("acc", "acc_norm")
+
+
+class ScoringError(CalibError):
+    """A model's answers cannot be used."""
+
+
+def item_table(task: Task, split: Literal["selection", "held_out"] | None = None) -> ItemTable:
+    """The item table of a task whose instances hold their responses.
+
+    Raises:
+        ScoringError: a log-likelihood that is not a number, naming task and document.
+    """
+    task.apply_filters()
+    documents: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        documents.setdefault(instance.doc_id, []).append(instance)
+    has_choices = judges_by_choice(task)
+    rows = []
+    for doc_id, requests in documents.items():
+        requests.sort(key=lambda instance: instance.idx)
+        _check_numbers(task, requests)
+        # The document that the prompt was made of: a task may shuffle its choices each time it reads its documents.
+        doc = requests[0].doc
+        row: dict[str, Any] = {"id": doc_id, "hash": in_split(doc_hash(doc), split)}
+        if has_choices:
+            row |= _choices(task, doc, requests)
+        else:
+            row["generations"] = [str(r) for request in requests for r in request.resps]
+        row["values"] = _own_values(task, doc, requests)
+        rows.append(row)
+    width = max(len(row["scores"]) for row in rows) if has_choices else 0
+
+    def padded(name: str, fill: Any, dtype: Any) -> Any:
+        array = np.full((len(rows), width), fill, dtype=dtype)
+        if has_choices:
+            for i, row in enumerate(rows):
+                array[i, : len(row[name])] = row[name]
+        return array
+
+    names = sorted(set().union(*(row["values"] for row in rows)))
+    return ItemTable(
+        task=task.task_name,
+        doc_ids=np.array([row["id"] for row in rows], dtype=np.int64),
+        doc_hashes=[row["hash"] for row in rows],
+        log_likelihoods=padded("scores", np.nan, np.float64),
+        labels=padded("labels", False, np.bool_),
+        choice_chars=padded("chars", 0, np.int64),
+        choice_bytes=padded("bytes", 0, np.int64),
+        generations=None if task.OUTPUT_TYPE != "generate_until" else [row["generations"] for row in rows],
+        values={name: np.array([row["values"].get(name, np.nan) for row in rows]) for name in names},
+    )
+
+
+def own_metrics(task: Any) -> dict[str, bool]:
+    """The names of a task's `values`, as far as it declares them, and whether more of each is better.
+
+    And of what follows from them: the calibration errors of answers that it gives with a confidence.
+
+    They are the metrics that lm-eval averages over documents; one that it computes of all documents at once (F1,
+    perplexity) has no value for a document. A task that filters its answers in several ways has each metric once by
+    its plain name, for the first filter, and as `metric,filter` for the others.
+    """
+    averaged = [name for name, aggregation in task.aggregation().items() if aggregation is mean]
+    if not _computes_its_results(task):
+        averaged = [name for name in averaged if name not in _FROM_CHOICES]
+    directions = task.higher_is_better()
+    filters = [f.name for f in task._filters]
+    found = {
+        _value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged
+    }
+    if task.OUTPUT_TYPE == "generate_until":
+        found |= {name: metric.direction == "maximize" for name, metric in metrics_of_votes(found).items()}
+    return found
+
+
+def _value_name(metric: str, filters: list[str], filter_: str) -> str:
+    return metric if filter_ == filters[0] else f"{metric},{filter_}"
+
+
+def _computes_its_results(task: Any) -> bool:
+    """Whether a task's numbers do not follow from log-likelihoods and gold alone."""
+    return task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results)
+
+
+def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
+    """The numbers that the task itself gives a document."""
+    filters = list(requests[0].filtered_resps)
+    values = {}
+    for filter_ in filters:
+        results = task.process_results(doc, [request.filtered_resps[filter_] for request in requests])
+        for metric, value in results.items():
+            name = _value_name(metric, filters, filter_)
+            averaged = task.aggregation().get(metric, mean) is mean
+            if averaged and isinstance(value, (Real, np.bool_)) and not math.isnan(value):
+                values[name] = float(value)
+    if not _computes_its_results(task):
+        values = {name: value for name, value in values.items() if name not in _FROM_CHOICES}
+    return values
+
+
+def _check_numbers(task: Task, requests: list[Any]) -> None:
+    for request in requests:
+        if request.request_type == "generate_until":
+            continue
+        for response in request.resps:
+            score = response[0] if isinstance(response, tuple) else response
+            if math.isnan(score):
+                where = f"task {task.task_name}, document {request.doc_id}"
+                raise ScoringError(f"{where}: a log-likelihood is not a number")
+
+
+def _choices(task: Task, doc: Any, requests: list[Any]) -> dict[str, Any]:
+    """The scores, lengths and right ones of a document's choices."""
+    choices, right = choices_of(task, doc)
+    return {
+        # Where a task has acc_mutual_info, as many requests follow again: the choices without the question.
+        "scores": [float(request.resps[0][0]) for request in requests[: len(choices)]],
+        "labels": [i in right for i in range(len(choices))],
+        "chars": [len(choice) for choice in choices],
+        "bytes": [len(choice.encode("utf-8")) for choice in choices],
+    }

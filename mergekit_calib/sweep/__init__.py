@@ -1,0 +1,1 @@
+"""The sweep: check it, score its points, choose one and write it."""

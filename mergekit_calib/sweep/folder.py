@@ -1,0 +1,165 @@
+"""The output folder of a sweep: what it may hold before, where things go, and that they go there whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.items.store import ItemStore
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.storage.atomic import write_text_atomic
+from mergekit_calib.storage.locks import Claims, exclusive, share_lock, try_lock
+
+_DIGEST = "model.digest"
+
+
+@dataclass(frozen=True)
+class Session:
+    """The workers that run at the same time in one folder, as one of them sees it.
+
+    Attributes:
+        id: the same for all of them.
+        claims: who is on which point.
+        lock: a file that they wait for each other on while they decide.
+    """
+
+    id: str
+    claims: Claims
+    lock: Path
+
+
+class RunFolder:
+    """`out/` of a sweep.
+
+    Args:
+        path: the folder; created when something is first written to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calibration = path / "calibration"
+        self.scratch = self.calibration / "scratch"
+        self.items = ItemStore(self.calibration / "items")
+        self.study_log = self.calibration / "study.log"
+        self._run: IO[str] | None = None  # while this worker has joined: the file whose lock all of them share
+
+    @property
+    def identity(self) -> str:
+        """The same for this folder wherever it is mounted, and another for every other; ask under a lock."""
+        mark = self.calibration / ".workers" / "folder"
+        if not mark.exists():
+            write_text_atomic(mark, uuid.uuid4().hex[:12])
+        return mark.read_text(encoding="utf-8")
+
+    def check(self, parents: dict[str, str]) -> None:
+        """That the folder is new, empty, or holds a run of the same parents.
+
+        Raises:
+            CalibError: it holds something else, which a sweep must not write over.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise CalibError(f"{self.path} is a file; a sweep writes a folder")
+        record = self.calibration / "sweep.yml"
+        if not record.exists():
+            held = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+            if held not in ([], ["calibration"]):
+                raise CalibError(
+                    f"{self.path} holds something else ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}); "
+                    "name a new folder, or an earlier run of this sweep to go on with"
+                )
+            return
+        earlier = yaml.safe_load(record.read_text(encoding="utf-8"))["parents"]
+        if earlier != parents:
+            raise CalibError(
+                f"{self.path} holds a sweep between {earlier['base']} and {earlier['aligned']}, and this one is "
+                f"between {parents['base']} and {parents['aligned']}; name a new folder"
+            )
+
+    def record(self, sweep: dict[str, Any]) -> None:
+        """Write `calibration/sweep.yml`: the sweep as run."""
+        self.calibration.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True, width=120)
+        write_text_atomic(self.calibration / "sweep.yml", text)
+
+    def save(self, frontier: Frontier) -> None:
+        """Write `calibration/frontier.json`."""
+        self.calibration.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(self.calibration / "frontier.json", frontier.model_dump_json(indent=1) + "\n")
+
+    def write_model(self, write: Callable[[Path], None], digest: str | None) -> None:
+        """Have `write` fill a folder beside the output, and move its files in once it is whole.
+
+        Nothing is done where the model of that digest is there already.
+        """
+        mark = self.calibration / _DIGEST
+        if digest is not None and mark.exists() and mark.read_text(encoding="utf-8") == digest:
+            return
+        mark.unlink(missing_ok=True)
+        staging = self.scratch / "model"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        write(staging)
+        for old in (*self.path.glob("model*.safetensors*"), *self.path.glob("pytorch_model*.bin*")):
+            old.unlink()
+        for file in sorted(staging.iterdir()):
+            os.replace(file, self.path / file.name)
+        if digest is not None:
+            write_text_atomic(mark, digest)
+
+    def remove_scratch(self) -> None:
+        """Remove what this worker left in the scratch folder; all of it where no other has joined the folder."""
+        shutil.rmtree(self.scratch / "model", ignore_errors=True)
+        if self._run is None:
+            return
+        if try_lock(self._run):
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        share_lock(self._run)  # a lock that was tried in vain is lost, too
+
+    @contextmanager
+    def joined(self, study: str) -> Iterator[Session]:
+        """Work in the folder, alone or with others of the same study; locks go with the process, however that ends.
+
+        Raises:
+            CalibError: other processes are running another sweep there.
+        """
+        workers = self.calibration / ".workers"
+        workers.mkdir(parents=True, exist_ok=True)
+        with (workers / "run").open("a+") as handle:
+            first = try_lock(handle)
+            handle.seek(0)
+            if first:
+                handle.truncate()
+                handle.write(f"{study} {uuid.uuid4().hex}")
+                handle.flush()
+                for old in workers.glob("*.claim"):
+                    old.unlink()
+                share_lock(handle)
+            else:
+                share_lock(handle)
+                if (theirs := handle.read().split()[0]) != study:
+                    raise CalibError(
+                        f"another process is running another sweep in {self.path} (study {theirs}, this one is "
+                        f"{study}); wait for it, or name a new folder"
+                    )
+            handle.seek(0)
+            self._run = handle
+            try:
+                with Claims(workers) as claims:
+                    yield Session(handle.read().split()[1], claims, workers / "decide")
+            finally:
+                self._run = None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for other workers to be done with what only one may do at a time, and do it."""
+        with exclusive(self.calibration / ".workers" / "write"):
+            yield

@@ -1,0 +1,123 @@
+"""Everything that is found out before a sweep costs anything: what will be merged, scored, compared and written.
+
+Each check raises a `CalibError` that names the file and key, and nothing is loaded but configurations, file headers
+and the documents of the suite's tasks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mergekit.options import MergeOptions
+
+from mergekit_calib import plugins
+from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.merging.difference import layers_of
+from mergekit_calib.merging.memory import fitted, footprint, free_memory
+from mergekit_calib.merging.models import compute_dtype
+from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
+from mergekit_calib.merging.plan import check_configuration_source, configuration
+from mergekit_calib.merging.tokenizer import choose_tokenizer, load_tokenizer
+from mergekit_calib.prefix_lm.model import check_model_args
+from mergekit_calib.recipe import Sweep
+from mergekit_calib.recipe.axes import grid_size
+from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.sweep.folder import RunFolder
+from mergekit_calib.sweep.prepared import Prepared
+from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, strategy_of
+
+_MOST_OF_A_GRID = 100_000  # points that are scored one by one, without a budget
+_MOST_CHECKED = 10_000  # points whose recipes are all checked beforehand; of more, the corners
+
+
+def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
+    """Check a sweep from end to end.
+
+    Raises:
+        CalibError: the first thing found wrong.
+    """
+    block, source = sweep.calibration, sweep.source
+    folder = RunFolder(out_path)
+    folder.check({"base": sweep.base, "aligned": sweep.aligned})
+    if not any(axis.kind for axis in sweep.axes.values()):
+        _check_points(sweep)  # before a model is fetched
+    check_rule(sweep)
+
+    updates: dict[str, Any] = {"quiet": True}
+    if options.random_seed is None:
+        updates["random_seed"] = block.seed
+    if options.lora_merge_cache is None:
+        updates["lora_merge_cache"] = str(folder.scratch / "adapters")
+    options = options.model_copy(update=updates)
+
+    models = open_parents(sweep.models, options)
+    own_vocabulary = bool(sweep.recipe.get("tokenizer") or sweep.recipe.get("tokenizer_source"))
+    check_compatible(models.values(), options, own_vocabulary)
+    check_disk(out_path, 2 * max(model.n_bytes for model in models.values()))
+    layers = layers_of(models[sweep.base])
+    sweep = sweep.expanded(layers, plugins.axis_kinds())
+    _check_points(sweep)
+    check_configuration_source(next(sweep.corners()).recipe, options, source)
+    strategy = strategy_of(sweep)
+
+    check_model_args(block.model_args)
+    compute_dtype(block.model_args.get("dtype"))
+    device = _scoring_device(block.model_args, options)
+    suite = Suite.load(block.suite, seeds=block.seeds, source=source)
+    objectives = objectives_of(sweep, suite)
+    check_budget(sweep, suite)
+
+    base, aligned = models[sweep.base], models[sweep.aligned]
+    choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]
+    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # what the most demanding method needs
+    if tokenizer.folder is not None:
+        suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
+    sweep = sweep.with_recipe(**tokenizer.recipe_keys)
+    dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
+    scored_in = compute_dtype(block.model_args.get("dtype"))
+    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)
+    memory = fitted(needed, *free_memory(device))
+    prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory)
+    if not any(model.reference.lora for model in models.values()):
+        prepared.check_plan()
+    return prepared
+
+
+def _check_points(sweep: Sweep) -> None:
+    """That a grid has an end, and that mergekit accepts the recipes: of its points, or of the corners of more."""
+    search = sweep.calibration.search
+    if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _MOST_OF_A_GRID:
+        others = ", ".join(sorted(plugins.search_strategies().keys() - {"grid"}))
+        problem = (
+            f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or search.points and a strategy "
+        )
+        raise RecipeError("calibration.axes", f"{problem}that chooses among them ({others})", sweep.source)
+    everything = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
+    for point in (*sweep.parents(), *everything):
+        configuration(point.recipe, sweep.source)
+
+
+def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
+    """`model_args.device`, else mergekit's device where that is an accelerator, else the GPU there is, else the CPU.
+
+    Raises:
+        CalibError: it is no device, or none of this machine.
+    """
+    if "device" in model_args:
+        return _usable_device(model_args["device"], "model_args.device")
+    if options.device and options.device != "cpu":
+        return _usable_device(options.device, "mergekit's device")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _usable_device(name: Any, key: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, TypeError, ImportError):
+        accelerators = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        accelerators += ["mps"] if torch.backends.mps.is_available() else []
+        raise CalibError(f"{key} is {name!r}; the devices here are {', '.join(['cpu', *accelerators])}") from None
+    return device

@@ -1,0 +1,236 @@
+"""A sweep that is ready to run: everything that was resolved, and how its points and its search follow from it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from mergekit.options import MergeOptions
+
+from mergekit_calib import plugins
+from mergekit_calib.items.store import content_key
+from mergekit_calib.merging.difference import difference_norms, importance
+from mergekit_calib.merging.memory import Footprint
+from mergekit_calib.merging.models import PointModels
+from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerprint
+from mergekit_calib.merging.plan import Plan, configuration
+from mergekit_calib.merging.tokenizer import TokenizerChoice, tokenizer_files
+from mergekit_calib.recipe import Layers, Point, Sweep, Value
+from mergekit_calib.results.frontier import Frontier, Objective
+from mergekit_calib.scoring.suite import Suite
+from mergekit_calib.search import Strategy, Study
+from mergekit_calib.search.driver import Search
+from mergekit_calib.search.evaluation import Evaluator
+from mergekit_calib.search.racing import Race
+from mergekit_calib.storage.locks import exclusive
+from mergekit_calib.sweep.folder import RunFolder, Session
+from mergekit_calib.sweep.validation import resolution_notes
+from mergekit_calib.versions import versions
+
+FrontierT = TypeVar("FrontierT", bound=Frontier)
+_MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that is ready to run; nothing in it can still turn out to be misspelt."""
+
+    sweep: Sweep
+    folder: RunFolder
+    options: MergeOptions
+    models: dict[str, ParentModel]
+    layers: Layers
+    tokenizer: TokenizerChoice
+    suite: Suite
+    objectives: list[Objective]
+    strategy: Strategy
+    device: torch.device
+    memory: Footprint
+
+    @property
+    def rule(self) -> str:
+        return str(self.sweep.calibration.select.get("rule", "knee"))
+
+    @property
+    def rule_options(self) -> dict[str, Any]:
+        return {k: v for k, v in self.sweep.calibration.select.items() if k != "rule"}
+
+    @property
+    def dtype(self) -> str | None:
+        """What the models compute in; None for the merged weights' own."""
+        return self.sweep.calibration.model_args.get("dtype")
+
+    @property
+    def model_args(self) -> dict[str, Any]:
+        """lm-eval's `model_args`."""
+        return self.sweep.calibration.model_args
+
+    def check_plan(self) -> None:
+        """That mergekit finds in the models what the points' recipes ask for.
+
+        Raises:
+            CalibError: naming what is missing.
+        """
+        seen = set()
+        for point in self.sweep.corners():
+            if (method := point.recipe["merge_method"]) not in seen:
+                seen.add(method)
+                Plan(configuration(point.recipe, self.sweep.source), self.options).check_sources()
+
+    def settle(self) -> None:
+        """What a run needs on disk before its first point: LoRAs merged into their models, and `sweep.yml`."""
+        if any(model.reference.lora for model in self.models.values()):
+            apply_adapters(self.models.values(), self.options)
+            self.check_plan()
+        self.record(self.parents)
+
+    def record(self, points: Iterable[Point]) -> None:
+        """Write `sweep.yml`, with the points that there are."""
+        self.folder.record(_as_run(self, points))
+
+    @cached_property
+    def parents(self) -> list[Point]:
+        """The parents, as points."""
+        return list(self.sweep.parents())
+
+    def models_of_points(self) -> PointModels:
+        """What turns points into models, one at a time."""
+        keep = not self.memory.streams
+        add_bos_token = self.model_args.get("add_bos_token")
+        scratch = self.folder.scratch
+        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep, add_bos_token)
+
+    def point(self, setting: Mapping[str, Value]) -> Point:
+        """The point at `setting`."""
+        return self.sweep.point(setting)
+
+    def is_parent(self, setting: Mapping[str, Value]) -> bool:
+        """Whether the point at `setting` is a parent, which is scored anyway."""
+        return self.sweep.is_parent(setting)
+
+    @property
+    def n_points(self) -> int | None:
+        """How many points there will be at most, parents included; None where only the search will tell."""
+        budget = self.sweep.calibration.search.points
+        if self.sweep.calibration.search.strategy != "grid":
+            return None if budget is None else budget + len(self.parents)
+        size = self.sweep.n_in_grid
+        return len(self.parents) + (size if budget is None else min(size, budget))
+
+    @cached_property
+    def study_name(self) -> str:
+        """Of what all points of the study have in common."""
+        block = self.sweep.calibration
+        return content_key(
+            axes={name: axis.model_dump() for name, axis in self.sweep.axes.items()},
+            recipes={name: variant.recipe for name, variant in self.sweep.variants.items()},
+            objectives=[objective.model_dump() for objective in self.objectives],
+            n_bins=block.n_bins,
+            seed=block.seed,
+            racing=block.search.racing and block.search.racing.model_dump(),
+            **self._common_content,
+        )
+
+    def search(self, session: Session) -> Search:
+        """The search, joined with the other workers of the session."""
+        block, settings = self.sweep.calibration, self.sweep.calibration.search
+        known, up = plugins.metrics(), self.suite.higher_is_better
+        evaluator = Evaluator(self.objectives, known, up, block.n_bins, block.seed)
+        documents = self.suite.documents
+        with exclusive(session.lock):
+            # A database may hold the same sweep of another folder, whose item scores this one does not have.
+            study = Study(
+                settings.storage or self.folder.study_log,
+                f"{self.study_name}-{self.folder.identity}" if settings.storage else self.study_name,
+                self.sweep.axes,
+                [objective.direction for objective in self.objectives],
+                seed=settings.seed,
+                session=session.id,
+                importance=self._importance,
+            )
+        return Search(
+            self,
+            settings,
+            self.strategy,
+            study,
+            self.folder.items,
+            session.claims,
+            evaluator,
+            session.lock,
+            n_items=sum(map(len, documents.values())),
+            race=Race(settings.racing, evaluator, documents) if settings.racing else None,
+        )
+
+    def _importance(self) -> dict[str, float]:
+        """Axis → how far the parents differ in what it governs, for the axes that stand for a part of the model."""
+        if not self.sweep.families:
+            return {}
+        norms = difference_norms(self.models[self.sweep.base], self.models[self.sweep.aligned])
+        found: dict[str, float] = {}
+        for expansion in self.sweep.families.values():
+            found |= importance(expansion, self.layers, norms)
+        return found
+
+    @cached_property
+    def _common_content(self) -> dict[str, Any]:
+        """What every point's scores depend on."""
+        folder = self.tokenizer.folder
+        # Where the recipe has its own say, mergekit makes the tokenizer from one model's, or from all of them.
+        folders = [folder] if folder else [model.tokenizer_folder for model in self.models.values()]
+        return {
+            "models": {name: model.fingerprint for name, model in self.models.items()},
+            "merge_options": {name: getattr(self.options, name) for name in _MERGE_OPTIONS},
+            "tokenizer": fingerprint(tokenizer_files(folders)),
+            "suite": self.suite.describe(),
+            "model_args": self.sweep.calibration.model_args,
+        }
+
+    def key_of(self, point: Point) -> str:
+        """The content key of a point's item scores."""
+        return content_key(recipe=point.recipe, **self._common_content)
+
+    def facts_of(self, point: Point) -> dict[str, Any]:
+        """What is written beside a point's item scores, to know them by."""
+        return {"recipe": point.yaml, "role": point.role, "axes": point.axes, **self._common_content}
+
+    def frontier(self, kind: type[FrontierT]) -> FrontierT:
+        """The result as it stands before the first point."""
+        block, n = self.sweep.calibration, self.n_points
+        return kind(
+            name=self.folder.path.resolve().name,
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            finished=False,
+            axes={name: axis.described for name, axis in self.sweep.axes.items()},
+            models={"base": self.sweep.base, "aligned": self.sweep.aligned},
+            method=self.sweep.method,
+            seed=int(self.options.random_seed or 0),
+            suite=self.suite.summaries(),
+            objectives=self.objectives,
+            level=block.level,
+            n_resamples=block.n_resamples,
+            n_bins=block.n_bins,
+            points=[],
+            versions=versions(),
+            notes=resolution_notes(None if n is None else n - len(self.parents), block.n_resamples, block.level),
+        )
+
+
+def _as_run(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
+    """`calibration/sweep.yml`: the sweep with everything that was resolved."""
+    sweep = prepared.sweep
+    return {
+        "parents": {"base": sweep.base, "aligned": sweep.aligned},
+        "recipe": sweep.recipe,
+        "calibration": sweep.calibration.model_dump(mode="json", exclude_none=True),
+        "models": {
+            name: {"fingerprint": model.fingerprint, "bytes": model.n_bytes} for name, model in prepared.models.items()
+        },
+        "merge_options": prepared.options.model_dump(mode="json", exclude_defaults=True),
+        "device": str(prepared.device),
+        "points": {point.id: prepared.key_of(point) for point in points},
+        "versions": versions(),
+    }

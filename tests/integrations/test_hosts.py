@@ -1,0 +1,199 @@
+"""The doors, as a user meets them: the hosts' own console scripts, where the plugin is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Elsewhere than in the checkout, which must not stand in for what is installed.
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=tempfile.gettempdir(),
+        check=False,
+    )
+
+
+def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-c", program, **environment)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture
+def plain_recipe(make_model, tmp_path) -> Path:
+    # With one model besides the base: mergekit lists several in its card in an order that differs from run to run.
+    recipe = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1))}],
+        "parameters": {"weight": 0.3},
+        "dtype": "bfloat16",
+    }
+    (tmp_path / "plain.yml").write_text(yaml.safe_dump(recipe))
+    return tmp_path / "plain.yml"
+
+
+def test_every_interpreter_starts_as_fast_as_before():
+    """Under 1 ms for what the start-up file imports; the least of several starts, for the machine may be busy."""
+    totals = []
+    for _ in range(15):
+        lines = run(sys.executable, "-X", "importtime", "-c", "pass").stderr.splitlines()
+        ours = [line.split("|") for line in lines if "mergekit_calib" in line]
+        assert ours, "the start-up file is not active in this environment"
+        totals.append(sum(int(own.split(":")[-1]) for own, *_ in ours))
+    assert min(totals) < 1000, totals
+
+
+def test_nothing_but_ourselves_is_imported_at_start_up():
+    loaded = "import sys; print(*sorted(m for m in sys.modules))"
+    with_us = set(python(loaded).stdout.split())
+    without_site = set(run(sys.executable, "-I", "-S", "-c", loaded).stdout.split())
+    import_site = set(run(sys.executable, "-I", "-S", "-c", "import site, " + loaded[7:]).stdout.split())
+    ours = {m for m in with_us if m.startswith("mergekit_calib")}
+    assert ours == {"mergekit_calib_autoload"}
+    for heavy in ("wrapt", "yaml", "numpy", "torch", "mergekit", "lm_eval"):
+        assert heavy not in with_us
+    assert without_site <= import_site | with_us
+
+
+@pytest.mark.parametrize(("disabled", "expected"), [("0", "True True"), ("1", "False False")])
+def test_the_method_and_the_door_are_there_unless_switched_off(disabled, expected):
+    program = (
+        "import mergekit.merge, mergekit.merge_methods as m;"
+        "print('calibration_sweep' in {x.spec.name for x in m.registered_methods()},"
+        " hasattr(mergekit.merge.run_merge, '__wrapped__'))"
+    )
+    done = python(program, MERGEKIT_CALIB_DISABLE=disabled)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["mergekit_calib.merging.method", "mergekit_calib.sweep.coordinator", "mergekit_calib.integrations.recipe_runner"],
+)
+def test_our_own_modules_can_be_imported_before_the_host(first):
+    done = python(
+        f"import {first}, mergekit.merge_methods as m;"
+        "print([x.spec.name for x in m.registered_methods()].count('calibration_sweep'))"
+    )
+    assert done.stdout.strip() == "1"
+    assert "not active" not in done.stderr
+
+
+def test_a_recipe_without_the_block_is_merged_byte_for_byte_as_without_the_plugin(plain_recipe, tmp_path):
+    for name, disabled in (("with", "0"), ("without", "1")):
+        done = run(BIN / "mergekit-yaml", plain_recipe, tmp_path / name / "out", MERGEKIT_CALIB_DISABLE=disabled)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "with") == contents(tmp_path / "without")
+
+
+def test_a_fixed_lambda_is_an_ordinary_merge(make_model, tmp_path):
+    recipe = {
+        "merge_method": "calibration_sweep",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1))}],
+        "parameters": {"lambda": 0.6, "method": "slerp"},
+    }
+    (tmp_path / "fixed.yml").write_text(yaml.safe_dump(recipe))
+    done = run(BIN / "mergekit-yaml", tmp_path / "fixed.yml", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").exists() or list((tmp_path / "out").glob("model-*.safetensors"))
+    assert not (tmp_path / "out" / "calibration").exists()
+
+
+def test_a_mistake_is_one_line_with_file_and_key_and_no_traceback(plain_recipe, tmp_path):
+    recipe = yaml.safe_load(plain_recipe.read_text())
+    recipe["parameters"]["weight"] = "${lambda}"
+    recipe["calibration"] = {"axes": {"lamda": [0.5]}, "suite": ["arc_easy"]}
+    (tmp_path / "typo.yml").write_text(yaml.safe_dump(recipe))
+    done = run(BIN / "mergekit-yaml", tmp_path / "typo.yml", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "typo.yml: parameters.weight: ${lambda} is not an axis (did you mean 'lamda'?)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_placeholder_may_stand_where_mergekit_wants_a_number(make_model, tmp_path):
+    """mergekit validates `layer_range` before `run_merge`; the sweep is taken over before that."""
+    recipe = {
+        "merge_method": "passthrough",
+        "slices": [
+            {"sources": [{"model": str(make_model(seed=0)), "layer_range": [0, "${cut}"]}]},
+            {"sources": [{"model": str(make_model(seed=1)), "layer_range": ["${cut}", 4]}]},
+        ],
+        "calibration": {"axes": {"cut": [2]}, "suite": ["no_such_task_at_all"]},
+    }
+    (tmp_path / "cut.yml").write_text(yaml.safe_dump(recipe))
+    done = run(BIN / "mergekit-yaml", tmp_path / "cut.yml", tmp_path / "out")
+    assert "no task, group or tag 'no_such_task_at_all'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("breakage", "host"),
+    [
+        ("import mergekit.merge as m; m.run_merge = lambda config, path: 'own'", "mergekit"),
+        ("import lm_eval.tasks.manager as m; m.TaskManager.__init__ = lambda self: None", "lm-eval"),
+    ],
+)
+def test_a_host_that_has_moved_gets_one_message_and_keeps_its_own_behaviour(breakage, host):
+    """A stand-in for another version: the host is changed before the plugin's hooks meet it."""
+    program = (
+        f"{breakage}\n"
+        "from mergekit_calib.hosts import hooks\n"
+        "hooks.install()\n"
+        "print(getattr(m, 'run_merge', lambda *a: 'own')(1, 2))"
+    )
+    done = python(program, MERGEKIT_CALIB_DISABLE="1")
+    assert done.stdout.strip() == "own", done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
+    assert len(said) == 1
+    assert f"not active in {host}" in said[0]
+    assert "MERGEKIT_CALIB_DISABLE=1" in said[0]
+
+
+def test_lm_eval_lists_the_tasks_without_being_told_where_they_are():
+    done = run(BIN / "lm_eval", "ls", "subtasks")
+    assert "calib_mmlu" in done.stdout
+    assert "calib_demo" in done.stdout
+    assert "mmlu_anatomy" in done.stdout
+
+
+def test_lm_eval_runs_a_task_by_name():
+    from mergekit_calib.demo import parents
+
+    base, _ = parents()
+    done = run(
+        *(BIN / "lm_eval", "--model", "hf", "--model_args", f"pretrained={base},dtype=float32"),
+        *("--tasks", "calib_demo", "--limit", "64", "--device", "cpu", "--batch_size", "64"),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for metric in ("acc", "ece", "brier", "nll", "overconfidence"):
+        assert re.search(rf"\|{metric}\s*\|", done.stdout), done.stdout
+
+
+def test_the_doctor_finds_everything_in_place():
+    done = run(BIN / "mergekit-calib", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("✓") == 3
+    assert "mergekit 0." in done.stdout
+    switched_off = run(BIN / "mergekit-calib", "doctor", MERGEKIT_CALIB_DISABLE="1")
+    assert switched_off.returncode == 1
+    assert "switched off" in switched_off.stdout

@@ -1,0 +1,226 @@
+"""The hosts' noise goes to `calibration/run.log`, and what the user must know comes through."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import tqdm
+
+from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.run_log import RunLog
+from mergekit_calib.results.frontier import Frontier
+
+BIN = Path(sys.executable).parent
+SMALL = """
+merge_method: calibration_sweep
+base_model: mergekit_calib/demo/base
+models: [{model: mergekit_calib/demo/aligned}]
+dtype: bfloat16
+calibration:
+  axes: {lambda: [0.5, 1.0e+39]}
+  suite: [{task: calib_demo, limit: 60}]
+  model_args: {dtype: float32}
+"""
+NOISE = ("torch_dtype", "Using the latest cached version", "Skipping optional weight", "it/s]", "Writing shard")
+
+
+def frontier() -> Frontier:
+    return Frontier(
+        name="x",
+        created="2025-01-01",
+        finished=False,
+        axes={},
+        models={"base": "a", "aligned": "b"},
+        method="linear",
+        seed=0,
+        suite=[],
+        objectives=[],
+        level=0.95,
+        n_resamples=1,
+        n_bins=15,
+        points=[],
+    )
+
+
+def host_logger(name: str) -> logging.Logger:
+    """A logger with a handler of its own, as transformers has one; made where the test's streams are in place."""
+    logger = logging.getLogger(name)
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False
+    return logger
+
+
+def make_noise(logger: logging.Logger) -> None:
+    logger.warning("a host's warning")
+    print("a host's print")
+    for _ in tqdm.tqdm(range(3), desc="bar"):
+        pass
+    warnings.warn("a host's Python warning", stacklevel=1)
+
+
+def test_records_prints_bars_and_warnings_go_to_the_file_with_times(tmp_path, capsys) -> None:
+    told: list[str] = []
+    logger = host_logger("a_host")
+    with RunLog(tmp_path, told.append) as log:
+        make_noise(logger)
+        assert not (tmp_path / "calibration").exists()
+        log.started(frontier(), 3)
+        logger.error("it burns")
+    lines = (tmp_path / "calibration" / "run.log").read_text().splitlines()
+    text = "\n".join(lines)
+    for said in ("a host's warning", "a host's print", "a host's Python warning", "it burns"):
+        assert text.count(said) == 1, said
+    (bar,) = [line for line in lines if "bar:" in line]
+    assert "100%" in bar
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
+    assert told == ["a_host: it burns"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_everything_is_as_it_was_afterwards(tmp_path, capsys) -> None:
+    logger = host_logger("another_host")
+    before = sys.stdout, sys.stderr, logging.getLogger().level, list(logging.getLogger().handlers)
+    with RunLog(tmp_path, lambda _: None):
+        late = logging.StreamHandler()
+    assert (sys.stdout, sys.stderr, logging.getLogger().level, list(logging.getLogger().handlers)) == before
+    logger.warning("afterwards")
+    late.stream.write("late\n")
+    assert capsys.readouterr().err == "afterwards\nlate\n"
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_what_is_written_past_python_goes_to_the_file_but_with_v(tmp_path, capfd, verbosity) -> None:
+    with RunLog(tmp_path, lambda _: None, verbosity) as log:
+        log.started(frontier(), 3)
+        os.write(2, b"from C\n")
+        subprocess.run([sys.executable, "-c", "import os; os.write(2, b'from a child\\n')"], check=True)
+        log.line("afterwards")
+    os.write(2, b"the end\n")
+    in_file = (tmp_path / "calibration" / "run.log").read_text()
+    on_screen = capfd.readouterr().err
+    assert on_screen == ("from C\nfrom a child\nthe end\n" if verbosity else "the end\n")
+    assert ("from C\nfrom a child\n" in in_file) == (not verbosity)
+    assert in_file.endswith("afterwards\n")
+
+
+def test_our_own_warnings_come_through_once(tmp_path) -> None:
+    told: list[str] = []
+    with RunLog(tmp_path, told.append):
+        for _ in range(2):
+            warnings.warn_explicit(
+                "scored as `hf` scores", UserWarning, "/x/mergekit_calib/scoring/model.py", 1, registry={}
+            )
+            logging.getLogger("mergekit_calib.x").warning("look here")
+    assert told == ["warning: scored as `hf` scores", "warning: look here"]
+
+
+@pytest.mark.parametrize(("verbosity", "told"), [(0, []), (1, ["host: said"]), (2, ["host: said", "host: whispered"])])
+def test_more_comes_through_with_v(tmp_path, verbosity, told) -> None:
+    found: list[str] = []
+    logger = logging.getLogger("host")
+    with RunLog(tmp_path, found.append, verbosity):
+        logger.info("said")
+        logger.debug("whispered")
+    assert found == told
+
+
+def ends_early(out: Path, problem: Exception) -> None:
+    with RunLog(out, lambda _: None):
+        print("what led to it")
+        raise problem
+
+
+def test_a_mistake_before_the_start_leaves_no_folder_and_an_accident_says_what_was_kept(tmp_path, capsys) -> None:
+    with pytest.raises(CalibError):
+        ends_early(tmp_path / "a", CalibError("a typing error"))
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(RuntimeError):
+        ends_early(tmp_path / "b", RuntimeError("accident"))
+    assert "what led to it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_bar_of_a_download_can_be_seen_as_it_stands(tmp_path) -> None:
+    with RunLog(tmp_path, lambda _: None) as log:
+        bar = tqdm.tqdm(total=10, desc="model.safetensors", mininterval=0, file=sys.stderr)
+        bar.update(4)
+        assert log.latest.startswith("model.safetensors:  40%")
+        bar.close()
+        assert log.latest == ""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.yml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_in_a_pipe_there_is_one_plain_line_an_event_and_nothing_else_from_the_hosts(recipe, tmp_path) -> None:
+    done = subprocess.run(
+        [BIN / "mergekit-yaml", recipe, tmp_path / "out"], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    events = [line for line in done.stdout.splitlines() if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", line)]
+    for point in ("lambda=0  acc", "lambda=1  acc", "lambda=0.5  acc", "lambda=1e+39  failed: WeightsError"):
+        assert len([line for line in events if point in line]) == 1, done.stdout
+    assert not [noise for noise in NOISE if noise in done.stdout]
+    log = (tmp_path / "out" / "calibration" / "run.log").read_text(encoding="utf-8")
+    assert "Skipping optional weight" in log
+    assert "Traceback" in log
+    assert "holds NaN or infinity" in log
+
+
+def test_in_a_terminal_of_forty_columns_the_hosts_are_silent_and_the_table_is_whole(recipe, tmp_path) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    import pyte
+
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 40, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    process = subprocess.Popen(
+        [BIN / "mergekit-yaml", recipe, tmp_path / "out"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**environment, "TERM": "xterm-256color"},
+    )
+    os.close(follower)
+    screen = pyte.Screen(40, 200)
+    stream = pyte.ByteStream(screen)
+    raw = b""
+    while True:
+        try:
+            some = os.read(leader, 65536)
+        except OSError:  # the process has ended and its side of the terminal is closed
+            break
+        if not some:
+            break
+        raw += some
+        stream.feed(some)
+    os.close(leader)
+    assert process.wait() == 3
+    lines = [line.rstrip() for line in screen.display if line.strip()]
+    text = "\n".join(lines)
+    for point in ("lambda=0 ", "lambda=0.5 ", "lambda=1 "):
+        assert [line for line in lines if line.startswith(point) and re.search(r"0\.\d{3}", line)], text
+    assert "WeightsError" in text
+    assert "is chosen" in text
+    assert "━" not in text
+    seen = raw.decode("utf-8", "replace")
+    assert "merging" in seen
+    assert "4 points" in seen
+    assert not [noise for noise in NOISE if noise in seen]
