@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 
+from helpers.simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
 from mergekit_calib.analysis.baselines import at_temperatures, averaged, fitted_temperatures

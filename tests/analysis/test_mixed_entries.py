@@ -8,8 +8,8 @@ from types import SimpleNamespace as Namespace
 import numpy as np
 import pytest
 from lm_eval.api.metrics import mean
-from simulated_models import ACC, ECE, Model, items, without_choices
 
+from helpers.simulated_models import ACC, ECE, Model, items, without_choices
 from mergekit_calib.analysis import Analysis, estimation
 from mergekit_calib.analysis.baselines import fitted_temperatures
 from mergekit_calib.cards.card_maker import CardMaker

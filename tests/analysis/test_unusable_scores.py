@@ -7,8 +7,8 @@ from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
-from simulated_models import ACC, ECE, Model, empty, items, without_choices
 
+from helpers.simulated_models import ACC, ECE, Model, empty, items, without_choices
 from mergekit_calib.analysis import Analysis
 from mergekit_calib.analysis.estimation import SPLITS
 from mergekit_calib.errors import CalibError

@@ -7,8 +7,8 @@ import json
 
 import numpy as np
 import pytest
-from simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 
+from helpers.simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 from mergekit_calib import metrics
 from mergekit_calib.analysis import Analysis
 from mergekit_calib.analysis.paired import differences, shares_recovered

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.trackers import TRACKERS, TrackedProgress
 
 REPORT_TESTS = Path(__file__).parents[1] / "held_out"
 RUN = """
 import sys
-from report_factory import make_frontier
+from helpers.report_factory import make_frontier
 from mergekit_calib.tracking import TrackedProgress
 frontier = make_frontier(failed=("lambda=0.3",))
 progress = TrackedProgress(sys.argv[1], sys.argv[2])

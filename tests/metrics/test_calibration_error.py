@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_cases import adversarial_items, drawn_labels, items, random_items, top
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 from torchmetrics.functional.classification.calibration_error import _ce_compute
 
+from helpers.metric_cases import adversarial_items, drawn_labels, items, random_items, top
 from mergekit_calib.metrics import accuracy, classwise_calibration_error, expected_calibration_error, overconfidence
 from mergekit_calib.metrics.calibration import bin_index
 

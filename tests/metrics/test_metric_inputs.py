@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from metric_cases import items, random_items
 
+from helpers.metric_cases import items, random_items
 from mergekit_calib import metrics
 from mergekit_calib.metrics.inputs import predictions
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.api.metrics import brier_score as lm_eval_brier_score
-from metric_cases import adversarial_items, items, random_items
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
+from helpers.metric_cases import adversarial_items, items, random_items
 from mergekit_calib.metrics import accuracy, brier_score, negative_log_likelihood, nll_statistic, resample_weights
 
 ADVERSARIAL = adversarial_items()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from metric_cases import adversarial_items, items, random_items, top
 from sklearn.metrics import roc_auc_score
 
+from helpers.metric_cases import adversarial_items, items, random_items, top
 from mergekit_calib.metrics import (
     accuracy,
     accuracy_at_coverage,

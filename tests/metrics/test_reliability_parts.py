@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_cases import adversarial_items, items, random_items
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
+from helpers.metric_cases import adversarial_items, items, random_items
 from mergekit_calib.metrics import (
     brier_decomposition,
     brier_score,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_cases import items, random_items
 from scipy import stats
 
+from helpers.metric_cases import items, random_items
 from mergekit_calib.metrics import (
     FunctionOfMeans,
     WeightedStatistic,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from metric_cases import adversarial_items, drawn_labels, items, random_items, top
 from relplot import smECE
 
+from helpers.metric_cases import adversarial_items, drawn_labels, items, random_items, top
 from mergekit_calib.metrics import resample_weights, smooth_ece, smooth_ece_statistic
 
 ADVERSARIAL = adversarial_items()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_cases import drawn_labels
 from scipy.special import softmax
 
+from helpers.metric_cases import drawn_labels
 from mergekit_calib.metrics import accuracy, choice_probabilities, fit_temperature, negative_log_likelihood
 
 nan, inf = np.nan, np.inf

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib import pareto
 from mergekit_calib.results.frontier import Baseline, Frontier
 

@@ -8,8 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-from report_factory import make_frontier
-
+from helpers.report_factory import make_frontier
 from mergekit_calib import Frontier
 from mergekit_calib.report.page import report_html
 

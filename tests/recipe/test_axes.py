@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from mergekit_methods import METHODS
 
+from helpers.mergekit_methods import METHODS
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import BUILT_IN_KINDS, Layers, Sweep, parse_sweep, point_id
 from mergekit_calib.recipe.axes import read_axis

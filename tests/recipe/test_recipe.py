@@ -6,8 +6,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mergekit_methods import METHODS
 
+from helpers.mergekit_methods import METHODS
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import Sweep, has_calibration_block, parse_sweep
 from mergekit_calib.recipe.axes import read_axis

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from matplotlib.text import Text
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.cli import main
 from mergekit_calib.errors import CalibError
 from mergekit_calib.report.figures.drawing import style

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.cli import main
 from mergekit_calib.report.tables.export import as_json, as_latex, latex
 from mergekit_calib.results.frontier import Baseline, Estimate, Frontier

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib import Frontier
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore, StoredPoint

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.figures.drawing import style
 from mergekit_calib.report.figures.pictures import PICTURES, draw_pictures, frontier_figure
 from mergekit_calib.results.frontier import Attainment, Baseline, Estimate, Frontier, FrontierChance

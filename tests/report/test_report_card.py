@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.card.front_matter import hub_names
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.report_files import write_report

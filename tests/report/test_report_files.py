@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib import Frontier
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.report_files import write_report

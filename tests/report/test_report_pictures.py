@@ -9,8 +9,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.figures.drawing import Label, place_labels, render, style
 from mergekit_calib.report.figures.pictures import (
     PICTURES,

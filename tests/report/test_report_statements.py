@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from report_factory import make_frontier
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.tables.frames import frontier_markdown

@@ -7,9 +7,9 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from report_factory import make_frontier
 from rich.console import Console
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.tables.frames import frontier_markdown, frontier_table, points_frame, summary_sentence
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text import formatting

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyte
 import pytest
-from report_factory import make_frontier
 from rich.console import Console
 
+from helpers.report_factory import make_frontier
 from mergekit_calib.report.tables.frames import frontier_markdown
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.terminal.live_view import Pace, duration

@@ -17,8 +17,8 @@ import tokenizers
 import torch
 import transformers
 import yaml
-from small_models import TEXT
 
+from helpers.small_models import TEXT
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.scoring.suite import Suite

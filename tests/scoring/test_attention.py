@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from small_models import PACKED
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm import attention, steps
 from mergekit_calib.prefix_lm.attention import Cut, by_run
 from mergekit_calib.prefix_lm.packed import PackedRunner

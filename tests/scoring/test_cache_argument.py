@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import PACKED
 from transformers.cache_utils import DynamicCache
 
+from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm.cache import cache_argument
 
 

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 import transformers
-from small_models import PACKED, TEXT
 
+from helpers.small_models import PACKED, TEXT
 from mergekit_calib.prefix_lm import head as head_module
 from mergekit_calib.prefix_lm.batch_limits import Sizes
 from mergekit_calib.prefix_lm.head import Head

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
 
+from helpers.small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
 from mergekit_calib.items.metric_registry import correct, correct_by_length, metrics_of
 from mergekit_calib.items.table import ItemTable, joined
 

@@ -11,8 +11,8 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from small_models import PACKED, PLAIN, TEXT, long_rope
 
+from helpers.small_models import PACKED, PLAIN, TEXT, long_rope
 from mergekit_calib.errors import CalibError
 from mergekit_calib.prefix_lm import dtype_speed, generation
 from mergekit_calib.prefix_lm.compatibility import same_rotation_up_to

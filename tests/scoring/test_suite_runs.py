@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_tasks import CHOICES, GENERATES, QUESTIONS, table_of
 
+from helpers.small_tasks import CHOICES, GENERATES, QUESTIONS, table_of
 from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.scoring.item_tables import ScoringError
 

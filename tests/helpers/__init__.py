@@ -1,0 +1,1 @@
+"""Small models, tasks, results and cases that tests of several folders share."""
