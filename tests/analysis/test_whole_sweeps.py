@@ -359,6 +359,6 @@ def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(
         del objective["average"], objective["weights"]
     (tmp_path / "frontier.json").write_text(json.dumps(old))
     read = Frontier.load(tmp_path / "frontier.json")
-    assert read.schema_version == 1
+    assert read.schema_version == 3
     assert read.baselines == []
     assert read.points[0].metrics == amplified.points[0].metrics

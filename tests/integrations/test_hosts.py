@@ -157,7 +157,7 @@ def test_a_host_that_has_moved_gets_one_message_and_keeps_its_own_behaviour(brea
     """A stand-in for another version: the host is changed before the plugin's hooks meet it."""
     program = (
         f"{breakage}\n"
-        "from mergekit_calib.hosts import hooks\n"
+        "from mergekit_calib.integrations import hooks\n"
         "hooks.install()\n"
         "print(getattr(m, 'run_merge', lambda *a: 'own')(1, 2))"
     )

@@ -14,11 +14,11 @@ from helpers.report_factory import make_frontier
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.trackers import TRACKERS, TrackedProgress
 
-REPORT_TESTS = Path(__file__).parents[1] / "held_out"
+TESTS = Path(__file__).parents[1]
 RUN = """
 import sys
 from helpers.report_factory import make_frontier
-from mergekit_calib.tracking import TrackedProgress
+from mergekit_calib.integrations.trackers import TrackedProgress
 frontier = make_frontier(failed=("lambda=0.3",))
 progress = TrackedProgress(sys.argv[1], sys.argv[2])
 progress.started(frontier.model_copy(update={"points": []}), 5)
@@ -30,7 +30,7 @@ assert progress._tracker is not None, "the tracker failed"
 
 
 def python(program: str, *arguments: str, cwd: Path, **environment: str) -> str:
-    path = os.pathsep.join([str(REPORT_TESTS), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=cwd,

@@ -146,7 +146,7 @@ def test_everything_shown_can_be_taken_away_as_csv(open_report: Callable, fronti
     table = {row["id"]: row for row in saved(opened, "#points-csv", tmp_path)}
     assert set(table) == {p.id for p in frontier.points} | {b.id for b in frontier.baselines}
     estimate = frontier.point("lambda=0.6").estimate(frontier.objectives[0])
-    assert float(table["lambda=0.6"]["suite.acc.report.value"]) == estimate.value
+    assert float(table["lambda=0.6"]["suite.acc.held_out.value"]) == estimate.value
     assert table["lambda=0.8"]["reason"] == frontier.point("lambda=0.8").reason
     for chart in ("frontier-chart", "reliability-chart", "curve-ece"):
         opened.page.locator(f"#{chart} summary").click()

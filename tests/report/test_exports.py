@@ -77,7 +77,7 @@ def test_json_holds_the_tables_numbers_unrounded(frontier: Frontier) -> None:
 
 def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
-    done = CliRunner().invoke(main, ["held_out", str(tmp_path), "--format", "md,csv, json,latex"])
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "md,csv, json,latex"])
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "calibration").iterdir()}
     assert {f"points.{kind}" for kind in ("md", "csv", "json", "tex")} <= names
@@ -89,7 +89,7 @@ def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Fron
 
 def test_an_unknown_form_is_named_with_those_there_are(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
-    done = CliRunner().invoke(main, ["held_out", str(tmp_path), "--format", "docx"])
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "docx"])
     assert done.exit_code == 1
     assert "no format 'docx'; there are md, csv, json, latex" in done.output
     assert {path.name for path in (tmp_path / "calibration").iterdir()} == {"frontier.json"}

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent / "plugin_package"
 RUN = """
 import sys
 from mergekit.options import MergeOptions
-from mergekit_calib.hosts.run import run_source
+from mergekit_calib.integrations.recipe_runner import run_source
 sys.exit(run_source(open(sys.argv[1]).read(), sys.argv[2], MergeOptions(quiet=True), sys.argv[1]))
 """
 

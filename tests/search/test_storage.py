@@ -17,8 +17,8 @@ from mergekit_calib.results.frontier import Frontier
 WORKER = """
 import sys
 from mergekit.options import MergeOptions
-from mergekit_calib.hosts.run import run_source
-from mergekit_calib.search.search import Search
+from mergekit_calib.integrations.recipe_runner import run_source
+from mergekit_calib.search.driver import Search
 score = Search.score
 
 def told(self, point, digest, score_all):

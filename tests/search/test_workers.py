@@ -22,7 +22,7 @@ from mergekit_calib.storage.locks import Claims, exclusive
 HOLD = """
 import sys, time
 from pathlib import Path
-from mergekit_calib.search.claims import Claims
+from mergekit_calib.storage.locks import Claims
 with Claims(Path(sys.argv[1])) as claims:
     print(claims.take("point"), flush=True)
     time.sleep(60)
@@ -32,8 +32,8 @@ SLOWLY = """
 import sys, time
 from pathlib import Path
 from mergekit.options import MergeOptions
-from mergekit_calib.hosts.run import run_source
-from mergekit_calib.search.search import Search
+from mergekit_calib.integrations.recipe_runner import run_source
+from mergekit_calib.search.driver import Search
 score = Search.score
 
 def slow(self, point, digest, score_all):
@@ -92,7 +92,7 @@ def test_a_claim_from_another_machine_counts_until_it_has_been_silent(tmp_path):
 
 
 def test_the_lock_for_decisions_goes_with_its_process(tmp_path):
-    script = "import sys, time; from pathlib import Path; from mergekit_calib.search.claims import exclusive\n"
+    script = "import sys, time; from pathlib import Path; from mergekit_calib.storage.locks import exclusive\n"
     script += "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     holder = python(script, tmp_path / "lock")
     assert holder.stdout is not None
