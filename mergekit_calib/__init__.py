@@ -8,13 +8,14 @@ _PUBLIC = {
     "run_sweep": "mergekit_calib.sweep.coordinator",
     "score_model": "mergekit_calib.cards.from_models",
     "Scores": "mergekit_calib.cards.calibration_card",
-    "Frontier": "mergekit_calib.notebook",
+    "Frontier": "mergekit_calib.results.frontier",
+    "SweepResult": "mergekit_calib.notebook",
     "ItemTable": "mergekit_calib.items.table",
     "hookimpl": "mergekit_calib.plugins",
     "metrics": None,
 }
 
-__all__ = ["Frontier", "ItemTable", "Scores", "hookimpl", "metrics", "run_sweep", "score_model"]
+__all__ = ["Frontier", "ItemTable", "Scores", "SweepResult", "hookimpl", "metrics", "run_sweep", "score_model"]
 
 
 def __getattr__(name):

@@ -1,9 +1,10 @@
-"""A frontier in a notebook: what it shows of itself, and its items as a data frame."""
+"""A finished sweep as one object in a notebook: its frontier, its tables as data frames, and its pictures."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,102 +23,117 @@ from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text.answer import summary_sentence
 from mergekit_calib.report.text.statements import statements
-from mergekit_calib.results import frontier as schema
+from mergekit_calib.results.frontier import Frontier
 
 
-class Frontier(schema.Frontier):
-    """A frontier that shows itself, draws its pictures and gives its numbers as data frames."""
+@dataclass(frozen=True)
+class SweepResult:
+    """A sweep's frontier and the folder that it was written to.
 
-    def _repr_html_(self) -> str:
-        return notebook_html(self)
+    As the last line of a notebook cell, it shows the answer, the frontier's picture and the table of points.
 
-    def plot(self, picture: str = "frontier") -> Figure:
-        """A picture as a matplotlib figure: `frontier`, `lambda` or `reliability`.
+    Attributes:
+        frontier: the points with their numbers, the choice, the baselines: what `frontier.json` holds.
+        folder: the sweep's output folder, which holds the item scores; None where it is not known.
+    """
 
-        Raises:
-            CalibError: there is none of that name, or no data for it.
-        """
-        return figure_of(self, picture)
+    frontier: Frontier
+    folder: Path | None = None
 
-    def points_frame(self) -> pd.DataFrame:
-        """The points as a data frame, one row each: the columns of `points.csv`."""
-        return points_frame(self)
-
-    def items_frame(self, points: Iterable[str] | None = None, out_path: str | Path | None = None) -> pd.DataFrame:
-        """The item scores of all points, or of those with the ids `points`, one row a point and document.
+    @classmethod
+    def load(cls, folder: str | Path) -> SweepResult:
+        """Read a sweep from its output folder.
 
         Args:
-            out_path: the sweep's output folder, where it is not the one that this was loaded from or written to.
+            folder: the output folder, or the `calibration/frontier.json` in it. A `frontier.json` elsewhere can be
+                read too; its item scores are then not known.
+
+        Returns:
+            The sweep, finished or not.
+        """
+        path = Path(folder)
+        if path.is_dir():
+            return cls(Frontier.load(path), path)
+        at_home = path.name == "frontier.json" and path.parent.name == "calibration"
+        return cls(Frontier.load(path), path.parent.parent if at_home else None)
+
+    def _repr_html_(self) -> str:
+        figure = frontier_figure(self.frontier)
+        picture = "" if figure is None else f"data:image/png;base64,{base64.b64encode(render(figure)).decode('ascii')}"
+        return rendered(
+            "notebook.html.jinja",
+            frontier=self.frontier,
+            sentence=summary_sentence(self.frontier),
+            statements=statements(self.frontier),
+            table=frontier_table(self.frontier),
+            picture=picture,
+        )
+
+    def plot(self, kind: str = "frontier") -> Figure:
+        """Draw one of the report's pictures.
+
+        Args:
+            kind: `frontier`, `lambda` or `reliability`.
+
+        Returns:
+            The picture as a matplotlib figure.
 
         Raises:
-            CalibError: the folder is not known or holds no sweep, or there is no such point.
+            CalibError: there is no picture of that kind, or this sweep has no data for it.
         """
-        folder = out_path or self.folder
-        if folder is None:
-            raise CalibError("items are in the sweep's output folder: name it as `out_path`")
-        return items_frame(self, folder, points)
+        draw = PICTURES.get(f"{kind}.png")
+        if draw is None:
+            names = ", ".join(name.removesuffix(".png") for name in PICTURES)
+            raise CalibError(f"there is no picture {kind!r}; there are {names}")
+        figure = draw(self.frontier)
+        if figure is None:
+            raise CalibError(f"this sweep has no data for the picture {kind!r}")
+        return figure
+
+    def points_frame(self) -> pd.DataFrame:
+        """Return the points as a data frame, one row each, with the columns of `points.csv`."""
+        return points_frame(self.frontier)
+
+    def items_frame(self, points: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the item scores as a data frame, one row for each point and document.
+
+        Columns: `point`, `entry`, `task`, `doc_id`, `doc_hash`, `split`; for items with choices `log_likelihoods`
+        (nats), `labels` (the numbers of the correct choices), `answer` (the number of the likeliest choice), `correct`
+        and `confidence` (the probability of the answer), else missing; `generations`; and each of the task's own
+        metrics as `value.<name>`.
+
+        Args:
+            points: ids of points; all that were scored, if None.
+
+        Raises:
+            CalibError: the folder is not known or has no record of a sweep, or there are no scores of such a point.
+        """
+        if self.folder is None:
+            raise CalibError("item scores are in the sweep's output folder: use SweepResult.load(folder)")
+        keys = _content_keys(self.folder)
+        wanted = [p.id for p in self.frontier.complete_points] if points is None else list(points)
+        frames = []
+        for point in wanted:
+            files = (
+                sorted((self.folder / "calibration" / "items").glob(f"*{keys[point]}.parquet")) if point in keys else []
+            )
+            if not files and points is not None:
+                raise CalibError(f"{self.folder}: no item scores of a point {point!r}; there are {', '.join(keys)}")
+            frames += [_items_of_point(point, path) for path in files[:1]]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def notebook_html(frontier: schema.Frontier) -> str:
-    """The answer, the picture and the table, in the notebook's own type and colours; names are data in it."""
-    figure = frontier_figure(frontier)
-    picture = "" if figure is None else f"data:image/png;base64,{base64.b64encode(render(figure)).decode('ascii')}"
-    return rendered(
-        "notebook.html.jinja",
-        frontier=frontier,
-        sentence=summary_sentence(frontier),
-        statements=statements(frontier),
-        table=frontier_table(frontier),
-        picture=picture,
-    )
-
-
-def figure_of(frontier: schema.Frontier, picture: str) -> Figure:
-    """`frontier`, `lambda` or `reliability`, as a matplotlib figure.
-
-    Raises:
-        CalibError: there is no picture of that name, or the run has no data for it.
-    """
-    draw = PICTURES.get(f"{picture}.png")
-    if draw is None:
-        names = ", ".join(name.removesuffix(".png") for name in PICTURES)
-        raise CalibError(f"there is no picture {picture!r}; there are {names}")
-    figure = draw(frontier)
-    if figure is None:
-        raise CalibError(f"this sweep has no data for the picture {picture!r}")
-    return figure
-
-
-def items_frame(frontier: schema.Frontier, out_path: str | Path, points: Iterable[str] | None = None) -> pd.DataFrame:
-    """Item scores, one row a point and document.
-
-    Columns: `point`, `entry`, `task`, `doc_id`, `doc_hash`, `split`; of items with choices `log_likelihoods` (nats),
-    `labels` (the right choices' numbers), `answer` (the likeliest choice's number), `correct` and `confidence` (its
-    probability), else missing; `generations`; and each of the task's own metrics as `value.<name>`.
-
-    Args:
-        out_path: the sweep's output folder.
-        points: ids; all that were scored, if None.
-
-    Raises:
-        CalibError: the folder has no record of the sweep, or there is no such point.
-    """
-    calibration = Path(out_path) / "calibration"
+def _content_keys(folder: Path) -> dict[str, str]:
+    """Return each point's id with the key that its file of item scores is named by."""
+    record = folder / "calibration" / "sweep.yml"
     try:
-        keys = yaml.safe_load((calibration / "sweep.yml").read_text(encoding="utf-8"))["points"]
+        keys: dict[str, str] = yaml.safe_load(record.read_text(encoding="utf-8"))["points"]
     except (OSError, KeyError, TypeError) as problem:
-        raise CalibError(f"{out_path} holds no record of a sweep: calibration/sweep.yml: {problem}") from problem
-    wanted = [p.id for p in frontier.complete_points] if points is None else list(points)
-    frames = []
-    for point in wanted:
-        found = sorted((calibration / "items").glob(f"*{keys[point]}.parquet")) if point in keys else []
-        if not found and points is not None:
-            raise CalibError(f"{out_path}: no items of a point {point!r}; there are {', '.join(keys)}")
-        frames += [_items(point, path) for path in found[:1]]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        raise CalibError(f"{folder} holds no record of a sweep: calibration/sweep.yml: {problem}") from problem
+    return keys
 
 
-def _items(point: str, path: Path) -> pd.DataFrame:
+def _items_of_point(point: str, path: Path) -> pd.DataFrame:
     rows = []
     for row in read_rows(path):
         split = "selection" if in_selection_split(row["doc_hash"]) else "held_out"
@@ -129,7 +145,7 @@ def _items(point: str, path: Path) -> pd.DataFrame:
             answer = int(probabilities.argmax())
             item |= {
                 "log_likelihoods": row["log_likelihoods"],
-                "labels": [i for i, right in enumerate(row["labels"]) if right],
+                "labels": [i for i, is_label in enumerate(row["labels"]) if is_label],
                 "answer": answer,
                 "correct": bool(row["labels"][answer]),
                 "confidence": float(probabilities[answer]),

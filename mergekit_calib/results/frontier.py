@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -171,15 +170,7 @@ class Frontier(BaseModel):
         path = Path(path)
         if path.is_dir():
             path = path / "calibration" / "frontier.json"
-        frontier = cls.model_validate_json(path.read_text(encoding="utf-8"))
-        if path.name == "frontier.json" and path.parent.name == "calibration":
-            frontier.folder = path.parent.parent
-        return frontier
-
-    @cached_property
-    def folder(self) -> Path | None:
-        """The sweep's output folder, where it is known: it is no part of the result."""
-        return None
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
 
     @property
     def complete_points(self) -> list[PointResult]:

@@ -17,12 +17,11 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
-from mergekit_calib.notebook import Frontier
 from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.recipe import Point, Sweep, parse_sweep
 from mergekit_calib.report.report_files import write_page, write_report
 from mergekit_calib.results.events import Progress
-from mergekit_calib.results.frontier import PointResult
+from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.search.driver import Search
 from mergekit_calib.search.protocol import Outcome
 from mergekit_calib.search.racing import Documents
@@ -72,7 +71,6 @@ def run_sweep(
             raise CalibError(f"no point could be scored ({reasons})")
         with prepared.folder.alone():
             _write(prepared, frontier)
-    frontier.folder = prepared.folder.path
     progress.finished(frontier)
     return frontier
 
@@ -90,7 +88,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
         n_bins=block.n_bins,
         seed=block.seed,
     )
-    frontier = prepared.frontier(Frontier)
+    frontier = prepared.frontier()
     progress.started(frontier, prepared.n_points)
     progress.will_take(str(prepared.memory))
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from mergekit.options import MergeOptions
@@ -31,7 +31,6 @@ from mergekit_calib.sweep.folder import RunFolder, Session
 from mergekit_calib.sweep.validation import resolution_notes
 from mergekit_calib.versions import versions
 
-FrontierT = TypeVar("FrontierT", bound=Frontier)
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -197,10 +196,10 @@ class Prepared:
         """What is written beside a point's item scores, to know them by."""
         return {"recipe": point.yaml, "role": point.role, "axes": point.axes, **self._common_content}
 
-    def frontier(self, kind: type[FrontierT]) -> FrontierT:
+    def frontier(self) -> Frontier:
         """The result as it stands before the first point."""
         block, n = self.sweep.calibration, self.n_points
-        return kind(
+        return Frontier(
             name=self.folder.path.resolve().name,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,

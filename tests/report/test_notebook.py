@@ -1,4 +1,4 @@
-"""A frontier shows itself in a notebook, and gives its points, its items and its pictures."""
+"""A sweep's result shows itself in a notebook, and gives its points, its items and its pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.report_factory import make_frontier
-from mergekit_calib import Frontier
+from mergekit_calib import Frontier, SweepResult
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore, StoredPoint
 from mergekit_calib.items.table import ItemTable
@@ -72,9 +72,9 @@ def out(tmp_path):
     return tmp_path
 
 
-def test_a_frontier_shows_answer_picture_and_table() -> None:
+def test_a_result_shows_answer_picture_and_table() -> None:
     frontier = make_frontier(failed=("lambda=0.3",))
-    text = frontier._repr_html_()
+    text = SweepResult(frontier)._repr_html_()
     page = Balanced(text)
     assert page.open == []
     assert summary_sentence(frontier).split(".")[0] in text
@@ -88,20 +88,21 @@ def test_names_are_data_in_a_notebook() -> None:
     frontier = make_frontier(failed=("lambda=0.3",), name=attack, models={"base": attack, "aligned": attack})
     for point in frontier.points:
         point.id = attack
-    assert "script" not in Balanced(frontier._repr_html_()).seen
+    assert "script" not in Balanced(SweepResult(frontier)._repr_html_()).seen
 
 
-def test_a_frontier_without_points_shows_itself_too() -> None:
-    assert "No point is selected" in make_frontier(points=[], select=None, finished=False)._repr_html_()
+def test_a_result_without_points_shows_itself_too() -> None:
+    frontier = make_frontier(points=[], select=None, finished=False)
+    assert "No point is selected" in SweepResult(frontier)._repr_html_()
 
 
 def test_points_come_as_a_frame() -> None:
     frontier = make_frontier()
-    assert list(frontier.points_frame()["id"]) == [p.id for p in frontier.points]
+    assert list(SweepResult(frontier).points_frame()["id"]) == [p.id for p in frontier.points]
 
 
-def test_items_come_with_answer_confidence_and_half(out) -> None:
-    frame = Frontier.load(out).items_frame()
+def test_items_come_with_answer_confidence_and_split(out) -> None:
+    frame = SweepResult.load(out).items_frame()
     assert len(frame) == 8
     first = frame[(frame.point == "lambda=1") & (frame.task == "calib_demo")]
     assert list(first.answer) == [1, 0, 1]
@@ -115,34 +116,40 @@ def test_items_come_with_answer_confidence_and_half(out) -> None:
     assert texts.confidence.isna().all()
 
 
-def test_items_of_some_points_only_and_of_none_there_is(out) -> None:
-    frontier = Frontier.load(out / "calibration" / "frontier.json")
-    assert set(frontier.items_frame(["lambda=0"]).point) == {"lambda=0"}
-    with pytest.raises(CalibError, match=r"no items of a point 'lambda=7'; there are lambda=0, lambda=1"):
-        frontier.items_frame(["lambda=7"])
+def test_items_of_points_that_are_named(out) -> None:
+    result = SweepResult.load(out / "calibration" / "frontier.json")
+    assert set(result.items_frame(["lambda=0"]).point) == {"lambda=0"}
+    with pytest.raises(CalibError, match=r"'lambda=7'; there are lambda=0, lambda=1"):
+        result.items_frame(["lambda=7"])
 
 
-def test_items_need_a_folder(out, tmp_path) -> None:
+def test_items_need_a_folder(out) -> None:
     frontier = make_frontier({"lambda": [0.0, 1.0]})
-    with pytest.raises(CalibError, match="name it as `out_path`"):
-        frontier.items_frame()
-    assert isinstance(frontier.items_frame(out_path=out), pd.DataFrame)
+    with pytest.raises(CalibError, match="SweepResult.load"):
+        SweepResult(frontier).items_frame()
+    assert isinstance(SweepResult(frontier, out).items_frame(), pd.DataFrame)
 
 
-def test_the_folder_is_no_part_of_the_result(out) -> None:
-    loaded = Frontier.load(out)
-    assert loaded.folder == out
-    assert "folder" not in loaded.model_dump_json()
-    assert loaded == Frontier.model_validate_json(loaded.model_dump_json())
+def test_a_result_is_loaded_from_its_folder_or_its_frontier_json(out, tmp_path) -> None:
+    by_folder, by_file = SweepResult.load(out), SweepResult.load(str(out / "calibration" / "frontier.json"))
+    assert by_folder == by_file
+    assert by_folder.folder == out
+    assert by_folder.frontier == Frontier.load(out)
 
 
-@pytest.mark.parametrize("picture", ["frontier", "lambda", "reliability"])
-def test_it_plots(picture: str) -> None:
-    assert isinstance(make_frontier().plot(picture), Figure)
+def test_a_frontier_json_that_stands_alone_has_no_folder(out, tmp_path) -> None:
+    alone = tmp_path / "copied.json"
+    write_text_atomic(alone, (out / "calibration" / "frontier.json").read_text(encoding="utf-8"))
+    assert SweepResult.load(alone).folder is None
 
 
-def test_a_picture_that_there_is_not_is_named_with_those_there_are() -> None:
+@pytest.mark.parametrize("kind", ["frontier", "lambda", "reliability"])
+def test_it_plots(kind: str) -> None:
+    assert isinstance(SweepResult(make_frontier()).plot(kind), Figure)
+
+
+def test_an_unknown_picture_is_answered_with_the_known_ones() -> None:
     with pytest.raises(CalibError, match="there are frontier, lambda, reliability"):
-        make_frontier().plot("pie")
+        SweepResult(make_frontier()).plot("pie")
     with pytest.raises(CalibError, match="no data"):
-        make_frontier(reliability={}).plot("reliability")
+        SweepResult(make_frontier(reliability={})).plot("reliability")
