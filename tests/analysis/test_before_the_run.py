@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mergekit.options import MergeOptions
 
-from mergekit_calib import Frontier, demo
+from mergekit_calib import demo
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
@@ -24,7 +24,7 @@ def prepared(out: Path, **block: object) -> Prepared:
 
 @pytest.mark.parametrize(("n_resamples", "notes"), [(279, 0), (278, 1)])
 def test_too_few_resamples_to_show_superiority_of_14_points_are_noted(tmp_path, n_resamples, notes):
-    frontier = prepared(tmp_path, n_resamples=n_resamples).frontier(Frontier)
+    frontier = prepared(tmp_path, n_resamples=n_resamples).frontier()
     assert len(frontier.notes) == notes
     for note in frontier.notes:
         assert note == (
