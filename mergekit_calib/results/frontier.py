@@ -23,6 +23,7 @@ from mergekit_calib.results.findings import (
     Selection,
     Trend,
 )
+from mergekit_calib.results.names import point_name
 from mergekit_calib.results.upgrade import upgraded
 
 __all__ = [
@@ -95,6 +96,11 @@ class PointResult(Measured):
     same_as: str | None = None
     digest: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return the point's name as people read it, as `λ = 0.6`; its id is for files."""
+        return point_name(self.id)
 
 
 class SuiteEntrySummary(BaseModel, frozen=True):

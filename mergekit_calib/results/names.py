@@ -1,0 +1,48 @@
+"""The names of points as people read them: `λ = 0.6, density = 0.5` for the id `lambda=0.6,density=0.5`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_NEXT_AXIS = re.compile(r",(?=[A-Za-z_]\w*=)")
+_SETTING = re.compile(r"([A-Za-z_]\w*)=(.+)", re.DOTALL)
+_NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
+
+
+def point_name(point_id: str) -> str:
+    """Return the name that people read for a point's id; an id that is no list of settings is its own name.
+
+    Ids are what files hold: `frontier.json`, `points.csv`, item scores, the page's `data-point` attributes.
+
+    Example:
+        >>> point_name("lambda=0.6,density=0.5")
+        'λ = 0.6, density = 0.5'
+        >>> point_name("base")
+        'base'
+    """
+    settings = [_SETTING.fullmatch(part) for part in _NEXT_AXIS.split(point_id)]
+    named = [f"{axis_name(part[1])} = {_value(part[2])}" for part in settings if part is not None]
+    return ", ".join(named) if len(named) == len(settings) else point_id
+
+
+def axis_name(axis: str) -> str:
+    """Return the name that people read for an axis: `λ` for `lambda`."""
+    return "λ" if axis == "lambda" else axis
+
+
+def with_point_names(text: str, point_ids: Iterable[str]) -> str:
+    """Return `text` with each id of a point replaced by the point's name.
+
+    For sentences that are stored with a result: those of earlier versions hold ids.
+    """
+    names = {point_id: name for point_id in point_ids if (name := point_name(point_id)) != point_id}
+    if not names:
+        return text
+    # The longest first: an id can be the start of another's.
+    ids = "|".join(re.escape(point_id) for point_id in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.])({ids})(?![.,]?\w)", lambda match: names[match[1]], text)
+
+
+def _value(value: str) -> str:
+    return value.replace("-", "−") if _NUMBER.fullmatch(value) else value
