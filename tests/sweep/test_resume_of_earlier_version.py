@@ -1,0 +1,95 @@
+"""A run folder that version 0.1 began goes on: what it scored is not scored again, and the numbers are the same."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import lm_eval
+import pytest
+from mergekit.options import MergeOptions
+
+from mergekit_calib.merging.method import registered_signatures
+from mergekit_calib.recipe import parse_sweep
+from mergekit_calib.results.events import Progress
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.sweep.coordinator import run_sweep
+
+BEGUN = Path(__file__).parent / "data" / "begun_before_0_2"
+CHECKOUT = Path(__file__).parents[2]
+# What version 0.1 gives when it goes on itself.
+LAST_DIGEST = "4958325f54bae198da1f6da8904c2a1c"
+LAST_VALUES = {"acc": 0.7027027027027027, "brier": 0.396447797121726, "nll": 0.9836095060940269}
+SCORED = ["lambda=0", "lambda=1", "lambda=0.5"]
+
+# lm-eval's version is part of every content key, so that another version's scores are never mixed with these.
+pytestmark = pytest.mark.skipif(
+    lm_eval.__version__ != "0.4.13", reason="the run was begun with lm-eval 0.4.13; with another, all is scored again"
+)
+
+
+class ScoredPoints(Progress):
+    """The ids of the points that went through a model."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def point_started(self, point_id: str) -> None:
+        self._running = point_id
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        if self._running not in self.ids:
+            self.ids.append(self._running)
+
+
+def items(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (out / "calibration" / "items").iterdir()}
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(CHECKOUT)  # the recipe names the demo's models relative to it
+    shutil.copytree(BEGUN / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def run(out: Path) -> tuple[Frontier, list[str]]:
+    scored = ScoredPoints()
+    recipe = (BEGUN / "recipe.yml").read_text(encoding="utf-8")
+    sweep = parse_sweep(recipe, registered_signatures(), "recipe.yml")
+    return run_sweep(sweep, out, MergeOptions(quiet=True), scored), scored.ids
+
+
+def test_a_run_begun_by_version_0_1_scores_only_what_is_missing(out):
+    begun, files = Frontier.load(out), items(out)
+    assert [point.id for point in begun.points] == SCORED
+    assert not begun.finished
+
+    frontier, scored = run(out)
+    assert scored == ["lambda=1.5"]
+    assert [point.id for point in frontier.points] == [*SCORED, "lambda=1.5"]
+    assert frontier.finished
+    after = items(out)
+    assert {name: after[name] for name in files} == files
+    assert len(after) == 4
+
+    for point in begun.points:
+        resumed = frontier.point(point.id)
+        assert resumed.digest == point.digest
+        assert resumed.axes == point.axes
+        for metric, splits in point.metrics["suite"].items():
+            for split, estimate in splits.items():
+                again = resumed.metrics["suite"][metric][split]
+                assert again.n == estimate.n, (point.id, metric, split)
+                assert again.value == pytest.approx(estimate.value, rel=1e-12), (point.id, metric, split)
+                assert again.low == pytest.approx(estimate.low, rel=1e-9), (point.id, metric, split)
+
+
+def test_the_missing_point_comes_out_as_version_0_1_would_have_scored_it(out):
+    frontier, _ = run(out)
+    point = frontier.point("lambda=1.5")
+    assert point.digest == LAST_DIGEST
+    for metric, value in LAST_VALUES.items():
+        assert point.metrics["suite"][metric]["held_out"].value == pytest.approx(value, rel=1e-4), metric
+    assert frontier.selected is not None
+    assert frontier.selected.id == "lambda=0"
