@@ -11,7 +11,7 @@ from mergekit_calib.integrations.trackers import TrackedProgress
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import parse_sweep
 from mergekit_calib.report.terminal.console import ConsoleProgress
-from mergekit_calib.results.events import Several
+from mergekit_calib.results.events import ProgressGroup
 from mergekit_calib.sweep.coordinator import EXIT_SOME_FAILED, run_sweep
 
 
@@ -40,5 +40,5 @@ def run_source(
     console.show_latest(lambda: noise.latest)
     with noise, console:
         trackers = [TrackedProgress(name, out_path) for name in log]
-        frontier = run_sweep(sweep, out_path, options, Several(noise, *trackers, console))
+        frontier = run_sweep(sweep, out_path, options, ProgressGroup(noise, *trackers, console))
     return EXIT_SOME_FAILED if any(p.status == "failed" for p in frontier.points) else 0

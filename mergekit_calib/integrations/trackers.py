@@ -122,8 +122,8 @@ class TrackedProgress(Progress):
     def finished(self, frontier: Frontier) -> None:
         chosen = frontier.selected
         summary: dict[str, Any] = {"point": chosen.id, **_values(chosen)} if chosen else {}
-        if frontier.chance is not None and frontier.chance.hypervolume.value is not None:
-            summary["hypervolume"] = frontier.chance.hypervolume.value
+        if frontier.uncertainty is not None and frontier.uncertainty.hypervolume.value is not None:
+            summary["hypervolume"] = frontier.uncertainty.hypervolume.value
         self._ask("finish", summary)
 
     def _ask(self, what: str, *arguments: Any) -> None:

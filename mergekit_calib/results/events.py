@@ -1,65 +1,92 @@
-"""What a running sweep tells whoever watches. This one listens and says nothing; `report/console.py` prints."""
+"""The events of a running sweep, for whoever shows or logs its progress."""
 
 from __future__ import annotations
+
+from typing_extensions import override
 
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 
 class Progress:
-    """The events of a sweep, in order. Subclass it and override what matters."""
+    """Receives the events of a sweep, in this order, and ignores them. Subclasses override what they show or log."""
 
     def started(self, frontier: Frontier, n_points: int | None) -> None:
-        """Everything was checked; `n_points` will be scored, or as many as the search will tell."""
+        """Handle the start: recipe, models and tasks were checked, and the first point is next.
+
+        Args:
+            frontier: the result so far, without points.
+            n_points: how many points will be scored at most, parents included; None if only the search will tell.
+        """
 
     def will_take(self, memory: str) -> None:
-        """How much memory the models will take, in words, before any is loaded."""
+        """Handle the estimate of the memory that the sweep will take, before any model is loaded.
+
+        Args:
+            memory: a clause, as "takes up to 1.0 GB of memory: …".
+        """
 
     def point_started(self, point_id: str) -> None:
-        """A point is being merged."""
+        """Handle the start of a point, before it is merged."""
 
     def scoring(self, entry: str, done: int, total: int) -> None:
-        """`done` of `total` requests of suite entry `entry` were run."""
+        """Handle progress within a point: `done` of the `total` requests of suite entry `entry` are answered."""
 
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
-        """A point was scored, found on disk, or failed."""
+        """Handle the end of a point, which was scored, was read from disk, or failed.
+
+        Args:
+            point: the point.
+            frontier: the result so far, with this point.
+        """
 
     def concluding(self) -> None:
-        """All points are scored: the numbers are worked out, and the chosen model and the report written."""
+        """Handle the end of the scoring; the result, the chosen model and the report come next."""
 
     def finished(self, frontier: Frontier) -> None:
-        """The chosen model and the report are written."""
+        """Handle the end: the chosen model and the report are written."""
 
 
-class Several(Progress):
-    """Tells each of `listeners` in turn."""
+class ProgressGroup(Progress):
+    """Passes each event on to several listeners, in their order.
+
+    Args:
+        listeners: who receives the events.
+    """
 
     def __init__(self, *listeners: Progress) -> None:
         self.listeners = listeners
 
+    @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         for listener in self.listeners:
             listener.started(frontier, n_points)
 
+    @override
     def will_take(self, memory: str) -> None:
         for listener in self.listeners:
             listener.will_take(memory)
 
+    @override
     def point_started(self, point_id: str) -> None:
         for listener in self.listeners:
             listener.point_started(point_id)
 
+    @override
     def scoring(self, entry: str, done: int, total: int) -> None:
         for listener in self.listeners:
             listener.scoring(entry, done, total)
 
+    @override
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         for listener in self.listeners:
             listener.point_finished(point, frontier)
 
+    @override
     def concluding(self) -> None:
         for listener in self.listeners:
             listener.concluding()
 
+    @override
     def finished(self, frontier: Frontier) -> None:
         for listener in self.listeners:
             listener.finished(frontier)

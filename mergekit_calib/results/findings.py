@@ -1,4 +1,4 @@
-"""The numbers and statements that a frontier is made of: estimates, differences, baselines, and the work of chance."""
+"""The numbers that a frontier is made of: estimates, differences, baselines, uncertainty of the frontier, trends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ MACRO = "macro"
 
 
 class Estimate(BaseModel, frozen=True):
-    """A number with its interval over resampled items; None where it is not defined (no items)."""
+    """A number with its bootstrap interval over items.
+
+    Attributes:
+        value: None if it is not defined, as for no items.
+        low, high: the ends of the interval; None if there is none.
+        n: how many items it was computed from.
+    """
 
     value: float | None
     low: float | None = None
@@ -22,18 +28,22 @@ class Estimate(BaseModel, frozen=True):
 class Difference(Estimate, frozen=True):
     """A paired difference, this point minus a parent, on the held-out split.
 
-    `p` is one-sided: the chance of so large a gain (in the objective's direction) if there were none.
+    Attributes:
+        p: one-sided p-value of a gain in the objective's direction.
     """
 
     p: float | None = None
 
 
 class Objective(BaseModel, frozen=True):
-    """A metric of one task, or of the whole suite (`task` None), and its direction.
+    """A metric that the search optimises, and its direction.
 
     Attributes:
-        average: of the whole suite: of all items pooled, or the average of the tasks' values.
-        weights: task → its weight in a `macro` average; alike where empty.
+        metric: the metric's name.
+        task: the suite entry that it is computed on; None for the whole suite.
+        direction: whether more or less of it is better.
+        average: for the whole suite: the metric of all items `pooled`, or the average of the tasks' values (`macro`).
+        weights: task → its weight in a `macro` average; empty for equal weights.
     """
 
     metric: str
@@ -44,6 +54,7 @@ class Objective(BaseModel, frozen=True):
 
     @property
     def name(self) -> str:
+        """The name in recipes, tables and files: the metric, after its scope and a slash if that is not the suite."""
         return self.metric if self.scope == SUITE else f"{self.scope}/{self.metric}"
 
     @property
@@ -52,37 +63,48 @@ class Objective(BaseModel, frozen=True):
         return self.task or (MACRO if self.average == "macro" else SUITE)
 
 
-class Measured(BaseModel):
-    """What has metrics."""
+class WithMetrics(BaseModel):
+    """A base class for results that have metrics.
+
+    Attributes:
+        metrics: scope → metric → split → estimate.
+    """
 
     metrics: dict[str, dict[str, dict[str, Estimate]]] = Field(default_factory=dict)
 
     def estimate(self, objective: Objective, split: str = "held_out") -> Estimate:
-        """The estimate of `objective` on `split`; an empty estimate where there is none."""
-        found = self.metrics.get(objective.scope, {}).get(objective.metric, {}).get(split)
-        return found or Estimate(value=None)
+        """Return the estimate of `objective` on `split`, without a value if there is none."""
+        estimate = self.metrics.get(objective.scope, {}).get(objective.metric, {}).get(split)
+        return estimate or Estimate(value=None)
 
 
 class Selection(BaseModel, frozen=True):
-    """Which point was chosen, by which rule, and why, in one sentence."""
+    """A choice of a point.
+
+    Attributes:
+        rule: the name of the selection rule.
+        point: the id of the point.
+        reason: one sentence that says why the rule chose it.
+    """
 
     rule: str
     point: str
     reason: str
 
 
-class Baseline(Measured):
-    """What can be had without a new merge, computed from item scores alone; no point, and never on the frontier.
+class Baseline(WithMetrics):
+    """An alternative to merging, computed from item scores alone. It is not a point and never on the frontier.
 
     Attributes:
-        id: `aligned+T`, `lambda=0.6+T` (its log-likelihoods divided by a temperature), `base&aligned` (the average of
-            two models' probabilities).
-        of: the ids of the points that it is made from.
-        temperatures: suite entry → the T that was fitted on its selection split, by likelihood; none for an average.
-        models_run: how many models each answer takes: 2 for an average of two.
-        metrics: as a point's, on the held-out split; those that the probabilities of choices give.
-        differences: what is compared with it (a point's id, or another baseline's) → objective name → paired
-            difference, that minus this baseline, on the held-out split.
+        id: `aligned+T`, `lambda=0.6+T` (log-likelihoods divided by a temperature), `base&aligned` (the average of two
+            models' probabilities).
+        kind: temperature scaling, or averaging.
+        of: the ids of the points that it is computed from.
+        temperatures: suite entry → the temperature of greatest likelihood on its selection split; empty for an average.
+        models_run: how many models run for each answer: 2 for an average of two.
+        metrics: as a point's, on the held-out split; only metrics of the choices' probabilities.
+        differences: id of a point or of another baseline → objective name → paired difference, the other minus this
+            baseline, on the held-out split.
     """
 
     id: str
@@ -94,17 +116,18 @@ class Baseline(Measured):
 
 
 class BothSplits(BaseModel, frozen=True):
-    """What each split of the items would choose by the sweep's rule, and what it scores on the other.
+    """What the sweep's rule chooses on each split of the items, and how each choice scores on the other split.
 
     Attributes:
-        choices: split chosen on (`selection`, `report`) → the choice.
-        elsewhere: split chosen on → objective name → the choice's estimate on the other split, where it was not chosen.
+        choices: split chosen on (`selection`, `held_out`) → the choice.
+        elsewhere: split chosen on → objective name → the choice's estimate on the other split.
         differences: split measured on → objective name → paired difference, the selection split's choice minus the
-            held-out split's; empty where both choose the same point.
-        chosen_in: point id → the share of resamples of the selection split in which it is the choice; those above 0.
-        apart: objective name → how much more it changes from base to aligned on the selection split than on the report
-            split, with intervals that hold for all objectives together. Where suite entries name their splits: those
-            by hash are alike.
+            held-out split's; empty if both are the same point.
+        chosen_in: point id → the share of resamples of the selection split in which it is the choice; without those
+            that are never chosen.
+        apart: objective name → the change from base to aligned on the selection split minus that on the held-out
+            split, with intervals that hold for all objectives together. Only if suite entries name their splits;
+            splits by hash do not differ systematically.
     """
 
     choices: dict[str, Selection]
@@ -120,20 +143,26 @@ class BothSplits(BaseModel, frozen=True):
 
 
 class Attainment(BaseModel, frozen=True):
-    """What a share of resamples' frontiers attains: the corners of its boundary, objectives in their order."""
+    """The boundary of the region that a share of the resampled frontiers attains.
+
+    Attributes:
+        share: the share of resamples, 0 to 1.
+        points: the corners of the boundary, each with the objectives in their order.
+    """
 
     share: float
     points: list[list[float]]
 
 
-class FrontierChance(BaseModel, frozen=True):
-    """What chance makes of the frontier, on the held-out split.
+class FrontierUncertainty(BaseModel, frozen=True):
+    """The uncertainty of the frontier over resampled items, on the held-out split.
 
     Attributes:
-        reference: objective name → what the hypervolume is measured from: the worse parent's value.
-        hypervolume: of the frontier, in the product of the objectives' units.
-        of_parents: of the two parents alone, from the same reference.
-        attainment: quantiles of the frontier over resamples; of 2 objectives only.
+        reference: objective name → the reference point's value, from which the hypervolume is measured: the worse
+            parent's.
+        hypervolume: that of the frontier, in the product of the objectives' units.
+        of_parents: that of the two parents alone, from the same reference point.
+        attainment: quantiles of the frontier over resamples; only for 2 objectives.
     """
 
     reference: dict[str, float]
@@ -143,13 +172,14 @@ class FrontierChance(BaseModel, frozen=True):
 
 
 class Trend(BaseModel, frozen=True):
-    """How an objective goes along λ from 1 on, on the held-out split.
+    """The trend of an objective along λ from 1 upwards, on the held-out split.
 
     Attributes:
-        lambdas: (n,) the settings, ascending.
-        tau: Kendall's τ-b with λ; its n is that of the settings.
-        fitted: (n,) the nearest monotone sequence (isotonic regression), rising where τ ≥ 0.
-        p_monotone: of the null that the objective is monotone there: small where it is not.
+        objective: the objective's name.
+        lambdas: (n,) the values of λ, ascending.
+        tau: Kendall's τ-b with λ; its `n` counts the values of λ.
+        fitted: (n,) the nearest monotone sequence (isotonic regression), rising if τ ≥ 0.
+        p_monotone: p-value of the null hypothesis that the objective is monotone there.
     """
 
     objective: str
@@ -160,7 +190,14 @@ class Trend(BaseModel, frozen=True):
 
 
 class Optimum(BaseModel, frozen=True):
-    """The value of an axis at which an objective is best, with its interval over resamples; on the held-out split."""
+    """The value of an axis at which an objective is best on the held-out split.
+
+    Attributes:
+        objective: the objective's name.
+        axis: the axis's name.
+        at: the value of the axis.
+        low, high: its interval over resampled items.
+    """
 
     objective: str
     axis: str

@@ -1,4 +1,4 @@
-"""The result of a sweep: every point, its numbers, and what was chosen. The schema of `frontier.json`."""
+"""The result of a sweep, every point with its numbers and the choice: the schema of `frontier.json`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mergekit_calib.results.findings import (
     BothSplits,
     Difference,
     Estimate,
-    FrontierChance,
-    Measured,
+    FrontierUncertainty,
     Objective,
     Optimum,
     Selection,
     Trend,
+    WithMetrics,
 )
 from mergekit_calib.results.names import point_name
-from mergekit_calib.results.upgrade import upgraded
+from mergekit_calib.results.upgrade import upgrade_fields
 
 __all__ = [
     "MACRO",
@@ -36,8 +36,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "Frontier",
-    "FrontierChance",
-    "Measured",
+    "FrontierUncertainty",
     "Objective",
     "Optimum",
     "PointResult",
@@ -46,6 +45,7 @@ __all__ = [
     "SuiteEntrySummary",
     "Superiority",
     "Trend",
+    "WithMetrics",
 ]
 
 SCHEMA_VERSION: Final = 3
@@ -54,31 +54,42 @@ AxisValue = int | float | str
 
 
 class Superiority(BaseModel, frozen=True):
-    """The test that a point beats both parents on every objective, on the held-out split."""
+    """The test that a point beats both parents on every objective, on the held-out split.
+
+    Attributes:
+        shown: whether it does, at the sweep's level.
+        p: the point's own p-value.
+        p_adjusted: the p-value adjusted for testing every point.
+    """
 
     shown: bool
     p: float
     p_adjusted: float
 
 
-class PointResult(Measured):
+class PointResult(WithMetrics):
     """One point: one setting of all axes, so one plain recipe, so one model.
 
     Attributes:
-        id: unique in the sweep and readable, as `lambda=0.6`; a parent that stands on no axis is `base`, `aligned`.
-        role: whether this point is one of the parents.
-        axes: the value of each axis; empty for a parent that stands on none.
+        id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that is not on the axes.
+        role: which parent this point is, if it is one.
+        axes: axis → its value; empty for a parent that is not on the axes.
         recipe: the plain mergekit YAML that rebuilds this model.
-        status: `complete`, or with a `reason` `failed`, or `stopped` before its last item, as another dominates it.
-        metrics: scope (a suite entry's name, `suite` for all pooled, `macro` for their average) → metric → half →
-            estimate.
-        differences: parent → objective name → paired difference on the held-out split; once all points are scored, of
-            every other metric too, named as an objective would be, without p.
-        recovered: objective, or metric of all items pooled → the share of what lies between the parents that this point
-            gives back on the held-out split, 0 as aligned, 1 as base; once all points are scored.
-        on_frontier: split → whether no other point dominates this one there.
+        status: `complete`; `failed`; or `stopped` before its last item, because another point dominates it.
+        reason: why it failed or was stopped.
+        metrics: scope (a suite entry's name, `suite` for all items pooled, `macro` for the average of the entries) →
+            metric → split → estimate.
+        differences: parent → objective name → paired difference on the held-out split. Once all points are scored,
+            every other metric too, named as an objective would be, without p-values.
+        recovered: name of an objective or a pooled metric → the share of the difference between the parents that this
+            point recovers on the held-out split: 0 is aligned's value, 1 is base's. Once all points are scored.
+        on_frontier: split → whether no other point dominates this one on it.
         frontier_probability: the share of resamples of the held-out split in which it is on the frontier.
-        same_as: the id of an earlier point whose weights came out identical; its scores are shared.
+        superiority: the test that it beats both parents; None until all points are scored, and for parents.
+        selected: whether this is the point that was chosen.
+        same_as: the id of an earlier point with identical weights, whose scores this point shares.
+        digest: a hash of its weights.
+        seconds: stage (`merge`, `score`) → how long it took.
     """
 
     id: str
@@ -104,7 +115,15 @@ class PointResult(Measured):
 
 
 class SuiteEntrySummary(BaseModel, frozen=True):
-    """One entry of the suite as it was run."""
+    """One entry of the suite as it was run.
+
+    Attributes:
+        name: the entry, as the recipe names it.
+        tasks: the lm-eval tasks that it stands for.
+        n_items: how many items each point was scored on.
+        n_selection, n_held_out: how many of them are in each split.
+        num_fewshot, limit: lm-eval's options of these names.
+    """
 
     name: str
     tasks: list[str]
@@ -116,7 +135,14 @@ class SuiteEntrySummary(BaseModel, frozen=True):
 
 
 class Reliability(BaseModel, frozen=True):
-    """A reliability diagram on the held-out split: equal-width bins of confidence."""
+    """A reliability diagram on the held-out split.
+
+    Attributes:
+        edges: (n_bins + 1,) the edges of the bins of confidence, of equal width.
+        counts: (n_bins,) how many items are in each bin.
+        confidence: (n_bins,) their mean confidence; None for an empty bin.
+        accuracy: (n_bins,) the share of them that was answered correctly; None for an empty bin.
+    """
 
     edges: list[float]
     counts: list[int]
@@ -125,20 +151,34 @@ class Reliability(BaseModel, frozen=True):
 
 
 class Frontier(BaseModel):
-    """A finished (or running) sweep. `frontier.json` is this, as JSON.
+    """The data of a sweep, finished or running: the contents of `frontier.json`.
+
+    `mergekit_calib.SweepResult` has tables and pictures of it.
 
     Attributes:
-        name: what the run is called, the output folder's name.
-        axes: axis → its values, in order.
-        models: role → the model as the recipe names it (`base`, `aligned`, and any others by their own name).
-        method: the merge method that the points use.
+        schema_version: the version of this schema; earlier versions are upgraded when they are read.
+        name: the output folder's name.
+        created: when the sweep was begun, ISO 8601 in UTC.
+        finished: whether all points are scored and the chosen model is written.
+        axes: axis → its values, in order; the two ends of a range.
+        models: `base` and `aligned` → the model as the recipe names it.
+        method: the merge methods that the points use.
+        seed: the seed of randomised merge methods.
+        suite: what the points were scored on.
+        objectives: what is traded off.
         level: confidence level of every interval; 1 − level is the level of the superiority test.
-        n_bins: the bins of `ece`.
-        versions: package → version that the run used.
+        n_resamples: bootstrap resamples of the items.
+        n_bins: bins of `ece`.
+        points: every point, in the order in which they were scored; the parents first.
+        selection: the choice; None until all points are scored.
         reliability: point id → diagram of the suite's multiple-choice items pooled, on the held-out split.
-        baselines: what the frontier has to be better than; empty without items with choices.
-        splits, chance: None until all points are scored.
-        trends, optima: along `lambda`, where that is the only axis; trends of at least 3 points from λ = 1 on.
+        baselines: alternatives to merging; empty for a suite without multiple-choice items.
+        splits: what each split would choose; None until all points are scored.
+        uncertainty: how uncertain the frontier is; None until all points are scored.
+        trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
+        optima: the best λ by each objective, if λ is the only axis.
+        versions: package → the version that the run used.
+        notes: sentences on what the reader should know about the run, such as too few resamples.
     """
 
     schema_version: Literal[3] = SCHEMA_VERSION
@@ -159,7 +199,7 @@ class Frontier(BaseModel):
     reliability: dict[str, Reliability] = Field(default_factory=dict)
     baselines: list[Baseline] = Field(default_factory=list)
     splits: BothSplits | None = None
-    chance: FrontierChance | None = None
+    uncertainty: FrontierUncertainty | None = None
     trends: list[Trend] = Field(default_factory=list)
     optima: list[Optimum] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -168,11 +208,19 @@ class Frontier(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, data: Any) -> Any:
-        return upgraded(data, SCHEMA_VERSION) if isinstance(data, dict) else data
+        return upgrade_fields(data, SCHEMA_VERSION) if isinstance(data, dict) else data
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a run from its output folder, or from a `frontier.json` itself."""
+        """Read a sweep from its output folder or its `frontier.json`, of this schema version or an earlier one.
+
+        Args:
+            path: the folder or the file.
+
+        Raises:
+            OSError: there is no such file.
+            pydantic.ValidationError: the file does not follow the schema.
+        """
         path = Path(path)
         if path.is_dir():
             path = path / "calibration" / "frontier.json"
@@ -180,17 +228,29 @@ class Frontier(BaseModel):
 
     @property
     def complete_points(self) -> list[PointResult]:
+        """The points that were scored on every item."""
         return [p for p in self.points if p.status == "complete"]
 
     @property
     def selected(self) -> PointResult | None:
+        """The point that was chosen; None if there is none yet."""
         return next((p for p in self.points if p.selected), None)
 
     def parent(self, role: Literal["base", "aligned"]) -> PointResult | None:
+        """Return the parent of that role, or None if it is not among the points yet."""
         return next((p for p in self.points if p.role == role), None)
 
     def baseline(self, baseline_id: str) -> Baseline | None:
+        """Return the baseline of that id, or None if there is none."""
         return next((b for b in self.baselines if b.id == baseline_id), None)
 
     def point(self, point_id: str) -> PointResult:
-        return next(p for p in self.points if p.id == point_id)
+        """Return the point of that id.
+
+        Raises:
+            KeyError: there is no such point.
+        """
+        for point in self.points:
+            if point.id == point_id:
+                return point
+        raise KeyError(f"no point {point_id!r}; the points are {', '.join(p.id for p in self.points)}")

@@ -4,46 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-_RENAMED_SPLITS = {"report": "held_out"}
+_SPLITS = {"report": "held_out"}
+_FIELDS = {"halves": "splits", "chance": "uncertainty"}
+_KEYED_BY_SPLIT = ("choices", "elsewhere", "differences")
 
 
-def upgraded(data: dict[str, Any], version: int) -> dict[str, Any]:
+def upgrade_fields(data: dict[str, Any], version: int) -> dict[str, Any]:
     """Return the fields of a result in the form of schema version `version`.
 
-    Versions 1 and 2 call the held-out split `report`, and the comparison of both splits `halves`. Data of a version
-    that is not known here is returned as it is, so that validation names what is wrong with it.
+    Versions 1 and 2 call the held-out split `report`, the comparison of both splits `halves`, and the uncertainty of
+    the frontier `chance`. Data of an unknown version is returned unchanged; validation then says what is wrong with it.
 
     Args:
-        data: the fields of `frontier.json`; left unchanged.
+        data: the fields of `frontier.json`; not modified.
         version: the schema version to upgrade to.
     """
     if data.get("schema_version") not in (1, 2):
         return data
-    upgrade = {**data, "schema_version": version}
-    upgrade["suite"] = [_renamed(entry, {"n_report": "n_held_out"}) for entry in data.get("suite", [])]
-    upgrade["points"] = [_point(point) for point in data.get("points", [])]
-    upgrade["baselines"] = [_with_metrics(baseline) for baseline in data.get("baselines", [])]
-    both = upgrade.pop("halves", None)
-    if isinstance(both, dict):
-        by_split = {name: _renamed(both.get(name, {}), _RENAMED_SPLITS) for name in _BY_SPLIT if name in both}
-        both = {**both, **by_split}
-    upgrade["splits"] = both
-    return upgrade
-
-
-_BY_SPLIT = ("choices", "elsewhere", "differences")
+    upgraded = _renamed({**data, "schema_version": version}, _FIELDS)
+    upgraded["suite"] = [_renamed(entry, {"n_report": "n_held_out"}) for entry in data.get("suite", [])]
+    upgraded["points"] = [_point(point) for point in data.get("points", [])]
+    upgraded["baselines"] = [_with_metrics(baseline) for baseline in data.get("baselines", [])]
+    if splits := upgraded.get("splits"):
+        by_split = {name: _renamed(splits[name], _SPLITS) for name in _KEYED_BY_SPLIT if name in splits}
+        upgraded["splits"] = {**splits, **by_split}
+    return upgraded
 
 
 def _point(point: dict[str, Any]) -> dict[str, Any]:
-    return {**_with_metrics(point), "on_frontier": _renamed(point.get("on_frontier", {}), _RENAMED_SPLITS)}
+    return {**_with_metrics(point), "on_frontier": _renamed(point.get("on_frontier", {}), _SPLITS)}
 
 
-def _with_metrics(measured: dict[str, Any]) -> dict[str, Any]:
+def _with_metrics(result: dict[str, Any]) -> dict[str, Any]:
     metrics = {
-        scope: {metric: _renamed(splits, _RENAMED_SPLITS) for metric, splits in some.items()}
-        for scope, some in measured.get("metrics", {}).items()
+        scope: {metric: _renamed(splits, _SPLITS) for metric, splits in by_metric.items()}
+        for scope, by_metric in result.get("metrics", {}).items()
     }
-    return {**measured, "metrics": metrics}
+    return {**result, "metrics": metrics}
 
 
 def _renamed(mapping: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -88,9 +88,9 @@ def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
     lines = ["| | points | item evaluations | hypervolume on the held-out split | chosen: acc, ECE |"]
     lines.append("| --- | --: | --: | --- | --- |")
     for name, frontier in (("grid, one λ", grid), ("`adaptive`, one λ", adaptive), ("`bayesian`, λ by blocks", blocks)):
-        assert frontier.chance is not None
+        assert frontier.uncertainty is not None
         assert frontier.selected is not None
-        volume = frontier.chance.hypervolume
+        volume = frontier.uncertainty.hypervolume
         chosen = [f"{frontier.selected.estimate(o).value:.3f}" for o in frontier.objectives]
         cells = [name, str(len(frontier.complete_points)), f"{evaluations(frontier):,}"]
         cells.append(f"{volume.value:.5f} [{volume.low:.5f}, {volume.high:.5f}]")

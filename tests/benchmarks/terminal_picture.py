@@ -23,7 +23,7 @@ from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import parse_sweep
 from mergekit_calib.report.terminal.console import ConsoleProgress
-from mergekit_calib.results.events import Several
+from mergekit_calib.results.events import ProgressGroup
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 from mergekit_calib.sweep.coordinator import run_sweep
@@ -69,7 +69,7 @@ def on_its_way() -> str:
         progress = Photographed()
         log = RunLog(folder, progress.note)
         with log, progress:
-            run_sweep(sweep, Path(folder) / "out", MergeOptions(), Several(log, progress))
+            run_sweep(sweep, Path(folder) / "out", MergeOptions(), ProgressGroup(log, progress))
     return progress.picture
 
 

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.figures.drawing import style
 from mergekit_calib.report.figures.pictures import PICTURES, draw_pictures, frontier_figure
-from mergekit_calib.results.frontier import Attainment, Baseline, Estimate, Frontier, FrontierChance
+from mergekit_calib.results.frontier import Attainment, Baseline, Estimate, Frontier, FrontierUncertainty
 
 COLUMN = 3.5  # inches
 SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 61)]}
@@ -41,7 +41,7 @@ def with_chance(frontier: Frontier) -> Frontier:
         baseline("base&aligned", "average", ["lambda=0", "lambda=1"], x + 0.008, y),
         baseline("lambda=0.6+T", "temperature", ["lambda=0.6"], x + 0.002, y + 0.003),
     ]
-    frontier.chance = FrontierChance(
+    frontier.uncertainty = FrontierUncertainty(
         reference={"acc": 0.5, "ece": 0.2},
         hypervolume=Estimate(value=0.01),
         of_parents=Estimate(value=0.001),

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from mergekit_calib.results.events import Progress, Several
+from mergekit_calib.results.events import Progress, ProgressGroup
 
 EVENTS = [name for name, _ in inspect.getmembers(Progress, inspect.isfunction) if not name.startswith("_")]
 
@@ -25,5 +25,5 @@ class Heard(Progress):
 def test_every_event_reaches_every_listener(event) -> None:
     first, second = Heard(), Heard()
     told = [object() for _ in list(inspect.signature(getattr(Progress, event)).parameters)[1:]]
-    getattr(Several(first, second), event)(*told)
+    getattr(ProgressGroup(first, second), event)(*told)
     assert first.events == second.events == [(event, *told)]

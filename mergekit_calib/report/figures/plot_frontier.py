@@ -85,7 +85,7 @@ def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objecti
 
 def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective) -> Patch | None:
     """Between what nearly all resamples' frontiers attain and what hardly any does; the key to it, or None."""
-    found = sorted(frontier.chance.attainment, key=lambda a: a.share) if frontier.chance else []
+    found = sorted(frontier.uncertainty.attainment, key=lambda a: a.share) if frontier.uncertainty else []
     corners = [np.array(a.points, dtype=np.float64) for a in found if a.points]
     if len(corners) < 2 or len(frontier.objectives) != 2:
         return None
