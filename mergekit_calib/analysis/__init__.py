@@ -1,7 +1,6 @@
-"""From item tables to the numbers and statements of a frontier; one module a question."""
+"""From item tables to the numbers and statements of a frontier; one module for each question."""
 
 from mergekit_calib.analysis.diagrams import reliability_diagram
-from mergekit_calib.analysis.estimation import scopes
-from mergekit_calib.analysis.sweep_analysis import Analysis
+from mergekit_calib.analysis.sweep_analysis import SweepAnalysis
 
-__all__ = ["Analysis", "reliability_diagram", "scopes"]
+__all__ = ["SweepAnalysis", "reliability_diagram"]

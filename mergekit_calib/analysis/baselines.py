@@ -1,6 +1,7 @@
-"""What can be had without a new merge: the aligned parent recalibrated, the parents averaged, the choice recalibrated.
+"""Baselines, which cost no merge: aligned and the choice at a fitted temperature, and the parents averaged.
 
-Computed from item scores alone. Temperatures are fitted on the selection split; everything is measured on the held-out split.
+They are computed from item scores alone: temperatures are fitted on the selection split, and every number is taken on
+the held-out split.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import numpy as np
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import paired
-from mergekit_calib.analysis.estimation import Sampling
-from mergekit_calib.analysis.paired import Results
+from mergekit_calib.analysis.estimation import Estimator, Results
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, pool
 from mergekit_calib.results.findings import Baseline, Objective
 
 
-def baselines(
-    sampling: Sampling,
+def compute_baselines(
+    estimator: Estimator,
     objectives: Sequence[Objective],
     tables: Mapping[str, Tables],
     points: Mapping[str, Results],
@@ -29,70 +29,87 @@ def baselines(
     chosen: str,
     n: Mapping[str, int],
 ) -> list[Baseline]:
-    """The baselines of a sweep, each with its differences to the chosen point and to that with a temperature.
+    """Return the baselines of a sweep, each compared with the chosen point, and with that point at a temperature.
 
     Args:
+        estimator: takes the metrics of the baselines' scores.
+        objectives: those to compare in.
         tables: point id → its scores.
         points: point id → its objectives on the held-out split.
         parents: `base` and `aligned` → point id; a baseline that needs one that is missing is left out.
         chosen: the id of the chosen point.
         n: objective name → the number of items.
     """
-    found: list[tuple[Baseline, Tables]] = []
-    for name in dict.fromkeys(name for name in (parents.get("aligned"), chosen) if name is not None):
-        if temperatures := fitted_temperatures(tables[name]):
-            label = "aligned" if name == parents.get("aligned") else name
-            baseline = Baseline(id=f"{label}+T", kind="temperature", of=[name], temperatures=temperatures)
-            found.append((baseline, at_temperatures(tables[name], temperatures)))
+    scored = _with_temperatures(tables, parents, chosen)
     if {"base", "aligned"} <= parents.keys() and _has_choices(tables[chosen]):
         both = [parents["base"], parents["aligned"]]
-        baseline = Baseline(id="base&aligned", kind="average", of=both, models_run=2)
-        found.insert(1, (baseline, averaged(*(tables[name] for name in both))))
+        average = Baseline(id="base&aligned", kind="average", of=both, models_run=2)
+        scored.insert(1, (average, average_probabilities(*(tables[name] for name in both))))
 
     results: dict[str, Results] = {}
-    for baseline, its in found:
-        accept = _of_probabilities if baseline.kind == "average" else _of_choices
-        measures = sampling.measure(its, ("held_out",), accept)
-        baseline.metrics = sampling.estimates(measures, its)
-        results[baseline.id] = paired.of_objectives(measures, objectives, "held_out")
-    recalibrated = next((b.id for b, _ in found if b.kind == "temperature" and b.of == [chosen]), None)
+    for baseline, its_tables in scored:
+        wanted = _of_probabilities if baseline.kind == "average" else _of_choices
+        by_scope = estimator.bootstrap(its_tables, ("held_out",), wanted)
+        baseline.metrics = estimator.estimates(by_scope, its_tables)
+        results[baseline.id] = paired.of_objectives(by_scope, objectives, "held_out")
+
+    recalibrated = next((b.id for b, _ in scored if b.kind == "temperature" and b.of == [chosen]), None)
     compared = {chosen: points[chosen]}
     if recalibrated is not None:
         compared[recalibrated] = results[recalibrated]
-    for baseline, _ in found:
+    for baseline, _ in scored:
         for name, mine in compared.items():
             if name != baseline.id:
                 theirs = results[baseline.id]
-                baseline.differences[name] = paired.differences(mine, theirs, objectives, sampling.level, n)
-    return [baseline for baseline, _ in found]
+                baseline.differences[name] = paired.differences(mine, theirs, objectives, estimator.level, n)
+    return [baseline for baseline, _ in scored]
 
 
-def fitted_temperatures(tables: Tables) -> dict[str, float]:
-    """Suite entry → the temperature fitted on its selection-split items with choices.
+def _with_temperatures(
+    tables: Mapping[str, Tables], parents: Mapping[str, str], chosen: str
+) -> list[tuple[Baseline, Tables]]:
+    """Return aligned and the chosen point at fitted temperatures, each with its scores."""
+    scored = []
+    for name in dict.fromkeys(name for name in (parents.get("aligned"), chosen) if name is not None):
+        if temperatures := fit_temperatures(tables[name]):
+            label = "aligned" if name == parents.get("aligned") else name
+            baseline = Baseline(id=f"{label}+T", kind="temperature", of=[name], temperatures=temperatures)
+            scored.append((baseline, at_temperatures(tables[name], temperatures)))
+    return scored
 
-    One for each entry, as tasks differ in the scale of their log-likelihoods (a letter's, or a sentence's): one for all
-    of them would be a weaker baseline, which merging would beat too easily. An entry that is for the report alone takes
-    the temperature of all the others together.
+
+def fit_temperatures(tables: Tables) -> dict[str, float]:
+    """Fit a temperature to each suite entry, on its items with choices in the selection split.
+
+    Each entry has its own, since tasks differ in the scale of their log-likelihoods (of a letter, or of a sentence).
+    One temperature for all would be a weaker baseline, which merging would beat too easily. An entry without items in
+    the selection split takes the temperature fitted to all other entries together.
+
+    Returns:
+        Entry → temperature, for the entries with choices.
     """
-    seen = {
+    by_entry = {
         entry: [part for part in (t.take(t.rows("selection")) for t in some if t.has_choices) if len(part)]
         for entry, some in tables.items()
     }
-    everything = [part for parts in seen.values() for part in parts]
+    everything = [part for parts in by_entry.values() for part in parts]
 
-    def fitted(parts: list[ItemTable]) -> float:
+    def fit(parts: list[ItemTable]) -> float:
         table = pool(parts)
         return metrics.fit_temperature(table.log_likelihoods, table.labels)
 
-    found = {entry: fitted(parts) for entry, parts in seen.items() if parts}
-    for entry in tables.keys() - found.keys():
+    temperatures = {entry: fit(parts) for entry, parts in by_entry.items() if parts}
+    for entry in tables.keys() - temperatures.keys():
         if everything and any(table.has_choices for table in tables[entry]):
-            found[entry] = fitted(everything)
-    return found
+            temperatures[entry] = fit(everything)
+    return temperatures
 
 
 def at_temperatures(tables: Tables, temperatures: Mapping[str, float]) -> Tables:
-    """Scores with each entry's log-likelihoods divided by its temperature; what has none, and no choices, as it is."""
+    """Return the scores with log-likelihoods divided by their entry's temperature.
+
+    Entries without a temperature, and tasks without choices, stay as they are.
+    """
 
     def scaled(table: ItemTable, temperature: float) -> ItemTable:
         return replace(table, log_likelihoods=table.log_likelihoods / temperature) if table.has_choices else table
@@ -100,8 +117,8 @@ def at_temperatures(tables: Tables, temperatures: Mapping[str, float]) -> Tables
     return {entry: [scaled(table, temperatures.get(entry, 1.0)) for table in some] for entry, some in tables.items()}
 
 
-def averaged(first: Tables, second: Tables) -> Tables:
-    """Scores whose choice probabilities are the mean of two models'; tasks without choices as the first has them."""
+def average_probabilities(first: Tables, second: Tables) -> Tables:
+    """Return scores whose choice probabilities are the mean of two models'; tasks without choices keep the first's."""
 
     def mean(one: ItemTable, other: ItemTable) -> ItemTable:
         if not one.has_choices:
@@ -120,9 +137,10 @@ def _has_choices(tables: Tables) -> bool:
 
 
 def _of_choices(table: ItemTable, metric: Metric) -> bool:
-    """A task's own metrics are of the model's answers as given: what a temperature does to them is not known."""
+    """Return whether a temperature leaves the metric defined: a task's own metrics are of the answers as given."""
     return table.has_choices and metric.name not in table.values
 
 
 def _of_probabilities(table: ItemTable, metric: Metric) -> bool:
+    """Return whether the metric follows from the choices' probabilities alone."""
     return metric.of_probabilities and metric.name not in table.values

@@ -1,27 +1,32 @@
-"""Confidence against accuracy, as a picture needs it."""
+"""Reliability diagrams: confidence against accuracy, in bins of confidence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mergekit_calib import metrics
-from mergekit_calib.analysis.estimation import scopes
-from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import Split, pool
-from mergekit_calib.results.frontier import SUITE, Reliability
+from mergekit_calib.items.table import ItemTable, Split, pool
+from mergekit_calib.results.frontier import Reliability
 
 
-def reliability_diagram(tables: Tables, n_bins: int, split: Split = "held_out") -> Reliability | None:
-    """Confidence against accuracy on one split of the pooled items; None without items with choices."""
-    parts = [t.take(t.rows(split)) for t in scopes(tables)[SUITE] if t.has_choices]
+def reliability_diagram(tables: Sequence[ItemTable], n_bins: int, split: Split = "held_out") -> Reliability | None:
+    """Return the reliability diagram of the items with choices, pooled; None where there are none.
+
+    Args:
+        tables: one model's item tables; those without choices are passed over.
+        n_bins: bins of equal width.
+        split: the items to take.
+    """
+    parts = [table.take(table.rows(split)) for table in tables if table.has_choices]
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
     table = pool(parts)
     confidence = np.nanmax(table.probabilities, axis=1)
-    right = table.labels[np.arange(len(table)), np.nanargmax(table.probabilities, axis=1)]
+    correct = table.labels[np.arange(len(table)), np.nanargmax(table.probabilities, axis=1)]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     # A confidence of exactly 1 has a bin of its own in the metrics; in a picture it belongs to the last.
     index = np.minimum(metrics.bin_index(confidence, n_bins, "width"), n_bins - 1)
@@ -32,5 +37,8 @@ def reliability_diagram(tables: Tables, n_bins: int, split: Split = "held_out") 
         return [float(s / c) if c else None for s, c in zip(sums, counts, strict=True)]
 
     return Reliability(
-        edges=edges.tolist(), counts=counts.tolist(), confidence=mean_in_bins(confidence), accuracy=mean_in_bins(right)
+        edges=edges.tolist(),
+        counts=counts.tolist(),
+        confidence=mean_in_bins(confidence),
+        accuracy=mean_in_bins(correct),
     )

@@ -1,4 +1,4 @@
-"""From item tables to bootstrapped metrics: every scope of a suite on one set of resamples of its items."""
+"""Bootstrapped metrics of item tables: every scope of a suite on one set of resamples of its items."""
 
 from __future__ import annotations
 
@@ -11,44 +11,53 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric, pools_of
+from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.scopes import Pool, Scopes, describe_tables
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split, pool
 from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.metrics.statistic import Statistic
-from mergekit_calib.results.findings import MACRO, SUITE, Estimate
+from mergekit_calib.results.findings import MACRO, Estimate
 
 SPLITS: tuple[Split, ...] = ("all", "selection", "held_out")
 
-Part = tuple[str, int]  # a suite entry, and which of its tasks
-Measures = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric
-Accept = Callable[[ItemTable, Metric], bool]
+Results = Mapping[str, BootstrapResult]  # a metric's or an objective's name →
+ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric
+TaskKey = tuple[str, str]  # a suite entry, and one of its tasks
+MetricFilter = Callable[[ItemTable, Metric], bool]
 
 
-class Taken(NamedTuple):
-    """A metric's statistic, the parts that it is of, and the largest value that it can have."""
+class ScopedStatistic(NamedTuple):
+    """The statistic that a scope's metric is, and the items that it is of.
+
+    Attributes:
+        statistic: of the items of `tasks`, in their order.
+        tasks: the tasks whose items it is taken of.
+        largest: the largest value that the metric can have.
+    """
 
     statistic: Statistic
-    parts: tuple[Part, ...]
-    most: float
+    tasks: tuple[TaskKey, ...]
+    largest: float
 
 
 @dataclass
-class Sampling:
-    """The items of a suite, and the metrics of any model's scores of them.
+class Estimator:
+    """The metrics of any model's scores of one suite, with intervals over resampled items.
 
     Each task's selection split and held-out split are resampled by themselves, once for all points, scopes and metrics:
     so results are paired across all three.
 
     Attributes:
-        known: the metrics of items with choices.
-        higher_is_better: suite entry → the directions of its tasks' own metrics.
-        macro_weights: entry → weight of the macro average, alike where empty; None where none is wanted.
-        level, n_resamples, n_bins, seed: of intervals and binned errors, as the `calibration:` block says.
+        of_choices: the metrics of items with choices.
+        macro_weights: suite entry → its weight in the macro average, alike where empty; None for no macro average.
+        level: the confidence level of intervals.
+        n_resamples: how many resamples.
+        n_bins: bins of binned calibration errors.
+        seed: of the resamples.
     """
 
-    known: Sequence[Metric]
-    higher_is_better: Mapping[str, Mapping[str, bool]]
+    of_choices: Sequence[Metric]
     macro_weights: Mapping[str, float] | None
     level: float
     n_resamples: int
@@ -56,120 +65,128 @@ class Sampling:
     seed: int
     _resamples: metrics.Resamples | None = None
     _hashes: dict[str, list[list[str]]] = field(default_factory=dict)
-    _columns: dict[tuple[Part, Split], NDArray[np.intp]] = field(default_factory=dict)
+    _columns: dict[tuple[TaskKey, Split], NDArray[np.intp]] = field(default_factory=dict)
 
-    def measure(
-        self, tables: Tables, splits: Sequence[Split] = SPLITS, accept: Accept = lambda table, metric: True
-    ) -> Measures:
-        """Every metric of every scope: those of choices of the tables with choices, all others of the rest.
+    def bootstrap(
+        self, tables: Tables, splits: Sequence[Split] = SPLITS, wanted: MetricFilter = lambda table, metric: True
+    ) -> ResultsByScope:
+        """Return every metric of every scope, with its value on each resample.
 
         Args:
-            accept: a scope's table and a metric of it → whether it is wanted.
+            tables: one model's scores.
+            splits: the splits to take the metrics on.
+            wanted: whether a metric of these pooled items is to be taken.
 
         Raises:
-            CalibError: the items are not those of the first tables that were measured, or scores are unusable.
+            CalibError: the items are not those of the first model, or a metric cannot be computed.
         """
-        self._settle(tables)
-        found: Measures = {}
-        measured: dict[tuple[Part, ...], str] = {}
-        for scope, parts in parts_of(tables).items():
-            if (twin := measured.setdefault(tuple(parts), scope)) != scope:
-                found[scope] = found[twin]
-                continue
-            found[scope] = {
-                split: self._bootstrap(self._statistics(scope, parts, tables, split, accept), split) for split in splits
-            }
+        scopes = self._scopes(tables)
+        self._lay_out_items(tables)
+        results: ResultsByScope = {scope: {} for scope in scopes.pools}
         if self.macro_weights is not None:
-            found[MACRO] = {
-                split: self._bootstrap(self._averages(tables, split, accept, self.macro_weights), split)
-                for split in splits
-            }
-        return found
+            results[MACRO] = {}
+        for split in splits:
+            statistics: dict[str, dict[str, ScopedStatistic]] = {}
+            for scope, pools in scopes.pools.items():
+                # `suite` is often one entry's very pools: then its results are that entry's.
+                same = next((s for s in statistics if _keys(scopes.pools[s]) == _keys(pools)), None)
+                if same is not None:
+                    statistics[scope], results[scope][split] = statistics[same], results[same][split]
+                    continue
+                statistics[scope] = self._statistics(scope, pools, tables, split, wanted)
+                results[scope][split] = self._bootstrap(statistics[scope], split)
+            if self.macro_weights is not None:
+                averages = self._averages(scopes, statistics, self.macro_weights)
+                results[MACRO][split] = self._bootstrap(averages, split)
+        return results
 
-    def estimates(self, measures: Measures, tables: Tables) -> dict[str, dict[str, dict[str, Estimate]]]:
-        """Scope → metric → split → estimate."""
-        places = self._places(tables)
-        found: dict[str, dict[str, dict[str, Estimate]]] = {}
-        for scope, splits in measures.items():
-            found[scope] = {}
-            for split, results in splits.items():
-                for name, result in results.items():
-                    n = len(self._items(places[scope][name], split))
-                    found[scope].setdefault(name, {})[split] = estimate(result.value, result.low, result.high, n)
-        return found
+    def estimates(self, results: ResultsByScope, tables: Tables) -> dict[str, dict[str, dict[str, Estimate]]]:
+        """Return the estimates of `results`, by scope, metric and split.
+
+        Args:
+            results: as `bootstrap` returns them.
+            tables: the scores that they were taken of.
+        """
+        scopes = self._scopes(tables)
+        estimates: dict[str, dict[str, dict[str, Estimate]]] = {}
+        for scope, splits in results.items():
+            estimates[scope] = {}
+            for split, of_split in splits.items():
+                for name, result in of_split.items():
+                    tasks = tuple(task.key for term in scopes.terms(scope, name) for task in term.pool.tasks)
+                    n = len(self._items(tasks, split))
+                    estimates[scope].setdefault(name, {})[split] = estimate(result.value, result.low, result.high, n)
+        return estimates
+
+    def _scopes(self, tables: Tables) -> Scopes:
+        return Scopes(describe_tables(tables), self.of_choices)
 
     def _statistics(
-        self, scope: str, parts: Sequence[Part], tables: Tables, split: Split, accept: Accept
-    ) -> dict[str, Taken]:
-        found = {}
-        for pooled, wanted in self._pools(scope, parts, tables):
+        self, scope: str, pools: Sequence[Pool], tables: Tables, split: Split, wanted: MetricFilter
+    ) -> dict[str, ScopedStatistic]:
+        of_task = {(entry, table.task): table for entry, some in tables.items() for table in some}
+        statistics = {}
+        for each in pools:
+            keys = _keys([each])
             # In the order of the resamples' strata.
-            taken = [tables[entry][i].take(tables[entry][i].rows(h)) for entry, i in pooled for h in _strata(split)]
-            taken = [table for table in taken if len(table)]
-            if not taken:
+            parts = [of_task[key].take(of_task[key].rows(stratum)) for key in keys for stratum in _strata(split)]
+            parts = [part for part in parts if len(part)]
+            if not parts:
                 continue
-            table = pool(taken)
-            for name, metric in wanted.items():
+            table = pool(parts)
+            for name, metric in each.metrics.items():
+                if not wanted(table, metric):
+                    continue
                 try:
-                    statistic = metric.statistic(table, self.n_bins) if accept(table, metric) else None
+                    statistic = metric.statistic(table, self.n_bins)
                 except ValueError as problem:
                     raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
                 if statistic is not None:
-                    found[name] = Taken(statistic, pooled, metric.most)
-        return found
+                    statistics[name] = ScopedStatistic(statistic, keys, metric.most)
+        return statistics
 
-    def _averages(self, tables: Tables, split: Split, accept: Accept, weights: Mapping[str, float]) -> dict[str, Taken]:
-        parts, entries = parts_of(tables), averaged_entries(tables)
-        each = [self._statistics(entry, parts[entry], tables, split, accept) for entry in entries]
-        share = [weights.get(entry, 0.0 if weights else 1.0) for entry in entries]
-        found = {}
-        for name in (name for name in each[0] if all(name in some for some in each)):
-            taken = [some[name] for some in each]
-            average = metrics.WeightedAverage([one.statistic for one in taken], share)
-            found[name] = Taken(average, sum((one.parts for one in taken), ()), max(one.most for one in taken))
-        return found
+    def _averages(
+        self,
+        scopes: Scopes,
+        statistics: Mapping[str, Mapping[str, ScopedStatistic]],
+        weights: Mapping[str, float],
+    ) -> dict[str, ScopedStatistic]:
+        """Return the macro averages of the metrics that every averaged entry has a statistic of."""
+        averages = {}
+        for name in scopes.metrics(MACRO):
+            terms = scopes.terms(MACRO, name, weights)
+            if not all(name in statistics[term.scope] for term in terms):
+                continue
+            parts = [statistics[term.scope][name] for term in terms]
+            average = metrics.WeightedAverage([part.statistic for part in parts], [term.weight for term in terms])
+            tasks = tuple(key for part in parts for key in part.tasks)
+            averages[name] = ScopedStatistic(average, tasks, max(part.largest for part in parts))
+        return averages
 
-    def _pools(
-        self, scope: str, parts: Sequence[Part], tables: Tables
-    ) -> list[tuple[tuple[Part, ...], dict[str, Metric]]]:
-        """Which of a scope's parts are pooled, and the metrics that are taken of each pool."""
-        some = [tables[entry][i] for entry, i in parts]
-        pools = pools_of(some, self.higher_is_better.get(scope, {}), self.known)
-        return [(tuple(parts[i] for i in places), wanted) for places, wanted in pools]
-
-    def _places(self, tables: Tables) -> dict[str, dict[str, tuple[Part, ...]]]:
-        """Scope → metric → the parts that it is taken of."""
-        found = {
-            scope: {name: pooled for pooled, wanted in self._pools(scope, parts, tables) for name in wanted}
-            for scope, parts in parts_of(tables).items()
-        }
-        each = [found[entry] for entry in averaged_entries(tables)]
-        shared = [name for name in each[0] if all(name in some for some in each)]
-        found[MACRO] = {name: sum((some[name] for some in each), ()) for name in shared}
-        return found
-
-    def _bootstrap(self, taken: Mapping[str, Taken], split: Split) -> dict[str, BootstrapResult]:
-        """Every statistic with its interval, cut off where the metric ends."""
+    def _bootstrap(self, statistics: Mapping[str, ScopedStatistic], split: Split) -> dict[str, BootstrapResult]:
+        """Return every statistic with its interval, cut off at the metric's largest value."""
         assert self._resamples is not None
-        found = {}
-        for parts in dict.fromkeys(one.parts for one in taken.values()):
-            statistics = {name: one.statistic for name, one in taken.items() if one.parts == parts}
-            for name, result in self._resamples.bootstrap(statistics, self._items(parts, split), self.level).items():
-                found[name] = replace(result, high=min(result.high, taken[name].most))
-        return found
+        results = {}
+        for tasks in dict.fromkeys(each.tasks for each in statistics.values()):
+            of_tasks = {name: each.statistic for name, each in statistics.items() if each.tasks == tasks}
+            drawn = self._resamples.bootstrap(of_tasks, self._items(tasks, split), self.level)
+            for name, result in drawn.items():
+                results[name] = replace(result, high=min(result.high, statistics[name].largest))
+        return results
 
-    def _items(self, parts: Sequence[Part], split: Split) -> NDArray[np.intp]:
-        return np.concatenate([self._columns[part, h] for part in parts for h in _strata(split)])
+    def _items(self, tasks: Sequence[TaskKey], split: Split) -> NDArray[np.intp]:
+        """Return the columns of the resamples that these tasks' items in `split` have."""
+        return np.concatenate([self._columns[task, stratum] for task in tasks for stratum in _strata(split)])
 
-    def _settle(self, tables: Tables) -> None:
-        """Lay out the items of the first tables; later ones must be of the same."""
+    def _lay_out_items(self, tables: Tables) -> None:
+        """Give the first model's items their columns in the resamples; refuse other items of later models."""
         hashes = {entry: [table.doc_hashes for table in some] for entry, some in tables.items()}
         if self._resamples is None:
             strata, start = [], 0
-            for part in [(entry, i) for entry, some in tables.items() for i in range(len(some))]:
+            for key, table in [((entry, table.task), table) for entry, some in tables.items() for table in some]:
                 for split in _strata("all"):
-                    size = int(tables[part[0]][part[1]].rows(split).sum())
-                    self._columns[part, split] = np.arange(start, start + size)
+                    size = int(table.rows(split).sum())
+                    self._columns[key, split] = np.arange(start, start + size)
                     strata.append(size)
                     start += size
             self._resamples = metrics.Resamples(strata, self.n_resamples, self.seed)
@@ -179,28 +196,14 @@ class Sampling:
                 raise CalibError(f"{entry}: its items are not those that the other points were scored on")
 
 
-def scopes(tables: Tables) -> dict[str, list[ItemTable]]:
-    """What metrics are taken of: each suite entry, and the suite's items with choices pooled (all, if none has any)."""
-    return {scope: [tables[entry][i] for entry, i in parts] for scope, parts in parts_of(tables).items()}
-
-
-def parts_of(tables: Tables) -> dict[str, list[Part]]:
-    """`scopes`, as the places of the tables."""
-    by_entry = {entry: [(entry, i) for i in range(len(some))] for entry, some in tables.items()}
-    everything = [part for parts in by_entry.values() for part in parts]
-    with_choices = [(entry, i) for entry, i in everything if tables[entry][i].has_choices]
-    return {**by_entry, SUITE: with_choices or everything}
-
-
-def averaged_entries(tables: Tables) -> list[str]:
-    """The suite entries that a macro average is of: those with choices, or all, if none has any."""
-    return list(dict.fromkeys(entry for entry, _ in parts_of(tables)[SUITE]))
-
-
 def estimate(value: float, low: float, high: float, n: int) -> Estimate:
-    """An estimate; what is not finite is None in it."""
+    """Return an estimate in which a number that is not finite is None."""
     finite = [float(x) if np.isfinite(x) else None for x in (value, low, high)]
     return Estimate(value=finite[0], low=finite[1], high=finite[2], n=n)
+
+
+def _keys(pools: Sequence[Pool]) -> tuple[TaskKey, ...]:
+    return tuple(task.key for each in pools for task in each.tasks)
 
 
 def _strata(split: Split) -> tuple[Split, ...]:

@@ -1,4 +1,4 @@
-"""Along λ: whether what post-training did goes on past the aligned model, and where each objective is best."""
+"""Objectives along λ: trends past the aligned model (λ > 1), and the λ at which each objective is best."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import paired
-from mergekit_calib.analysis.estimation import estimate
-from mergekit_calib.analysis.paired import Results
+from mergekit_calib.analysis.estimation import Results, estimate
 from mergekit_calib.results.findings import Objective, Optimum, Trend
 
-LEAST_POINTS = 3
+FEWEST_POINTS = 3
 
 
 def trends(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Trend]:
-    """How each objective goes with λ from 1 on; none with fewer than 3 points there.
+    """Return each objective's trend along λ from 1 on; none with fewer than 3 points there.
 
     Args:
         along: λ → objectives on the held-out split.
+        objectives: those to look at.
+        level: of the intervals.
     """
     lambdas = sorted(lam for lam in along if lam >= 1.0)
-    if len(lambdas) < LEAST_POINTS:
+    if len(lambdas) < FEWEST_POINTS:
         return []
-    found = []
+    trends_of_objectives = []
     for objective in objectives:
         results = [along[lam][objective.name] for lam in lambdas]
         values = np.array([result.value for result in results])
@@ -34,7 +35,7 @@ def trends(along: Mapping[float, Results], objectives: Sequence[Objective], leve
             continue
         low, high = metrics.interval(taus[np.isfinite(taus)], level)
         rising = tau >= 0
-        found.append(
+        trends_of_objectives.append(
             Trend(
                 objective=objective.name,
                 lambdas=lambdas,
@@ -43,19 +44,21 @@ def trends(along: Mapping[float, Results], objectives: Sequence[Objective], leve
                 p_monotone=metrics.monotone_p_value(values, drawn, rising),
             )
         )
-    return found
+    return trends_of_objectives
 
 
 def optima(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Optimum]:
-    """The λ at which each objective is best, with the interval of that λ over resamples; of at least 3 points.
+    """Return the scored λ at which each objective is best, with its interval over resamples.
 
     Args:
-        along: λ → objectives on the held-out split.
+        along: λ → objectives on the held-out split; with fewer than 3 settings there is no optimum.
+        objectives: those to look at.
+        level: of the intervals.
     """
     lambdas = np.array(sorted(along))
-    if len(lambdas) < LEAST_POINTS:
+    if len(lambdas) < FEWEST_POINTS:
         return []
-    found = []
+    optima_of_objectives = []
     for objective in objectives:
         results = [along[lam] for lam in lambdas]
         sign = 1.0 if objective.direction == "maximize" else -1.0
@@ -67,5 +70,7 @@ def optima(along: Mapping[float, Results], objectives: Sequence[Objective], leve
         tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
         low, high = np.quantile(best, tails, method="inverted_cdf")
         at = lambdas[(sign * values).argmax()]
-        found.append(Optimum(objective=objective.name, axis="lambda", at=float(at), low=float(low), high=float(high)))
-    return found
+        optima_of_objectives.append(
+            Optimum(objective=objective.name, axis="lambda", at=float(at), low=float(low), high=float(high))
+        )
+    return optima_of_objectives

@@ -1,4 +1,4 @@
-"""What chance makes of the frontier on the held-out split, over the resamples that all points share."""
+"""How uncertain the frontier is on the held-out split, over the resamples that all points share."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from collections.abc import Mapping, Sequence
 
 from mergekit_calib import metrics, pareto
 from mergekit_calib.analysis import paired
-from mergekit_calib.analysis.estimation import estimate
-from mergekit_calib.analysis.paired import Results
-from mergekit_calib.results.findings import Attainment, Estimate, FrontierChance, Objective
+from mergekit_calib.analysis.estimation import Results, estimate
+from mergekit_calib.results.findings import Attainment, Estimate, FrontierUncertainty, Objective
 
 
 def frontier_probabilities(points: Sequence[Results], objectives: Sequence[Objective]) -> list[float]:
-    """(n_points,) the share of resamples in which each point is on the frontier."""
+    """Return the share of resamples in which each point is on the frontier, (n_points,)."""
     drawn = paired.centred(points, objectives)
     shares = pareto.frontier_probabilities(drawn, [o.direction for o in objectives])
     return [float(share) for share in shares]
 
 
-def frontier_chance(
+def hypervolume_and_attainment(
     points: Mapping[str, Results], parents: Sequence[str], objectives: Sequence[Objective], level: float, n: int
-) -> FrontierChance | None:
-    """Hypervolume and attainment; None without both parents, whose worse values are the reference.
+) -> FrontierUncertainty | None:
+    """Return the frontier's hypervolume and attainment surfaces; None unless both parents were scored.
 
-    That reference does not move with the points, so runs over other axes of the same pair can be compared; parents
-    that trade off have no hypervolume from it, and what there is was gained by merging.
+    The hypervolume is measured from the worse parent's value in each objective. That reference does not move with the
+    points, so runs over other axes of the same parents can be compared. Parents that trade off have a hypervolume of 0
+    from it, so all of it is a gain from merging.
 
     Args:
         points: id → objectives on the held-out split.
         parents: the ids of the parents among them.
+        objectives: the axes of the frontier.
+        level: of the intervals.
         n: the number of items.
     """
     if len(parents) < 2:
@@ -47,7 +49,7 @@ def frontier_chance(
         low, high = metrics.centred_interval(drawn, value, level)
         return estimate(value, max(low, 0.0), max(high, 0.0), n)
 
-    return FrontierChance(
+    return FrontierUncertainty(
         reference={o.name: float(value) for o, value in zip(objectives, reference, strict=True)},
         hypervolume=hypervolume(everything),
         of_parents=hypervolume(both),

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from mergekit_calib import plugins
 from mergekit_calib.analysis import reliability_diagram
-from mergekit_calib.analysis.estimation import Measures, Sampling, parts_of, scopes
+from mergekit_calib.analysis.estimation import Estimator, ResultsByScope
 from mergekit_calib.analysis.paired import differences, of_objectives
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
-from mergekit_calib.items.metric_registry import Direction, pools_of
+from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
-from mergekit_calib.results.findings import Difference, Objective
+from mergekit_calib.results.findings import SUITE, Difference, Objective
 from mergekit_calib.versions import versions
 
 
@@ -41,7 +41,7 @@ class CardMaker:
             seed=seed,
             versions=versions(),
         )
-        self._first: tuple[dict[str, list[list[str]]], Sampling, Measures] | None = None
+        self._first: tuple[dict[str, list[list[str]]], Estimator, ResultsByScope] | None = None
 
     def add(self, name: str, tables: Tables, seconds: float | None = None) -> ModelScores:
         """A model's metrics, and how they differ from the first model's on the same items.
@@ -51,18 +51,19 @@ class CardMaker:
         """
         hashes = {task: [table.doc_hashes for table in some] for task, some in tables.items()}
         paired = self._first is not None and self._first[0] == hashes
-        sampling = self._first[1] if self._first and paired else self._sampling()
-        measures = sampling.measure(tables, splits=("all",))
+        estimator = self._first[1] if self._first and paired else self._estimator()
+        results = estimator.bootstrap(tables, splits=("all",))
         model = ModelScores(name=name, seconds=seconds)
-        for scope, splits in sampling.estimates(measures, tables).items():
+        for scope, splits in estimator.estimates(results, tables).items():
             model.metrics[scope] = {metric: estimates["all"] for metric, estimates in splits.items()}
             self._note_directions(scope, tables)
-            if diagram := reliability_diagram({scope: scopes(tables)[scope]}, self.card.n_bins, "all"):
+            of_scope = [t for entry, some in tables.items() for t in some if scope in (SUITE, entry)]
+            if diagram := reliability_diagram(of_scope, self.card.n_bins, "all"):
                 model.reliability[scope] = diagram
         if self._first is None:
-            self._first = (hashes, sampling, measures)
+            self._first = (hashes, estimator, results)
         elif paired:
-            model.differences = self._differences(measures, self._first[2], model)
+            model.differences = self._differences(results, self._first[2], model)
         else:
             self.card.notes.append(
                 f"{name} was scored on other items than {self.card.models[0].name}: they cannot be compared in pairs."
@@ -70,10 +71,9 @@ class CardMaker:
         self.card.models.append(model)
         return model
 
-    def _sampling(self) -> Sampling:
-        return Sampling(
-            known=plugins.metrics(),
-            higher_is_better=self._higher_is_better,
+    def _estimator(self) -> Estimator:
+        return Estimator(
+            of_choices=plugins.metrics(),
             macro_weights=None,
             level=self.card.level,
             n_resamples=self.card.n_resamples,
@@ -82,17 +82,15 @@ class CardMaker:
         )
 
     def _note_directions(self, scope: str, tables: Tables) -> None:
-        entries = dict.fromkeys(entry for entry, _ in parts_of(tables)[scope])
-        higher_is_better = {k: up for entry in entries for k, up in self._higher_is_better.get(entry, {}).items()}
-        pools = pools_of(scopes(tables)[scope], higher_is_better, plugins.metrics())
-        found: dict[str, Direction] = {name: m.direction for _, wanted in pools for name, m in wanted.items()}
-        self.card.directions.setdefault(scope, {}).update(found)
+        scopes = Scopes(describe_tables(tables, self._higher_is_better), plugins.metrics())
+        directions = {name: metric.direction for name, metric in scopes.metrics(scope).items()}
+        self.card.directions.setdefault(scope, {}).update(directions)
 
-    def _differences(self, mine: Measures, theirs: Measures, model: ModelScores) -> dict[str, dict[str, Difference]]:
+    def _differences(self, mine: ResultsByScope, theirs: ResultsByScope, model: ModelScores) -> dict[str, dict[str, Difference]]:
         found = {}
         for scope, directions in self.card.directions.items():
             objectives = [Objective(metric=m, task=scope, direction=way) for m, way in directions.items()]
-            each = [of_objectives(measures, objectives, "all") for measures in (mine, theirs)]
+            each = [of_objectives(results, objectives, "all") for results in (mine, theirs)]
             counts = {o.name: model.metrics[scope][o.metric].n for o in objectives if o.metric in model.metrics[scope]}
             between = differences(each[0], each[1], objectives, self.card.level, counts)
             found[scope] = {o.metric: between[o.name] for o in objectives if o.name in between}

@@ -14,7 +14,6 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import metrics_of_votes
 from mergekit_calib.items.table import ItemTable, in_split
 from mergekit_calib.scoring.loading import choices_of, doc_hash, judges_by_choice
 
@@ -76,8 +75,6 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
 def own_metrics(task: Any) -> dict[str, bool]:
     """The names of a task's `values`, as far as it declares them, and whether more of each is better.
 
-    And of what follows from them: the calibration errors of answers that it gives with a confidence.
-
     They are the metrics that lm-eval averages over documents; one that it computes of all documents at once (F1,
     perplexity) has no value for a document. A task that filters its answers in several ways has each metric once by
     its plain name, for the first filter, and as `metric,filter` for the others.
@@ -87,12 +84,7 @@ def own_metrics(task: Any) -> dict[str, bool]:
         averaged = [name for name in averaged if name not in _FROM_CHOICES]
     directions = task.higher_is_better()
     filters = [f.name for f in task._filters]
-    found = {
-        _value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged
-    }
-    if task.OUTPUT_TYPE == "generate_until":
-        found |= {name: metric.direction == "maximize" for name, metric in metrics_of_votes(found).items()}
-    return found
+    return {_value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged}
 
 
 def _value_name(metric: str, filters: list[str], filter_: str) -> str:

@@ -16,13 +16,14 @@ from lm_eval.utils import hash_string
 from transformers import PreTrainedTokenizerBase
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.items.scopes import TaskDescription
 from mergekit_calib.items.table import ItemTable, in_selection_split
 from mergekit_calib.prefix_lm.model import Arrangements, PrefixLM
 from mergekit_calib.prefix_lm.silence import quiet_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
-from mergekit_calib.scoring.loading import LoadedEntry, load_entries, set_seeds
+from mergekit_calib.scoring.loading import LoadedEntry, judges_by_choice, load_entries, set_seeds
 
 ProgressOfEntry = Callable[[str, int, int], None]
 
@@ -51,6 +52,21 @@ class Suite:
         """
         seeds = seeds or Seeds()
         return cls(load_entries(entries, seeds, source), seeds)
+
+    @property
+    def tasks(self) -> list[TaskDescription]:
+        """The suite's tasks as `items.scopes` needs them, to tell which metrics can be taken of which items."""
+        return [
+            TaskDescription(
+                task=task.task_name,
+                entry=item.entry.name,
+                has_choices=judges_by_choice(task),
+                own_metrics={name: "maximize" if up else "minimize" for name, up in own_metrics(task).items()},
+                doc_hashes=item.documents[task.task_name],
+            )
+            for item in self.entries
+            for task in item.tasks
+        ]
 
     @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:

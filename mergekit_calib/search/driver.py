@@ -244,7 +244,7 @@ class Search:
     def _measured(self, stored: StoredPoint) -> Evaluation | str:
         """A point's objectives, or the reason why its scores do not give them."""
         try:
-            return self._ruler.measure(stored.tables)
+            return self._ruler.evaluate(stored.tables)
         except CalibError as problem:
             return str(problem)
         except Exception as problem:  # a third party's metric may raise anything

@@ -134,7 +134,7 @@ class Race:
     def _measured(self, tables: Tables) -> Evaluation | None:
         """None where too little was scored for one of the objectives."""
         try:
-            return self.evaluator.measure(tables)
+            return self.evaluator.evaluate(tables)
         except CalibError:
             return None
 

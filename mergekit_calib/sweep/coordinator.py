@@ -12,7 +12,7 @@ from pathlib import Path
 from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
-from mergekit_calib.analysis import Analysis, reliability_diagram
+from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.merging.method import register, registered_signatures
@@ -79,10 +79,9 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
     """Score points: the parents first, then those that the search proposes, until it has enough."""
     block = prepared.sweep.calibration
     models = prepared.models_of_points()
-    analysis = Analysis(
+    analysis = SweepAnalysis(
         objectives=prepared.objectives,
-        known=plugins.metrics(),
-        higher_is_better=prepared.suite.higher_is_better,
+        of_choices=plugins.metrics(),
         level=block.level,
         n_resamples=block.n_resamples,
         n_bins=block.n_bins,
@@ -135,7 +134,7 @@ def _score(point: Point, prepared: Prepared, models: PointModels, search: Search
 
 
 def _take_in(
-    outcomes: Iterable[Outcome], frontier: Frontier, analysis: Analysis, prepared: Prepared, progress: Progress
+    outcomes: Iterable[Outcome], frontier: Frontier, analysis: SweepAnalysis, prepared: Prepared, progress: Progress
 ) -> None:
     """What came of points, on this worker or another: their numbers, and the frontier and the choice as they stand."""
     for outcome in outcomes:
@@ -152,7 +151,8 @@ def _take_in(
             else:
                 try:
                     analysis.add(result, stored.tables)
-                    if diagram := reliability_diagram(stored.tables, frontier.n_bins):
+                    every_table = [table for some in stored.tables.values() for table in some]
+                    if diagram := reliability_diagram(every_table, frontier.n_bins):
                         frontier.reliability[point.id] = diagram
                 except CalibError as problem:
                     result.status, result.reason, result.metrics = "failed", str(problem), {}

@@ -66,7 +66,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     compute_dtype(block.model_args.get("dtype"))
     device = _scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
-    objectives = objectives_of(sweep, suite)
+    objectives = objectives_of(sweep, suite.tasks)
     check_budget(sweep, suite)
 
     base, aligned = models[sweep.base], models[sweep.aligned]

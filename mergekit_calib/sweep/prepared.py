@@ -137,8 +137,7 @@ class Prepared:
     def search(self, session: Session) -> Search:
         """The search, joined with the other workers of the session."""
         block, settings = self.sweep.calibration, self.sweep.calibration.search
-        known, up = plugins.metrics(), self.suite.higher_is_better
-        evaluator = Evaluator(self.objectives, known, up, block.n_bins, block.seed)
+        evaluator = Evaluator(self.objectives, plugins.metrics(), block.n_bins, block.seed)
         documents = self.suite.documents
         with exclusive(session.lock):
             # A database may hold the same sweep of another folder, whose item scores this one does not have.

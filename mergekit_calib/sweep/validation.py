@@ -1,24 +1,20 @@
-"""What of a sweep's block can be checked against what is registered and what the suite yields, key by key."""
+"""Checks of a `calibration:` block against the registered rules, strategies and metrics, and against the suite."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.scopes import Scopes, TaskDescription
 from mergekit_calib.items.table import in_selection_split
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.recipe.block import ObjectiveSpec
-from mergekit_calib.results.frontier import SUITE, Objective
-from mergekit_calib.scoring.item_tables import own_metrics
-from mergekit_calib.scoring.loading import LoadedEntry, judges_by_choice
+from mergekit_calib.results.frontier import MACRO, SUITE, Objective
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
 from mergekit_calib.search.journal import storage_problem
-
-T = TypeVar("T")
 
 
 def check_rule(sweep: Sweep) -> None:
@@ -43,85 +39,52 @@ def check_rule(sweep: Sweep) -> None:
         raise RecipeError("calibration.select", problems[0], sweep.source)
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Items of the suite that are measured together, and the directions of the metrics that they yield."""
+def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Objective]:
+    """Return the sweep's objectives with their directions.
 
-    has_choices: bool
-    directions: dict[str, str]
-    documents: list[str]
-
-
-def objectives_of(sweep: Sweep, suite: Suite) -> list[Objective]:
-    """The objectives with their directions.
+    Args:
+        sweep: with its `objectives`.
+        tasks: the suite's.
 
     Raises:
-        RecipeError: one that no task yields, with near names, that is no objective, or that has no items to choose on
-            or none to report on.
+        RecipeError: an objective that no task yields (with near names), that is no objective, or that has no items in
+            one of the splits.
     """
     _check_splits(sweep)
-    pools = {item.entry.name: _pools(item) for item in suite.entries}
-    averaged = [name for name, some in pools.items() if some[0].has_choices] or list(pools)
-    together = [pool for some in pools.values() for pool in some]
-    pools[SUITE] = [_pooled([pool for pool in together if pool.has_choices] or together)]
-    found = []
+    scopes = Scopes(tasks, plugins.metrics())
+    objectives = []
     for i, spec in enumerate(sweep.calibration.objectives):
-        key, scope = f"calibration.objectives[{i}]", spec.task or SUITE
-        if scope not in pools:
-            tasks = [entry.name for entry in sweep.calibration.suite]
-            raise RecipeError(
-                key,
-                f"{spec.task!r} is not in the suite{near_names(scope, tasks)}; it has {', '.join(tasks)}",
-                sweep.source,
-            )
-        of = averaged if spec.average == "macro" else [scope]
-        available = _shared([_directions(pools[name]) for name in of])
+        key = f"calibration.objectives[{i}]"
+        if spec.task is not None and spec.task not in scopes.pools:
+            near, names = near_names(spec.task, scopes.entries), ", ".join(scopes.entries)
+            raise RecipeError(key, f"{spec.task!r} is not in the suite{near}; it has {names}", sweep.source)
+        scope = spec.task or (MACRO if spec.average == "macro" else SUITE)
+        available = scopes.metrics(scope)
         _check_metric(key, spec, available, sweep)
         weights = spec.weights or {}
-        if weights and set(weights) != set(averaged):
+        if weights and set(weights) != set(scopes.averaged_entries):
             raise RecipeError(
                 f"{key}.weights",
-                f"found {', '.join(weights)}; a weight for each of {', '.join(averaged)} is needed",
+                f"found {', '.join(weights)}; a weight for each of {', '.join(scopes.averaged_entries)} is needed",
                 sweep.source,
             )
-        for name in of:
-            documents = next(pool.documents for pool in pools[name] if spec.metric in pool.directions)
-            _check_documents(key, spec, "the suite" if name == SUITE else name, documents, sweep)
-        objective = {"metric": spec.metric, "task": spec.task, "direction": available[spec.metric]}
-        found.append(Objective.model_validate({**objective, "average": spec.average or "pooled", "weights": weights}))
-    return found
+        for term in scopes.terms(scope, spec.metric):
+            name = "the suite" if term.scope == SUITE else term.scope
+            _check_documents(key, spec, name, term.pool.doc_hashes, sweep)
+        objectives.append(
+            Objective(
+                metric=spec.metric,
+                task=spec.task,
+                direction=available[spec.metric].direction,
+                average=spec.average or "pooled",
+                weights=weights,
+            )
+        )
+    return objectives
 
 
-def _pools(item: LoadedEntry) -> list[_Pool]:
-    """The tasks of an entry that are judged by choice, and the others, as `objectives.pools_of` has their tables."""
-    known = {metric.name: metric.direction for metric in plugins.metrics()}
-    found = []
-    for has_choices in (True, False):
-        tasks = [task for task in item.tasks if judges_by_choice(task) == has_choices]
-        if tasks:
-            own = _shared([own_metrics(task) for task in tasks])
-            directions = {name: "maximize" if up else "minimize" for name, up in own.items()}
-            documents = [doc for task in tasks for doc in item.documents[task.task_name]]
-            found.append(_Pool(has_choices, {**known, **directions} if has_choices else directions, documents))
-    return found
-
-
-def _pooled(pools: Sequence[_Pool]) -> _Pool:
-    documents = [doc for pool in pools for doc in pool.documents]
-    return _Pool(pools[0].has_choices, _shared([pool.directions for pool in pools]), documents)
-
-
-def _directions(pools: Sequence[_Pool]) -> dict[str, str]:
-    """Of every metric of an entry; one that both its pools yield is of choices."""
-    return {name: way for pool in reversed(pools) for name, way in pool.directions.items()}
-
-
-def _shared(some: Sequence[Mapping[str, T]]) -> dict[str, T]:
-    """What all have, as the first has it."""
-    return {name: value for name, value in some[0].items() if all(name in other for other in some)}
-
-
-def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, str], sweep: Sweep) -> None:
+def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric], sweep: Sweep) -> None:
+    """Check that the objective's metric is one of `available`, and one that has a direction."""
     signed = {metric.name for metric in plugins.metrics() if metric.signed}
     if spec.metric.partition(",")[0] in signed:
         problem = f"{spec.metric} is best near 0, so neither more nor less of it is better; use ece, or brier"
@@ -134,6 +97,7 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, str], s
 
 
 def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequence[str], sweep: Sweep) -> None:
+    """Check that an objective's documents, those of `name`, are in both splits."""
     n_selection = sum(map(in_selection_split, documents))
     if 0 < n_selection < len(documents):
         return
@@ -146,7 +110,7 @@ def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequen
 
 
 def _check_splits(sweep: Sweep) -> None:
-    """That every objective has items to choose on and items to report on, where entries name their split."""
+    """Check that every objective has items in both splits, where suite entries name their split."""
     block = sweep.calibration
     splits = {entry.name: entry.split for entry in block.suite}
     named = {split for split in splits.values() if split}
@@ -193,26 +157,28 @@ def strategy_of(sweep: Sweep) -> Strategy:
 
 
 def check_budget(sweep: Sweep, suite: Suite) -> None:
-    """That the budget of item evaluations reaches for the parents, which are always scored.
+    """Check that the budget of item evaluations is enough for the parents, which are always scored.
 
     Raises:
-        RecipeError: with what would do.
+        RecipeError: with a budget that would be enough.
     """
     budget, n_items = sweep.calibration.search.item_evaluations, sum(map(len, suite.documents.values()))
     if budget is not None and budget < 2 * n_items:
         raise RecipeError(
             "calibration.search.item_evaluations",
-            f"{budget:,} do not reach for both parents, of {n_items:,} documents each; {3 * n_items:,} score one point "
-            "beside them",
+            f"{budget:,} are too few to score both parents, on {n_items:,} documents each; {3 * n_items:,} score one "
+            "point besides them",
             sweep.source,
         )
 
 
 def resolution_notes(n_tested: int | None, n_resamples: int, level: float) -> list[str]:
-    """A note where the test of superiority could show nothing, however large a gain.
+    """Return a note if resamples are too few for the superiority test to show anything, however large a gain.
 
     Args:
         n_tested: how many points there will be besides the parents; None where that is not known.
+        n_resamples: of the sweep.
+        level: the confidence level; 1 − level is the level of the test.
     """
     needed = pareto.resamples_needed(n_tested or 1, level)
     if n_resamples >= needed:

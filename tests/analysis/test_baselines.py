@@ -9,8 +9,8 @@ import pytest
 
 from helpers.simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 from mergekit_calib import metrics
-from mergekit_calib.analysis import Analysis
-from mergekit_calib.analysis.baselines import at_temperatures, averaged, fitted_temperatures
+from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.analysis.baselines import at_temperatures, average_probabilities, fit_temperatures
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.report.text.statements import recalibration
 from mergekit_calib.results.frontier import Objective, PointResult
@@ -24,9 +24,9 @@ def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_select
     spoilt = dataclasses.replace(
         table, labels=np.where(report[:, None], np.roll(table.labels, 1, axis=1), table.labels)
     )
-    fitted = fitted_temperatures({"made_up": [table]})
+    fitted = fit_temperatures({"made_up": [table]})
     assert fitted["made_up"] == pytest.approx(2.0, rel=0.06)
-    assert fitted_temperatures({"made_up": [spoilt]}) == fitted
+    assert fit_temperatures({"made_up": [spoilt]}) == fitted
 
 
 def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_none():
@@ -34,7 +34,7 @@ def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_n
     second = items({"m": Model(sureness=0.5)}, 4000, task="b")["m"]
     texts = without_choices(first, {"f1": np.ones(4000)})
     tables = {"a": [first], "b": [second], "c": [texts]}
-    fitted = fitted_temperatures(tables)
+    fitted = fit_temperatures(tables)
     assert fitted == pytest.approx({"a": 2.0, "b": 0.5}, rel=0.1)
     scaled = at_temperatures(tables, fitted)
     assert np.array_equal(scaled["b"][0].log_likelihoods, second.log_likelihoods / fitted["b"])
@@ -43,7 +43,7 @@ def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_n
 
 def test_an_average_is_of_probabilities():
     tables = items(PAIR, 50)
-    (mean,) = averaged({"t": [tables["base"]]}, {"t": [tables["aligned"]]})["t"]
+    (mean,) = average_probabilities({"t": [tables["base"]]}, {"t": [tables["aligned"]]})["t"]
     expected = (tables["base"].probabilities + tables["aligned"].probabilities) / 2
     assert np.allclose(mean.probabilities, expected, rtol=0, atol=1e-12)
 
@@ -53,7 +53,7 @@ def test_a_choice_that_both_models_rule_out_stays_impossible():
     scores = table.log_likelihoods.copy()
     scores[:, 0] = -np.inf
     ruled_out = dataclasses.replace(table, log_likelihoods=scores)
-    (mean,) = averaged({"t": [ruled_out]}, {"t": [ruled_out]})["t"]
+    (mean,) = average_probabilities({"t": [ruled_out]}, {"t": [ruled_out]})["t"]
     assert (mean.probabilities[:, 0] == 0).all()
 
 
@@ -92,7 +92,7 @@ def test_differences_are_paired_and_of_the_choice_minus_the_baseline():
 
 def test_metrics_that_answers_have_and_probabilities_do_not_are_left_out():
     tables = {name: dataclasses.replace(t, values={"brier": np.ones(1000)}) for name, t in items(PAIR).items()}
-    analysis = Analysis([ACC, ECE], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([ACC, ECE], BUILT_IN, 0.95, 100, 15, 0)
     frontier = empty((ACC, ECE))
     for role, table in tables.items():
         frontier.points.append(PointResult(id=role, role=role, recipe=""))
@@ -108,7 +108,7 @@ def test_metrics_that_answers_have_and_probabilities_do_not_are_left_out():
 
 def test_a_task_without_choices_has_no_baselines():
     f1 = Objective(metric="f1", direction="maximize")
-    analysis = Analysis([f1], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([f1], BUILT_IN, 0.95, 100, 15, 0)
     frontier = empty((f1,))
     for role, table in items(PAIR, 60).items():
         texts = without_choices(table, {"f1": np.random.default_rng(0).random(60)})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.simulated_models import ACC, ECE, Model, empty, items, without_choices
-from mergekit_calib.analysis import Analysis
+from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.analysis.estimation import SPLITS
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
@@ -26,8 +26,8 @@ AUROC = Objective(metric="auroc", direction="maximize")
 PAIR = {"base": Model(), "aligned": Model(1.4, 2.0), "0.5": Model(1.6, 1.2)}
 
 
-def analysis(*objectives: Objective, seed: int = 0) -> Analysis:
-    return Analysis(objectives, BUILT_IN, {}, level=0.95, n_resamples=200, n_bins=15, seed=seed)
+def analysis(*objectives: Objective, seed: int = 0) -> SweepAnalysis:
+    return SweepAnalysis(objectives, BUILT_IN, level=0.95, n_resamples=200, n_bins=15, seed=seed)
 
 
 def scored(table: ItemTable, split: str, choice: np.ndarray, to: float) -> ItemTable:

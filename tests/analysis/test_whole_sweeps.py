@@ -10,7 +10,7 @@ import pytest
 
 from helpers.simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 from mergekit_calib import metrics
-from mergekit_calib.analysis import Analysis
+from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.analysis.paired import differences, shares_recovered
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
@@ -85,7 +85,7 @@ def with_named_halves(on_selection: dict[str, Model], on_report: dict[str, Model
     """A sweep that chooses on the items of one task and reports those of another, which the models know otherwise."""
     splits = {"selection": on_selection, "held_out": on_report}
     scores = {split: items(models, 600, task=split) for split, models in splits.items()}
-    analysis = Analysis((ACC, ECE), BUILT_IN, {}, level=0.95, n_resamples=400, n_bins=15, seed=0)
+    analysis = SweepAnalysis((ACC, ECE), BUILT_IN, level=0.95, n_resamples=400, n_bins=15, seed=0)
     frontier = empty((ACC, ECE))
     frontier.suite = [
         SuiteEntrySummary(
@@ -151,11 +151,11 @@ def test_the_reference_is_the_worse_parent_in_each_objective(amplified):
     worse = {"acc": min, "ece": max, "brier": max}
     for objective in amplified.objectives:
         both = [parent.estimate(objective).value for parent in (base, aligned)]
-        assert amplified.chance.reference[objective.name] == pytest.approx(worse[objective.name](both))
+        assert amplified.uncertainty.reference[objective.name] == pytest.approx(worse[objective.name](both))
 
 
 def test_the_frontier_dominates_more_than_its_parents_and_the_interval_holds_the_value(amplified):
-    found = amplified.chance
+    found = amplified.uncertainty
     assert found.hypervolume.value > found.of_parents.value >= 0
     assert found.hypervolume.low <= found.hypervolume.value <= found.hypervolume.high
     assert found.hypervolume.n == amplified.points[0].estimate(ACC).n
@@ -163,7 +163,7 @@ def test_the_frontier_dominates_more_than_its_parents_and_the_interval_holds_the
 
 def test_without_both_parents_there_is_no_reference_and_no_average():
     frontier = analysed({"base": Model(), "0.5": Model(1.6)})
-    assert frontier.chance is None
+    assert frontier.uncertainty is None
     assert frontier.baselines == [] or all(b.kind == "temperature" for b in frontier.baselines)
     assert frontier.points[0].superiority is None
 
@@ -207,7 +207,7 @@ def test_optima_are_settings_that_were_scored_and_their_intervals_hold_them(ampl
 def test_several_axes_have_no_trend_along_one():
     frontier = empty((ACC,))
     frontier.axes = {"lambda": [], "density": []}
-    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     for i, table in enumerate(items({str(i): Model() for i in range(5)}, 100).values()):
         frontier.points.append(PointResult(id=str(i), axes={"lambda": 1 + i % 2, "density": i}, recipe=""))
         analysis.add(frontier.points[-1], {"t": [table]})
@@ -295,7 +295,7 @@ def test_tasks_of_a_macro_average_are_resampled_apart():
     # Two tasks of the same items: were they drawn together, the average's interval would be as wide as either's.
     tables = items({"m": Model()}, 400)
     frontier = empty((MACRO_ACC,))
-    analysis = Analysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, {}, 0.95, 1000, 15, 0)
+    analysis = SweepAnalysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, 0.95, 1000, 15, 0)
     point = PointResult(id="m", recipe="")
     analysis.add(point, {"a": [tables["m"]], "b": [tables["m"]]})
     single, average = point.metrics["a"]["acc"]["held_out"], point.metrics["macro"]["acc"]["held_out"]
@@ -314,7 +314,7 @@ def test_a_weight_of_nothing_leaves_a_task_out_of_the_average():
 def test_tasks_without_choices_are_in_no_average_beside_those_with_them():
     table = items({"m": Model()}, 100)["m"]
     texts = without_choices(dataclasses.replace(table, task="g"), {"acc": np.zeros(100)})
-    analysis = Analysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, 0.95, 100, 15, 0)
     point = PointResult(id="m", recipe="")
     analysis.add(point, {"a": [table], "g": [texts]})
     assert point.metrics["macro"]["acc"] == point.metrics["a"]["acc"] == point.metrics["suite"]["acc"]
@@ -331,7 +331,7 @@ def test_intervals_hold_their_values_also_of_a_small_calibration_error():
 
 
 def test_points_of_other_items_are_refused_by_the_name_of_the_task():
-    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     analysis.add(PointResult(id="x", recipe=""), {"t": [items({"m": Model()}, 50)["m"]]})
     with pytest.raises(CalibError, match="t: its items are not those"):
         analysis.add(PointResult(id="y", recipe=""), {"t": [items({"m": Model()}, 51)["m"]]})
@@ -339,7 +339,7 @@ def test_points_of_other_items_are_refused_by_the_name_of_the_task():
 
 def test_values_do_not_depend_on_the_halves_being_put_together_again():
     table = items({"m": Model(1.4, 1.5)}, 300)["m"]
-    analysis = Analysis([ACC], BUILT_IN, {}, 0.95, 100, 15, 0)
+    analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     point = PointResult(id="m", recipe="")
     analysis.add(point, {"t": [table]})
     expected = metrics.expected_calibration_error(table.probabilities, table.labels)
@@ -351,7 +351,7 @@ def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(
     assert Frontier.load(tmp_path / "frontier.json") == amplified
     old = json.loads(amplified.model_dump_json())
     old["schema_version"] = 1
-    for name in ("baselines", "splits", "chance", "trends", "optima"):
+    for name in ("baselines", "splits", "uncertainty", "trends", "optima"):
         del old[name]
     for point in old["points"]:
         del point["frontier_probability"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mergekit_calib.analysis import Analysis
+from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult
@@ -74,7 +74,7 @@ def analysed(
     """The frontier of models named `base`, `aligned` or by their λ, as a sweep leaves it."""
     sizes = n_items if isinstance(n_items, dict) else dict.fromkeys(tasks, n_items)
     scores = {task: items(models, sizes[task], seed, task) for task in tasks}
-    analysis = Analysis(objectives, BUILT_IN, {}, level=0.95, n_resamples=n_resamples, n_bins=15, seed=0)
+    analysis = SweepAnalysis(objectives, BUILT_IN, level=0.95, n_resamples=n_resamples, n_bins=15, seed=0)
     frontier = empty(objectives)
     for name in models:
         at = {"base": 0.0, "aligned": 1.0}.get(name)

@@ -31,7 +31,7 @@ def table(task: str, strength: np.ndarray, numbers: list[int] | None = None) -> 
 
 
 def evaluator(objectives: list[Objective]) -> Evaluator:
-    return Evaluator(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+    return Evaluator(objectives, plugins.metrics(), n_bins=15, seed=0)
 
 
 def weighted(large: float, small: float) -> list[Objective]:
@@ -55,7 +55,7 @@ def race(objectives: list[Objective], mine: dict[str, np.ndarray], rival: dict[s
 
 def test_a_macro_average_weighs_tasks_alike_however_many_items_they_have(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
-    measured = evaluator(MACRO).measure(tables)
+    measured = evaluator(MACRO).evaluate(tables)
     right = []
     for task, docs in DOCS.items():
         seen = np.array([in_selection_split(doc) for doc in docs])
@@ -68,12 +68,12 @@ def test_a_macro_average_weighs_tasks_alike_however_many_items_they_have(strengt
 def test_the_small_task_brings_its_noise_with_its_weight(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
     error = {
-        name: np.std(evaluator(objectives).measure(tables).replicates[:, 0])
+        name: np.std(evaluator(objectives).evaluate(tables).replicates[:, 0])
         for name, objectives in {"pooled": POOLED, "macro": MACRO, "large": weighted(1, 0)}.items()
     }
     assert error["macro"] > 1.2 * error["pooled"]
-    only_large = evaluator(POOLED).measure({"large": tables["large"]})
-    np.testing.assert_allclose(evaluator(weighted(1, 0)).measure(tables).values, only_large.values)
+    only_large = evaluator(POOLED).evaluate({"large": tables["large"]})
+    np.testing.assert_allclose(evaluator(weighted(1, 0)).evaluate(tables).values, only_large.values)
     assert error["large"] == pytest.approx(np.std(only_large.replicates[:, 0]), rel=0.2)
 
 
@@ -97,4 +97,4 @@ def test_a_race_over_tasks_ends_with_all_documents_of_each(strengths):
 def test_weights_that_leave_nothing_are_an_error_of_the_objective(strengths):
     tables = {"small": [table("small", strengths["small"])]}
     with pytest.raises(CalibError, match="cannot be computed"):
-        evaluator(weighted(1, 0)).measure(tables)
+        evaluator(weighted(1, 0)).evaluate(tables)

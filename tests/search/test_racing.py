@@ -37,7 +37,7 @@ def table(strength: np.ndarray, docs: list[str], rows: np.ndarray | None = None)
 
 
 def evaluator(*objectives: Objective) -> Evaluator:
-    return Evaluator(objectives, plugins.metrics(), {}, n_bins=15, seed=0)
+    return Evaluator(objectives, plugins.metrics(), n_bins=15, seed=0)
 
 
 def race(docs: list[str], blocks: int = 5, error: float = 0.2, *objectives) -> Race:

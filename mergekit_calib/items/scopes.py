@@ -1,0 +1,188 @@
+"""What a metric is taken of: which tasks' items are pooled, and which suite entries are averaged with which weights.
+
+Validation asks before any model is loaded; the search and the analysis ask once items are scored. All three get their
+answer here, from plain descriptions of the tasks, so that an objective that was admitted is the one that is optimised
+and reported. A scope is one of
+
+- a suite entry, by its name: its tasks with choices are one pool, its other tasks another;
+- `suite`: all tasks with choices, of whatever entry, as one pool; all tasks, where none has choices;
+- `macro`: the weighted average of the entries' own values, over the entries that have a task with choices; over all
+  entries, where none has.
+
+A pool yields the metrics of choices if its tasks have choices, and the metrics that all its tasks themselves give
+their documents. A metric that both pools of an entry yield is taken of the pool with choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mergekit_calib.items.metric_registry import Direction, Metric, metrics_of_votes, own_metric
+from mergekit_calib.items.store import Tables
+from mergekit_calib.items.table import ItemTable, Split
+from mergekit_calib.results.findings import MACRO, SUITE
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """A task as far as metrics depend on it, the same before and after it is scored.
+
+    Attributes:
+        task: lm-eval's name of the task.
+        entry: the name of the suite entry that it belongs to.
+        has_choices: whether a document's answer is its likeliest choice.
+        own_metrics: the metrics that the task itself gives each document → which way is better.
+        doc_hashes: the hashes of its documents, in order.
+    """
+
+    task: str
+    entry: str
+    has_choices: bool
+    own_metrics: Mapping[str, Direction]
+    doc_hashes: Sequence[str]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The entry and the task: unique in a suite."""
+        return self.entry, self.task
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tasks whose items are put together, and the metrics that are taken of them.
+
+    Attributes:
+        tasks: in the suite's order.
+        metrics: name → metric.
+    """
+
+    tasks: tuple[TaskDescription, ...]
+    metrics: Mapping[str, Metric]
+
+    @property
+    def doc_hashes(self) -> list[str]:
+        """The hashes of all documents."""
+        return [doc for task in self.tasks for doc in task.doc_hashes]
+
+    def tables(self, tables: Tables, split: Split = "all") -> list[ItemTable]:
+        """Return the pool's item tables in `split`; without those that have no items there."""
+        of_task = {(entry, table.task): table for entry, some in tables.items() for table in some}
+        chosen = [of_task[task.key] for task in self.tasks]
+        return [table for table in (table.take(table.rows(split)) for table in chosen) if len(table)]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the weighted average that a scope's value of a metric is; the only one, unless the scope is `macro`.
+
+    Attributes:
+        scope: the suite entry, or `suite`.
+        pool: whose items the metric is taken of.
+        weight: the term's share of the average; shares need not sum to 1.
+    """
+
+    scope: str
+    pool: Pool
+    weight: float
+
+
+class Scopes:
+    """The scopes of a suite, the metrics that each yields, and the items that those are taken of.
+
+    Args:
+        tasks: the suite's tasks, in order.
+        of_choices: the metrics of items with choices.
+    """
+
+    def __init__(self, tasks: Sequence[TaskDescription], of_choices: Iterable[Metric]) -> None:
+        self.tasks = tuple(tasks)
+        self._of_choices = tuple(of_choices)
+
+    @cached_property
+    def entries(self) -> list[str]:
+        """The names of the suite's entries, in order."""
+        return list(dict.fromkeys(task.entry for task in self.tasks))
+
+    @cached_property
+    def averaged_entries(self) -> list[str]:
+        """The entries that a macro average is over: those with choices; all, where none has any."""
+        return list(dict.fromkeys(task.entry for task in self._pooled_in_suite))
+
+    @cached_property
+    def pools(self) -> dict[str, list[Pool]]:
+        """Each entry, and `suite` → its pools: the one with choices first."""
+        pools = {entry: self._pools([task for task in self.tasks if task.entry == entry]) for entry in self.entries}
+        return {**pools, SUITE: self._pools(self._pooled_in_suite)}
+
+    def metrics(self, scope: str) -> dict[str, Metric]:
+        """Return the metrics that a scope yields, by name; none of a scope that the suite does not have."""
+        if scope == MACRO:
+            first, *others = [self.metrics(entry) for entry in self.averaged_entries] or [{}]
+            return {name: metric for name, metric in first.items() if all(name in other for other in others)}
+        return {name: metric for pool in self.pools.get(scope, []) for name, metric in pool.metrics.items()}
+
+    def terms(self, scope: str, metric: str, weights: Mapping[str, float] | None = None) -> list[Term]:
+        """Return the terms of the weighted average that a metric of a scope is.
+
+        Args:
+            scope: an entry, `suite` or `macro`.
+            metric: one that the scope yields.
+            weights: entry → its weight in a macro average, 0 for an entry that is not named; alike where empty.
+
+        Raises:
+            KeyError: the scope does not yield the metric.
+        """
+        if scope == MACRO:
+            shares = {entry: weights.get(entry, 0.0) if weights else 1.0 for entry in self.averaged_entries}
+        else:
+            shares = {scope: 1.0}
+        terms = []
+        for name, share in shares.items():
+            pool = next((pool for pool in self.pools.get(name, []) if metric in pool.metrics), None)
+            if pool is None:
+                raise KeyError(metric)
+            terms.append(Term(name, pool, share))
+        return terms
+
+    @cached_property
+    def _pooled_in_suite(self) -> list[TaskDescription]:
+        return [task for task in self.tasks if task.has_choices] or list(self.tasks)
+
+    def _pools(self, tasks: Sequence[TaskDescription]) -> list[Pool]:
+        pools: list[Pool] = []
+        taken: set[str] = set()
+        for has_choices in (True, False):
+            pooled = tuple(task for task in tasks if task.has_choices == has_choices)
+            if pooled:
+                metrics = {name: m for name, m in self._metrics_of(pooled).items() if name not in taken}
+                pools.append(Pool(pooled, metrics))
+                taken |= metrics.keys()
+        return pools
+
+    def _metrics_of(self, pooled: Sequence[TaskDescription]) -> dict[str, Metric]:
+        """Every metric of tasks that are pooled; one that the tasks give themselves precedes one of choices."""
+        first, *others = (task.own_metrics for task in pooled)
+        own = {name: way for name, way in first.items() if all(name in other for other in others)}
+        metrics = {m.name: m for m in self._of_choices} if pooled[0].has_choices else metrics_of_votes(own)
+        return metrics | {name: own_metric(name, way == "maximize") for name, way in own.items()}
+
+
+def describe_tables(
+    tables: Tables, higher_is_better: Mapping[str, Mapping[str, bool]] | None = None
+) -> list[TaskDescription]:
+    """Return the descriptions of tasks that were scored.
+
+    Args:
+        tables: suite entry → the item tables of its tasks.
+        higher_is_better: suite entry → the directions of its tasks' own metrics, as far as they are known and asked
+            for; more is better of the others.
+    """
+    descriptions = []
+    for entry, some in tables.items():
+        ups = (higher_is_better or {}).get(entry, {})
+        for table in some:
+            ways: dict[str, Direction] = {n: "maximize" if ups.get(n, True) else "minimize" for n in table.values}
+            descriptions.append(TaskDescription(table.task, entry, table.has_choices, ways, table.doc_hashes))
+    return descriptions
