@@ -303,3 +303,20 @@ def test_a_division_by_zero_is_found_before_anything_runs():
 )
 def test_only_a_top_level_block_makes_a_sweep(text, has):
     assert has_calibration_block(text) is has
+
+
+@pytest.mark.parametrize(("former", "split"), [("report", "held_out"), ("selection", "selection")])
+def test_half_in_a_suite_entry_is_the_former_name_of_split(former, split):
+    def sweep(**entry: str) -> Sweep:
+        return parse(with_changes(SHORT, calibration__suite=["calib_mmlu", {"task": "arc_easy", **entry}]))
+
+    block = sweep(half=former).calibration
+    assert block == sweep(split=split).calibration
+    assert [entry.split for entry in block.suite] == [None, split]
+    assert "half" not in block.model_dump_json()
+
+
+def test_an_unknown_split_is_named_under_either_name():
+    for key in ("half", "split"):
+        with pytest.raises(RecipeError, match="held_out"):
+            parse(with_changes(SHORT, calibration__suite=[{"task": "arc_easy", key: "middle"}]))
