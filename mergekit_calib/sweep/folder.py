@@ -1,4 +1,4 @@
-"""The output folder of a sweep: what it may hold before, where things go, and that they go there whole."""
+"""The output folder of a sweep: which folders can be used, where files go, and how workers share it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _DIGEST = "model.digest"
 
 @dataclass(frozen=True)
 class Session:
-    """The workers that run at the same time in one folder, as one of them sees it.
+    """The workers that run in one folder at the same time.
 
     Attributes:
-        id: the same for all of them.
-        claims: who is on which point.
-        lock: a file that they wait for each other on while they decide.
+        id: the same for all of these workers.
+        claims: which points they are working on.
+        lock: a file that they lock while they decide on the next point.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Session:
 
 
 class RunFolder:
-    """`out/` of a sweep.
+    """The output folder of a sweep, `out/`.
 
     Args:
         path: the folder; created when something is first written to it.
@@ -50,21 +50,24 @@ class RunFolder:
         self.scratch = self.calibration / "scratch"
         self.items = ItemStore(self.calibration / "items")
         self.study_log = self.calibration / "study.log"
-        self._run: IO[str] | None = None  # while this worker has joined: the file whose lock all of them share
+        self._run: IO[str] | None = None  # a file whose lock all workers share while they have joined
 
     @property
     def identity(self) -> str:
-        """The same for this folder wherever it is mounted, and another for every other; ask under a lock."""
+        """An id of this folder, the same wherever it is mounted; call under a lock, as the first call creates it."""
         mark = self.calibration / ".workers" / "folder"
         if not mark.exists():
             write_text_atomic(mark, uuid.uuid4().hex[:12])
         return mark.read_text(encoding="utf-8")
 
     def check(self, parents: dict[str, str]) -> None:
-        """That the folder is new, empty, or holds a run of the same parents.
+        """Check that the folder is new, empty, or holds a run of the same parents.
+
+        Args:
+            parents: `base` and `aligned` → the model as the recipe names it.
 
         Raises:
-            CalibError: it holds something else, which a sweep must not write over.
+            CalibError: it holds something else, which a sweep must not overwrite.
         """
         if self.path.exists() and not self.path.is_dir():
             raise CalibError(f"{self.path} is a file; a sweep writes a folder")
@@ -74,7 +77,7 @@ class RunFolder:
             if held not in ([], ["calibration"]):
                 raise CalibError(
                     f"{self.path} holds something else ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}); "
-                    "name a new folder, or an earlier run of this sweep to go on with"
+                    "name a new folder, or one that an earlier run of this sweep wrote"
                 )
             return
         earlier = yaml.safe_load(record.read_text(encoding="utf-8"))["parents"]
@@ -85,7 +88,7 @@ class RunFolder:
             )
 
     def record(self, sweep: dict[str, Any]) -> None:
-        """Write `calibration/sweep.yml`: the sweep as run."""
+        """Write `calibration/sweep.yml`, the sweep with everything that was resolved."""
         self.calibration.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True, width=120)
         write_text_atomic(self.calibration / "sweep.yml", text)
@@ -96,9 +99,11 @@ class RunFolder:
         write_text_atomic(self.calibration / "frontier.json", frontier.model_dump_json(indent=1) + "\n")
 
     def write_model(self, write: Callable[[Path], None], digest: str | None) -> None:
-        """Have `write` fill a folder beside the output, and move its files in once it is whole.
+        """Write a model into the folder, whole or not at all.
 
-        Nothing is done where the model of that digest is there already.
+        Args:
+            write: writes the model into the folder that it is given; its files are then moved in.
+            digest: of the model's weights. If the folder holds the model of that digest, nothing is written.
         """
         mark = self.calibration / _DIGEST
         if digest is not None and mark.exists() and mark.read_text(encoding="utf-8") == digest:
@@ -116,7 +121,7 @@ class RunFolder:
             write_text_atomic(mark, digest)
 
     def remove_scratch(self) -> None:
-        """Remove what this worker left in the scratch folder; all of it where no other has joined the folder."""
+        """Remove this worker's files from the scratch folder; the whole folder if no other worker has joined."""
         shutil.rmtree(self.scratch / "model", ignore_errors=True)
         if self._run is None:
             return
@@ -126,10 +131,15 @@ class RunFolder:
 
     @contextmanager
     def joined(self, study: str) -> Iterator[Session]:
-        """Work in the folder, alone or with others of the same study; locks go with the process, however that ends.
+        """Work in the folder, alone or with other workers on the same study, while the context lasts.
+
+        The locks are released when the process ends, however it ends.
+
+        Args:
+            study: the name of the study.
 
         Raises:
-            CalibError: other processes are running another sweep there.
+            CalibError: other processes are running another sweep in the folder.
         """
         workers = self.calibration / ".workers"
         workers.mkdir(parents=True, exist_ok=True)
@@ -160,6 +170,6 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait for other workers to be done with what only one may do at a time, and do it."""
+        """Keep other workers out of the parts that only one may do at a time, while the context lasts."""
         with exclusive(self.calibration / ".workers" / "write"):
             yield

@@ -1,7 +1,7 @@
-"""Everything that is found out before a sweep costs anything: what will be merged, scored, compared and written.
+"""All checks that come before a sweep costs anything: of its recipe, models, tasks, objectives, device and memory.
 
-Each check raises a `CalibError` that names the file and key, and nothing is loaded but configurations, file headers
-and the documents of the suite's tasks.
+Each check raises a `CalibError` that names the file and the key. Only configurations, file headers and the documents
+of the suite's tasks are read; no weights are loaded.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
 from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, strategy_of
 
-_MOST_OF_A_GRID = 100_000  # points that are scored one by one, without a budget
-_MOST_CHECKED = 10_000  # points whose recipes are all checked beforehand; of more, the corners
+_LARGEST_GRID = 100_000  # points; a larger grid needs a budget
+_MOST_CHECKED = 10_000  # points whose recipes are all checked; of a larger grid, only the corners are
 
 
 def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
-    """Check a sweep from end to end.
+    """Check a sweep from end to end, and resolve all that its run needs.
+
+    Args:
+        sweep: as parsed.
+        out_path: the output folder.
+        options: mergekit's.
 
     Raises:
-        CalibError: the first thing found wrong.
+        CalibError: the first mistake.
     """
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
@@ -64,14 +69,14 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
     check_model_args(block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device = _scoring_device(block.model_args, options)
+    device = scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = objectives_of(sweep, suite.tasks)
     check_budget(sweep, suite)
 
     base, aligned = models[sweep.base], models[sweep.aligned]
     choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]
-    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # what the most demanding method needs
+    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # as the most demanding method needs it
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
@@ -86,9 +91,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
 
 def _check_points(sweep: Sweep) -> None:
-    """That a grid has an end, and that mergekit accepts the recipes: of its points, or of the corners of more."""
+    """Check that a grid is not too large, and that mergekit accepts the recipes of its points (or of its corners)."""
     search = sweep.calibration.search
-    if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _MOST_OF_A_GRID:
+    if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _LARGEST_GRID:
         others = ", ".join(sorted(plugins.search_strategies().keys() - {"grid"}))
         problem = (
             f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or search.points and a strategy "
@@ -99,11 +104,11 @@ def _check_points(sweep: Sweep) -> None:
         configuration(point.recipe, sweep.source)
 
 
-def _scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
-    """`model_args.device`, else mergekit's device where that is an accelerator, else the GPU there is, else the CPU.
+def scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
+    """Return `model_args.device`; else mergekit's device, if an accelerator; else the GPU; else the CPU.
 
     Raises:
-        CalibError: it is no device, or none of this machine.
+        CalibError: the device does not exist on this machine.
     """
     if "device" in model_args:
         return _usable_device(model_args["device"], "model_args.device")

@@ -1,4 +1,4 @@
-"""A sweep that is ready to run: everything that was resolved, and how its points and its search follow from it."""
+"""A validated sweep: everything that was resolved, and how its points and its search follow from it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,21 @@ _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtyp
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep that is ready to run; nothing in it can still turn out to be misspelt."""
+    """A validated sweep, ready to run.
+
+    Attributes:
+        sweep: the recipe and the `calibration:` block, with axes expanded and the tokenizer's keys resolved.
+        folder: the output folder.
+        options: mergekit's options.
+        models: the models that the recipe names → what is known of them from their files.
+        layers: the parents' layers, for axes over blocks.
+        tokenizer: the tokenizer of the merged models.
+        suite: the tasks, loaded.
+        objectives: with their directions.
+        strategy: the search strategy.
+        device: where models are scored.
+        memory: how much memory the sweep takes.
+    """
 
     sweep: Sweep
     folder: RunFolder
@@ -52,15 +66,17 @@ class Prepared:
 
     @property
     def rule(self) -> str:
+        """The name of the selection rule."""
         return str(self.sweep.calibration.select.get("rule", "knee"))
 
     @property
     def rule_options(self) -> dict[str, Any]:
+        """The options of the selection rule."""
         return {k: v for k, v in self.sweep.calibration.select.items() if k != "rule"}
 
     @property
     def dtype(self) -> str | None:
-        """What the models compute in; None for the merged weights' own."""
+        """The dtype that models are scored in; None for the merged weights' own."""
         return self.sweep.calibration.model_args.get("dtype")
 
     @property
@@ -69,7 +85,7 @@ class Prepared:
         return self.sweep.calibration.model_args
 
     def check_plan(self) -> None:
-        """That mergekit finds in the models what the points' recipes ask for.
+        """Check that mergekit finds in the models the tensors that the points' recipes ask for.
 
         Raises:
             CalibError: naming what is missing.
@@ -80,40 +96,43 @@ class Prepared:
                 seen.add(method)
                 Plan(configuration(point.recipe, self.sweep.source), self.options).check_sources()
 
-    def settle(self) -> None:
-        """What a run needs on disk before its first point: LoRAs merged into their models, and `sweep.yml`."""
+    def merge_adapters(self) -> None:
+        """Merge LoRA adapters into their models, on disk, and check the points' recipes against these.
+
+        Raises:
+            CalibError: as `check_plan`.
+        """
         if any(model.reference.lora for model in self.models.values()):
             apply_adapters(self.models.values(), self.options)
             self.check_plan()
-        self.record(self.parents)
 
     def record(self, points: Iterable[Point]) -> None:
-        """Write `sweep.yml`, with the points that there are."""
-        self.folder.record(_as_run(self, points))
+        """Write `calibration/sweep.yml`: the sweep with everything that was resolved, and the keys of `points`."""
+        self.folder.record(_resolved(self, points))
 
     @cached_property
     def parents(self) -> list[Point]:
         """The parents, as points."""
         return list(self.sweep.parents())
 
-    def models_of_points(self) -> PointModels:
-        """What turns points into models, one at a time."""
+    def point_models(self) -> PointModels:
+        """Return an object that turns points into models, one at a time."""
         keep = not self.memory.streams
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
         return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep, add_bos_token)
 
     def point(self, setting: Mapping[str, Value]) -> Point:
-        """The point at `setting`."""
+        """Return the point at `setting`."""
         return self.sweep.point(setting)
 
     def is_parent(self, setting: Mapping[str, Value]) -> bool:
-        """Whether the point at `setting` is a parent, which is scored anyway."""
+        """Return whether the point at `setting` is a parent; parents are scored in any case."""
         return self.sweep.is_parent(setting)
 
     @property
     def n_points(self) -> int | None:
-        """How many points there will be at most, parents included; None where only the search will tell."""
+        """How many points are scored at most, parents included; None if only the search can tell."""
         budget = self.sweep.calibration.search.points
         if self.sweep.calibration.search.strategy != "grid":
             return None if budget is None else budget + len(self.parents)
@@ -122,7 +141,7 @@ class Prepared:
 
     @cached_property
     def study_name(self) -> str:
-        """Of what all points of the study have in common."""
+        """The name of the study: a hash of all that its points have in common."""
         block = self.sweep.calibration
         return content_key(
             axes={name: axis.model_dump() for name, axis in self.sweep.axes.items()},
@@ -135,7 +154,7 @@ class Prepared:
         )
 
     def search(self, session: Session) -> Search:
-        """The search, joined with the other workers of the session."""
+        """Return the search, shared with the other workers of the session."""
         block, settings = self.sweep.calibration, self.sweep.calibration.search
         evaluator = Evaluator(self.objectives, plugins.metrics(), block.n_bins, block.seed)
         documents = self.suite.documents
@@ -164,20 +183,20 @@ class Prepared:
         )
 
     def _importance(self) -> dict[str, float]:
-        """Axis → how far the parents differ in what it governs, for the axes that stand for a part of the model."""
+        """Return how far the parents' weights differ in each axis's part of the model; empty for axes without one."""
         if not self.sweep.families:
             return {}
         norms = difference_norms(self.models[self.sweep.base], self.models[self.sweep.aligned])
-        found: dict[str, float] = {}
+        of_axes: dict[str, float] = {}
         for expansion in self.sweep.families.values():
-            found |= importance(expansion, self.layers, norms)
-        return found
+            of_axes |= importance(expansion, self.layers, norms)
+        return of_axes
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
-        """What every point's scores depend on."""
+        """Everything that the scores of every point depend on."""
         folder = self.tokenizer.folder
-        # Where the recipe has its own say, mergekit makes the tokenizer from one model's, or from all of them.
+        # If the recipe asks for a tokenizer, mergekit makes it from one model's, or from all of them.
         folders = [folder] if folder else [model.tokenizer_folder for model in self.models.values()]
         return {
             "models": {name: model.fingerprint for name, model in self.models.items()},
@@ -188,21 +207,21 @@ class Prepared:
         }
 
     def key_of(self, point: Point) -> str:
-        """The content key of a point's item scores."""
+        """Return the content key of a point's item scores."""
         return content_key(recipe=point.recipe, **self._common_content)
 
     def facts_of(self, point: Point) -> dict[str, Any]:
-        """What is written beside a point's item scores, to know them by."""
+        """Return the facts that are stored with a point's item scores."""
         return {"recipe": point.yaml, "role": point.role, "axes": point.axes, **self._common_content}
 
-    def frontier(self) -> Frontier:
-        """The result as it stands before the first point."""
+    def new_frontier(self) -> Frontier:
+        """Return the result before the first point is scored."""
         block, n = self.sweep.calibration, self.n_points
         return Frontier(
             name=self.folder.path.resolve().name,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,
-            axes={name: axis.described for name, axis in self.sweep.axes.items()},
+            axes={name: axis.levels for name, axis in self.sweep.axes.items()},
             models={"base": self.sweep.base, "aligned": self.sweep.aligned},
             method=self.sweep.method,
             seed=int(self.options.random_seed or 0),
@@ -217,8 +236,8 @@ class Prepared:
         )
 
 
-def _as_run(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
-    """`calibration/sweep.yml`: the sweep with everything that was resolved."""
+def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
+    """Return the contents of `calibration/sweep.yml`."""
     sweep = prepared.sweep
     return {
         "parents": {"base": sweep.base, "aligned": sweep.aligned},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
@@ -16,10 +15,9 @@ from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.recipe import Point
-from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult
 from mergekit_calib.search.protocol import Outcome
-from mergekit_calib.sweep import coordinator
+from mergekit_calib.sweep.frontier_builder import FrontierBuilder
 
 NLL = Objective(metric="nll", direction="minimize")
 AUROC = Objective(metric="auroc", direction="maximize")
@@ -69,20 +67,19 @@ def test_a_point_without_a_number_that_an_objective_needs_is_refused_with_the_re
         analysis(ACC).add(PointResult(id="m", recipe=""), {"t": [few]})
 
 
-def test_an_item_whose_choices_are_all_impossible_fails_its_point_and_not_the_sweep(tmp_path, monkeypatch):
-    monkeypatch.setattr(coordinator, "write_page", lambda *_: None)
-    tables, frontier, found = items(PAIR, 200), empty((ACC, ECE)), analysis(ACC, ECE)
+def test_an_item_whose_choices_are_all_impossible_fails_its_point_and_not_the_sweep():
+    tables = items(PAIR, 200)
     tables["aligned"] = scored(tables["aligned"], "held_out", np.ones_like(tables["aligned"].labels), -np.inf)
-    prepared = Namespace(rule="knee", rule_options={}, folder=Namespace(save=lambda _: None, path=tmp_path))
-    outcomes = [
-        Outcome(Point(name, {}, {}), i, StoredPoint(name, {"t": [tables[name]]}, name, {}))
+    builder = FrontierBuilder(empty((ACC, ECE)), "knee", {}, seed=0)
+    results = [
+        builder.add(Outcome(Point(name, {}, {}), i, StoredPoint(name, {"t": [tables[name]]}, name, {})))
         for i, name in enumerate(PAIR)
     ]
-    coordinator._take_in(outcomes, frontier, found, prepared, Progress())
-    assert [point.status for point in frontier.points] == ["complete", "failed", "complete"]
-    assert "are all -inf; they make no distribution" in frontier.points[1].reason
-    assert frontier.points[1].metrics == {}
-    assert frontier.reliability.keys() == {"base", "0.5"}
+    assert builder.frontier.points == results
+    assert [point.status for point in results] == ["complete", "failed", "complete"]
+    assert "are all -inf; they make no distribution" in results[1].reason
+    assert results[1].metrics == {}
+    assert builder.frontier.reliability.keys() == {"base", "0.5"}
 
 
 @pytest.mark.parametrize("seed", range(4))

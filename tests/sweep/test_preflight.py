@@ -100,7 +100,7 @@ def test_mistakes_are_found_before_tasks_are_loaded(make_model, no_tasks, tmp_pa
 def test_mergekits_device_is_one_of_this_machine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(CalibError, match=r"mergekit's device is 'nowhere'; the devices here are cpu, cuda:0"):
-        preflight._scoring_device({}, MergeOptions(device="nowhere"))
+        preflight.scoring_device({}, MergeOptions(device="nowhere"))
 
 
 def test_a_large_grid_with_a_budget_is_begun(make_model, task, tmp_path):

@@ -1,0 +1,82 @@
+"""A sweep's result as it grows: from the outcome of each point to the frontier and the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mergekit_calib import plugins
+from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
+from mergekit_calib.errors import CalibError
+from mergekit_calib.items.store import StoredPoint
+from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import point_name
+from mergekit_calib.search.protocol import Outcome
+
+
+class FrontierBuilder:
+    """Adds the outcomes of points to a frontier, and keeps its choice up to date.
+
+    Args:
+        frontier: the result so far, without points.
+        rule: the selection rule's name.
+        rule_options: the rule's options.
+        seed: of the resamples.
+    """
+
+    def __init__(self, frontier: Frontier, rule: str, rule_options: Mapping[str, Any], seed: int) -> None:
+        self.frontier = frontier
+        self._rule, self._rule_options = rule, rule_options
+        self._analysis = SweepAnalysis(
+            objectives=frontier.objectives,
+            of_choices=plugins.metrics(),
+            level=frontier.level,
+            n_resamples=frontier.n_resamples,
+            n_bins=frontier.n_bins,
+            seed=seed,
+        )
+
+    def add(self, outcome: Outcome) -> PointResult:
+        """Add a point that was scored, stopped or failed; choose again among all.
+
+        Returns:
+            The point, as it is now in the frontier. It has failed if a metric cannot be computed from its scores.
+        """
+        point = outcome.point
+        result = PointResult(id=point.id, role=point.role, axes=point.axes, recipe=point.yaml)
+        if outcome.stored is None:
+            result.status, result.reason = "failed", outcome.reason
+        else:
+            self._add_scores(result, outcome.stored)
+        self.frontier.points.append(result)
+        self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
+        return result
+
+    def finish(self) -> None:
+        """Fill in what takes all points: baselines, both splits, uncertainty, trends, notes."""
+        self._analysis.finish(self.frontier, self._rule, self._rule_options)
+        self.frontier.notes += _note_of_identical_points(self.frontier)
+
+    def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
+        result.digest, result.seconds = stored.digest, stored.seconds
+        twin = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
+        if stored.stopped is not None:
+            result.status, result.reason = "stopped", stored.stopped
+        elif twin is not None:
+            self._analysis.share(result, twin)
+        else:
+            try:
+                self._analysis.add(result, stored.tables)
+                every_table = [table for some in stored.tables.values() for table in some]
+                if diagram := reliability_diagram(every_table, self.frontier.n_bins):
+                    self.frontier.reliability[result.id] = diagram
+            except CalibError as problem:
+                result.status, result.reason, result.metrics = "failed", str(problem), {}
+
+
+def _note_of_identical_points(frontier: Frontier) -> list[str]:
+    same = [p for p in frontier.points if p.same_as and not p.role]
+    if not same:
+        return []
+    listed = ", ".join(f"{point_name(p.id)} (as {point_name(p.same_as or '')})" for p in same)
+    return [f"These points have the same weights as an earlier point, so their axis changes nothing there: {listed}."]
