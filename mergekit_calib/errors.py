@@ -1,22 +1,26 @@
-"""The errors a user can cause, so that hosts can print them without a traceback."""
+"""Errors that a user can correct; commands print them as one line without a traceback."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class CalibError(Exception):
-    """Something the user can mend; the message says what was found, where, and what would work."""
+    """Something that the user can correct; the message says what was found, where, and what would work."""
 
 
 class RecipeError(CalibError):
     """A mistake in the YAML of a sweep.
 
     Args:
-        key: the path of the offending key, as in `calibration.axes.lambda`.
+        key: the path of the wrong key, as in `calibration.axes.lambda`.
         problem: what was found and what would work.
-        source: the file the YAML came from, where it is known.
+        source: the file that the YAML came from, if it is known.
     """
 
     def __init__(self, key: str, problem: str, source: str | None = None) -> None:
@@ -26,10 +30,33 @@ class RecipeError(CalibError):
 
 
 class HostVersionError(CalibError):
-    """mergekit or lm-eval does not offer what this version of the plugin relies on."""
+    """The installed mergekit or lm-eval lacks something that this version of the plugin relies on."""
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """A clause that offers the known names closest to `name`; empty where none is close."""
+    """Return a clause that offers the known names closest to `name`; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
+
+
+def option_problems(error: ValidationError, known: Iterable[str] = ()) -> list[str]:
+    """Return one line for each problem that pydantic found in the options of a rule, a strategy or an axis.
+
+    Args:
+        error: pydantic's error.
+        known: the names of the options that there are, to offer for a name that is not among them.
+    """
+    names = sorted(known)
+    problems = []
+    for one in error.errors(include_url=False):
+        key = ".".join(str(part) for part in one["loc"])
+        if one["type"] == "extra_forbidden":
+            options = f"; the options are {', '.join(names)}" if names else "; there are no options"
+            problems.append(f"{key!r} is not an option{near_names(key, names)}{options}")
+        elif one["type"] == "missing":
+            problems.append(f"{key} is missing")
+        else:
+            message = one["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:] if message.startswith("Input ") else message
+            problems.append(f"{key} is {one['input']!r}: {message}" if key else message)
+    return problems

@@ -38,8 +38,8 @@ class Hooks:
         """Strategies, by name, that `search: {strategy: …}` can then name."""
 
     @hookspec
-    def calib_axis_kinds(self) -> Mapping[str, AxisKind]:  # type: ignore[empty-body]
-        """Axes that stand for several, by the key that asks for them, as `blocks` in `lambda: {blocks: 6, …}`."""
+    def calib_axis_kinds(self) -> Iterable[type[AxisKind]]:  # type: ignore[empty-body]
+        """Return kinds of axes that stand for several, as `blocks` in `lambda: {blocks: 6, …}`."""
 
 
 class BuiltIn:
@@ -62,10 +62,10 @@ class BuiltIn:
         return STRATEGIES
 
     @hookimpl
-    def calib_axis_kinds(self) -> Mapping[str, AxisKind]:
-        from mergekit_calib.recipe import BUILT_IN_KINDS
+    def calib_axis_kinds(self) -> Iterable[type[AxisKind]]:
+        from mergekit_calib.recipe import AXIS_KINDS
 
-        return BUILT_IN_KINDS
+        return AXIS_KINDS.values()
 
 
 @cache
@@ -94,6 +94,6 @@ def search_strategies() -> dict[str, StrategyKind]:
     return {name: kind for some in reversed(manager().hook.calib_search_strategies()) for name, kind in some.items()}
 
 
-def axis_kinds() -> dict[str, AxisKind]:
-    """Every registered kind of axis."""
-    return {name: kind for some in reversed(manager().hook.calib_axis_kinds()) for name, kind in some.items()}
+def axis_kinds() -> dict[str, type[AxisKind]]:
+    """Return name → every registered axis kind; of two with one name the later plugin's."""
+    return {kind.name: kind for some in reversed(manager().hook.calib_axis_kinds()) for kind in some}

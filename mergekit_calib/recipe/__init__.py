@@ -1,17 +1,19 @@
-"""The YAML of a sweep: axes, placeholders, and the plain mergekit recipe of every point. Knows no torch."""
+"""The YAML of a sweep: axes, placeholders, and the plain mergekit recipe of every point. Imports no torch."""
 
-from mergekit_calib.recipe.axes import Axis, AxisKind, Expansion, Layers, Number, Setting, Value
+from mergekit_calib.recipe.axes import Axis, Number, Setting, Value
+from mergekit_calib.recipe.axis_kinds import AXIS_KINDS, AxisKind, Expansion, Layers, axis_kind
 from mergekit_calib.recipe.block import CalibrationBlock, ObjectiveSpec, Racing, SearchSettings, Seeds, SuiteEntry
 from mergekit_calib.recipe.definition import Point, Sweep, dump_recipe, point_id
-from mergekit_calib.recipe.layerwise import BUILT_IN_KINDS
+from mergekit_calib.recipe.layerwise import Blocks
 from mergekit_calib.recipe.parsing import has_calibration_block, parse_sweep, read_yaml
 from mergekit_calib.recipe.short_form import SHORT_FORM, MethodSignature, Recipe
 
 __all__ = [
-    "BUILT_IN_KINDS",
+    "AXIS_KINDS",
     "SHORT_FORM",
     "Axis",
     "AxisKind",
+    "Blocks",
     "CalibrationBlock",
     "Expansion",
     "Layers",
@@ -27,6 +29,7 @@ __all__ = [
     "SuiteEntry",
     "Sweep",
     "Value",
+    "axis_kind",
     "dump_recipe",
     "has_calibration_block",
     "parse_sweep",

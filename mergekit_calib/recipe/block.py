@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mergekit_calib.recipe.axes import Axis, read_axis
 
@@ -19,8 +19,6 @@ _SUITE_OPTIONS = (
     "gen_kwargs",
     "repeats",
 )
-
-
 _FORMER_SPLITS = {"report": "held_out"}
 
 
@@ -29,10 +27,9 @@ class _Strict(BaseModel):
 
 
 class SuiteOptions(_Strict):
-    """lm-eval's options of an evaluation; each means what lm-eval's option of that name means.
+    """lm-eval's options of an evaluation; each means what lm-eval's option of the same name means.
 
-    Given at the block's level they hold for the whole suite; given with an entry, for that entry. `None` leaves the
-    task's own setting.
+    In the block they apply to the whole suite, in an entry to that entry. `None` leaves the task's own setting.
     """
 
     num_fewshot: int | None = Field(default=None, ge=0)
@@ -45,11 +42,12 @@ class SuiteOptions(_Strict):
 
 
 class SuiteEntry(SuiteOptions):
-    """One entry of the suite: an lm-eval task, group, tag or YAML path.
+    """One entry of the suite.
 
     Attributes:
-        split: where all of its documents belong, in place of each by its hash: points are chosen on one benchmark or
-            split, and reported on another.
+        task: an lm-eval task, group or tag, or the path of a task's YAML file.
+        split: the split that all of its documents belong to, instead of each by its hash. So points can be chosen on
+            one benchmark and reported on another.
     """
 
     task: str = Field(min_length=1)
@@ -58,7 +56,7 @@ class SuiteEntry(SuiteOptions):
     @model_validator(mode="before")
     @classmethod
     def _accept_the_former_name(cls, given: Any) -> Any:
-        """Read `half: selection | report`, as recipes before version 0.2 name the split."""
+        """Read `half: selection` or `half: report`, as recipes before version 0.2 name the split."""
         if not isinstance(given, dict) or "half" not in given or "split" in given:
             return given
         former = given["half"]
@@ -66,15 +64,18 @@ class SuiteEntry(SuiteOptions):
 
     @property
     def name(self) -> str:
+        """The entry's name in results: its task."""
         return self.task
 
 
 class ObjectiveSpec(_Strict):
-    """A metric of one suite entry, or of the whole suite where `task` is not given.
+    """A metric that the search optimises.
 
     Attributes:
-        average: of the whole suite: `pooled` takes the metric of all items together, `macro` averages the entries'.
-        weights: entry → its weight in the macro average; alike where not given.
+        metric: the metric's name.
+        task: the suite entry that it is computed on; None for the whole suite.
+        average: for the whole suite: `pooled` computes the metric of all items together, `macro` averages the entries'.
+        weights: entry → its weight in the macro average; equal if not given.
     """
 
     metric: str = Field(min_length=1)
@@ -84,7 +85,7 @@ class ObjectiveSpec(_Strict):
 
     @property
     def name(self) -> str:
-        """As `select` and the report name the objective."""
+        """The name in `select` and in the report."""
         scope = self.task or ("macro" if self.average == "macro" else None)
         return f"{scope}/{self.metric}" if scope else self.metric
 
@@ -93,21 +94,29 @@ class ObjectiveSpec(_Strict):
         if self.task is not None and self.average is not None:
             raise ValueError(f"{self.metric}: an average is over the suite's tasks; give `task` or `average`, not both")
         if self.weights is not None and self.average != "macro":
-            raise ValueError(f"{self.metric}: weights are of a macro average; add `average: macro`")
+            raise ValueError(f"{self.metric}: only a macro average has weights; add `average: macro`")
         if self.weights is not None and not any(self.weights.values()):
-            raise ValueError(f"{self.metric}: every weight is 0; at least one must be above")
+            raise ValueError(f"{self.metric}: every weight is 0; at least one must be above 0")
         return self
 
 
 class Parents(_Strict):
-    """Which two models of a recipe with more than two are the parents."""
+    """The two models that are the base and the aligned parent, in a recipe with more than two models.
+
+    Attributes:
+        base, aligned: the models, as the recipe names them.
+    """
 
     base: str
     aligned: str
 
 
 class Seeds(_Strict):
-    """lm-eval's seeds, with its defaults."""
+    """lm-eval's seeds, with its defaults.
+
+    Attributes:
+        random, numpy, torch, fewshot: as lm-eval's `--seed` sets them.
+    """
 
     random: int = 0
     numpy: int = 1234
@@ -116,11 +125,11 @@ class Seeds(_Strict):
 
 
 class Racing(_Strict):
-    """Stop a point early that another one dominates beyond doubt.
+    """Racing: a point that another one clearly dominates is stopped before its last item.
 
     Attributes:
-        blocks: in how many random blocks the selection split is scored; after each the point may stop.
-        error: at most this is the chance that the whole race stops any point that no other dominates.
+        blocks: how many random blocks the selection split is scored in; after each block the point may be stopped.
+        error: bound on the probability that the race stops any point that no other dominates.
     """
 
     blocks: int = Field(default=8, ge=2)
@@ -128,16 +137,17 @@ class Racing(_Strict):
 
 
 class SearchSettings(BaseModel):
-    """Which points are scored, and when that is enough; other keys are the strategy's own options.
+    """The search: its strategy and its budget. Keys that are not listed here are the strategy's own options.
 
     Attributes:
-        points: how many points there shall be, parents aside.
-        item_evaluations: how many documents may be scored, over all points, parents included.
-        minutes: how long points may be begun, counted from the start of each command.
-        racing: whether points stop early, and how.
-        seed: of the strategy's random numbers.
-        storage: URL of the database that the study is kept in; None for a file in the run's folder. Never written
-            anywhere, for it may hold a password.
+        strategy: the name of the strategy.
+        points: how many points are scored at most, without the parents.
+        item_evaluations: how many documents are scored at most, over all points, with the parents.
+        minutes: no point is begun later than this after the start of a command.
+        racing: whether and how points are stopped early.
+        seed: seed of the strategy's random numbers.
+        storage: URL of the database that the study is kept in; None for a file in the run's folder. It is never
+            written anywhere, since it may contain a password.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -157,11 +167,12 @@ class SearchSettings(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The strategy's own."""
+        """The strategy's own options."""
         return dict(self.model_extra or {})
 
     @property
     def has_budget(self) -> bool:
+        """Whether anything limits the number of points."""
         return any(x is not None for x in (self.points, self.item_evaluations, self.minutes))
 
 
@@ -169,19 +180,21 @@ class CalibrationBlock(SuiteOptions):
     """The `calibration:` block.
 
     Attributes:
-        axes: what is varied.
-        search: which points are scored; every combination of the axes' values where it is not given.
-        suite: what scores a point, the block's own options already filled in.
-        objectives: what is traded off; the first is the vertical axis of the pictures.
-        select: `rule` and the rule's own options.
+        axes: axis → the values that the sweep varies.
+        search: which points are scored; by default every combination of the axes' values.
+        suite: what scores a point. The block's own suite options are already in each entry.
+        objectives: what is traded off; the first is on the vertical axis of the pictures.
+        select: `rule`, and the rule's own options.
+        parents: the parents, if the recipe names more than two models.
         seed: seed of randomised merge methods, unless mergekit's `--random-seed` is given.
+        seeds: lm-eval's seeds.
         model_args, batch_size: as lm-eval's `hf` model takes them.
         level: confidence level of the intervals.
         n_resamples: bootstrap resamples of the items.
         n_bins: bins of `ece`.
     """
 
-    axes: dict[str, Axis] = Field(min_length=1)
+    axes: dict[str, Annotated[Axis, BeforeValidator(read_axis)]] = Field(min_length=1)
     search: SearchSettings = SearchSettings()
     suite: list[SuiteEntry] = Field(min_length=1)
     objectives: list[ObjectiveSpec] = Field(
@@ -197,13 +210,6 @@ class CalibrationBlock(SuiteOptions):
     n_resamples: int = Field(default=1000, ge=100)
     n_bins: int = Field(default=15, ge=2)
 
-    @field_validator("axes", mode="before")
-    @classmethod
-    def _axis_values(cls, axes: Any) -> Any:
-        if not isinstance(axes, dict):
-            raise ValueError("expected a mapping of axis names to their values")
-        return {name: read_axis(name, values) for name, values in axes.items()}
-
     @field_validator("search", mode="before")
     @classmethod
     def _strategy_by_name(cls, search: Any) -> Any:
@@ -213,7 +219,7 @@ class CalibrationBlock(SuiteOptions):
     @classmethod
     def _batch_size(cls, size: int | str) -> int | str:
         if isinstance(size, str) and not re.fullmatch(r"auto(:\d+)?", size):
-            raise ValueError("expected a number of inputs, `auto` or `auto:N`")
+            raise ValueError("expected a whole number, `auto` or `auto:N`")
         if isinstance(size, int) and size < 1:
             raise ValueError("expected at least 1")
         return size
@@ -228,7 +234,7 @@ class CalibrationBlock(SuiteOptions):
     @model_validator(mode="before")
     @classmethod
     def _suite_options(cls, data: Any) -> Any:
-        """Entries given by name alone, and the block's options in every entry that does not set its own."""
+        """Make entries of names, and copy the block's suite options into every entry that does not set its own."""
         if not isinstance(data, dict) or not isinstance(data.get("suite"), list):
             return data
         common = {key: data[key] for key in _SUITE_OPTIONS if key in data}
@@ -250,7 +256,7 @@ class CalibrationBlock(SuiteOptions):
 
     @classmethod
     def known_keys(cls, location: Sequence[int | str]) -> list[str]:
-        """The keys that may stand at `location` below the block, for messages."""
+        """Return the keys that are allowed at `location` below the block."""
         if not location:
             return sorted(cls.model_fields)
         parts: dict[str, type[BaseModel]] = {

@@ -1,7 +1,7 @@
-"""A sweep as the user asked for it, and the plain mergekit recipe of each of its points.
+"""A sweep as the recipe defines it, and the plain mergekit recipe of each of its points.
 
-Knows text and numbers only. Whether the models exist, whether mergekit accepts a point's recipe and whether lm-eval
-knows the tasks is asked by the rooms that know them, still before anything is loaded.
+This is text and numbers only. Whether the models exist, mergekit accepts a point's recipe and lm-eval has the tasks is
+checked in `sweep/preflight.py`, before anything is loaded.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.recipe.axes import DIGITS, Axis, AxisKind, Expansion, Layers, Setting, Value
+from mergekit_calib.recipe.axes import DIGITS, Axis, Setting, Value
+from mergekit_calib.recipe.axis_kinds import AxisKind, Expansion, Layers, expand_axis, expanded_recipe
 from mergekit_calib.recipe.block import CalibrationBlock
-from mergekit_calib.recipe.layerwise import expand_axis, expanded_recipe
 from mergekit_calib.recipe.placeholders import PlaceholderError, substitute
 from mergekit_calib.recipe.short_form import LAMBDA, METHOD, Recipe, Role, Variant
 
 OF_PARENTS = ("dtype", "out_dtype", "tokenizer", "tokenizer_source", "chat_template")
-"""Keys that the parents' recipes have from the sweep's: of points on no axis, so without placeholders."""
+"""Keys that the parents' recipes take over from the sweep's; they hold no placeholders, as parents are on no axis."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Point:
     """One setting of all axes, so one plain mergekit recipe, so one model.
 
     Attributes:
-        id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that stands on no axis.
-        axes: axis → value.
+        id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that is not on the axes.
+        axes: axis → value; empty for a parent that is not on the axes.
         recipe: the plain recipe, as mergekit reads it.
         role: which parent this is, if it is one.
     """
@@ -44,20 +44,20 @@ class Point:
 
     @property
     def yaml(self) -> str:
+        """The recipe as YAML."""
         return dump_recipe(self.recipe)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as the user asked for it, in the general form: a recipe with placeholders, and a calibration block.
+    """A sweep in the general form: a recipe with placeholders, and a calibration block.
 
     Attributes:
-        variants: merge method → a mergekit recipe whose values may be `${axis}`, and the values of `lambda` at which
-            it gives a parent by construction; one, unless the method is an axis of the short form.
+        variants: merge method → its recipe with placeholders. There is one, unless the short form has an axis `method`.
         calibration: the `calibration:` block.
         base, aligned: the parents, as the recipe names them.
-        axes: what the search varies: the block's, where those that stand for several are replaced by them.
-        families: axis of the block → what it stands for, where that is several.
+        axes: the axes that the search varies: the block's, with axes that stand for several replaced by those.
+        families: axis of the block that stands for several → its expansion.
         source: the file that the YAML came from, for messages.
     """
 
@@ -71,7 +71,7 @@ class Sweep:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe, of the first method where there are several."""
+        """The recipe; the first method's, if there are several."""
         return next(iter(self.variants.values())).recipe
 
     @property
@@ -79,7 +79,7 @@ class Sweep:
         """The merge methods that the points use."""
         names = list(self.variants) if len(self.variants) > 1 else [str(self.recipe["merge_method"])]
         if names == [f"${{{METHOD}}}"]:
-            names = [str(value) for value in self.axes[METHOD].described]
+            names = [str(value) for value in self.axes[METHOD].levels]
         return ", ".join(names)
 
     @cached_property
@@ -88,24 +88,29 @@ class Sweep:
         return list(dict.fromkeys(models_named([variant.recipe for variant in self.variants.values()])))
 
     def each_method(self) -> Iterator[Sweep]:
-        """The same sweep with one merge method, for each that it has."""
+        """Yield the same sweep with a single merge method, for each of its methods."""
         for name, variant in self.variants.items():
             yield replace(self, variants={name: variant})
 
     def with_recipe(self, **keys: Any) -> Sweep:
-        """The same sweep with `keys` added to the recipe of every point."""
+        """Return the same sweep with `keys` added to the recipe of every point."""
         variants = {name: replace(v, recipe={**v.recipe, **keys}) for name, v in self.variants.items()}
         return replace(self, variants=variants)
 
-    def expanded(self, layers: Layers, kinds: Mapping[str, AxisKind]) -> Sweep:
-        """The same sweep with each axis that has a kind replaced by the axes it stands for.
+    def expanded(self, layers: Layers, kinds: Mapping[str, type[AxisKind]]) -> Sweep:
+        """Return the same sweep with each axis that stands for several replaced by those.
+
+        Args:
+            layers: the models' layers.
+            kinds: name → axis kind.
 
         Raises:
-            RecipeError: no such kind, options that it cannot use, or a place where several values do not fit.
+            RecipeError: there is no such kind, its options are wrong, or several values do not fit in a place where the
+                recipe has the axis.
         """
         axes, families, variants = dict[str, Axis](), dict[str, Expansion](), self.variants
         for name, axis in self.axes.items():
-            if not axis.kind:
+            if not axis.kind_options:
                 axes[name] = axis
                 continue
             expansion = expand_axis(name, axis, layers, kinds, self.source)
@@ -121,7 +126,10 @@ class Sweep:
         return replace(self, axes=axes, families=families, variants=variants)
 
     def point(self, axes: Mapping[str, Value]) -> Point:
-        """The point at `axes`.
+        """Return the point at a setting.
+
+        Args:
+            axes: axis → value.
 
         Raises:
             RecipeError: a placeholder does not give a finite number there.
@@ -133,7 +141,7 @@ class Sweep:
         return Point(point_id(axes), dict(axes), recipe)
 
     def parents(self) -> tuple[Point, Point]:
-        """The two parents, each as a recipe that passes it through; on the λ axis where that is where they stand."""
+        """Return base and aligned as points, each with a recipe that passes it through."""
         common = {key: self.recipe[key] for key in OF_PARENTS if key in self.recipe}
 
         def parent(role: Role, model: str, value: float) -> Point:
@@ -146,32 +154,36 @@ class Sweep:
         return parent("base", self.base, 0.0), parent("aligned", self.aligned, 1.0)
 
     def grid(self) -> Iterator[Point]:
-        """Every combination of the axes' values that is not a parent by construction, in order."""
-        for values in itertools.product(*(axis.described for axis in self.axes.values())):
+        """Yield the point of every combination of the axes' values that is not a parent by construction, in order."""
+        for values in itertools.product(*(axis.levels for axis in self.axes.values())):
             setting = dict(zip(self.axes, values, strict=True))
             if not self.is_parent(setting):
                 yield self.point(setting)
 
     @property
     def n_in_grid(self) -> int:
-        """How many points `grid` gives, without making them."""
+        """How many points `grid` yields, counted without making them."""
         lambdas = [name for name in self._lambdas if name in self.axes]
         named = [*lambdas, METHOD] if len(self.variants) > 1 else lambdas
-        others = math.prod(len(axis.described) for name, axis in self.axes.items() if name not in named)
+        others = math.prod(len(axis.levels) for name, axis in self.axes.items() if name not in named)
         ends = [end for variant in self.variants.values() for end in variant.ends]
-        n_parents = sum(all(end in self.axes[name].described for name in lambdas) for end in ends) if lambdas else 0
-        return math.prod(len(axis.described) for axis in self.axes.values()) - n_parents * others
+        n_parents = sum(all(end in self.axes[name].levels for name in lambdas) for end in ends) if lambdas else 0
+        return math.prod(len(axis.levels) for axis in self.axes.values()) - n_parents * others
 
     def corners(self, at_most: int = 64) -> Iterator[Point]:
-        """Points with every axis at one of its ends, and every name: what a recipe that is wrong somewhere shows."""
+        """Yield the points with every axis at one of its ends, and with every name: enough to find a wrong recipe.
+
+        Args:
+            at_most: the greatest number of points to yield.
+        """
         ends: list[list[Value]] = [
-            [min(axis.numbers), max(axis.numbers)] if axis.numbers else axis.described for axis in self.axes.values()
+            [min(axis.numbers), max(axis.numbers)] if axis.numbers else axis.levels for axis in self.axes.values()
         ]
         for values in itertools.islice(itertools.product(*ends), at_most):
             yield self.point(dict(zip(self.axes, values, strict=True)))
 
     def is_parent(self, setting: Mapping[str, Value]) -> bool:
-        """Whether the point at `setting` is a parent by construction."""
+        """Return whether the point at `setting` is a parent by construction."""
         lambdas = {setting[name] for name in self._lambdas if name in setting}
         return len(lambdas) == 1 and lambdas.pop() in self._variant(setting).ends
 
@@ -181,7 +193,7 @@ class Sweep:
         return self.variants[str(setting[METHOD])]
 
     def _place_of(self, role: Role, value: float) -> Setting:
-        """Where a parent stands in the space that is searched; empty where it stands nowhere, or in many places."""
+        """Return a parent's setting; empty if it is at no setting, or at several."""
         if list(self.axes) != self._lambdas or next(iter(self.variants.values())).ends.get(value) != role:
             return {}
         return dict.fromkeys(self._lambdas, value)
@@ -192,7 +204,7 @@ class Sweep:
 
 
 def point_id(axes: Mapping[str, Value]) -> str:
-    """A readable name for a setting: `lambda=0.6,density=0.3`; of `lambda_1`, `lambda_2`, …: `lambda=[0.6 0.3]`."""
+    """Return a point's id: `lambda=0.6,density=0.3`, or `lambda=[0.6 0.3]` for `lambda_1` and `lambda_2`."""
     parts: list[str] = []
     runs: dict[str, list[str]] = {}
     for name, value in axes.items():
@@ -209,12 +221,12 @@ def point_id(axes: Mapping[str, Value]) -> str:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """A recipe as YAML, keys in the order that people write them."""
+    """Return a recipe as YAML, with its keys in their order."""
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _tokenizer_of_one(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """A recipe's `tokenizer` for `model` alone: without the tokens whose embeddings are another model's."""
+    """Return a recipe's `tokenizer` for `model` alone, without the tokens that take another model's embeddings."""
     tokens = tokenizer.get("tokens")
     if not isinstance(tokens, dict):
         return dict(tokenizer)
@@ -222,7 +234,7 @@ def _tokenizer_of_one(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any
 
 
 def _source_model(entry: Any) -> str | None:
-    """The model that a token's embedding is from, in any of mergekit's ways to say so; None where it is from none."""
+    """Return the model that a token takes its embedding from, in any of mergekit's ways to say so, or None."""
     source = entry.get("source") if isinstance(entry, dict) else None
     while isinstance(source, dict):
         source = source.get("model") or source.get("path")
@@ -230,7 +242,7 @@ def _source_model(entry: Any) -> str | None:
 
 
 def models_named(node: Any) -> Iterator[str]:
-    """The values of `base_model` and `model` keys anywhere in a recipe."""
+    """Yield the values of `base_model` and `model` keys anywhere in a recipe."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("base_model", "model") and isinstance(value, str):

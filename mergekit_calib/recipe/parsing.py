@@ -1,4 +1,4 @@
-"""From YAML to a sweep, in either form; what can be found wrong without opening a model is found here."""
+"""From YAML to a sweep, in either form, with every check that needs no model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mergekit_calib.recipe.short_form import (
 
 
 def has_calibration_block(text: str) -> bool:
-    """Whether `text` is YAML with a top-level `calibration:` key. False for anything that is not a mapping."""
+    """Return whether `text` is YAML with a top-level key `calibration`; False for anything that is not a mapping."""
     if "calibration" not in text:
         return False
     try:
@@ -36,7 +36,11 @@ def has_calibration_block(text: str) -> bool:
 
 
 def read_yaml(text: str, source: str | None = None) -> Any:
-    """What `text` holds.
+    """Return the data in YAML text.
+
+    Args:
+        text: the text.
+        source: its file, for messages.
 
     Raises:
         RecipeError: it is not YAML; with the line and column.
@@ -44,10 +48,10 @@ def read_yaml(text: str, source: str | None = None) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as problem:
-        said, where = str(problem).split("\n")[0], getattr(problem, "problem_mark", None)
-        if isinstance(problem, yaml.MarkedYAMLError) and where is not None:
-            said = f"line {where.line + 1}, column {where.column + 1}: {problem.problem}"
-        raise RecipeError("(whole file)", f"is not valid YAML: {said}", source) from None
+        message, mark = str(problem).split("\n")[0], getattr(problem, "problem_mark", None)
+        if isinstance(problem, yaml.MarkedYAMLError) and mark is not None:
+            message = f"line {mark.line + 1}, column {mark.column + 1}: {problem.problem}"
+        raise RecipeError("(whole file)", f"is not valid YAML: {message}", source) from None
 
 
 def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
@@ -59,7 +63,7 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
         source: the file that the text came from, for messages.
 
     Raises:
-        RecipeError: naming the key path, for anything that can be found wrong without opening a model.
+        RecipeError: there is a mistake that shows without opening a model; with its key path.
     """
     data = read_yaml(text, source)
     if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
@@ -86,14 +90,14 @@ def _check_method(
     method = recipe.get("merge_method")
     names, key = [method], "merge_method"
     if method == f"${{{METHOD}}}" and METHOD in block.axes:
-        names, key = list(block.axes[METHOD].described), f"calibration.axes.{METHOD}"
+        names, key = list(block.axes[METHOD].levels), f"calibration.axes.{METHOD}"
     for name in names:
         if not isinstance(name, str) or name not in methods:
             raise RecipeError(key, unknown_method(name, methods), source)
 
 
 def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> tuple[str, str]:
-    """The parents of a general recipe: `calibration.parents`, or base_model and the one other model."""
+    """Return the parents of a general recipe: `calibration.parents`, or base_model and the only other model."""
     named = list(dict.fromkeys(models_named(recipe)))
     if not named:
         raise RecipeError("models", "the recipe names no model", source)
@@ -109,7 +113,7 @@ def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> 
     if len(others) != 1:
         raise RecipeError(
             "calibration.parents",
-            f"the recipe names {len(others)} models besides {base!r}: say which two are compared, "
+            f"the recipe names {len(others)} models besides {base!r}: say which two are the parents, "
             "`parents: {base: …, aligned: …}`",
             source,
         )
@@ -117,14 +121,14 @@ def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> 
 
 
 def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock, source: str | None) -> None:
-    """Every placeholder has an axis, and every axis a placeholder."""
+    """Raise a RecipeError unless every placeholder has an axis, and every axis a placeholder."""
     used: set[str] = {METHOD} if len(variants) > 1 or list(variants) == _names_of(block) else set()
     try:
         for variant in variants.values():
             for key, names in names_in(variant.recipe):
                 if re.split(r"[.\[]", key)[0] in OF_PARENTS:
-                    problem = "cannot hold a placeholder: the parents, which stand on no axis, have this key too; give "
-                    raise RecipeError(key, f"{problem}it one value, and each other one a sweep of its own", source)
+                    problem = "cannot be a placeholder: the parents, which are on no axis, have this key too. Give it "
+                    raise RecipeError(key, f"{problem}one value, and run a sweep for each other value", source)
                 for name in names:
                     if name not in block.axes:
                         raise RecipeError(key, f"${{{name}}} is not an axis{_axes_hint(name, block.axes)}", source)
@@ -134,12 +138,12 @@ def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock
     for axis in block.axes:
         if axis not in used:
             raise RecipeError(
-                f"calibration.axes.{axis}", f"is never used: write ${{{axis}}} where the recipe's number stands", source
+                f"calibration.axes.{axis}", f"is never used: write ${{{axis}}} in place of the recipe's number", source
             )
 
 
 def _names_of(block: CalibrationBlock) -> list[str] | None:
-    return [str(value) for value in block.axes[METHOD].described] if METHOD in block.axes else None
+    return [str(value) for value in block.axes[METHOD].levels] if METHOD in block.axes else None
 
 
 def _axes_hint(name: str, axes: Iterable[str]) -> str:
@@ -147,7 +151,7 @@ def _axes_hint(name: str, axes: Iterable[str]) -> str:
 
 
 def _first_problem(problems: ValidationError, source: str | None) -> RecipeError:
-    """pydantic's first error as a key path and a sentence."""
+    """Return the first of pydantic's errors, with its key path."""
     error = problems.errors()[0]
     path = "calibration"
     for part in error["loc"]:

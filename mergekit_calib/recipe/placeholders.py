@@ -1,7 +1,7 @@
-"""`${…}` in a recipe: which axes a placeholder names, and the number or name that it stands for.
+"""Placeholders, `${…}` in a recipe: the axes that one names, and the number or name that it stands for.
 
-A placeholder stands alone in its string and holds an axis name, or arithmetic on axis names
-(`${1 - lambda}`); nothing else is evaluated.
+A placeholder is alone in its string. It is an axis name, or arithmetic on axis names such as `${1 - lambda}`; nothing
+else is evaluated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
 
 
 class PlaceholderError(Exception):
-    """A placeholder that cannot be read or computed; `key` is its path in the recipe."""
+    """A placeholder cannot be read or computed.
+
+    Args:
+        key: its path in the recipe, or the path of the axis that is wrong for it.
+        message: what is wrong with it.
+    """
 
     def __init__(self, key: str, message: str) -> None:
         self.key, self.message = key, message
@@ -34,10 +39,14 @@ class PlaceholderError(Exception):
 
 
 def names_in(recipe: Any, key: str = "") -> Iterator[tuple[str, list[str]]]:
-    """The key path and the axis names of every placeholder in a recipe.
+    """Yield the key path and the axis names of every placeholder in a recipe.
+
+    Args:
+        recipe: a recipe, or a part of one.
+        key: the path of that part.
 
     Raises:
-        PlaceholderError: a placeholder is not an axis name or arithmetic on axis names.
+        PlaceholderError: a placeholder is neither an axis name nor arithmetic on axis names.
     """
     for path, text in _strings(recipe, key):
         if "${" in text:
@@ -46,13 +55,18 @@ def names_in(recipe: Any, key: str = "") -> Iterator[tuple[str, list[str]]]:
 
 
 def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
-    """A copy of a recipe with every placeholder replaced by its value at `axes`.
+    """Return a copy of a recipe with every placeholder replaced by its value.
 
-    A placeholder that is an axis name alone keeps that value's type (an int stays one, for layer numbers; a name is
-    not a number and stands for itself).
+    A placeholder that is only an axis name keeps the type of the axis's value: integers, which layer numbers must be,
+    stay integers, and names stay names.
+
+    Args:
+        recipe: a recipe, or a part of one.
+        axes: axis → value.
+        key: the path of that part.
 
     Raises:
-        PlaceholderError: unreadable, an unknown axis, or not a finite number.
+        PlaceholderError: a placeholder cannot be read, names an unknown axis, or is not a finite number.
     """
     if isinstance(recipe, dict):
         return {k: substitute(v, axes, f"{key}.{k}" if key else str(k)) for k, v in recipe.items()}
@@ -67,7 +81,8 @@ def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
         if isinstance(values[0] if isinstance(tree, ast.Name) else None, str):
             return values[0]
         if words := [value for value in values if isinstance(value, str)]:
-            raise PlaceholderError(key, f"{recipe} cannot reckon with {words[0]!r}, which is no number")
+            axis = next(name for name in names if axes[name] == words[0])
+            raise PlaceholderError(f"calibration.axes.{axis}", f"{words[0]!r} is not a number, and {key} has {recipe}")
         try:
             value = _evaluate(tree, [value for value in values if not isinstance(value, str)])
         except ZeroDivisionError:
@@ -79,13 +94,17 @@ def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
 
 
 def replace_axis(recipe: Any, axis: str, value: Callable[[Callable[[str], str]], Any], key: str = "") -> Any:
-    """A copy of a recipe with every placeholder that names `axis` replaced by a structure of placeholders.
+    """Return a copy of a recipe with every placeholder that names `axis` replaced by a structure of placeholders.
 
     Args:
-        value: given a function that writes the placeholder with an expression in place of `axis`, the structure.
+        recipe: a recipe, or a part of one.
+        axis: the axis that is replaced.
+        value: returns the structure; its argument is a function from an expression to the placeholder with that
+            expression instead of `axis`.
+        key: the path of the part.
 
     Raises:
-        PlaceholderError: a placeholder stands where a structure cannot: it must be the single value of a parameter.
+        PlaceholderError: a placeholder is not the only value of a parameter, so no structure can replace it.
     """
     if isinstance(recipe, dict):
         return {k: replace_axis(v, axis, value, f"{key}.{k}" if key else str(k)) for k, v in recipe.items()}
@@ -94,7 +113,7 @@ def replace_axis(recipe: Any, axis: str, value: Callable[[Callable[[str], str]],
     if not isinstance(recipe, str) or "${" not in recipe or axis not in _parse(key, recipe)[0]:
         return recipe
     if not re.search(r"(^|\.)parameters\.[^.\[\]]+$", key):
-        message = f"{axis} stands for several values, which only fit where a parameter has its one value"
+        message = f"{axis} stands for several values; these can only replace the single value of a parameter"
         raise PlaceholderError(key, message)
     name = re.compile(rf"(?<![\w.]){re.escape(axis)}(?!\w)")
     return value(lambda expression: name.sub(f"({expression})", recipe))
@@ -112,20 +131,20 @@ def _strings(node: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _parse(key: str, text: str) -> tuple[list[str], ast.expr]:
-    """The axis names in order of appearance, and an expression over `_0`, `_1`, … that stand for them."""
+    """Return the axis names in order of appearance, and an expression over `_0`, `_1`, …, which stand for them."""
     match = _PLACEHOLDER.match(text)
     if not match:
-        raise PlaceholderError(key, f'{text!r}: a placeholder stands alone in its value, as in "${{lambda}}"')
+        raise PlaceholderError(key, f'{text!r}: a placeholder must be the whole value, as in "${{lambda}}"')
     names: list[str] = []
 
-    def number(found: re.Match[str]) -> str:
+    def numbered(match: re.Match[str]) -> str:
         # `lambda` is a Python keyword, so names are replaced before Python's own parser reads the arithmetic.
-        if found.group() not in names:
-            names.append(found.group())
-        return f"_{names.index(found.group())}"
+        if match.group() not in names:
+            names.append(match.group())
+        return f"_{names.index(match.group())}"
 
     # An exponent such as 1e-3 must not be read as a name.
-    expression = re.sub(r"(?<![\w.])" + _NAME.pattern, number, match.group(1))
+    expression = re.sub(r"(?<![\w.])" + _NAME.pattern, numbered, match.group(1))
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
         _evaluate(tree, [1] * len(names))

@@ -1,4 +1,4 @@
-"""The short form of a sweep as a general recipe: which of a merge method's own parameters λ is."""
+"""From the short form of a sweep to a general recipe: which parameter of a merge method λ is."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ METHOD = "method"
 
 Recipe = dict[str, Any]
 Role = Literal["base", "aligned"]
-Ends = dict[float, Role]  # values of λ at which a merge is a parent by construction, bit for bit
+Ends = dict[float, Role]  # values of λ at which the merge is a parent by construction, bit for bit
 
 
 @dataclass(frozen=True)
 class MethodSignature:
-    """What a recipe needs to know of a registered merge method.
+    """The parameters of a registered merge method.
 
     Attributes:
-        shared, per_input: the names of its parameters, by what they belong to.
-        ignores_base: whether `base_model` takes no part in its arithmetic.
+        name: the method's name.
+        shared: the names of the parameters that it has once.
+        per_input: the names of the parameters that it has for each model.
+        ignores_base: whether its arithmetic does not use `base_model`.
     """
 
     name: str
@@ -35,7 +37,12 @@ class MethodSignature:
 
 @dataclass(frozen=True)
 class Variant:
-    """The general recipe of one merge method, and the values of `lambda` at which it gives a parent."""
+    """The general recipe of one merge method.
+
+    Attributes:
+        recipe: a mergekit recipe whose values can be placeholders.
+        ends: value of `lambda` → the parent that the merge is at that value by construction.
+    """
 
     recipe: Recipe
     ends: Ends
@@ -44,12 +51,20 @@ class Variant:
 def expand_short_form(
     recipe: Recipe, axes: Mapping[str, Axis], methods: Mapping[str, MethodSignature], source: str | None
 ) -> tuple[dict[str, Variant], str, str]:
-    """The general recipe of each method that the axis `method` names (or of the one in `parameters`), and the parents.
+    """Return method → variant, and the names of the base and the aligned parent.
 
-    With several methods each takes those of the parameters that it has.
+    The methods are those of the axis `method`, or the one in `parameters`. Of several methods each takes the parameters
+    that it has.
+
+    Args:
+        recipe: a recipe in the short form, without the calibration block.
+        axes: the block's axes.
+        methods: name → every registered merge method.
+        source: the recipe's file, for messages.
 
     Raises:
-        RecipeError: as of a single method; a method given twice over; a parameter that no method has.
+        RecipeError: a method is unknown, is given in both places, or has no parameter that λ could be; a parameter
+            belongs to no method; the recipe does not name exactly two models.
     """
     base, aligned = _two_parents(recipe, source)
     parameters = dict(recipe.get("parameters") or {})
@@ -57,8 +72,8 @@ def expand_short_form(
         method = parameters.get(METHOD, "linear")
         return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, base, aligned
     if METHOD in parameters and parameters.pop(METHOD) != f"${{{METHOD}}}":
-        raise RecipeError("parameters.method", "stands here and in calibration.axes: leave one out", source)
-    names = [str(value) for value in axes[METHOD].described]
+        raise RecipeError("parameters.method", "is given here and in calibration.axes: leave one out", source)
+    names = [str(value) for value in axes[METHOD].levels]
     for name in names:
         if name not in methods:
             raise RecipeError(f"calibration.axes.{METHOD}", unknown_method(name, methods), source)
@@ -67,7 +82,8 @@ def expand_short_form(
     for parameter in parameters:
         if parameter not in everything:
             near = near_names(parameter, everything)
-            raise RecipeError(f"parameters.{parameter}", f"none of {', '.join(names)} has it{near}", source)
+            problem = f"is not a parameter of {', '.join(names)}{near}"
+            raise RecipeError(f"parameters.{parameter}", problem, source)
     variants = {}
     for name in names:
         own = {METHOD: name, **{k: v for k, v in parameters.items() if k in known[name]}}
@@ -83,13 +99,13 @@ def _variant(
     methods: Mapping[str, MethodSignature],
     source: str | None,
 ) -> Variant:
-    """The general recipe of a short-form recipe.
+    """Return the general recipe of a short-form recipe with one method.
 
     λ becomes the method's shared parameter `lambda` (task-vector methods, with weight 1), `t` (slerp), or the
     weights 1 − λ and λ, not normalised (linear).
 
     Raises:
-        RecipeError: an unknown method or parameter, or a method without a coefficient for λ.
+        RecipeError: the method or a parameter is unknown, or the method has no parameter that λ could be.
     """
     parameters = dict(recipe.get("parameters") or {})
     method = parameters.pop("method", "linear")
@@ -97,19 +113,20 @@ def _variant(
         raise RecipeError("parameters.method", unknown_method(method, methods), source)
     signature = methods[method]
     if LAMBDA not in parameters and LAMBDA not in axes:
-        raise RecipeError("calibration.axes", f"the short form needs an axis `lambda`; found {', '.join(axes)}", source)
+        problem = f"the short form needs an axis `lambda`; the axes are {', '.join(axes)}"
+        raise RecipeError("calibration.axes", problem, source)
     lambda_ = parameters.pop(LAMBDA, "${lambda}")
     known = signature.shared | signature.per_input
     for name in parameters:
         if name not in known:
             has = ", ".join(sorted(known)) or "none"
-            problem = f"{method} has no such parameter{near_names(name, known)}; it has {has}"
+            problem = f"{method} has no such parameter{near_names(name, known)}; its parameters: {has}"
             raise RecipeError(f"parameters.{name}", problem, source)
 
     arithmetic: Recipe
     ends: Ends
     if LAMBDA in signature.shared:
-        # λ as `weight` would cancel in methods that normalise; their own `lambda` scales what is left after that.
+        # λ as `weight` would cancel out in methods that normalise; their own `lambda` scales the normalised result.
         weight = {"weight": 1.0} if "weight" in signature.per_input else {}
         arithmetic = {
             "base_model": base,
@@ -125,8 +142,8 @@ def _variant(
         }
         ends = {0.0: "base", 1.0: "aligned"} if method == "slerp" else {}
     elif "weight" in signature.per_input:
-        # Where base_model takes no part in the arithmetic it says whose tokenizer and configuration the result
-        # carries, and that is the aligned parent's; elsewhere it would make the parents' weights task vectors.
+        # If the arithmetic ignores base_model, it only decides whose tokenizer and configuration the result has:
+        # the aligned parent's. Otherwise it would turn the parents into task vectors.
         arithmetic = {
             **({"base_model": aligned} if signature.ignores_base else {}),
             "models": [
@@ -139,7 +156,7 @@ def _variant(
     else:
         problem = (
             f"{method} has no coefficient that λ could be (`lambda`, `t` or `weight`): write the recipe in the general "
-            "form, with ${lambda} where the number stands"
+            "form, with ${lambda} in place of a number"
         )
         raise RecipeError("parameters.method", problem, source)
     others = {k: v for k, v in recipe.items() if k not in ("merge_method", "base_model", *arithmetic)}
@@ -147,18 +164,18 @@ def _variant(
 
 
 def unknown_method(method: Any, methods: Mapping[str, MethodSignature]) -> str:
-    """A sentence for a merge method that mergekit does not have."""
+    """Return the message for a merge method that mergekit does not have."""
     known = ", ".join(sorted(methods))
     return f"mergekit has no merge method {method!r}{near_names(str(method), methods)}; it has {known}"
 
 
 def _is_the_axis(value: Any) -> bool:
-    """Whether a λ is the axis itself, in all tensors: only then the axis's ends are those of the arithmetic."""
+    """Return whether λ is the axis itself in all tensors; only then are the axis's ends the parents."""
     return isinstance(value, str) and "".join(value.split()) == f"${{{LAMBDA}}}"
 
 
 def _complement(value: Any) -> Any:
-    """1 − λ for a λ that may be a number, a placeholder, a gradient or a list of filters."""
+    """Return 1 − λ for a λ that is a number, a placeholder, a gradient or a list of filters."""
     if isinstance(value, list):
         return [_complement(v) for v in value]
     if isinstance(value, dict):
@@ -171,15 +188,15 @@ def _complement(value: Any) -> Any:
 def _two_parents(recipe: Recipe, source: str | None) -> tuple[str, str]:
     base = recipe.get("base_model")
     if not isinstance(base, str) or not base:
-        raise RecipeError("base_model", "the short form needs the parent before alignment here", source)
+        raise RecipeError("base_model", "is missing: the short form needs the base model here, which is λ = 0", source)
     models = recipe.get("models")
     if not isinstance(models, list) or not all(isinstance(m, dict) and isinstance(m.get("model"), str) for m in models):
-        raise RecipeError("models", "expected a list with one entry, `- model: <the aligned parent>`", source)
+        raise RecipeError("models", "expected a list with one entry, `- model: <the aligned model>`", source)
     others = [m["model"] for m in models if m["model"] != base]
     if len(others) != 1:
         problem = (
-            f"the short form merges base_model with exactly one aligned model; found {len(others)} besides {base!r}. "
-            "For more models write the recipe in the general form"
+            f"the short form merges base_model with exactly one aligned model, and here are {len(others)} besides "
+            f"{base!r}. For more models write the recipe in the general form"
         )
         raise RecipeError("models", problem, source)
     return base, others[0]

@@ -162,7 +162,7 @@ class Study:
             rng = np.random.default_rng(self.next_seed)
             while True:
                 yield {name: axis.place(_drawn(axis, rng)) for name, axis in self.axes.items()}
-        for values in itertools.product(*(axis.described for axis in self.axes.values())):
+        for values in itertools.product(*(axis.levels for axis in self.axes.values())):
             setting = dict(zip(self.axes, values, strict=True))
             if self._key(setting) not in taken:
                 yield setting

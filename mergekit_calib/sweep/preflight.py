@@ -46,7 +46,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check({"base": sweep.base, "aligned": sweep.aligned})
-    if not any(axis.kind for axis in sweep.axes.values()):
+    if not any(axis.kind_options for axis in sweep.axes.values()):
         _check_points(sweep)  # before a model is fetched
     check_rule(sweep)
 

@@ -92,7 +92,7 @@ def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Pat
     """The share of the front's hypervolume after each point."""
     step = {"start": 0.0, "stop": 1.0, "step": round(1 / (STEPS - 1), 10)}
     axis = step if strategy == "grid" else {"min": 0.0, "max": 1.0}
-    axes = {f"x_{i}": read_axis("x", axis) for i in range(1, problem.n_axes + 1)}
+    axes = {f"x_{i}": read_axis(axis) for i in range(1, problem.n_axes + 1)}
     study = Study(folder / f"{problem.name}-{strategy}-{n_items}-{seed}.log", "s", axes, DIRECTIONS, seed=seed)
     asked = STRATEGIES[strategy].make({})
     rng = np.random.default_rng([seed, n_items])

@@ -11,9 +11,8 @@ from mergekit_calib.merging.difference import difference_norms, importance, laye
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
 from mergekit_calib.merging.tokenizer import TokenizerChoice
-from mergekit_calib.recipe import BUILT_IN_KINDS, Layers, MethodSignature, parse_sweep
+from mergekit_calib.recipe import AXIS_KINDS, Blocks, Layers, MethodSignature, parse_sweep
 from mergekit_calib.recipe.axes import read_axis
-from mergekit_calib.recipe.layerwise import by_layer
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3-moe"])
@@ -39,10 +38,11 @@ def test_an_axis_matters_as_much_as_the_parents_differ_in_what_it_governs():
         "model.layers.2.mlp.up_proj.weight": 4.0,
         "model.layers.3.mlp.up_proj.weight": 3.0,
     }
-    axis = read_axis("x", {"blocks": 2, "filters": ["self_attn", "mlp"], "min": 0, "max": 1})
+    axis = read_axis({"blocks": 2, "filters": ["self_attn", "mlp"], "min": 0, "max": 1})
     layers = Layers(4, "model.layers.")
-    found = importance(by_layer("x", axis, layers), layers, norms)
-    assert found == pytest.approx({"x_self_attn_1": 0.2, "x_self_attn_2": 0.0, "x_mlp_1": 0.0, "x_mlp_2": 1.0})
+    expansion = Blocks(**axis.kind_options).expand("x", axis, layers)
+    shares = importance(expansion, layers, norms)
+    assert shares == pytest.approx({"x_self_attn_1": 0.2, "x_self_attn_2": 0.0, "x_mlp_1": 0.0, "x_mlp_2": 1.0})
 
 
 def test_equal_values_in_all_blocks_are_the_merge_with_one_value(make_model, tmp_path):
@@ -56,7 +56,7 @@ def test_equal_values_in_all_blocks_are_the_merge_with_one_value(make_model, tmp
             f"merge_method: calibration_sweep\nbase_model: {base}\nmodels: [{{model: {aligned}}}]\n"
             f"dtype: bfloat16\ncalibration: {{axes: {{lambda: {axis}}}, suite: [x]}}"
         )
-        sweep = parse_sweep(text, methods).expanded(Layers(4, "model.layers."), BUILT_IN_KINDS)
+        sweep = parse_sweep(text, methods).expanded(Layers(4, "model.layers."), AXIS_KINDS)
         with models.at(sweep.point(dict.fromkeys(sweep.axes, value))) as ready:
             return ready.digest
 

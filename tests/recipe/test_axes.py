@@ -7,7 +7,7 @@ import yaml
 
 from helpers.mergekit_methods import METHODS
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.recipe import BUILT_IN_KINDS, Layers, Sweep, parse_sweep, point_id
+from mergekit_calib.recipe import AXIS_KINDS, Layers, Sweep, parse_sweep, point_id
 from mergekit_calib.recipe.axes import read_axis
 
 LAYERS = Layers(5, "model.layers.")
@@ -21,7 +21,7 @@ def short(axes: dict, **parameters) -> Sweep:
         "parameters": parameters,
         "calibration": {"axes": axes, "suite": ["arc_easy"]},
     }
-    return parse_sweep(yaml.safe_dump(recipe), METHODS, "sweep.yml").expanded(LAYERS, BUILT_IN_KINDS)
+    return parse_sweep(yaml.safe_dump(recipe), METHODS, "sweep.yml").expanded(LAYERS, AXIS_KINDS)
 
 
 def lambdas(sweep: Sweep, setting: dict) -> object:
@@ -138,9 +138,9 @@ def test_a_grid_that_no_one_could_make_is_counted_at_once():
 
 
 def test_a_range_keeps_three_digits_of_its_width():
-    assert read_axis("x", {"min": 0, "max": 1.5}).place(0.123456) == 0.123
-    assert read_axis("x", {"min": 0.001, "max": 0.002}).place(0.00123456) == 0.001235
-    assert read_axis("x", {"min": 0, "max": 1}).place(1.7) == 1
+    assert read_axis({"min": 0, "max": 1.5}).place(0.123456) == 0.123
+    assert read_axis({"min": 0.001, "max": 0.002}).place(0.00123456) == 0.001235
+    assert read_axis({"min": 0, "max": 1}).place(1.7) == 1
 
 
 def test_runs_of_numbered_axes_have_one_name_for_all():
@@ -153,14 +153,19 @@ def test_runs_of_numbered_axes_have_one_name_for_all():
     ("axes", "parameters", "key", "says"),
     [
         ({"lambda": {"blocks": 6, "min": 0, "max": 1}}, {}, "axes.lambda", "the models have 5 layers"),
-        ({"lambda": {"blocks": 1, "min": 0, "max": 1}}, {}, "axes.lambda", "the axis without blocks"),
-        ({"lambda": {"filters": [], "min": 0, "max": 1}}, {}, "axes.lambda", "parts of tensor names"),
-        ({"lambda": {"filters": ["a.b", "a_b"], "min": 0, "max": 1}}, {}, "axes.lambda", "two of them are one"),
-        ({"lambda": {"blocks": 2, "fitlers": 3, "min": 0, "max": 1}}, {}, "axes.lambda", "'fitlers' is not an option"),
-        ({"lambda": {"min": 1, "max": 0}}, {}, "calibration.axes", "min 1 is not below max 0"),
-        ({"lambda": {"min": 1}}, {}, "calibration.axes", "min and max"),
-        ({"lambda": [0.5, "ties"]}, {}, "calibration.axes", "cannot be mixed"),
-        ({"lambda": ["low", "high"]}, {}, "weight", "cannot reckon with 'low'"),
+        ({"lambda": {"blocks": 1, "min": 0, "max": 1}}, {}, "axes.lambda", "without `blocks`"),
+        ({"lambda": {"filters": [], "min": 0, "max": 1}}, {}, "axes.lambda", "at least 1 item"),
+        ({"lambda": {"filters": ["a.b", "a_b"], "min": 0, "max": 1}}, {}, "axes.lambda", "same axis name"),
+        (
+            {"lambda": {"blocks": 2, "fitlers": 3, "min": 0, "max": 1}},
+            {},
+            "axes.lambda",
+            "'fitlers' is not an option (did you mean 'filters'?)",
+        ),
+        ({"lambda": {"min": 1, "max": 0}}, {}, "calibration.axes.lambda", "min 1 is not below max 0"),
+        ({"lambda": {"min": 1}}, {}, "calibration.axes.lambda", "min and max"),
+        ({"lambda": [0.5, "ties"]}, {}, "calibration.axes.lambda", "cannot be mixed"),
+        ({"lambda": ["low", "high"]}, {}, "axes.lambda", "'low' is not a number"),
         ({"lambda": {"blocks": 2, "min": 0, "max": 1}}, {"lambda": [0, "${lambda}"]}, "weight[1]", "several values"),
         ({"lambda": [0.5], "method": ["linear"]}, {"method": "ties"}, "parameters.method", "leave one out"),
         ({"lambda": [0.5], "method": ["linear", "ties"]}, {"densty": 1}, "densty", "did you mean 'density'"),
@@ -180,4 +185,4 @@ def test_blocks_do_not_go_with_slices():
         "calibration": {"axes": {"w": {"blocks": 2, "min": 0, "max": 1}}, "suite": ["x"]},
     }
     with pytest.raises(RecipeError, match="this recipe has slices"):
-        parse_sweep(yaml.safe_dump(recipe), METHODS).expanded(LAYERS, BUILT_IN_KINDS)
+        parse_sweep(yaml.safe_dump(recipe), METHODS).expanded(LAYERS, AXIS_KINDS)

@@ -198,7 +198,7 @@ def test_nothing_but_arithmetic_is_evaluated(text):
 
 @given(st.integers(-5, 5), st.integers(1, 40), st.sampled_from([0.05, 0.1, 0.25, 0.3]))
 def test_a_range_holds_both_its_ends(start, count, step):
-    values = read_axis("x", {"start": float(start), "stop": start + count * step, "step": step}).values
+    values = read_axis({"start": float(start), "stop": start + count * step, "step": step}).values
     assert len(values) == count + 1
     assert values[0] == start
     assert values[-1] == pytest.approx(start + count * step)
@@ -214,15 +214,15 @@ def test_a_range_holds_both_its_ends(start, count, step):
             "never used",
         ),
         (with_changes(GENERAL, calibration__axes={}), "calibration.axes", "at least 1"),
-        (with_changes(GENERAL, calibration__axes={"lambda": [], "density": [1]}), "calibration.axes", "empty"),
+        (with_changes(GENERAL, calibration__axes={"lambda": [], "density": [1]}), "calibration.axes.lambda", "empty"),
         (
             with_changes(GENERAL, calibration__axes={"lambda": [".inf"], "density": [1]}),
-            "calibration.axes",
+            "calibration.axes.lambda",
             "not a number",
         ),
         (
             with_changes(GENERAL, calibration__axes={"lambda": [float("inf")], "density": [1]}),
-            "calibration.axes",
+            "calibration.axes.lambda",
             "not finite",
         ),
         (with_changes(GENERAL, calibration__suite=[]), "calibration.suite", "at least 1"),
@@ -240,7 +240,7 @@ def test_a_range_holds_both_its_ends(start, count, step):
         ),
         (with_changes(GENERAL, merge_method="tise"), "merge_method", "did you mean 'ties'"),
         (with_changes(GENERAL, models=[{"model": "b"}, {"model": "c"}]), "calibration.parents", "say which two"),
-        (with_changes(SHORT, base_model=None), "base_model", "parent before alignment"),
+        (with_changes(SHORT, base_model=None), "base_model", "is missing: the short form needs the base model"),
         (with_changes(SHORT, models=[{"model": "b"}, {"model": "c"}]), "models", "exactly one aligned model"),
         (with_changes(SHORT, parameters__method="passthrough"), "parameters.method", "no coefficient"),
         (with_changes(SHORT, parameters__method="liner"), "parameters.method", "did you mean 'linear'"),
@@ -248,12 +248,12 @@ def test_a_range_holds_both_its_ends(start, count, step):
         (with_changes(SHORT, calibration__axes={"lamda": [0.5]}), "calibration.axes", "needs an axis `lambda`"),
         (
             with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1}}),
-            "calibration.axes",
+            "calibration.axes.lambda",
             "start, stop and step",
         ),
         (
             with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1, "step": -1}}),
-            "calibration.axes",
+            "calibration.axes.lambda",
             "never lead",
         ),
         *(
@@ -267,7 +267,7 @@ def test_a_range_holds_both_its_ends(start, count, step):
         (with_changes(SHORT, tokenizer={"source": "${lambda}"}), "tokenizer.source", "the parents"),
         (
             with_changes(SHORT, calibration__axes={"lambda": {"start": 0, "stop": 1, "step": 1e-7}}),
-            "calibration.axes",
+            "calibration.axes.lambda",
             "are 10,000,001 values",
         ),
         ("calibration: [", "(whole file)", "not valid YAML: line 1, column 15: "),

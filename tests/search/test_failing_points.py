@@ -110,7 +110,7 @@ class Worker:
 
 @pytest.fixture
 def worker(tmp_path) -> Iterator[Worker]:
-    return Worker(tmp_path, read_axis("lambda", [0.25, 0.5, 0.75]))
+    return Worker(tmp_path, read_axis([0.25, 0.5, 0.75]))
 
 
 @pytest.mark.parametrize("unmeasurable", ["lambda=0.5", "aligned"])
@@ -159,7 +159,7 @@ def test_item_scores_without_an_objectives_metric_say_which_they_have():
 @pytest.mark.parametrize("racing", [None, Racing(blocks=2)])
 @pytest.mark.parametrize("how", ["unmeasurable", "broken"])
 def test_item_evaluations_count_points_that_failed(tmp_path, how, racing):
-    axis = read_axis("lambda", [i / 100 for i in range(2, 20)])
+    axis = read_axis([i / 100 for i in range(2, 20)])
     worker = Worker(tmp_path, axis, item_evaluations=5 * N)
     worker.racing = racing
     if how == "broken":
@@ -175,7 +175,7 @@ def test_item_evaluations_count_points_that_failed(tmp_path, how, racing):
 
 
 def test_a_search_that_meets_only_failing_points_ends_with_its_budget(tmp_path):
-    worker = Worker(tmp_path, read_axis("lambda", {"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
+    worker = Worker(tmp_path, read_axis({"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
     worker.strategy, worker.broken = "adaptive", lambda point: 0.0 < point.axes["lambda"] < 0.4
     handed, _, _ = worker.run()
     assert len(set(handed)) == len(handed)
@@ -183,7 +183,7 @@ def test_a_search_that_meets_only_failing_points_ends_with_its_budget(tmp_path):
 
 
 def test_a_parent_that_failed_is_no_middle_to_halve_at(tmp_path):
-    worker = Worker(tmp_path, read_axis("lambda", {"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
+    worker = Worker(tmp_path, read_axis({"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
     worker.strategy, worker.broken = "adaptive", lambda point: point.role == "aligned"
     handed, _, _ = worker.run()
     assert handed.count("aligned") == 1
@@ -192,7 +192,7 @@ def test_a_parent_that_failed_is_no_middle_to_halve_at(tmp_path):
 
 @pytest.mark.parametrize("values", [[0.0, 1 / 3, 2 / 3, 1.0], [0.0, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1.0]])
 def test_an_axis_of_thirds_is_searched_and_its_study_rebuilt(tmp_path, values):
-    worker = Worker(tmp_path, read_axis("lambda", values), (ACC, ECE), on_axis=True)
+    worker = Worker(tmp_path, read_axis(values), (ACC, ECE), on_axis=True)
     handed, _, outcomes = worker.run()
     assert len(handed) == len(values)
     assert {outcome.reason for outcome in outcomes.values()} == {None}
@@ -204,17 +204,17 @@ def test_an_axis_of_thirds_is_searched_and_its_study_rebuilt(tmp_path, values):
 
 
 def test_a_study_whose_axis_was_kept_in_another_way_starts_over(tmp_path):
-    ordinary = {"lambda": read_axis("lambda", [0.0, 0.5, 1.0])}
+    ordinary = {"lambda": read_axis([0.0, 0.5, 1.0])}
     study = Study(tmp_path / "study.log", "s", ordinary, ["maximize"])
     study.start({"lambda": 0.5})
     assert len(Study(tmp_path / "study.log", "s", ordinary, ["maximize"]).trials()) == 1
-    uneven = {"lambda": read_axis("lambda", [0.0, 0.4, 1.0])}
+    uneven = {"lambda": read_axis([0.0, 0.4, 1.0])}
     assert Study(tmp_path / "study.log", "s", uneven, ["maximize"]).trials() == []
 
 
 def test_ordinary_axes_are_kept_as_steps(tmp_path):
     for values in ([0.0, 0.5, 1.0], {"start": 0.0, "stop": 1.5, "step": 0.1}, [1, 2, 3], [0.1, 0.2, 0.3]):
-        axis = read_axis("lambda", values)
+        axis = read_axis(values)
         study = Study(tmp_path / "study.log", str(values), {"lambda": axis}, ["maximize"])
         assert study.distributions["lambda"].step == pytest.approx(axis.values[1] - axis.values[0])
 

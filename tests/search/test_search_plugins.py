@@ -54,4 +54,4 @@ def test_the_options_of_a_packages_strategy_and_axis_are_checked(recipe_with, tm
     ran = run_installed(recipe_with({"lambda": {"min": 0.0, "max": 1.0}}, search), tmp_path)
     assert "calibration.search.share: expected a number between 0 and 1" in ran.stderr
     recipe = recipe_with({"lambda": {"ramp": "steep", "min": 0.0, "max": 1.0}}, {"strategy": "golden", "points": 1})
-    assert "calibration.axes.lambda: ramp is 'steep'; there is linear" in run_installed(recipe, tmp_path).stderr
+    assert "calibration.axes.lambda: ramp is 'steep': input should be 'linear'" in run_installed(recipe, tmp_path).stderr

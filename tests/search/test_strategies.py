@@ -21,7 +21,7 @@ def along_lambda(lambda_: float) -> np.ndarray:
 @pytest.fixture
 def make_study(tmp_path):
     def make(directions=BOTH_LESS, importance=dict, **axes):
-        parsed = {name: read_axis(name, axis) for name, axis in axes.items()}
+        parsed = {name: read_axis(axis) for name, axis in axes.items()}
         return Study(tmp_path / "study.log", "s", parsed, directions, importance=importance)
 
     return make
@@ -159,7 +159,7 @@ def test_the_model_of_the_surface_finds_more_than_chance_does(make_study, tmp_pa
 
     found = {}
     for name in ("random", strategy):
-        axes = {axis: read_axis(axis, {"min": 0.0, "max": 1.0}) for axis in "abcd"}
+        axes = {axis: read_axis({"min": 0.0, "max": 1.0}) for axis in "abcd"}
         study = Study(tmp_path / f"{name}.log", name, axes, BOTH_LESS, seed=1)
         options = {"random": {}, "evolve": {"population": 8}, "bayesian": {"startup": 6}}[name]
         drive(study, name, surface, budget=14 if strategy == "bayesian" else 60, **options)

@@ -133,10 +133,10 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
 
 
 def test_a_point_whose_worker_died_is_no_result_and_waits_to_be_taken_up(tmp_path):
-    study = Study(tmp_path / "study.log", "s", {"x": read_axis("x", [1, 2])}, ["maximize"], session="a")
+    study = Study(tmp_path / "study.log", "s", {"x": read_axis([1, 2])}, ["maximize"], session="a")
     proposal = study.start({"x": 1})
     study.name_point(proposal.number, "k" * 16)
-    again = Study(tmp_path / "study.log", "s", {"x": read_axis("x", [1, 2])}, ["maximize"], session="a")
+    again = Study(tmp_path / "study.log", "s", {"x": read_axis([1, 2])}, ["maximize"], session="a")
     assert again.running == [{"x": 1}]
     again.fail(proposal.number, None)
     assert again.lost == [{"x": 1}]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mergekit_calib import hookimpl, metrics
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.pareto import Choice, SelectionRule
-from mergekit_calib.recipe import Axis, Expansion
+from mergekit_calib.recipe import Axis, AxisKind, Expansion, axis_kind
 from mergekit_calib.search import StrategyKind
 
 
@@ -30,15 +32,16 @@ def a_share(value):
     return None if isinstance(value, float) and 0 < value < 1 else "expected a number between 0 and 1"
 
 
-def ramp(name, axis, layers):
-    """An axis: a straight line over the layers, from one value in the first to another in the last."""
-    if axis.kind["ramp"] != "linear":
-        raise ValueError(f"ramp is {axis.kind['ramp']!r}; there is linear")
-    ends = {f"{name}_first": axis, f"{name}_last": axis}
-    return Expansion(
-        {end: Axis(values=axis.values, low=axis.low, high=axis.high) for end in ends},
-        lambda placeholder: [placeholder(end) for end in ends],
-    )
+@axis_kind("ramp")
+class Ramp(AxisKind):
+    """A straight line over the layers, from one value in the first to another in the last."""
+
+    ramp: Literal["linear"]
+
+    def expand(self, name, axis, layers):
+        ends = [f"{name}_first", f"{name}_last"]
+        one_end = Axis(values=axis.values, low=axis.low, high=axis.high)
+        return Expansion(dict.fromkeys(ends, one_end), lambda placeholder: [placeholder(end) for end in ends])
 
 
 @hookimpl
@@ -61,4 +64,4 @@ def calib_selection_rules():
 
 @hookimpl
 def calib_axis_kinds():
-    return {"ramp": ramp}
+    return [Ramp]
