@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import optuna
+from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine, make_url
@@ -16,7 +16,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
-from mergekit_calib.storage.locks import exclusive
 
 _OFF_STEP = 1e-8  # how far off, in steps, optuna takes a number for a step
 
@@ -91,24 +90,12 @@ def _holds(stepped: FloatDistribution, numbers: Sequence[float]) -> bool:
     return stepped.high >= numbers[-1] and bool((np.abs(steps - np.round(steps)) < _OFF_STEP).all())
 
 
-class _Lock:
-    """Optuna's own lock files outlive a killed process by half a minute; this one ends with it."""
-
-    def __init__(self, log: Path) -> None:
-        self._path, self._held = log.with_name(f".{log.name}.lock"), ExitStack()
-
-    def acquire(self) -> bool:
-        self._held.enter_context(exclusive(self._path))
-        return True
-
-    def release(self) -> None:
-        self._held.close()
-
-
 def _storage(log: Path | str) -> optuna.storages.BaseStorage:
     if isinstance(log, str):
         return optuna.storages.get_storage(log)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(log), lock_obj=_Lock(log)))  # type: ignore[arg-type]
+    # Optuna's own lock files outlive a killed process by half a minute; this lock ends with its process.
+    lock = FileLock(log.with_name(f".{log.name}.lock"))
+    return optuna.storages.JournalStorage(JournalFileBackend(str(log), lock_obj=lock))  # type: ignore[arg-type]
 
 
 def _create(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name in their folder, synced to disk, then renamed."""
+"""Atomic writes: a file is written under another name in its folder, synced to disk, and renamed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from pathlib import Path
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Put `data` at `path`, replacing what is there; a reader sees the old file or the new one, never a part.
+    """Write a file so that a reader sees the old file or the new one, never a part.
 
-    The folder is created where it is missing. Permissions are those of an ordinary new file, or of the file replaced.
+    A new file has ordinary permissions, and a replaced one keeps its own.
+
+    Args:
+        path: the file; it is replaced if it exists, and its folder is created if it is missing.
+        data: the file's contents.
 
     Raises:
-        OSError: the disk is full or the folder is not writable; what was at `path` before is untouched.
+        OSError: the disk is full or the folder is not writable; an existing file is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,12 +36,15 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """`write_bytes_atomic` of `text` in UTF-8, its line endings as they are."""
+    """Write `text` with `write_bytes_atomic`, in UTF-8 and with its line endings as they are."""
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
 def _mode(path: Path) -> int:
-    """`mkstemp` gives 0600, which would hide a model's files from the group that shares the folder."""
+    """Return the permissions of the file at `path`, or of an ordinary new file.
+
+    `mkstemp` makes files that only their owner can read, which would hide a model from those who share the folder.
+    """
     try:
         return path.stat().st_mode & 0o777
     except FileNotFoundError:
@@ -47,7 +54,7 @@ def _mode(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut; a no-op where folders cannot be opened."""
+    """Sync a folder, so that a rename in it survives a power cut; do nothing if the system cannot open folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

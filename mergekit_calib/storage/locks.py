@@ -1,4 +1,15 @@
-"""Who is on which point: a claim is a locked file, which the system lets go of however its process ends."""
+"""Locks between processes: one that a worker waits for, and claims of points, which say that a worker is alive.
+
+`exclusive` is filelock's `FileLock`. Claims and the lock that the workers of a session share are `flock` calls of our
+own, since filelock does not offer what they need:
+
+- a shared lock that its holder can try to make exclusive, to find out whether it is the only worker (filelock's
+  `ReadWriteLock` refuses to change its mode, and is an SQLite database, which network file systems may not support);
+- a locked file that holds the machine's name and a time of change, so that a worker on another machine, which may not
+  see the lock itself, can tell a living holder from a dead one.
+
+All of them end with the process that holds them, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -12,46 +23,47 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from filelock import FileLock
+
 try:
     import fcntl
 except ImportError:  # Windows: one worker at a time there
     fcntl = None  # type: ignore[assignment]
 
-_BEAT = 15.0  # seconds between signs of life
-_SILENT = 120.0  # seconds without one after which a worker on another machine counts as dead
+_POLL = 0.01  # seconds between attempts to take a lock that another process holds
+_HEARTBEAT = 15.0  # seconds between signs of life
+_DEAD_AFTER = 120.0  # seconds without one after which a worker on another machine counts as dead
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock of the file `path`, and hold it."""
+    """Wait for the lock of the file `path`, and hold it; the file and its folder are created if they are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with FileLock(path).acquire(poll_interval=_POLL):
         yield
 
 
 class Claims:
-    """The points that workers are on, each by its content key.
+    """The points that workers are scoring, each by its content key.
 
-    On one machine a lock that can be had means that its holder is gone. A shared folder may not carry locks from one
-    machine to another, so there the holder must also have been silent for two minutes.
+    On one machine, a claim whose lock is free belongs to a dead worker. A shared folder may not carry locks from one
+    machine to another, so a worker on another machine must also have given no sign of life for two minutes.
 
-    Claims are taken and given up by one worker at a time: whoever does holds a lock common to all.
+    A worker takes or gives up claims only while it holds a lock that all workers share, so one at a time.
 
     Args:
-        folder: where the locked files are; on file systems that all workers share.
+        folder: where the locked files are, on a file system that all workers share.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[str, IO[str]] = {}
         self._done = threading.Event()
-        self._pulse = threading.Thread(target=self._beat, daemon=True)
+        self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Claims:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._pulse.start()
+        self._heart.start()
         return self
 
     def __exit__(
@@ -62,7 +74,7 @@ class Claims:
             self.release(key)
 
     def take(self, key: str) -> bool:
-        """Claim a point; False where a living worker has it."""
+        """Claim a point, and return whether that succeeded; it fails if a living worker has the point."""
         if self.is_held(key):
             return False
         handle = self._path(key).open("a+")
@@ -71,19 +83,19 @@ class Claims:
             return False
         handle.seek(0)
         handle.truncate()
-        handle.write(_here())
+        handle.write(_this_machine())
         handle.flush()
         os.utime(handle.name)
         self._held[key] = handle
         return True
 
     def release(self, key: str) -> None:
-        """Give a point up, scored or not."""
+        """Give up a claim of this worker, whether or not the point was scored."""
         with self._held.pop(key):
-            self._path(key).unlink(missing_ok=True)  # while it is locked: who claims next makes a new one
+            self._path(key).unlink(missing_ok=True)  # while it is locked; the next claim makes a new file
 
     def is_held(self, key: str) -> bool:
-        """Whether a living worker, this one or another, is on the point."""
+        """Return whether a living worker, this one or another, is scoring the point."""
         if key in self._held:
             return True
         try:
@@ -93,29 +105,35 @@ class Claims:
         with handle:
             if not try_lock(handle):
                 return True
-            elsewhere = handle.read() not in ("", _here())
-            return elsewhere and time.time() - os.stat(handle.name).st_mtime < _SILENT
+            elsewhere = handle.read() not in ("", _this_machine())
+            return elsewhere and time.time() - os.stat(handle.name).st_mtime < _DEAD_AFTER
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.claim"
 
     def _beat(self) -> None:
-        while not self._done.wait(_BEAT):
+        while not self._done.wait(_HEARTBEAT):
             for handle in list(self._held.values()):
                 try:
                     os.utime(handle.name)
-                except OSError:  # the folder is away for a moment; the next beat may reach it
+                except OSError:  # the folder cannot be reached for a moment; the next beat may reach it
                     continue
 
 
 def share_lock(handle: IO[str]) -> None:
-    """Hold a file's lock together with others, in place of alone if so far alone; wait while one has it alone."""
+    """Hold the lock of an open file together with others; wait while another process holds it exclusively.
+
+    An exclusive lock of this process becomes a shared one.
+    """
     if fcntl is not None:
         fcntl.flock(handle, fcntl.LOCK_SH)
 
 
 def try_lock(handle: IO[str]) -> bool:
-    """Have a file's lock alone, if no one else has it."""
+    """Lock an open file exclusively, and return whether that succeeded; it fails if another process has a lock.
+
+    A shared lock of this process becomes an exclusive one. If that fails, the shared lock is lost.
+    """
     if fcntl is None:
         return True
     try:
@@ -125,5 +143,5 @@ def try_lock(handle: IO[str]) -> bool:
     return True
 
 
-def _here() -> str:
+def _this_machine() -> str:
     return socket.gethostname()

@@ -174,7 +174,7 @@ def test_a_raced_sweep_that_stops_nothing_has_the_numbers_of_one_that_is_not(rec
         (RANGE, {"strategy": "random", "points": 0}, "calibration.search.points", "greater than or equal to 1"),
         ({"lambda": {"blocks": 9, "values": [0, 1]}}, "grid", "axes.lambda", "the models have 4 layers"),
         ({"lambda": {"blcks": 2, "values": [0, 1]}}, "grid", "axes.lambda", "did you mean 'blocks'"),
-        ({"lambda": {"blocks": 2}}, "grid", "calibration.axes", "add its values"),
+        ({"lambda": {"blocks": 2}}, "grid", "calibration.axes.lambda", "needs the axis's values too"),
         ({"lambda": [0.5], "method": ["linear", "tise"]}, "grid", "axes.method", "did you mean 'ties'"),
     ],
 )
