@@ -15,8 +15,10 @@ from mergekit_calib.cards.calibration_card import ModelScores, Scores
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.figures.plot_reliability import diagrams_figure
+from mergekit_calib.report.tables.markdown import escape_markdown, markdown_table
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.findings import SUITE, Difference, Estimate
+from mergekit_calib.report.text.outcomes import excludes_zero
+from mergekit_calib.results.findings import SUITE, Estimate
 from mergekit_calib.results.frontier import Reliability
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
@@ -50,14 +52,15 @@ def write_card(card: Scores, folder: Path) -> None:
 
 def markdown(card: Scores) -> str:
     """The card as Markdown tables; names are data in them."""
-    escape, parts = formatting.escape_markdown, []
+    parts = []
     for scope in card.scopes:
-        lines = [["metric", *(escape(m.name) for m in card.models)], [":--", *["--:"] * len(card.models)]]
+        rows = []
         for metric in _metrics(card, scope):
             cells = [f"{value} {span}{change}".strip() for value, span, change in _cells(card, scope, metric)]
-            lines.append([escape(_label(card, scope, metric)), *cells])
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"### {escape(_heading(card, scope))}\n\n{table}")
+            rows.append([escape_markdown(_label(card, scope, metric)), *cells])
+        titles = ["metric", *(escape_markdown(model.name) for model in card.models)]
+        table = markdown_table(titles, rows, alignment=f"l{'r' * len(card.models)}")
+        parts.append(f"### {escape_markdown(_heading(card, scope))}\n\n{table}")
     return "\n\n".join([*parts, *card.notes]) + "\n"
 
 
@@ -88,15 +91,9 @@ def _cells(card: Scores, scope: str, metric: str) -> Iterator[tuple[str, str, st
         difference = model.differences.get(scope, {}).get(metric)
         change = ""
         if difference is not None and difference.value is not None:
-            change = f" ({formatting.number(difference.value, places, signed=True)}{_star(difference)})"
+            star = "*" if excludes_zero(difference) else ""
+            change = f" ({formatting.number(difference.value, places, signed=True)}{star})"
         yield formatting.number(estimate.value, places), formatting.bracketed(estimate, places), change
-
-
-def _star(difference: Difference) -> str:
-    """A star where the interval of a difference leaves out 0."""
-    if difference.low is None or difference.high is None:
-        return ""
-    return "*" if difference.low > 0 or difference.high < 0 else ""
 
 
 def _table(card: Scores, scope: str) -> RenderableType:

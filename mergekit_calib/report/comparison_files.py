@@ -1,4 +1,4 @@
-"""Where a comparison of sweeps goes: figure, table and page, each put in its place whole."""
+"""The files of a comparison of sweeps: figure, table and page, each written atomically."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from mergekit_calib.report.figures.drawing import render
 from mergekit_calib.report.figures.plot_compare import comparison_figure
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.comparison import Compared, caption, compared, comparison_frame, comparison_table
-from mergekit_calib.report.text import formatting
+from mergekit_calib.report.tables.markdown import escape_markdown, markdown_table
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 
 def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
-    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html` of the sweeps in `paths` to the folder `target`.
+    """Write `comparison.png`, `.svg`, `.csv`, `.md` and `.html`.
+
+    Args:
+        paths: the output folders of the sweeps.
+        target: the folder to write to.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        CalibError: as `compared`.
+        CalibError: a sweep cannot be compared, as `compared` says.
     """
     sweeps, target = compared(paths), Path(target)
     figure = comparison_figure(sweeps)
@@ -30,9 +34,9 @@ def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
     write_bytes_atomic(target / "comparison.svg", vector)
     write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
     titles, rows = comparison_table(sweeps)
-    lines = [titles, ["---"] * len(titles), *[[formatting.escape_markdown(cell) for cell in row] for row in rows]]
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    write_text_atomic(target / "comparison.md", f"{text}\n\n{caption(sweeps)}\n")
+    escaped = [[escape_markdown(cell) for cell in row] for row in rows]
+    table = markdown_table(titles, escaped)
+    write_text_atomic(target / "comparison.md", f"{table}\n\n{escape_markdown(caption(sweeps))}\n")
     page = target / "comparison.html"
     write_text_atomic(page, _html(sweeps, vector))
     return page

@@ -1,4 +1,4 @@
-"""Where the report of a run goes: pictures, table, page and card, each put in its place whole."""
+"""The files of a sweep's report: pictures, table, page and model card, each written atomically."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 
 def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) -> None:
-    """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the card to `out_path`.
+    """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the model card to `out_path`.
 
-    The card is written once the run is finished and a point is selected: before that, there is no model to describe.
-    A licence that somebody has set in an earlier one is kept.
-    A picture that the run has no data for is not there afterwards, even if an earlier report drew it.
+    The card is written only if the sweep is finished and a point is chosen: before that there is no model to describe.
+    A licence that somebody set in an earlier card is kept. A picture that the sweep has no data for is removed.
 
     Args:
-        out_path: the output folder of the sweep; made where it is missing.
-        card: whether a model card is wanted at all.
+        frontier: the sweep.
+        out_path: its output folder; made if it is missing.
+        card: whether to write a model card.
 
     Raises:
-        OSError: a file could not be written; what stood in its place still does.
+        OSError: a file could not be written; the file that was there before is unchanged.
     """
     out_path = Path(out_path)
     folder = out_path / "calibration"
@@ -44,9 +44,13 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
 
 
 def write_page(frontier: Frontier, out_path: str | Path) -> None:
-    """Write `report.html` alone to `out_path/calibration/`; of a run that is going on, it says so and reloads itself.
+    """Write `report.html` alone to `out_path/calibration/`; the page of a running sweep says so and reloads itself.
+
+    Args:
+        frontier: the sweep.
+        out_path: its output folder.
 
     Raises:
-        OSError: it could not be written; what stood in its place still does.
+        OSError: it could not be written; the page that was there before is unchanged.
     """
     write_text_atomic(Path(out_path) / "calibration" / "report.html", report_html(frontier))

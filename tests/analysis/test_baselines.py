@@ -18,11 +18,11 @@ from mergekit_calib.results.frontier import Objective, PointResult
 PAIR = {"base": Model(knowledge=1.3), "aligned": Model(knowledge=1.35, sureness=2.0)}
 
 
-def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_selection_half_alone():
+def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_selection_split_alone():
     table = items({"aligned": Model(sureness=2.0)}, 4000)["aligned"]
-    report = table.rows("held_out")
+    held_out = table.rows("held_out")
     spoilt = dataclasses.replace(
-        table, labels=np.where(report[:, None], np.roll(table.labels, 1, axis=1), table.labels)
+        table, labels=np.where(held_out[:, None], np.roll(table.labels, 1, axis=1), table.labels)
     )
     fitted = fit_temperatures({"made_up": [table]})
     assert fitted["made_up"] == pytest.approx(2.0, rel=0.06)
@@ -57,7 +57,7 @@ def test_a_choice_that_both_models_rule_out_stays_impossible():
     assert (mean.probabilities[:, 0] == 0).all()
 
 
-def test_baselines_are_measured_on_the_report_half_and_are_no_points():
+def test_baselines_are_computed_on_the_held_out_split_and_are_no_points():
     models = {**PAIR, "0.5": Model(knowledge=1.6, sureness=1.4)}
     frontier = analysed(models, (ACC, ECE, BRIER))
     assert [b.id for b in frontier.baselines] == ["aligned+T", "base&aligned", "lambda=0.5+T"]
@@ -126,12 +126,12 @@ def test_a_point_that_is_only_less_sure_is_not_said_to_give_more_than_recalibrat
     models = {"base": Model(0.9, own=0.0), "aligned": aligned, "0.5": dataclasses.replace(aligned, sureness=1.2)}
     frontier = analysed(models)
     assert frontier.selected.id == "lambda=0.5"
-    assert recalibration(frontier).startswith("Merging is not shown to give more than recalibration:")
+    assert recalibration(frontier).startswith("Merging does not significantly beat temperature scaling: ")
 
 
 def test_a_point_that_knows_more_is_said_to_give_more_in_accuracy():
     frontier = analysed({**PAIR, "0.5": Model(knowledge=1.9, sureness=1.4)}, n_items=2000)
-    assert recalibration(frontier).startswith("Merging gives more than recalibration in acc: with a temperature")
+    assert recalibration(frontier).startswith("Merging beats temperature scaling on accuracy (")
 
 
 def test_a_point_that_knows_less_is_said_to_give_less():
@@ -140,7 +140,7 @@ def test_a_point_that_knows_less_is_said_to_give_less():
         models, rule="max", options={"objective": "acc", "bounds": {"ece": {"max": 0.08}}}, n_items=2000
     )
     assert frontier.selected.id == "lambda=0.5"
-    assert recalibration(frontier).startswith("Merging gives less than recalibration in acc: with a temperature")
+    assert recalibration(frontier).startswith("Merging loses to temperature scaling on accuracy (")
 
 
 def test_claims_of_more_than_recalibration_are_no_oftener_than_the_level_where_there_is_none():
@@ -150,5 +150,5 @@ def test_claims_of_more_than_recalibration_are_no_oftener_than_the_level_where_t
     for seed in range(50):
         frontier = analysed(models, n_items=400, seed=seed, n_resamples=100)
         if frontier.selected.id == "lambda=0.5":
-            claims += recalibration(frontier).startswith("Merging gives more")
+            claims += recalibration(frontier).startswith("Merging beats")
     assert claims <= 5

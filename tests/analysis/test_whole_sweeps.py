@@ -1,4 +1,4 @@
-"""What is asked of all points at once: both splits, the frontier's chance, amplification, averages over tasks."""
+"""Numbers that take all points of a sweep: both splits, the frontier's uncertainty, trends along λ, macro averages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mergekit_calib.analysis.paired import differences, shares_recovered
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import in_split
-from mergekit_calib.report.text.formatting import outcome
-from mergekit_calib.report.text.statements import statements, unlike_halves
+from mergekit_calib.report.text.outcomes import outcome
+from mergekit_calib.report.text.statements import statements, unlike_splits
 from mergekit_calib.results.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
 
 AMPLIFIED = {
@@ -37,7 +37,7 @@ def amplified() -> Frontier:
     return analysed(AMPLIFIED, (ACC, ECE, BRIER), n_items=1500)
 
 
-def test_each_half_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplified):
+def test_each_split_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplified):
     splits = amplified.splits
     chosen = {split: amplified.point(choice.point) for split, choice in splits.choices.items()}
     assert chosen["selection"].selected
@@ -46,7 +46,7 @@ def test_each_half_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplifi
     assert splits.agree == (chosen["selection"] is chosen["held_out"])
 
 
-def test_halves_agree_on_a_point_that_is_far_ahead():
+def test_splits_agree_on_a_point_that_is_far_ahead():
     models = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
     splits = analysed(models, rule="max", options={"objective": "acc"}).splits
     assert splits.agree
@@ -64,13 +64,13 @@ def test_a_choice_that_is_far_ahead_is_made_in_every_resample_and_one_of_many_al
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
+def test_splits_that_choose_by_chance_differ_and_the_differences_are_given():
     alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 9)}
     disagreeing = [
-        h
+        both
         for seed in range(6)
         if not (
-            h := analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, seed=seed).splits
+            both := analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, seed=seed).splits
         ).agree
     ]
     assert disagreeing
@@ -81,9 +81,9 @@ def test_halves_that_choose_by_chance_differ_and_say_by_how_much():
         assert splits.differences["held_out"]["acc"].value <= 0 or splits.differences["held_out"]["ece"].value >= 0
 
 
-def with_named_halves(on_selection: dict[str, Model], on_report: dict[str, Model]) -> Frontier:
+def with_named_splits(on_selection: dict[str, Model], on_held_out: dict[str, Model]) -> Frontier:
     """A sweep that chooses on the items of one task and reports those of another, which the models know otherwise."""
-    splits = {"selection": on_selection, "held_out": on_report}
+    splits = {"selection": on_selection, "held_out": on_held_out}
     scores = {split: items(models, 600, task=split) for split, models in splits.items()}
     analysis = SweepAnalysis((ACC, ECE), BUILT_IN, level=0.95, n_resamples=400, n_bins=15, seed=0)
     frontier = empty((ACC, ECE))
@@ -114,28 +114,28 @@ def with_named_halves(on_selection: dict[str, Model], on_report: dict[str, Model
 def test_questions_that_a_parent_was_tuned_on_are_found_out():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
     tuned_on = {**fair, "aligned": Model(2.2, 1.1)}
-    found = with_named_halves(tuned_on, fair)
-    apart = found.splits.apart
-    base, aligned = found.parent("base"), found.parent("aligned")
+    frontier = with_named_splits(tuned_on, fair)
+    apart = frontier.splits.apart
+    base, aligned = frontier.parent("base"), frontier.parent("aligned")
     gains = [
         aligned.estimate(ACC, split).value - base.estimate(ACC, split).value for split in ("selection", "held_out")
     ]
     assert apart["acc"].value == pytest.approx(gains[0] - gains[1])
     assert 0.0 < apart["acc"].low < apart["acc"].value < apart["acc"].high
     assert apart["acc"].n == 1200
-    told = unlike_halves(found)
-    assert f"acc changes by +{gains[0]:.3f} and +{gains[1]:.3f}" in told
-    assert told in statements(found)
+    sentence = unlike_splits(frontier)
+    assert f"accuracy +{gains[0]:.3f} and +{gains[1]:.3f}" in sentence
+    assert sentence in statements(frontier)
 
 
-def test_halves_of_the_same_kind_of_questions_are_not_said_to_be_unlike():
+def test_splits_of_the_same_kind_of_questions_are_not_said_to_be_unlike():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
-    found = with_named_halves(fair, fair)
-    assert found.splits.apart["acc"].low < 0.0 < found.splits.apart["acc"].high
-    assert unlike_halves(found) == ""
+    frontier = with_named_splits(fair, fair)
+    assert frontier.splits.apart["acc"].low < 0.0 < frontier.splits.apart["acc"].high
+    assert unlike_splits(frontier) == ""
 
 
-def test_halves_by_hash_are_not_asked_whether_they_are_alike(amplified):
+def test_splits_by_hash_are_not_tested_for_a_difference(amplified):
     assert amplified.splits.apart == {}
 
 
@@ -155,10 +155,10 @@ def test_the_reference_is_the_worse_parent_in_each_objective(amplified):
 
 
 def test_the_frontier_dominates_more_than_its_parents_and_the_interval_holds_the_value(amplified):
-    found = amplified.uncertainty
-    assert found.hypervolume.value > found.of_parents.value >= 0
-    assert found.hypervolume.low <= found.hypervolume.value <= found.hypervolume.high
-    assert found.hypervolume.n == amplified.points[0].estimate(ACC).n
+    uncertainty = amplified.uncertainty
+    assert uncertainty.hypervolume.value > uncertainty.of_parents.value >= 0
+    assert uncertainty.hypervolume.low <= uncertainty.hypervolume.value <= uncertainty.hypervolume.high
+    assert uncertainty.hypervolume.n == amplified.points[0].estimate(ACC).n
 
 
 def test_without_both_parents_there_is_no_reference_and_no_average():
@@ -232,15 +232,17 @@ def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
     frontier = analysed({"base": Model(0.8), "aligned": Model(1.5, 2.0), "0.5": Model(1.5, 1.2)}, (ACC,), ("a", "b"))
     point = frontier.points[2]
     for role in ("base", "aligned"):
-        parent, found = frontier.parent(role), point.differences[role]
-        assert found["acc"].p is not None
+        parent, differences_to_it = frontier.parent(role), point.differences[role]
+        assert differences_to_it["acc"].p is not None
         for scope, name in (("suite", "brier"), ("a", "a/brier"), ("b", "b/acc")):
             metric = name.split("/")[-1]
             mine, theirs = (p.metrics[scope][metric]["held_out"] for p in (point, parent))
-            assert found[name].value == pytest.approx(mine.value - theirs.value)
-            assert found[name].low < found[name].value < found[name].high
-            assert found[name].high - found[name].low < (mine.high - mine.low) + (theirs.high - theirs.low)
-            assert (found[name].n, found[name].p) == (mine.n, None)
+            assert differences_to_it[name].value == pytest.approx(mine.value - theirs.value)
+            assert differences_to_it[name].low < differences_to_it[name].value < differences_to_it[name].high
+            assert differences_to_it[name].high - differences_to_it[name].low < (mine.high - mine.low) + (
+                theirs.high - theirs.low
+            )
+            assert (differences_to_it[name].n, differences_to_it[name].p) == (mine.n, None)
     assert frontier.points[0].differences == {}
 
 
@@ -252,12 +254,12 @@ def test_one_item_that_is_answered_otherwise_is_no_evidence():
     for seed in range(20):
         counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=1000)
         results = []
-        for right in (mine, theirs):
-            results.append({"acc": metrics.BootstrapResult(right.mean(), 0.0, 1.0, counts @ right / n)})
-        found = differences(*results, [ACC], 0.95, {"acc": n})["acc"]
-        assert found.value == pytest.approx(1 / n)
-        assert outcome(ACC, found) == "open"
-        assert found.p > 0.05
+        for correct in (mine, theirs):
+            results.append({"acc": metrics.BootstrapResult(correct.mean(), 0.0, 1.0, counts @ correct / n)})
+        difference = differences(*results, [ACC], 0.95, {"acc": n})["acc"]
+        assert difference.value == pytest.approx(1 / n)
+        assert outcome(ACC, difference) == "open"
+        assert difference.p > 0.05
 
 
 def test_a_point_gives_back_a_share_of_what_lies_between_the_parents(amplified):
@@ -284,11 +286,11 @@ def test_a_share_has_an_interval_only_where_the_parents_are_shown_to_differ():
 
     unknown = share(0.1)
     assert (unknown.value, unknown.low, unknown.high, unknown.n) == (pytest.approx(2 / 3), None, None, 7)
-    told = share(0.002)
+    shown = share(0.002)
     # By propagation of error: gain / cost of noises √2 × 0.002 that share the aligned model's.
     error = 0.002 / 0.06 * np.sqrt(1 + (2 / 3) ** 2 + (1 - 2 / 3) ** 2)
-    assert (told.high - told.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
-    assert told.low < 2 / 3 < told.high
+    assert (shown.high - shown.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert shown.low < 2 / 3 < shown.high
 
 
 def test_tasks_of_a_macro_average_are_resampled_apart():
@@ -337,7 +339,7 @@ def test_points_of_other_items_are_refused_by_the_name_of_the_task():
         analysis.add(PointResult(id="y", recipe=""), {"t": [items({"m": Model()}, 51)["m"]]})
 
 
-def test_values_do_not_depend_on_the_halves_being_put_together_again():
+def test_values_do_not_depend_on_the_splits_being_put_together_again():
     table = items({"m": Model(1.4, 1.5)}, 300)["m"]
     analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     point = PointResult(id="m", recipe="")

@@ -28,10 +28,10 @@ DIRECTIONS = {"acc": "maximize", "ece": "minimize", "brier": "minimize", "rms_ce
 
 @dataclass(frozen=True)
 class Answers:
-    """(n_items,) confidence, whether right, and Brier score."""
+    """(n_items,) confidence, whether the answer is correct, and Brier score."""
 
     confidence: NDArray[np.float64]
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     brier: NDArray[np.float64]
 
 
@@ -52,11 +52,13 @@ def statistics(answers: Answers, weights: NDArray[np.float64]) -> dict[str, NDAr
     """Metric → (n_resamples,) of weights (n_resamples, n_items)."""
     total = weights.sum(axis=1)
     index = np.minimum((answers.confidence * N_BINS).astype(int), N_BINS - 1)
-    gaps = np.stack([weights[:, index == b] @ (answers.confidence - answers.right)[index == b] for b in range(N_BINS)])
+    gaps = np.stack(
+        [weights[:, index == b] @ (answers.confidence - answers.correct)[index == b] for b in range(N_BINS)]
+    )
     counts = np.stack([weights[:, index == b].sum(axis=1) for b in range(N_BINS)])
     squares = np.divide(gaps**2, counts, out=np.zeros_like(gaps), where=counts > 0).sum(axis=0) / total
     return {
-        "acc": weights @ answers.right / total,
+        "acc": weights @ answers.correct / total,
         "ece": np.abs(gaps).sum(axis=0) / total,
         "brier": weights @ answers.brier / total,
         "rms_ce_debiased": np.sqrt(np.clip(squares - 0.5 / total, 0, None)),
@@ -152,7 +154,7 @@ def diagram(answers: Answers) -> Reliability:
         edges=np.linspace(0, 1, N_BINS + 1).tolist(),
         counts=[int(m.sum()) for m in members],
         confidence=[float(answers.confidence[m].mean()) if m.any() else None for m in members],
-        accuracy=[float(answers.right[m].mean()) if m.any() else None for m in members],
+        accuracy=[float(answers.correct[m].mean()) if m.any() else None for m in members],
     )
 
 

@@ -53,7 +53,7 @@ def saved(opened: Any, button: str, folder: Path) -> list[dict[str, str]]:
 
 def test_it_opens_on_the_answer_with_the_chosen_point_in_full(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
-    assert opened.text(".lead") == "lambda=0.3 is chosen."
+    assert opened.text(".lead") == "λ = 0.3 is chosen."
     assert (opened.chosen, opened.picked) == ("lambda=0.3", "lambda=0.3")
     assert marks(opened).count() == 5
     assert "merge_method: linear" in opened.text("#recipe")
@@ -64,7 +64,7 @@ def test_it_opens_on_the_answer_with_the_chosen_point_in_full(open_report: Calla
 def test_a_failed_point_stands_there_with_its_reason(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     assert "OutOfMemoryError: tried to allocate 2 GiB" in opened.text('tr[data-point="lambda=0.8"]')
-    assert "1 of 6 points failed lambda=0.8: OutOfMemoryError" in opened.text(".notice.bad")
+    assert "1 of 6 points failed λ = 0.8: OutOfMemoryError" in opened.text(".notice.bad")
 
 
 def test_hovering_shows_values_with_intervals(open_report: Callable, frontier: Frontier) -> None:
@@ -90,7 +90,7 @@ def test_a_point_is_chosen_by_click_key_or_row(open_report: Callable, frontier: 
     opened.page.keyboard.press("ArrowLeft")
     assert opened.picked == "lambda=1"
     assert opened.page.evaluate("document.activeElement.dataset.point") == "lambda=1"
-    opened.page.get_by_role("button", name="lambda=0.6", exact=True).click()
+    opened.page.get_by_role("button", name="λ = 0.6", exact=True).click()
     assert opened.picked == "lambda=0.6"
     assert opened.chosen == "lambda=0.3"
 
@@ -159,7 +159,7 @@ def test_everything_shown_can_be_taken_away_as_csv(open_report: Callable, fronti
 
 def test_the_recipe_is_copied(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier, permissions=["clipboard-read", "clipboard-write"])
-    opened.page.get_by_role("button", name="Copy: Its plain recipe").click()
+    opened.page.get_by_role("button", name="Copy: Plain mergekit recipe").click()
     assert opened.page.evaluate("navigator.clipboard.readText()") == frontier.point("lambda=0.3").recipe
 
 
@@ -241,8 +241,8 @@ def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: 
             "weighted": {"weights": {names[0]: 3 * number() + 0.01}},
             "nearest": {"ideal": {names[0]: number()}} if i % 2 else {},
         }
-        given = pareto.Candidates(ids, names, directions, values, parents)
-        for rule, chosen in options.items():
+        among = pareto.Candidates(ids, names, directions, values, parents)
+        for rule, given in options.items():
             theirs = {
                 "ids": ids,
                 "objectives": names,
@@ -250,21 +250,21 @@ def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: 
                 "values": values.tolist(),
                 "parents": parents,
             }
-            cases.append((rule, theirs, chosen, pareto.select(rule, given, chosen).id))
+            cases.append((rule, theirs, given, pareto.select(rule, among, given).id))
     opened = open_report(frontier)
-    found = opened.page.evaluate(
+    chosen = opened.page.evaluate(
         "cases => cases.map(([rule, from, options]) => calib.rules.choose(rule, from, options).id)",
         [c[:3] for c in cases],
     )
-    assert [(c[0], f, c[3]) for c, f in zip(cases, found, strict=True) if f != c[3]] == []
+    assert [(c[0], f, c[3]) for c, f in zip(cases, chosen, strict=True) if f != c[3]] == []
 
 
 def test_two_axes_have_a_curve_each_and_what_is_beyond_aligned_is_shaded(open_report: Callable) -> None:
     opened = open_report(make_frontier(GRID, objectives=("acc", "ece", "brier")))
-    assert opened.page.locator("#curve-acc .amplified").count() == 1
+    assert opened.page.locator("#curve-acc .extrapolated").count() == 1
     opened.page.locator("#axis").select_option("density")
     assert opened.text("#curves-title") == "Every metric along density"
-    assert opened.page.locator("#curve-acc .amplified").count() == 0
+    assert opened.page.locator("#curve-acc .extrapolated").count() == 0
     assert opened.page.locator("#frontier-chart [data-point=base]").count() == 1
 
 
@@ -292,8 +292,8 @@ def test_names_that_look_like_markup_are_shown_and_do_not_run(open_report: Calla
 
 def test_a_running_page_says_so_and_can_be_told_not_to_reload(open_report: Callable) -> None:
     opened = open_report(make_frontier(finished=False))
-    assert "The run is going on: 5 points so far" in opened.text("#running")
-    opened.page.get_by_label("reload as they come").uncheck()
+    assert "The sweep is still running: 5 points so far" in opened.text("#running")
+    opened.page.get_by_label("reload automatically").uncheck()
     assert opened.page.evaluate("sessionStorage.getItem('calib-follow')") == "no"
 
 
@@ -307,9 +307,9 @@ def test_a_page_with_little_to_show_opens(open_report: Callable, empty: dict) ->
 
 def test_without_scripts_the_answer_and_the_table_are_there(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier, java_script_enabled=False)
-    assert opened.text(".lead") == "lambda=0.3 is chosen."
+    assert opened.text(".lead") == "λ = 0.3 is chosen."
     assert not opened.page.locator("#explore").is_visible()
-    assert "The charts are drawn by scripts" in opened.text("main")
+    assert "The charts need scripts" in opened.text("main")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -61,9 +61,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frontier, list[str], 
 
 def test_the_page_is_there_from_the_first_point_on(run: tuple[Frontier, list[str], Path]) -> None:
     frontier, seen, page = run
-    said = [f"The run is going on: {n} point{'s' if n > 1 else ''} so far" in text for n, text in enumerate(seen, 1)]
+    said = [
+        f"The sweep is still running: {n} point{'s' if n > 1 else ''} so far" in text for n, text in enumerate(seen, 1)
+    ]
     assert said == [True] * len(frontier.points)
-    assert "The run is going on" not in page.read_text(encoding="utf-8")
+    assert "The sweep is still running" not in page.read_text(encoding="utf-8")
 
 
 def test_a_page_of_a_run_that_has_begun_opens(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
@@ -83,7 +85,7 @@ def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path],
         parents=tuple(p.id for p in points if p.role),
     )
     opened = open_report(frontier)
-    found, expected = [], []
+    chosen, expected = [], []
     for rule, options in OPTIONS:
         opened.page.locator("#rule").select_option("")
         opened.page.locator("#rule").select_option(rule)
@@ -96,7 +98,7 @@ def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path],
             for name, value in options.get(group, {}).items():
                 opened.page.get_by_label(f"{words} {name}").fill(str(value))
         assert opened.picked == opened.chosen
-        found.append((rule, options, opened.chosen))
+        chosen.append((rule, options, opened.chosen))
         expected.append((rule, options, pareto.select(rule, candidates, options).id))
-    assert found == expected
-    assert len({chosen for *_, chosen in expected}) > 2
+    assert chosen == expected
+    assert len({point for *_, point in expected}) > 2

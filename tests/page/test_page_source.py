@@ -114,5 +114,5 @@ def test_sixty_points_of_three_tasks_stay_under_three_megabytes() -> None:
 
 
 def test_a_running_page_says_that_the_run_is_going_on() -> None:
-    assert "The run is going on" in report_html(make_frontier(finished=False))
-    assert "The run is going on" not in report_html(make_frontier())
+    assert "The sweep is still running" in report_html(make_frontier(finished=False))
+    assert "The sweep is still running" not in report_html(make_frontier())

@@ -15,7 +15,8 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.report.figures.drawing import style
 from mergekit_calib.report.figures.plot_compare import comparison_figure
 from mergekit_calib.report.tables.comparison import compared, comparison_frame, comparison_table
-from mergekit_calib.results.frontier import Estimate, Frontier, Objective
+from mergekit_calib.results.findings import Estimate, Objective
+from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 
 
@@ -70,7 +71,7 @@ def test_a_share_is_printed_with_its_interval_where_the_run_has_one(tmp_path: Pa
     sweeps = compared([saved(frontier, tmp_path)])
     frame, (titles, rows) = comparison_frame(sweeps), comparison_table(sweeps)
     assert [frame[f"calibration.recovered.{part}"][0] for part in ("value", "low", "high")] == [0.444, 0.312, 0.586]
-    assert rows[0][titles.index("ECE recovered")] == "44 [31 to 59] %"
+    assert rows[0][titles.index("ECE recovered")] == "44 [31, 59] %"
 
 
 def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> None:

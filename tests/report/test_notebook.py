@@ -15,7 +15,7 @@ from mergekit_calib import Frontier, SweepResult
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore, StoredPoint
 from mergekit_calib.items.table import ItemTable
-from mergekit_calib.report.tables.frames import summary_sentence
+from mergekit_calib.report.text.answer import summary_sentence
 from mergekit_calib.storage.atomic import write_text_atomic
 
 
@@ -93,7 +93,7 @@ def test_names_are_data_in_a_notebook() -> None:
 
 def test_a_result_without_points_shows_itself_too() -> None:
     frontier = make_frontier(points=[], select=None, finished=False)
-    assert "No point is selected" in SweepResult(frontier)._repr_html_()
+    assert "No point is chosen" in SweepResult(frontier)._repr_html_()
 
 
 def test_points_come_as_a_frame() -> None:

@@ -68,13 +68,13 @@ def texts(figure: Figure) -> list[tuple[str, Any]]:
     """Every text that is seen, and its box."""
     with style():
         figure.canvas.draw()
-        found = []
+        shown = []
         for text in figure.findobj(Text):
             if isinstance(text, Text) and text.get_visible() and text.get_text().strip():
                 box = Text.get_window_extent(text)  # an annotation's own takes in its leader line
-                found.append((text.get_text(), box))
+                shown.append((text.get_text(), box))
         ticks = {id(t) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for t in _unseen(axis)}
-        return [(t, b) for (t, b), o in zip(found, _seen(figure), strict=True) if id(o) not in ticks]
+        return [(t, b) for (t, b), o in zip(shown, _seen(figure), strict=True) if id(o) not in ticks]
 
 
 def _seen(figure: Figure) -> list[Text]:
@@ -129,7 +129,7 @@ def test_in_a_crowd_only_parents_choice_and_the_ends_of_the_frontier_are_named()
         (p.estimate(ece).value, f"{p.axes['lambda']:g}") for p in frontier.points if p.on_frontier["held_out"]
     )
     assert {name for name in named if name[0].isdigit()} <= {edge[0][1], edge[-1][1]}
-    assert any(name.startswith("selected") for name in named)
+    assert any(name.startswith("chosen") for name in named)
     assert {"base (λ = 0)", "aligned (λ = 1)"} <= set(named)
 
 

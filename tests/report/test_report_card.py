@@ -10,7 +10,8 @@ from helpers.report_factory import make_frontier
 from mergekit_calib.report.card.front_matter import hub_names
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.report_files import write_report
-from mergekit_calib.report.tables.frames import frontier_markdown, summary_sentence
+from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
+from mergekit_calib.report.text.answer import summary_sentence
 
 
 def front_matter(card: str) -> dict:
@@ -34,7 +35,7 @@ def test_the_front_matter_is_what_the_hub_expects() -> None:
     assert data.library_name == "transformers"
 
 
-def test_the_model_index_is_the_hubs_and_holds_the_report_half() -> None:
+def test_the_model_index_is_the_hubs_and_holds_the_held_out_split() -> None:
     frontier = make_frontier()
     assert frontier.selected is not None
     data = ModelCard(model_card(frontier)).data
@@ -103,7 +104,7 @@ def test_hub_names_are_told_from_paths(tmp_path, monkeypatch) -> None:
 def test_the_card_gives_answer_table_picture_and_choice() -> None:
     frontier = make_frontier()
     text = model_card(frontier)
-    assert text.index(summary_sentence(frontier)) < text.index("calibration/frontier.png")
+    assert text.index(escape_markdown(summary_sentence(frontier))) < text.index("calibration/frontier.png")
     assert frontier_markdown(frontier) in text
     assert "largest sum of gains on the selection split." in text
     assert "ece (n = 600), in 15 bins" in text
@@ -153,5 +154,5 @@ def test_only_pictures_that_exist_are_linked() -> None:
 
 
 def test_there_is_no_card_of_no_model() -> None:
-    with pytest.raises(ValueError, match="no point is selected"):
+    with pytest.raises(ValueError, match="no point is chosen"):
         model_card(make_frontier(select=None))

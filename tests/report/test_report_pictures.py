@@ -25,19 +25,19 @@ SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 59)] + [1.0]}
 
 
 def sizes(frontier: Frontier) -> dict[str, tuple[int, int]]:
-    found = {}
+    size_of = {}
     for name, data in draw_pictures(frontier).items():
         image = Image.open(io.BytesIO(data))
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50, f"{name} is blank"
-        found[name] = image.size
-    return found
+        size_of[name] = image.size
+    return size_of
 
 
 @pytest.mark.parametrize("axes", [{"lambda": [0.0, 0.3, 0.6, 1.0, 1.3]}, SIXTY], ids=["5 points", "60 points"])
 def test_every_picture_opens_and_is_large_enough_for_a_readme(axes: dict[str, list[float]]) -> None:
-    found = sizes(make_frontier(axes))
-    assert set(found) == {"frontier.png", "lambda.png", "reliability.png"}
-    assert all(width >= 1000 and height >= 700 for width, height in found.values())
+    size_of = sizes(make_frontier(axes))
+    assert set(size_of) == {"frontier.png", "lambda.png", "reliability.png"}
+    assert all(width >= 1000 and height >= 700 for width, height in size_of.values())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_many_settings_of_another_axis_get_a_colour_key_and_few_get_names() -> N
     assert many.axes[-1].get_title() == "density"
 
 
-def test_amplification_is_shaded_only_where_points_are_amplified() -> None:
+def test_extrapolation_is_shaded_only_where_there_is_a_point_beyond_1() -> None:
     def patches(values: list[float]) -> int:
         figure = axis_figure(make_frontier({"lambda": values}))
         assert figure is not None

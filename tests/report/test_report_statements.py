@@ -1,4 +1,4 @@
-"""Statements say what was found whichever way it goes, with its interval, and nothing of what was not computed."""
+"""Statements say what was found whichever way it goes, with its numbers, and nothing of what was not computed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import pytest
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.page import report_html
-from mergekit_calib.report.tables.frames import frontier_markdown
+from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
 from mergekit_calib.report.terminal.points_table import console_table
-from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text import statements as said
+from mergekit_calib.report.text import statements as texts
 from mergekit_calib.report.text.statements import statements
-from mergekit_calib.results.frontier import (
+from mergekit_calib.results.findings import (
     Baseline,
     BothSplits,
     Difference,
     Estimate,
-    Frontier,
-    FrontierChance,
+    FrontierUncertainty,
     Optimum,
     Selection,
     Trend,
 )
+from mergekit_calib.results.frontier import Frontier
 
 BETTER, WORSE, OPEN = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # as gains
 
@@ -61,94 +60,104 @@ def with_baselines(recalibrated, plain, select: str = "lambda=0.6", **fields) ->
     return frontier
 
 
+def assert_holds(text: str, *facts: str) -> None:
+    """Check that each of `facts` stands in `text`, in this order."""
+    at = 0
+    for fact in facts:
+        assert fact in text[at:], (fact, text)
+        at = text.index(fact, at) + len(fact)
+
+
 @pytest.mark.parametrize(
-    ("recalibrated", "opening"),
+    ("recalibrated", "facts"),
     [
-        ((BETTER, OPEN), "Merging gives more than recalibration in acc: "),
-        ((BETTER, BETTER), "Merging gives more than recalibration in acc and ece: "),
-        ((BETTER, WORSE), "Merging gives more than recalibration in acc and less in ece: "),
-        ((OPEN, WORSE), "Merging gives less than recalibration in ece: "),
-        ((OPEN, OPEN), "Merging is not shown to give more than recalibration: "),
+        ((BETTER, OPEN), ["beats temperature scaling on accuracy", "no significant difference in ECE"]),
+        ((BETTER, BETTER), ["beats temperature scaling on accuracy", "and ECE"]),
+        ((BETTER, WORSE), ["beats temperature scaling on accuracy", "loses to it on ECE"]),
+        ((OPEN, WORSE), ["loses to temperature scaling on ECE", "no significant difference in accuracy"]),
+        ((OPEN, OPEN), ["does not significantly beat temperature scaling", "accuracy", "ECE"]),
     ],
 )
-def test_merging_against_recalibration_is_told_whichever_way_it_goes(recalibrated, opening) -> None:
-    assert said.recalibration(with_baselines(recalibrated, (OPEN, OPEN))).startswith(opening)
+def test_merging_is_compared_with_temperature_scaling_whichever_way_it_goes(recalibrated, facts) -> None:
+    text = texts.recalibration(with_baselines(recalibrated, (OPEN, OPEN)))
+    assert_holds(text, "Merging ", *facts)
+    verdict = text.split(". ")[0]
+    assert ("beats" in verdict) == (BETTER in recalibrated)
+    assert ("loses" in verdict) == (WORSE in recalibrated)
+    assert ("no significant" in verdict) == (OPEN in recalibrated)
 
 
-def test_the_comparison_with_recalibration_is_one_sentence_with_its_temperatures_and_intervals() -> None:
-    assert said.recalibration(with_baselines((BETTER, OPEN), (BETTER, WORSE))) == (
-        "Merging gives more than recalibration in acc: with a temperature fitted to each, lambda=0.6 (T = 1.20) is "
-        "better in acc (+0.020, 95 % interval +0.010 to +0.030) and not shown to be better or worse in ece (−0.005, "
-        "95 % interval −0.020 to +0.010) than aligned (T = 1.83); as it is, lambda=0.6 is better in acc (+0.020, 95 % "
-        "interval +0.010 to +0.030) and worse in ece (+0.020, 95 % interval +0.010 to +0.030) than aligned with its "
-        "temperature."
-    )
+def test_the_comparison_with_temperature_scaling_has_its_temperatures_and_intervals() -> None:
+    text = texts.recalibration(with_baselines((BETTER, OPEN), (BETTER, WORSE)))
+    with_temperatures = ["+0.020 [0.010, 0.030]", "−0.005 [−0.020, 0.010]", "λ = 0.6 with T = 1.20", "T = 1.83"]
+    without = ["without a temperature", "better in accuracy (+0.020 [", "worse in ECE (+0.020 [0.010, 0.030])"]
+    assert_holds(text, *with_temperatures, *without)
 
 
 def test_where_a_parent_is_chosen_nothing_is_credited_to_merging() -> None:
-    aligned = said.recalibration(with_baselines((OPEN, OPEN), (OPEN, OPEN), select="lambda=1"))
-    assert aligned.startswith("Merging gives no more than recalibration here: the aligned parent itself is chosen")
-    base = said.recalibration(with_baselines((BETTER, OPEN), (OPEN, OPEN), select="lambda=0"))
-    assert base.startswith("The base parent, which is chosen, gives more than recalibration in acc")
+    aligned = texts.recalibration(with_baselines((OPEN, OPEN), (OPEN, OPEN), select="lambda=1"))
+    assert_holds(aligned, "Nothing was gained by merging", "aligned model itself", "T = 1.83")
+    base = texts.recalibration(with_baselines((BETTER, OPEN), (OPEN, OPEN), select="lambda=0"))
+    assert_holds(base, "The base model, which is chosen, beats temperature scaling on accuracy")
+    assert "Merging" not in base
 
 
-def test_the_average_of_the_parents_is_compared_with_its_price() -> None:
-    text = said.averaging(with_baselines((BETTER, OPEN), (OPEN, OPEN)))
-    assert text.startswith("lambda=0.6 is better in ece (−0.020,")
-    assert text.endswith("than the average of both parents' probabilities, which runs 2 models for each answer.")
+def test_the_average_of_the_parents_is_compared_with_its_cost() -> None:
+    text = texts.averaging(with_baselines((BETTER, OPEN), (OPEN, OPEN)))
+    assert_holds(text, "λ = 0.6", "2 models for each answer", "better in ECE (−0.020", "no significant difference")
 
 
 def splits(other: str, **differences) -> BothSplits:
-    estimate = Estimate(value=0.7, low=0.6, high=0.8, n=600)
+    estimates = {
+        "selection": {"acc": Estimate(value=0.71, low=0.6, high=0.8, n=600), "ece": Estimate(value=0.05, n=600)},
+        "held_out": {"acc": Estimate(value=0.72, low=0.6, high=0.8, n=600), "ece": Estimate(value=0.06, n=600)},
+    }
     return BothSplits(
         choices={
             "selection": Selection(rule="knee", point="lambda=0.6", reason=""),
             "held_out": Selection(rule="knee", point=other, reason=""),
         },
-        elsewhere={split: {"acc": estimate, "ece": estimate} for split in ("selection", "held_out")},
+        elsewhere=estimates,
         differences=differences,
     )
 
 
-def test_halves_that_agree_say_what_the_choice_scores_where_it_was_not_made() -> None:
-    assert said.both_halves(make_frontier(splits=splits("lambda=0.6"))) == (
-        "Both splits agree: chosen on the held-out split too, by the same rule, it is lambda=0.6 (acc 0.700 [0.600, "
-        "0.800], ece 0.700 [0.600, 0.800] on the selection split)."
-    )
+def test_splits_that_agree_give_the_scores_on_the_other_split() -> None:
+    text = texts.both_splits(make_frontier(splits=splits("lambda=0.6")))
+    assert_holds(text, "Both splits agree", "λ = 0.6", "on the selection split", "0.720 [0.600, 0.800]", "0.060")
+    assert "uncertain" not in text
 
 
-def test_halves_that_do_not_agree_say_whether_it_matters() -> None:
-    apart = splits("lambda=0.3", selection=compared(OPEN, WORSE), report=compared(BETTER, WORSE))
-    text = said.both_halves(make_frontier(splits=apart))
-    assert text.startswith("The splits do not agree: the selection split chooses lambda=0.6 (on the held-out split acc")
-    assert text.endswith("; on both splits, lambda=0.3 is better in ece beyond chance.")
-    alike = splits("lambda=0.3", selection=compared(BETTER, OPEN), report=compared(WORSE, OPEN))
-    assert said.both_halves(make_frontier(splits=alike)).endswith(
-        "; no objective tells the two apart beyond chance on both splits."
-    )
+def test_splits_that_disagree_say_what_the_other_would_pick_and_whether_it_matters() -> None:
+    apart = splits("lambda=0.3", selection=compared(OPEN, WORSE), held_out=compared(BETTER, WORSE))
+    text = texts.both_splits(make_frontier(splits=apart))
+    assert_holds(text, "The choice is uncertain", "on the held-out split the rule would pick λ = 0.3")
+    assert_holds(text, "On both splits, λ = 0.3 is significantly better in ECE.")
+    assert_holds(text, "λ = 0.6 on the held-out split", "0.710", "λ = 0.3 on the selection split", "0.720")
+    alike = splits("lambda=0.3", selection=compared(BETTER, OPEN), held_out=compared(WORSE, OPEN))
+    assert_holds(texts.both_splits(make_frontier(splits=alike)), "In no objective do the two differ significantly")
 
 
-def test_how_often_the_choice_would_be_made_again_is_said_of_the_likeliest() -> None:
+def test_how_often_each_point_is_chosen_is_said_of_the_likeliest() -> None:
     few = splits("lambda=0.6").model_copy(update={"chosen_in": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
-    assert said.both_halves(make_frontier(splits=few)).endswith(
-        " Over resamples of the selection split, the rule chooses lambda=0.6 in 70 % and lambda=0.3 in 30 %."
-    )
+    assert_holds(texts.both_splits(make_frontier(splits=few)), "Under resampling: 0.6 (70 %), 0.3 (30 %).")
+    several = {"lambda=0.6,density=0.5": 0.6, "lambda=0.6,density=0.7": 0.4}
+    text = texts.both_splits(make_frontier(splits=few.model_copy(update={"chosen_in": several})))
+    assert_holds(text, "λ = 0.6, density = 0.5 (60 %)", "λ = 0.6, density = 0.7 (40 %)")
     many = splits("lambda=0.6").model_copy(update={"chosen_in": {f"p{i}": 0.2 for i in range(5)}})
-    assert said.both_halves(make_frontier(splits=many)).endswith(
-        " chooses p0 in 20 %, p1 in 20 %, p2 in 20 % and 2 others in the rest."
-    )
+    text = texts.both_splits(make_frontier(splits=many))
+    assert_holds(text, "p0 (20 %), p1 (20 %), p2 (20 %), 2 others")
+    assert "p3" not in text
 
 
 def test_hypervolume_is_printed_with_interval_and_reference() -> None:
-    found = FrontierChance(
+    uncertainty = FrontierUncertainty(
         reference={"acc": 0.76234, "ece": 0.11288},
         hypervolume=Estimate(value=0.00242, low=0.00081, high=0.0039, n=600),
         of_parents=Estimate(value=0.0, low=0.0, high=0.0, n=600),
     )
-    assert said.chance(make_frontier(chance=found)) == (
-        "The frontier's hypervolume is 0.0024 (95 % interval 0.00081 to 0.0039), measured from the worse parent in "
-        "each objective (acc 0.762, ece 0.113); the parents alone have 0 (95 % interval 0 to 0)."
-    )
+    text = texts.hypervolume(make_frontier(uncertainty=uncertainty))
+    assert_holds(text, "0.0024 [0.00081, 0.0039]", "parents alone: 0 [0, 0]", "accuracy 0.762, ECE 0.113")
 
 
 def trend(objective: str, low: float, high: float, p_monotone: float = 1.0) -> Trend:
@@ -157,20 +166,16 @@ def trend(objective: str, low: float, high: float, p_monotone: float = 1.0) -> T
 
 
 def test_a_trend_is_one_only_where_its_interval_says_so() -> None:
-    trends = [trend("acc", -0.6, 0.2), trend("ece", 0.6, 1.0)]
-    assert said.amplification(make_frontier(trends=trends)) == (
-        "From λ = 1 to 1.6 (4 points), no trend of acc is shown (Kendall's τ −0.20, 95 % interval −0.60 to +0.20) and "
-        "ece rises (Kendall's τ +0.80, 95 % interval +0.60 to +1.00)."
-    )
-    turning = said.amplification(make_frontier(trends=[trend("acc", -0.9, -0.3, p_monotone=0.004)]))
-    assert "acc falls, but not monotonically, p = 0.004 (Kendall's" in turning
+    text = texts.extrapolation(make_frontier(trends=[trend("acc", -0.6, 0.2), trend("ece", 0.6, 1.0)]))
+    assert_holds(text, "From λ = 1 to 1.6 (4 points)", "no significant trend in accuracy", "−0.20 [−0.60, 0.20]")
+    assert_holds(text, "ECE rises", "+0.80 [0.60, 1.00]")
+    turning = texts.extrapolation(make_frontier(trends=[trend("acc", -0.9, -0.3, p_monotone=0.004)]))
+    assert_holds(turning, "accuracy falls, but not monotonically, p = 0.004")
 
 
 def test_optima_are_printed_with_their_intervals() -> None:
     best = [Optimum(objective="acc", axis="lambda", at=0.3, low=0.2, high=0.6)]
-    assert said.optima(make_frontier(optima=best)) == (
-        "Of the points scored, acc is best at λ = 0.3 (0.2 to 0.6), 95 % intervals over resamples."
-    )
+    assert_holds(texts.optima(make_frontier(optima=best)), "accuracy at λ = 0.3 [0.2, 0.6]")
 
 
 def test_a_run_without_any_of_it_says_nothing() -> None:
@@ -183,9 +188,9 @@ def test_card_and_page_carry_every_statement_and_the_baselines_in_the_table() ->
     card, page = model_card(frontier), report_html(frontier)
     assert len(statements(frontier)) == 3
     for statement in statements(frontier):
-        assert f"- {formatting.escape_markdown(statement)}" in card
+        assert f"- {escape_markdown(statement)}" in card
         assert statement.replace("'", "&#39;") in page
-    for label in ("aligned, T = 1.83", "parents averaged", "lambda=0.6, T = 1.20"):
+    for label in ("aligned, T = 1.83", "parents averaged", "λ = 0.6, T = 1.20"):
         assert f"| {label} |" in card
         assert label in page
     assert page.count('<td class="mark">baseline</td>') == 3
@@ -198,7 +203,7 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
     assert [line.split(" | ")[0].lstrip("| ") for line in lines[-3:]] == [
         "aligned, T = 1.83",
         "parents averaged",
-        "lambda=0.6, T = 1.20",
+        "λ = 0.6, T = 1.20",
     ]
     assert all(line.endswith("| baseline |  |  |") for line in lines[-3:])
     assert console_table(frontier).row_count == len(frontier.points) + 3
@@ -207,7 +212,7 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
 def test_temperatures_of_several_tasks_are_named() -> None:
     frontier = with_baselines((OPEN, OPEN), (OPEN, OPEN))
     frontier.baselines[0].temperatures = {"calib_demo": 1.5, "arc_easy": 2.0}
-    assert "than aligned (T of calib_demo = 1.50, T of arc_easy = 2.00);" in said.recalibration(frontier)
+    assert_holds(texts.recalibration(frontier), "aligned with T = 1.50 on calib_demo and 2.00 on arc_easy")
     assert "| aligned, T by task |" in frontier_markdown(frontier)
 
 

@@ -10,10 +10,14 @@ import pytest
 from rich.console import Console
 
 from helpers.report_factory import make_frontier
-from mergekit_calib.report.tables.frames import frontier_markdown, frontier_table, points_frame, summary_sentence
+from mergekit_calib.report.tables.frames import points_frame
+from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown, markdown_table
+from mergekit_calib.report.tables.rows import frontier_table, table_caption
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import Difference, Estimate, Frontier, Objective, PointResult, Superiority
+from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.results.findings import Difference, Estimate, Objective
+from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
 
 HOSTILE = "a|b <script>alert(1)</script> [bold]x[/bold] $y$ `z`"
 
@@ -31,16 +35,16 @@ def test_markdown_has_one_row_a_point_and_equally_many_cells_in_each() -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_markdown_marks_parents_frontier_and_choice_and_quotes_the_report_half() -> None:
+def test_markdown_marks_parents_frontier_and_choice_and_quotes_the_held_out_split() -> None:
     frontier = make_frontier()
     selected = frontier.selected
     assert selected is not None
     text = frontier_markdown(frontier)
     (row,) = [line for line in text.splitlines() if "★" in line]
     estimate = selected.estimate(frontier.objectives[0], "held_out")
-    assert row.startswith(f"| **{selected.id}** | {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
-    assert "| lambda=0 (base) |" in text
-    assert "| lambda=1 (aligned) |" in text
+    assert row.startswith(f"| **{selected.name}** | {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
+    assert "| λ = 0 (base) |" in text
+    assert "| λ = 1 (aligned) |" in text
     assert text.count("●") == sum(p.on_frontier["held_out"] for p in frontier.points)
     assert "ece ↓ (15 bins)" in text
     assert "rms_ce_debiased" in text
@@ -48,9 +52,9 @@ def test_markdown_marks_parents_frontier_and_choice_and_quotes_the_report_half()
 
 def test_a_failed_point_gives_its_reason_in_its_row() -> None:
     frontier = make_frontier(failed=("lambda=0.3",))
-    (row,) = [line for line in frontier_markdown(frontier).splitlines() if "lambda=0.3" in line]
+    (row,) = [line for line in frontier_markdown(frontier).splitlines() if "λ = 0.3" in line]
     assert "failed: OutOfMemoryError" in row
-    (row,) = [line for line in printed(frontier, 200).splitlines() if "lambda=0.3" in line]
+    (row,) = [line for line in printed(frontier, 200).splitlines() if "λ = 0.3" in line]
     assert "failed: OutOfMemoryError" in row
 
 
@@ -97,8 +101,8 @@ def test_csv_comes_back_with_the_numbers_that_went_in(tmp_path) -> None:
             if estimate is None:
                 assert np.isnan(row[f"suite.ece.{split}.value"])
             else:
-                found = [row[f"suite.ece.{split}.{part}"] for part in ("value", "low", "high", "n")]
-                assert found == [estimate.value, estimate.low, estimate.high, estimate.n]
+                written = [row[f"suite.ece.{split}.{part}"] for part in ("value", "low", "high", "n")]
+                assert written == [estimate.value, estimate.low, estimate.high, estimate.n]
     assert list(again["selected"]) == [p.selected for p in frontier.points]
     assert list(again["status"]) == [p.status for p in frontier.points]
 
@@ -118,38 +122,60 @@ def test_the_sentence_sorts_objectives_into_better_worse_and_not_shown() -> None
     for point in frontier.points:
         if point.superiority and point is not selected:
             point.superiority = Superiority(shown=False, p=1, p_adjusted=1)
-    assert summary_sentence(frontier) == (
-        "lambda=0.6 is chosen. On the held-out split, against aligned it is better in acc (+0.020, 95 % interval "
-        "+0.010 to +0.030), worse in ece (+0.050, 95 % interval +0.040 to +0.060) and not shown to differ in brier (+0.010, "
-        "95 % interval −0.010 to +0.030). Pareto-superiority over both parents is not shown at the 5 % level "
-        "(adjusted p = 0.900)."
+    text = summary_sentence(frontier)
+    assert text.startswith("λ = 0.6 is chosen.")
+    against, rest = text.split("Against aligned: ")[1].split(" (held-out split, 95 % intervals).")
+    assert against == (
+        "better in accuracy (+0.020 [0.010, 0.030]) and worse in ECE (+0.050 [0.040, 0.060]); "
+        "no significant difference in Brier score (+0.010 [−0.010, 0.030])"
     )
+    assert rest.strip() == "Not significantly better than both parents on every objective (p = 0.90)."
 
 
 @pytest.mark.parametrize(
-    ("shown", "words"), [(True, "is shown at the 10 % level"), (False, "is not shown at the 10 %")]
+    ("test", "facts"),
+    [
+        (Superiority(shown=True, p=0.0002, p_adjusted=0.0004), ("Significantly better", "(10 % level, p < 0.001)")),
+        (Superiority(shown=False, p=0.03, p_adjusted=0.12), ("Not significantly better", "(p = 0.12)")),
+    ],
 )
-def test_the_sentence_prints_the_level_of_the_superiority_test(shown: bool, words: str) -> None:
+def test_the_sentence_prints_what_the_superiority_test_shows(test: Superiority, facts: tuple[str, str]) -> None:
     frontier = make_frontier(select="lambda=0.6", level=0.9)
-    assert frontier.selected is not None
-    frontier.selected.superiority = Superiority(shown=shown, p=0.0002, p_adjusted=0.0004)
-    assert f"{words}" in summary_sentence(frontier)
-    assert "(adjusted p < 0.001)" in summary_sentence(frontier)
+    for point in frontier.points:
+        if point.superiority is not None:
+            point.superiority = test if point.selected else Superiority(shown=False, p=1, p_adjusted=1)
+    last = summary_sentence(frontier).split(" intervals). ")[1]
+    assert last == f"{facts[0]} than both parents on every objective {facts[1]}."
+
+
+def test_the_sentence_names_other_points_that_beat_both_parents() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    for point in frontier.points:
+        if point.superiority is not None:
+            shown = not point.selected
+            point.superiority = Superiority(shown=shown, p=0.001 if shown else 0.5, p_adjusted=0.01 if shown else 0.5)
+    assert summary_sentence(frontier).endswith("(p = 0.50); λ = 0.3 and λ = 1.3 are.")
+    frontier.point("lambda=1.3").superiority = Superiority(shown=False, p=1, p_adjusted=1)
+    assert summary_sentence(frontier).endswith("(p = 0.50); λ = 0.3 is.")
 
 
 def test_the_sentence_copes_with_a_run_that_has_nothing_to_say_yet() -> None:
-    assert summary_sentence(make_frontier(select=None, finished=False)) == "No point is selected yet: 5 points scored."
+    assert summary_sentence(make_frontier(select=None, finished=False)) == "No point is chosen yet: 5 points scored."
     empty = make_frontier(select=None, finished=False, points=[])
-    assert summary_sentence(empty) == "No point is selected yet: 0 points scored."
+    assert summary_sentence(empty) == "No point is chosen yet: 0 points scored."
     assert "| point |" in frontier_markdown(empty)
     assert len(points_frame(empty)) == 0
 
 
-def test_a_parent_that_is_chosen_is_quoted_by_its_own_numbers() -> None:
-    frontier = make_frontier(select="lambda=1")
+@pytest.mark.parametrize(("chosen", "role"), [("lambda=0", "base"), ("lambda=1", "aligned")])
+def test_a_parent_that_is_chosen_is_quoted_by_its_own_numbers(chosen: str, role: str) -> None:
+    frontier = make_frontier(select=chosen)
     sentence = summary_sentence(frontier)
-    assert sentence.startswith("lambda=1, the aligned parent itself, is chosen, with acc 0.")
-    assert "against" not in sentence
+    assert sentence.startswith(f"No merge beat the {role} model; demo-run/ holds the {role} weights.")
+    assert f"{frontier.point(chosen).name}, which has accuracy 0." in sentence
+    assert "Against" not in sentence
+    running = summary_sentence(make_frontier(select=chosen, finished=False))
+    assert running.startswith(f"So far, {frontier.point(chosen).name} ({role}) is chosen.")
 
 
 def test_a_metric_without_intervals_is_printed_bare() -> None:
@@ -164,7 +190,7 @@ def test_a_metric_without_intervals_is_printed_bare() -> None:
 def test_a_point_with_the_weights_of_another_says_so() -> None:
     frontier = make_frontier()
     frontier.points.append(PointResult(id="lambda=0.61", axes={"lambda": 0.61}, recipe="", same_as="lambda=0.6"))
-    assert "lambda=0.61, same as lambda=0.6" in frontier_markdown(frontier)
+    assert "λ = 0.61, same weights as λ = 0.6" in frontier_markdown(frontier)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +199,35 @@ def test_a_point_with_the_weights_of_another_says_so() -> None:
 )
 def test_metrics_that_depend_on_bins_are_known_whatever_filter_reads_the_answers(metric: str, binned: bool) -> None:
     assert formatting.is_binned(metric) is binned
+
+
+def test_the_caption_says_what_the_marks_mean() -> None:
+    frontier = make_frontier()
+    assert "600 items of the held-out split, with 95 % bootstrap intervals" in table_caption(frontier)
+    assert "share of bootstrap resamples" not in table_caption(frontier)
+    frontier.points[0].frontier_probability = 0.5
+    assert "% = share of bootstrap resamples in which it is" in table_caption(frontier)
+    assert "superior = better than both parents on every objective" in table_caption(frontier)
+    assert "superior" not in table_caption(frontier, with_test=False)
+
+
+def test_a_stored_reason_names_points_for_people() -> None:
+    frontier = make_frontier()
+    frontier.points[1].status, frontier.points[1].reason = "stopped", "lambda=0.6 dominates it after 300 items"
+    assert frontier_table(frontier).rows[1].outcome == "stopped: λ = 0.6 dominates it after 300 items"
+
+
+def test_short_rows_of_a_markdown_table_are_filled_up() -> None:
+    assert markdown_table(["a", escape_markdown("b|c")], [["1"], ["2", "3"]], "lr").splitlines() == [
+        "| a | b&#124;c |",
+        "| :-- | --: |",
+        "| 1 |  |",
+        "| 2 | 3 |",
+    ]
+
+
+def test_intervals_stay_readable_in_markdown_and_links_do_not_work() -> None:
+    assert escape_markdown("accuracy (+0.027 [−0.015, 0.039])") == "accuracy (+0.027 [−0.015, 0.039])"
+    for link in ("[x](http://evil)", "[1, 2](http://evil)", "[1, 2][3]", "[1, 2]: http://evil"):
+        assert "[1, 2]" not in escape_markdown(link)
+        assert "[x]" not in escape_markdown(link)

@@ -1,4 +1,4 @@
-"""What the pictures share: style, colours that colour-blind eyes tell apart, labels that keep clear of marks."""
+"""The drawing code that all pictures share: style, colour-blind-safe colours, axis labels, placing of labels."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The pictures' style, for as long as figures are made and rendered."""
+    """Set the pictures' style while figures are made and rendered."""
     with mpl.rc_context(fname=STYLE), warnings.catch_warnings():
-        # A name in a script that the font lacks draws as boxes; that is no reason to fill a log.
+        # Characters that the font lacks are drawn as boxes, without a warning for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 
 def colours() -> Colormap:
-    """viridis without its last tenth, which vanishes on white."""
+    """Return viridis without its last tenth, which is invisible on white."""
     return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis-on-white")
 
 
 def render(figure: Figure, file_format: str = "png") -> bytes:
-    """The figure as a file; the same figure gives the same bytes."""
+    """Return a figure as a file's contents; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
@@ -56,23 +56,25 @@ def render(figure: Figure, file_format: str = "png") -> bytes:
 
 
 def heading(frontier: Frontier) -> str:
-    """`gemma-3-4b-pt → gemma-3-4b-it · linear`, shortened to fit over a picture, in two lines where it is long."""
+    """Return a picture's title, as `gemma-3-4b-pt → gemma-3-4b-it · linear`; shortened, and in two lines if long."""
     names = [shortened(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
     parents, method = " → ".join(names), shortened(frontier.method, 24)
     return f"{parents}  ·  {method}" if len(parents) + len(method) <= 36 else f"{parents}\n{method}"
 
 
 def shortened(name: str, longest: int) -> str:
-    """The last part of a path or hub name, cut to `longest` characters."""
+    """Return the last part of a path or Hub name, cut to `longest` characters."""
     name = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def better_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
-    """An axis label that says which way is better, along the axis.
+    """Return an axis label that says which way is better.
 
     Args:
-        lines: 2 to put the direction under the name, where the axis is short.
+        objective: what is drawn along the axis.
+        n_bins: the bins of binned metrics.
+        lines: 1, or 2 to put the direction under the name on a short axis.
     """
     bins = f", {n_bins} bins" if formatting.is_binned(objective.metric) else ""
     longest = 40 if lines == 1 else 22
@@ -84,7 +86,14 @@ def better_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
 
 
 def axis_positions(values: Sequence[AxisValue]) -> tuple[NDArray[np.float64], list[str] | None]:
-    """Where values of an axis stand: numbers at themselves; words in order of appearance, with their tick labels."""
+    """Return the positions of an axis's values: numbers as they are, words in order of appearance.
+
+    Args:
+        values: (n,) numbers or words.
+
+    Returns:
+        The (n,) positions, and the tick labels of positions 0, 1, … if the values are words.
+    """
     if all(isinstance(v, (int, float)) for v in values):
         return np.array(values, dtype=np.float64), None
     names = list(dict.fromkeys(map(str, values)))
@@ -93,7 +102,14 @@ def axis_positions(values: Sequence[AxisValue]) -> tuple[NDArray[np.float64], li
 
 @dataclass(frozen=True)
 class Label:
-    """A text to be put near a place in data coordinates; an optional one is left out where there is no room."""
+    """A text to put near a mark.
+
+    Attributes:
+        x, y: where the mark is, in data coordinates.
+        text: the text.
+        optional: whether to leave it out if there is no room.
+        colour, weight, size: how it looks; the size is in points.
+    """
 
     x: float
     y: float
@@ -105,7 +121,13 @@ class Label:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> None:
-    """A legend under the figure, in as many columns as its width has room for."""
+    """Put a legend under the figure, in as many columns as fit into its width.
+
+    Args:
+        figure: the figure.
+        handles: the entries.
+        most_columns: the most columns.
+    """
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     for columns in range(min(most_columns, len(handles)), 0, -1):
         made = figure.legend(
@@ -118,10 +140,12 @@ def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> 
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
-    """Put each label where it covers the fewest marks, lines, other labels and edges; call when all else is drawn.
+    """Put each label where it covers the fewest marks, lines, other labels and edges. Call it last.
 
     Args:
-        obstacles: (n, 2) data coordinates of marks to keep clear of. Lines are taken from `axes`.
+        axes: the panel, with everything else drawn.
+        labels: what to place, the most important first.
+        obstacles: (n, 2) data coordinates of the marks to keep clear of. Lines are taken from `axes`.
     """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
@@ -151,7 +175,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
         anchor = axes.transData.transform((label.x, label.y))
-        # a value far from its own mark, or near another's, would be read as the other's
+        # A value that is far from its own mark, or near another one, would be read as the other one's.
         clearance = (5.0 if label.optional else 2.5) * scale
         best: tuple[float, float, float, float] | None = None
         for reach in (7.0, 10.0) if label.optional else (7.0, 11.0, 17.0, 26.0, 40.0, 60.0):
@@ -178,7 +202,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
 
 
 def _stroke_samples(axes: Axes, step: float) -> NDArray[np.float64]:
-    """(n, 2) display coordinates along every line of `axes`, `step` pixels apart."""
+    """Return (n, 2) display coordinates along every line of `axes`, `step` pixels apart."""
     samples = [np.empty((0, 2))]
     for line in axes.lines:
         corners = line.get_transform().transform(line.get_path().vertices)
@@ -195,7 +219,7 @@ def _overlap(
     taken: Sequence[tuple[float, float, float, float]],
     clearance: float,
 ) -> float:
-    """How much a label there would cover: marks count one each, a label ten, a line little and by its length."""
+    """Return how much a label would cover: 1 for each mark, 10 for each label, and 0.06 for each sample of a line."""
 
     def inside(places: NDArray[np.float64], margin: float) -> float:
         low, high = np.array(box[:2]) - margin, np.array(box[2:]) + margin

@@ -1,4 +1,4 @@
-"""The pictures of a frontier: the trade-off, the objectives along an axis, and reliability diagrams."""
+"""The pictures of a sweep by their file names: trade-off, objectives along an axis, reliability diagrams."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ FORMATS = ("png", "svg")
 
 
 def draw_pictures(frontier: Frontier, formats: Iterable[str] = ("png",)) -> dict[str, bytes]:
-    """File name → picture in each of `formats`, of all that the run has data for."""
-    found: dict[str, bytes] = {}
+    """Draw every picture that the sweep has data for.
+
+    Args:
+        frontier: the sweep.
+        formats: file formats, as `png`, `svg` and `pdf`.
+
+    Returns:
+        File name → contents.
+    """
+    drawn: dict[str, bytes] = {}
     for name, draw in PICTURES.items():
         if (figure := draw(frontier)) is not None:
             stem = name.removesuffix(".png")
-            found |= {f"{stem}.{each}": render(figure, each) for each in formats}
-    return found
+            drawn |= {f"{stem}.{each}": render(figure, each) for each in formats}
+    return drawn

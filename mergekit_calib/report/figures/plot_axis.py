@@ -1,4 +1,4 @@
-"""Each objective along an axis: how far a coefficient can be turned, and at what price."""
+"""The picture of each objective along an axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from matplotlib.typing import ColorType
 
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import AxisValue, Frontier, Objective, PointResult
+from mergekit_calib.results.findings import Objective
+from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
+from mergekit_calib.results.names import axis_name
 
 _MOST_NAMED_LINES = 8
 _SHADE = "#f1f1f1"
@@ -26,11 +28,13 @@ _DASHES = (0, (4, 2))
 
 @dataclass(frozen=True)
 class _Line:
-    """The points that differ on the drawn axis only.
+    """The points that differ only on the drawn axis.
 
     Attributes:
         setting: the other axes and their values.
-        banded: whether it carries its intervals.
+        points: the points, along the axis.
+        colour: the line's colour.
+        banded: whether its intervals are drawn.
     """
 
     setting: tuple[tuple[str, AxisValue], ...]
@@ -40,14 +44,17 @@ class _Line:
 
     @property
     def name(self) -> str:
-        return ", ".join(f"{formatting.axis_label(axis)} = {formatting.axis_value(v)}" for axis, v in self.setting)
+        """Return the other axes' settings, as `density = 0.3`."""
+        return ", ".join(f"{axis_name(axis)} = {formatting.axis_value(v)}" for axis, v in self.setting)
 
 
 def axis_figure(frontier: Frontier) -> Figure | None:
-    """One panel for each objective, held-out split, over `lambda` or else the first axis of numbers.
+    """Draw one panel for each objective, over λ or else the first axis of numbers, on the held-out split.
 
-    With several axes, one line for each setting of the others, and intervals only on the one of the choice. None where
-    no line would have two points.
+    With several axes, each setting of the others has a line, and only the chosen point's line has intervals.
+
+    Returns:
+        The figure, or None if no line would have two points.
     """
     axis = _axis_of(frontier)
     if axis is None:
@@ -62,26 +69,26 @@ def axis_figure(frontier: Frontier) -> Figure | None:
         for panel, objective in zip(panels, frontier.objectives, strict=True):
             _draw_panel(panel, frontier, objective, axis, lines)
         panels[0].set_title(drawing.heading(frontier))
-        panels[-1].set_xlabel(formatting.axis_label(axis))
+        panels[-1].set_xlabel(axis_name(axis))
         figure.align_ylabels(list(panels))
         if len(lines) > _MOST_NAMED_LINES and (span := _colour_span(lines)):
             key = ScalarMappable(Normalize(*span), drawing.colours())
             bar = figure.colorbar(key, ax=list(panels), pad=0.015, aspect=40)
-            bar.ax.set_title(formatting.axis_label(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
+            bar.ax.set_title(axis_name(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
             bar.ax.spines["outline"].set_visible(False)
         _draw_legend(figure, frontier, axis, lines)
     return figure
 
 
 def _axis_of(frontier: Frontier) -> str | None:
-    """`lambda`, or else the first axis, of those where points stand at two or more places, all numbers."""
-    places = {axis: {p.axes[axis] for p in frontier.complete_points if axis in p.axes} for axis in frontier.axes}
-    usable = [a for a, values in places.items() if len(values) > 1 and not any(isinstance(v, str) for v in values)]
+    """Return `lambda`, or else the first axis; only axes with two or more values that are all numbers count."""
+    values_of = {axis: {p.axes[axis] for p in frontier.complete_points if axis in p.axes} for axis in frontier.axes}
+    usable = [a for a, values in values_of.items() if len(values) > 1 and not any(isinstance(v, str) for v in values)]
     return "lambda" if "lambda" in usable else next(iter(usable), None)
 
 
 def _lines(frontier: Frontier, axis: str) -> list[_Line]:
-    """The lines in order of the other axes; where they are many and have no scale, only the choice's has colour."""
+    """Return the lines, ordered by the other axes; of many lines without a scale, only the chosen point's is dark."""
     groups: dict[tuple[tuple[str, AxisValue], ...], list[PointResult]] = {}
     for point in sorted((p for p in frontier.complete_points if axis in p.axes), key=lambda p: float(p.axes[axis])):
         groups.setdefault(tuple((k, v) for k, v in point.axes.items() if k != axis), []).append(point)
@@ -102,7 +109,7 @@ def _lines(frontier: Frontier, axis: str) -> list[_Line]:
 
 
 def _colour_span(lines: Sequence[_Line]) -> tuple[float, float] | None:
-    """The range of the one other axis, if there is one and it is of numbers."""
+    """Return the range of the other axis, if there is exactly one and its values are numbers."""
     if any(len(line.setting) != 1 or isinstance(line.setting[0][1], str) for line in lines):
         return None
     values = [float(line.setting[0][1]) for line in lines]
@@ -161,7 +168,7 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
             handles.append(Line2D([], [], color=colour, linewidth=0.8, linestyle=_DASHES, label=role))
     if frontier.selected is not None and axis in frontier.selected.axes:
         ring = Line2D([], [], color=drawing.INK, marker="o", markersize=6, fillstyle="none", linestyle="")
-        ring.set_label("selected")
+        ring.set_label("chosen")
         handles.append(ring)
     points = [p for line in lines for p in line.points]
     banded = [p for line in lines if line.banded for p in line.points]
@@ -169,5 +176,5 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
         label = f"{formatting.percent(frontier.level)} interval"
         handles.append(Patch(color="#444444", alpha=0.15, linewidth=0, label=label))
     if axis == "lambda" and any(float(p.axes[axis]) > 1.0 for p in points):
-        handles.append(Patch(color=_SHADE, label="λ > 1: amplified"))
+        handles.append(Patch(color=_SHADE, label="λ > 1"))
     drawing.legend(figure, handles)

@@ -1,4 +1,4 @@
-"""Sweeps over each other: accuracy against calibration as measured, and as gains between each pair's parents."""
+"""The picture of a comparison: accuracy against ECE as measured, and relative to each sweep's parents."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 
 
 def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
-    """Left, every sweep as measured; right, its points by ECE recovered and accuracy gained over the better parent.
+    """Draw sweeps as measured (left), and by share of ECE recovered and accuracy over the better parent (right).
 
-    A sweep is a line through its points in the order of its first axis; its parents are a square and a diamond, its
-    choice is ringed. At the width of a page of text (6.9 inches).
+    A sweep is a line through its points in the order of its first axis; its parents are a square and a diamond, and
+    its choice has a ring. The figure is as wide as a page of text (6.9 inches).
+
+    Args:
+        sweeps: what is compared.
     """
     with drawing.style():
         figure = Figure(figsize=(6.9, 3.0))
@@ -38,7 +41,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
         gained.axvline(0.0, color=drawing.FAINT, linewidth=0.7, zorder=1)
         gained.set_xlabel("share of ECE recovered, aligned to base  (better →)")
         gained.set_ylabel("accuracy over the better parent  (better →)")
-        gained.set_title("between the parents")
+        gained.set_title("relative to the parents")
         gained.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         handles = [
             Line2D(

@@ -1,4 +1,4 @@
-"""The trade-off: the first objective against the second, coloured by the first axis, with what chance makes of it."""
+"""The picture of the trade-off: the first objective against the second, coloured by the first axis."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from mergekit_calib.report.figures import drawing
-from mergekit_calib.report.tables.rows import baseline_label
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import Frontier, Objective, PointResult
+from mergekit_calib.results.findings import Objective
+from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import axis_name
 
 _BAND = "#e4ecf2"
-_MOST_NAMED = 16  # points, for which each on the frontier may have its value beside it
+_MOST_NAMED = 16  # with at most so many points, each on the frontier may have its value beside it
 
 
 def frontier_figure(frontier: Frontier) -> Figure | None:
-    """Every scored point, the staircase of those that none dominates, parents, choice and baselines marked.
+    """Draw every scored point, with the frontier as a staircase, and parents, choice and baselines marked.
 
-    Held-out split; bars are intervals, the band holds the resamples' frontiers. None where there are fewer than two
-    objectives, or no point with both.
+    All values are of the held-out split; bars are intervals, and the band holds most of the resampled frontiers.
+
+    Returns:
+        The figure, or None if there are fewer than two objectives, or no point has both.
     """
     if len(frontier.objectives) < 2:
         return None
@@ -71,7 +74,7 @@ def _places(points: Sequence[PointResult], horizontal: Objective, vertical: Obje
 
 
 def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objective, vertical: Objective) -> None:
-    """The edge of what these two objectives allow, which with three objectives is not all of the frontier."""
+    """Draw the frontier of these two objectives; with three objectives it is only a part of the whole frontier."""
     x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
     y_sign = 1.0 if vertical.direction == "minimize" else -1.0
     steps: list[NDArray[np.float64]] = []
@@ -84,9 +87,13 @@ def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objecti
 
 
 def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective) -> Patch | None:
-    """Between what nearly all resamples' frontiers attain and what hardly any does; the key to it, or None."""
-    found = sorted(frontier.uncertainty.attainment, key=lambda a: a.share) if frontier.uncertainty else []
-    corners = [np.array(a.points, dtype=np.float64) for a in found if a.points]
+    """Shade the area between the region that nearly all resampled frontiers attain and that which hardly any does.
+
+    Returns:
+        The band's legend entry, or None if there is no band.
+    """
+    surfaces = sorted(frontier.uncertainty.attainment, key=lambda a: a.share) if frontier.uncertainty else []
+    corners = [np.array(a.points, dtype=np.float64) for a in surfaces if a.points]
     if len(corners) < 2 or len(frontier.objectives) != 2:
         return None
     x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
@@ -113,14 +120,18 @@ def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: 
         zorder=0.8,
     )
     axes.set(xlim=view[0], ylim=view[1])
-    share = formatting.percent(found[-1].share - found[0].share)
+    share = formatting.percent(surfaces[-1].share - surfaces[0].share)
     return Patch(color=_BAND, linewidth=0, label=f"{share} of resampled frontiers")
 
 
 def _draw_baselines(
     axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective
 ) -> tuple[list[Line2D], NDArray[np.float64]]:
-    """Hollow marks of what can be had without a new merge: their keys, and their places (n, 2)."""
+    """Draw baselines as hollow marks.
+
+    Returns:
+        Their legend entries, and their (n, 2) places.
+    """
     keys, places = [], []
     for baseline in frontier.baselines:
         x, y = baseline.estimate(horizontal).value, baseline.estimate(vertical).value
@@ -138,7 +149,7 @@ def _draw_baselines(
             "linestyle": "",
         }
         axes.plot(x, y, zorder=3.5, **look)
-        keys.append(Line2D([], [], label=baseline_label(frontier, baseline), **look))
+        keys.append(Line2D([], [], label=formatting.baseline_name(frontier, baseline), **look))
         places.append((x, y))
     return keys, np.array(places, dtype=np.float64).reshape(-1, 2)
 
@@ -185,7 +196,7 @@ def _draw_points(
             )
         bar = figure.colorbar(ScalarMappable(Normalize(low, high), drawing.colours()), ax=axes, pad=0.015, aspect=28)
         bar.ax.spines["outline"].set_visible(False)
-        bar.ax.set_title(formatting.axis_label(axis)[:12], fontsize=7.5, loc="center")
+        bar.ax.set_title(axis_name(axis)[:12], fontsize=7.5, loc="center")
         if names is not None:
             bar.set_ticks(list(range(len(names))), labels=names)
     for point, (x, y) in zip(points, places, strict=True):
@@ -199,7 +210,7 @@ def _draw_points(
 
 
 def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) -> tuple[float, float]:
-    """The whole of the axis, so that parents that stand on it and points yet to come have their place on the bar."""
+    """Return the range of the whole axis, which has room on the bar for parents and for points not scored yet."""
     on_axis = [*frontier.axes[axis], *(p.axes[axis] for p in frontier.points if axis in p.axes)]
     numbers = [float(v) for v in on_axis if not isinstance(v, str)] or values.tolist()
     low, high = min(numbers), max(numbers)
@@ -207,25 +218,23 @@ def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) ->
 
 
 def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
-    """The choice and the parents always; where there is room, other frontier points: the ends, or all of a few."""
+    """Return the labels: always the chosen point and the parents; if there is room, also points on the frontier."""
     on_frontier = [(x, p.id) for p, (x, _) in zip(points, places, strict=True) if formatting.is_on_frontier(p)]
-    edge = [name for _, name in sorted(on_frontier)]
+    edge = [point_id for _, point_id in sorted(on_frontier)]
     named = edge if len(points) <= _MOST_NAMED else [*edge[:1], *edge[-1:]]
     needed: list[drawing.Label] = []
     optional: list[drawing.Label] = []
     for point, (x, y) in zip(points, places, strict=True):
         value = ", ".join(map(formatting.axis_value, point.axes.values()))
-        settings = formatting.settings(point)
-        name = settings or point.id
-        name = name if len(name) <= 40 else f"{name[:39]}…"
+        name = point.name if len(point.name) <= 40 else f"{point.name[:39]}…"
         if point.selected:
             role = f"{point.role}, " if point.role else ""
-            needed.insert(0, drawing.Label(x, y, f"{role}selected\n{name}", weight="bold"))
+            needed.insert(0, drawing.Label(x, y, f"{role}chosen\n{name}", weight="bold"))
         elif point.role:
-            text = f"{point.role} ({name})" if settings else point.role
+            text = point.role if point.id == point.role else f"{point.role} ({name})"
             needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
         elif not value:
-            optional.insert(0, drawing.Label(x, y, point.id[:40], optional=True, colour="#666666", size=6))
+            optional.insert(0, drawing.Label(x, y, name, optional=True, colour="#666666", size=6))
         elif len(frontier.axes) == 1 and point.id in named:
             optional.append(drawing.Label(x, y, value, optional=True, colour="#666666", size=6))
     return needed + optional

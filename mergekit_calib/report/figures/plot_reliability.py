@@ -1,4 +1,4 @@
-"""Reliability diagrams of the parents and the choice: accuracy at each confidence, and how confidence is spread."""
+"""Reliability diagrams: accuracy by confidence, and how many items have each confidence."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ _FEW = 20
 
 
 def reliability_figure(frontier: Frontier) -> Figure | None:
-    """Base, aligned and the chosen point side by side, on the held-out split of all items with choices.
+    """Draw the diagrams of base, aligned and the chosen point, on the held-out split of all multiple-choice items.
 
-    Above, the accuracy in each bin of confidence, and the gap to honesty (the diagonal); below, the share of items in
-    each bin. None where no such point has a diagram.
+    The upper panels show the accuracy in each bin of confidence and its gap to the diagonal, where confidence equals
+    accuracy; the lower panels show the share of items in each bin.
+
+    Returns:
+        The figure, or None if no such point has a diagram.
     """
     shown = [(p, d) for p in _points(frontier) if (d := _diagram(frontier, p)) is not None and any(d.counts)]
-    return diagrams_figure([(_title(frontier, point), diagram) for point, diagram in shown]) if shown else None
+    return diagrams_figure([(_title(point), diagram) for point, diagram in shown]) if shown else None
 
 
 def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
-    """Titled diagrams side by side; at least one."""
+    """Draw diagrams side by side.
+
+    Args:
+        shown: each diagram with its title; at least one.
+    """
     with drawing.style():
         width = 3.4 if len(shown) <= 3 else 1.15 * len(shown)
         figure = Figure(figsize=(width, 2.8 if len(shown) > 1 else 3.3))
@@ -58,18 +65,18 @@ def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
 
 
 def _points(frontier: Frontier) -> list[PointResult]:
-    found = [frontier.parent("base"), frontier.parent("aligned"), frontier.selected]
-    points = [p for p in found if p is not None and p.status == "complete"]
+    shown = [frontier.parent("base"), frontier.parent("aligned"), frontier.selected]
+    points = [p for p in shown if p is not None and p.status == "complete"]
     return list({p.id: p for p in points}.values())
 
 
 def _diagram(frontier: Frontier, point: PointResult) -> Reliability | None:
-    """A point with the weights of an earlier one has that one's diagram."""
+    """Return a point's diagram, or that of the earlier point with identical weights."""
     return frontier.reliability.get(point.id) or frontier.reliability.get(point.same_as or "")
 
 
 def _draw_diagram(panel: Axes, diagram: Reliability) -> None:
-    """Grey bars are accuracy; a coloured end is how far the bin's mean confidence lies above or below it."""
+    """Draw accuracy as grey bars; a coloured end is the gap from accuracy to the bin's mean confidence."""
     rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
     for left, right, count, accuracy, confidence in rows:
         if accuracy is None or confidence is None:
@@ -83,9 +90,9 @@ def _draw_diagram(panel: Axes, diagram: Reliability) -> None:
             "alpha": alpha,
         }
         gap = drawing.OVER if confidence > accuracy else drawing.UNDER
-        agreed = min(accuracy, confidence)
-        panel.bar(left, agreed, color=_ACCURACY, zorder=2, **look)
-        panel.bar(left, abs(confidence - accuracy), bottom=agreed, color=gap, zorder=2, **look)
+        lower = min(accuracy, confidence)
+        panel.bar(left, lower, color=_ACCURACY, zorder=2, **look)
+        panel.bar(left, abs(confidence - accuracy), bottom=lower, color=gap, zorder=2, **look)
     panel.plot([0, 1], [0, 1], color=drawing.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=3)
     panel.set(xlim=(0, 1), ylim=(0, 1))
 
@@ -105,11 +112,10 @@ def _draw_histogram(panel: Axes, diagram: Reliability) -> None:
     panel.axvline(mean, color=drawing.INK, linewidth=0.9, linestyle=":")
 
 
-def _title(frontier: Frontier, point: PointResult) -> str:
+def _title(point: PointResult) -> str:
     role = point.role or ""
-    name = f"{role}, selected" if role and point.selected else role or "selected"
-    settings = formatting.settings(point)
-    first = f"{name}: {settings}" if settings and not role else name
+    name = f"{role}, chosen" if role and point.selected else role or "chosen"
+    first = name if role else f"{name}: {point.name}"
     first = first if len(first) <= 17 else f"{first[:16]}…"
     ece = point.metrics.get(SUITE, {}).get("ece", {}).get("held_out")
     acc = point.metrics.get(SUITE, {}).get("acc", {}).get("held_out")

@@ -1,4 +1,4 @@
-"""HTML from the templates that lie in this folder; whatever is put into them is data."""
+"""HTML from the templates in this folder; values are escaped."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import jinja2
 
 
 def rendered(template: str, **values: Any) -> str:
-    """The template of that name with its values filled in, escaped; a value that it lacks is an error.
+    """Return a template with its values filled in.
 
     Args:
-        template: a file name in this folder.
+        template: the name of a file in this folder.
+        **values: the template's values; they are escaped, and a missing one is an error.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

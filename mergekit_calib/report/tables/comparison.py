@@ -1,4 +1,4 @@
-"""Several sweeps laid over each other: what each choice gains in accuracy, and gives back of what aligning took."""
+"""Several sweeps in one table: what each choice gains in accuracy, and how much calibration it recovers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pandas as pd
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import SUITE, Difference, Estimate, Frontier, Objective, PointResult
+from mergekit_calib.report.text.outcomes import signed_difference
+from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objective
+from mergekit_calib.results.frontier import Frontier, PointResult
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
 _DIVERSITY = (
@@ -29,10 +31,14 @@ _PARENTS: tuple[Literal["base", "aligned"], ...] = ("base", "aligned")
 
 @dataclass(frozen=True)
 class Compared:
-    """One sweep as a comparison shows it, on its held-out split.
+    """One sweep in a comparison, on its held-out split.
 
     Attributes:
-        label: its name, unlike any other's.
+        label: its name; its folder where another sweep has the same name.
+        frontier: its result.
+        chosen: the point that it chose.
+        accuracy: the objective or metric that is compared as accuracy.
+        calibration: the objective or metric that is compared as calibration error.
         diversity: the first objective that measures diversity, if there is one.
     """
 
@@ -44,21 +50,25 @@ class Compared:
     diversity: Objective | None
 
     def gain(self, objective: Objective, parent: Literal["base", "aligned"]) -> Difference:
-        """The choice minus a parent, with its paired interval where the run has it."""
-        found = self.chosen.differences.get(parent, {}).get(objective.name)
-        if found is not None and found.value is not None:
-            return found
+        """Return the choice minus a parent, with its paired interval if the run has one."""
+        paired = self.chosen.differences.get(parent, {}).get(objective.name)
+        if paired is not None and paired.value is not None:
+            return paired
         other = self.frontier.parent(parent)
         mine, theirs = self.chosen.estimate(objective).value, other.estimate(objective).value if other else None
         return Difference(value=None if mine is None or theirs is None else mine - theirs)
 
     def recovered(self, objective: Objective, point: PointResult | None = None) -> Estimate | None:
-        """The share of what aligning cost in `objective` that a point (the choice) gives back: 0 aligned, 1 base.
+        """Return the share of aligned's loss in `objective` that a point recovers: 0 is aligned's value, 1 is base's.
 
-        Its interval is there where the run has it: where that aligning cost something is no work of chance.
+        It has an interval if the run has one, which is if aligned is significantly worse than base.
+
+        Args:
+            objective: what is compared.
+            point: the point; the choice, if None.
 
         Returns:
-            None where aligning cost nothing.
+            None if aligned is no worse than base.
         """
         point = point or self.chosen
         base, aligned = (self.frontier.parent(role) for role in _PARENTS)
@@ -73,10 +83,17 @@ class Compared:
 
 
 def compared(paths: Sequence[str | Path]) -> list[Compared]:
-    """The sweeps in the output folders `paths`, in that order.
+    """Read sweeps for a comparison.
+
+    Args:
+        paths: their output folders.
+
+    Returns:
+        The sweeps in the order of `paths`.
 
     Raises:
-        CalibError: a folder holds no sweep, or one without a choice, or without a measure of accuracy or calibration.
+        CalibError: a folder holds no sweep, or one without a choice, without scores of a parent, or without a measure
+            of accuracy or calibration.
     """
     frontiers = [load_sweep(path) for path in paths]
     names = [frontier.name for frontier in frontiers]
@@ -85,7 +102,10 @@ def compared(paths: Sequence[str | Path]) -> list[Compared]:
 
 
 def load_sweep(path: str | Path) -> Frontier:
-    """The sweep in an output folder.
+    """Read the sweep in an output folder.
+
+    Args:
+        path: the folder.
 
     Raises:
         CalibError: there is none, or it cannot be read.
@@ -94,14 +114,18 @@ def load_sweep(path: str | Path) -> Frontier:
         return Frontier.load(path)
     except FileNotFoundError:
         raise CalibError(
-            f"{path} holds no sweep: there is no calibration/frontier.json; name the output folder of one"
+            f"{path} holds no sweep: there is no calibration/frontier.json; give the output folder of a sweep"
         ) from None
     except (OSError, ValueError) as problem:
         raise CalibError(f"{path}: calibration/frontier.json cannot be read: {problem}") from problem
 
 
 def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
-    """One row a sweep: parents, method, choice; its gains over each parent with intervals; the shares given back."""
+    """Return one row for each sweep: parents, method, choice, gains over each parent, and shares recovered.
+
+    Args:
+        sweeps: the sweeps.
+    """
     rows = []
     for sweep in sweeps:
         row: dict[str, object] = {
@@ -116,9 +140,9 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
             row[title] = objective.name
             row[f"{title}.value"] = sweep.chosen.estimate(objective).value
             for parent in _PARENTS:
-                found = sweep.gain(objective, parent)
+                gain = sweep.gain(objective, parent)
                 for part in ("value", "low", "high"):
-                    row[f"{title}.minus_{parent}.{part}"] = getattr(found, part)
+                    row[f"{title}.minus_{parent}.{part}"] = getattr(gain, part)
         row["diversity"] = sweep.diversity.name if sweep.diversity else None
         for title, measure in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
             share = sweep.recovered(measure) if measure else None
@@ -126,20 +150,21 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
                 row[f"{title}.recovered.{part}"] = getattr(share, part, None)
         row["level"] = sweep.frontier.level
         rows.append(row)
-    return pd.DataFrame(rows)
+    frame: pd.DataFrame = pd.DataFrame(rows)
+    return frame
 
 
 def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows as they are read: what each sweep's choice gains over both parents, and gives back."""
+    """Return the titles and the rows of the table that people read, one row for each sweep."""
     diverse = any(sweep.diversity for sweep in sweeps)
     titles = ["sweep", "parents", "method", "chosen", "accuracy − base", "accuracy − aligned", "ECE − aligned"]
     titles += ["ECE recovered", *(["diversity recovered"] if diverse else [])]
     rows = []
     for sweep in sweeps:
         models = sweep.frontier.models
-        row = [sweep.label, f"{models['base']} → {models['aligned']}", sweep.frontier.method, sweep.chosen.id]
-        row += [_gain(sweep.gain(sweep.accuracy, parent)) for parent in _PARENTS]
-        row += [_gain(sweep.gain(sweep.calibration, "aligned")), _share(sweep.recovered(sweep.calibration))]
+        row = [sweep.label, f"{models['base']} → {models['aligned']}", sweep.frontier.method, sweep.chosen.name]
+        row += [signed_difference(sweep.gain(sweep.accuracy, parent)) for parent in _PARENTS]
+        row += [signed_difference(sweep.gain(sweep.calibration, "aligned")), _share(sweep.recovered(sweep.calibration))]
         if diverse:
             row.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else formatting.UNDEFINED)
         rows.append(row)
@@ -147,19 +172,19 @@ def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[s
 
 
 def caption(sweeps: Sequence[Compared]) -> str:
-    """How to read the table."""
+    """Return how to read the table."""
     levels = {formatting.percent(sweep.frontier.level) for sweep in sweeps}
     measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
     return (
-        f"Measured on each sweep's held-out split: {measured}. In brackets paired {' or '.join(sorted(levels))} "
-        "bootstrap intervals, where the measure is an objective. Recovered: the share of what aligning cost that the choice "
-        "gives back; 0 % is the aligned parent, 100 % the base; without brackets where what aligning cost may be "
-        f"chance, {formatting.UNDEFINED} where it cost nothing."
+        f"Measured on each sweep's held-out split: {measured}. Brackets are paired {' or '.join(sorted(levels))} "
+        "bootstrap intervals; only objectives have them. Recovered: how much of aligned's loss against base the choice "
+        "recovers; 0 % is aligned's value, 100 % is base's. It has no brackets if aligned is not significantly worse "
+        f"than base, and is {formatting.UNDEFINED} if aligned is no worse."
     )
 
 
 def _items(sweep: Compared) -> str:
-    """`calib_demo, n = 2,499, ece in 15 bins`."""
+    """Return what a sweep was measured on, as `calib_demo, n = 2,499, ece in 15 bins`."""
     n = formatting.item_counts(sweep.frontier, sweep.accuracy)
     parts = [", ".join(entry.name for entry in sweep.frontier.suite), *([f"n = {n:,}"] if n else [])]
     if formatting.is_binned(sweep.calibration.metric):
@@ -170,11 +195,11 @@ def _items(sweep: Compared) -> str:
 def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
     chosen = frontier.selected
     if chosen is None:
-        raise CalibError(f"{path}: no point is chosen yet; run the sweep to its end first")
+        raise CalibError(f"{path}: no point is chosen yet; let the sweep finish first")
     missing = [role for role in _PARENTS if (p := frontier.parent(role)) is None or p.status != "complete"]
     if missing:
         raise CalibError(
-            f"{path}: the {formatting.listed(list(missing))} parent was not scored, so nothing can be compared with it"
+            f"{path}: the {formatting.listed(missing)} parent was not scored, so nothing can be compared with it"
         )
     accuracy = _measure(frontier, chosen, _ACCURACY, "maximize")
     calibration = _measure(frontier, chosen, ("ece",), "minimize")
@@ -190,23 +215,13 @@ def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
 def _measure(
     frontier: Frontier, chosen: PointResult, metrics: Sequence[str], direction: Literal["maximize", "minimize"]
 ) -> Objective | None:
-    """The first objective among `metrics`, or else one of all items pooled that was measured."""
-    found = next((o for o in frontier.objectives if o.metric in metrics), None)
-    if found is None:
-        has = chosen.metrics.get(SUITE, {})
-        found = next((Objective(metric=m, direction=direction) for m in metrics if m in has), None)
-    return found
-
-
-def _gain(found: Difference) -> str:
-    places = formatting.decimals([found])
-    span = formatting.interval(found, places, signed=True)
-    return f"{formatting.number(found.value, places, signed=True)}{f' [{span}]' if span else ''}"
+    """Return the first objective among `metrics`, or else the first of them that was measured on all items pooled."""
+    pooled = [Objective(metric=m, direction=direction) for m in metrics if m in chosen.metrics.get(SUITE, {})]
+    return next((o for o in [*frontier.objectives, *pooled] if o.metric in metrics), None)
 
 
 def _share(share: Estimate | None) -> str:
     if share is None or share.value is None:
         return formatting.UNDEFINED
     percent = [None if x is None else 100 * x for x in (share.value, share.low, share.high)]
-    span = formatting.interval(Estimate(value=percent[0], low=percent[1], high=percent[2]), 0)
-    return f"{formatting.number(percent[0], 0)}{f' [{span}]' if span else ''} %"
+    return f"{formatting.with_interval(Estimate(value=percent[0], low=percent[1], high=percent[2]), 0)} %"

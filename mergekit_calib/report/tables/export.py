@@ -1,4 +1,4 @@
-"""A finished run's table in the forms that other programs and papers take: Markdown, CSV, JSON and LaTeX."""
+"""Exports of a sweep's table of points: Markdown, CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.report.tables.frames import frontier_markdown, points_frame
-from mergekit_calib.report.tables.rows import frontier_table, measured_columns
+from mergekit_calib.report.tables.frames import points_frame
+from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
+from mergekit_calib.report.tables.rows import frontier_table, measured_columns, table_caption
 from mergekit_calib.report.text import formatting
+from mergekit_calib.results.findings import WithMetrics
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.names import axis_name
 from mergekit_calib.storage.atomic import write_text_atomic
 
 _LATEX = {
@@ -33,24 +36,22 @@ _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
-_TEST = re.compile(r" superior: [^;]*;")  # explains a column that LaTeX has no room for
-
 
 def as_markdown(frontier: Frontier) -> str:
-    """The points with intervals, marks, tests and baselines, and how to read them."""
-    return f"{frontier_markdown(frontier)}\n\n{formatting.escape_markdown(frontier_table(frontier).caption)}\n"
+    """Return the points with intervals, marks, tests and baselines, and how to read them."""
+    return f"{frontier_markdown(frontier)}\n\n{escape_markdown(table_caption(frontier))}\n"
 
 
 def as_csv(frontier: Frontier) -> str:
-    """Every metric of every point on every split, flat: `points_frame`."""
+    """Return every metric of every point on both splits, one row for each point."""
     return points_frame(frontier).to_csv(index=False, lineterminator="\n")
 
 
 def as_json(frontier: Frontier) -> str:
-    """The table's points and baselines, numbers unrounded; the whole result is `frontier.json`."""
+    """Return the table's points and baselines with unrounded numbers; the whole result is `frontier.json`."""
     columns = measured_columns(frontier)
 
-    def measured(item: Any) -> dict[str, Any]:
+    def measured(item: WithMetrics) -> dict[str, Any]:
         return {c.name: item.estimate(c).model_dump() for c in columns if item.estimate(c).value is not None}
 
     points = [
@@ -75,11 +76,11 @@ def as_json(frontier: Frontier) -> str:
 
 
 def as_latex(frontier: Frontier) -> str:
-    """A `table` with `booktabs` rules: the points and baselines, the choice in bold, intervals small."""
+    """Return a LaTeX `table` with `booktabs` rules: points and baselines, the choice in bold, intervals small."""
     table = frontier_table(frontier)
     width = len(table.axes) + len(table.measures)
     columns = f"l{'r' * len(table.axes)}{'l' * len(table.measures)}c"
-    titles = ["point", *map(formatting.axis_label, table.axes), *table.measures, "●"]
+    titles = ["point", *map(axis_name, table.axes), *table.measures, "●"]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -90,7 +91,7 @@ def as_latex(frontier: Frontier) -> str:
         r"\midrule",
     ]
     for row in table.rows:
-        label = latex(row.label.replace("lambda=", "λ = "))
+        label = latex(row.label)
         axes = [latex(value) for value in row.axes]
         if row.outcome:
             lines.append(rf"{label} & \multicolumn{{{width + 1}}}{{l}}{{\emph{{{latex(row.outcome)}}}}} \\")
@@ -100,10 +101,10 @@ def as_latex(frontier: Frontier) -> str:
     if table.baselines:
         lines.append(r"\midrule")
         for baseline in table.baselines:
-            label = rf"\emph{{{latex(baseline.label.replace('lambda=', 'λ = '))}}}"
+            label = rf"\emph{{{latex(baseline.label)}}}"
             lines.append(_line([label, *[""] * len(table.axes), *map(_cell, baseline.values), ""]))
     parents = f"{frontier.models.get('base', 'base')} → {frontier.models.get('aligned', 'aligned')}"
-    caption = latex(f"{parents}, {frontier.method}. {_TEST.sub('', table.caption)}")
+    caption = latex(f"{parents}, {frontier.method}. {table_caption(frontier, with_test=False)}")
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
@@ -117,7 +118,15 @@ FORMATS: dict[str, tuple[str, Callable[[Frontier], str]]] = {
 
 
 def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[str]) -> list[Path]:
-    """Write the table to `out_path/calibration/` in each of `formats`.
+    """Write the table of points to `out_path/calibration/`.
+
+    Args:
+        frontier: the sweep.
+        out_path: its output folder.
+        formats: names in `FORMATS`.
+
+    Returns:
+        The files written.
 
     Raises:
         CalibError: a format is unknown.
@@ -135,7 +144,7 @@ def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[st
 
 
 def latex(text: str) -> str:
-    """`text` as data in LaTeX: none of its characters is a command."""
+    """Return `text` as data in LaTeX: none of its characters starts a command."""
     return re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], " ".join(text.split()))
 
 
@@ -146,5 +155,5 @@ def _cell(cell: tuple[str, str]) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     line = f"{' & '.join(cells)} \\\\"
-    # the end of the line before would take a bracket for its argument
+    # The `\\` of the line before would take a bracket for its optional argument.
     return f"{{}}{line}" if line.startswith("[") else line

@@ -1,4 +1,4 @@
-"""The rows of a frontier's table, as every form of output is rendered from them."""
+"""The rows of a sweep's table of points: terminal, page, card and exports are rendered from them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import Baseline, Estimate, Frontier, Objective, PointResult
+from mergekit_calib.results.findings import Estimate, Objective
+from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import point_name
 
-_MOST_AXES = 4  # that have a column each; of more, the points' names tell
+_MOST_AXES = 4  # with more axes, none has a column: the points' names hold their values
 _LESS_BIASED = ("rms_ce_debiased", "ece_debiased", "smooth_ece")
 
 
@@ -17,32 +19,34 @@ class Row:
     """One point as a table shows it.
 
     Attributes:
-        label: the id, with the role of a parent and the twin of a point that came out identical.
+        point: the point.
+        label: its name, with its role if it is a parent, and the point with identical weights if there is one.
         axes: the values of the table's axis columns.
         values: (estimate, interval in brackets) of every measured column; empty for a point that is not complete.
-        frontier: a mark where it is on the frontier, and in what share of resamples it is.
-        superior: the outcome of the test with its adjusted p; empty where there was none.
+        outcome: `failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point.
+        on_frontier: whether it is on the frontier of the held-out split.
+        frontier: a mark if it is on the frontier, and the share of resamples in which it is.
+        superior: the outcome of the superiority test with its adjusted p; empty if the point was not tested.
     """
 
     point: PointResult
     label: str
     axes: tuple[str, ...]
     values: tuple[tuple[str, str], ...]
+    outcome: str
     on_frontier: bool
     frontier: str
     superior: str
 
-    @property
-    def outcome(self) -> str:
-        """`failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point."""
-        if self.point.status == "complete":
-            return ""
-        return f"{self.point.status}: {self.point.reason or 'no reason recorded'}"
-
 
 @dataclass(frozen=True)
 class BaselineRow:
-    """A baseline as a table shows it: its values in the columns that it has."""
+    """A baseline as a table shows it.
+
+    Attributes:
+        label: its name.
+        values: (estimate, interval in brackets) of every measured column.
+    """
 
     label: str
     values: tuple[tuple[str, str], ...]
@@ -50,11 +54,14 @@ class BaselineRow:
 
 @dataclass(frozen=True)
 class FrontierTable:
-    """All points of a frontier, and the baselines below them, on the held-out split.
+    """All points of a sweep, and the baselines below them, on the held-out split.
 
     Attributes:
-        axes: titles of the axis columns; none where every id spells its point's axes out.
+        axes: the axes that have a column; none if every point's name says its settings.
         measures: titles of the measured columns.
+        rows: the points.
+        baselines: the baselines.
+        caption: how to read the table.
     """
 
     axes: tuple[str, ...]
@@ -65,7 +72,7 @@ class FrontierTable:
 
 
 def frontier_table(frontier: Frontier) -> FrontierTable:
-    """The table that every form of output is rendered from."""
+    """Return the table of a sweep's points and baselines."""
     columns = measured_columns(frontier)
     points = sorted(frontier.points, key=formatting.point_order)
     written = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
@@ -81,31 +88,22 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
                 label=_label(point),
                 axes=tuple(formatting.axis_value(point.axes[axis]) if axis in point.axes else "" for axis in axes),
                 values=_cells(estimates, places),
+                outcome=_outcome(frontier, point),
                 on_frontier=formatting.is_on_frontier(point),
                 frontier=_frontier(point),
                 superior=_superior(point),
             )
         )
     baselines = [
-        BaselineRow(baseline_label(frontier, b), _cells([b.estimate(c) for c in columns], places))
+        BaselineRow(formatting.baseline_name(frontier, b), _cells([b.estimate(c) for c in columns], places))
         for b in frontier.baselines
     ]
     titles = tuple(_title(frontier, c) for c in columns)
-    return FrontierTable(axes, titles, tuple(rows), tuple(baselines), _caption(frontier))
-
-
-def baseline_label(frontier: Frontier, baseline: Baseline) -> str:
-    """`aligned, T = 1.83`, or `aligned, T by task`; `parents averaged`."""
-    if baseline.kind == "average":
-        return "parents averaged"
-    of = baseline.of[0]
-    fitted = [f"= {t:.2f}" for t in baseline.temperatures.values()]
-    role = next((p.role for p in frontier.points if p.id == of and p.role), of)
-    return f"{role}, T {fitted[0] if len(fitted) == 1 else 'by task'}"
+    return FrontierTable(axes, titles, tuple(rows), tuple(baselines), table_caption(frontier))
 
 
 def measured_columns(frontier: Frontier) -> list[Objective]:
-    """The objectives, and beside a binned error its less biased estimates where they were computed."""
+    """Return the objectives, and after a binned error its less biased estimates if they were computed."""
     columns = list(frontier.objectives)
     for objective in frontier.objectives:
         if formatting.is_binned(objective.metric):
@@ -117,9 +115,48 @@ def measured_columns(frontier: Frontier) -> list[Objective]:
     return columns
 
 
+def table_caption(frontier: Frontier, with_test: bool = True) -> str:
+    """Return how to read the table.
+
+    Args:
+        frontier: the sweep.
+        with_test: whether the table has a column for the superiority test.
+    """
+    counts = {o.name: formatting.item_counts(frontier, o) for o in frontier.objectives}
+    sizes = {n for n in counts.values() if n}
+    if len(sizes) == 1 and all(counts.values()):
+        items = f"{sizes.pop():,} items of the held-out split"
+    else:
+        listed = "; ".join(f"{name}: n = {n:,}" for name, n in counts.items() if n)
+        items = f"the held-out split{f' ({listed})' if listed else ''}"
+    level, alpha = formatting.percent(frontier.level), formatting.percent(1 - frontier.level)
+    parts = ["● on the Pareto frontier"]
+    if any(p.frontier_probability is not None for p in frontier.points):
+        parts.append("% = share of bootstrap resamples in which it is")
+    if with_test:
+        parts.append(
+            f"superior = better than both parents on every objective, tested at the {alpha} level over all points"
+        )
+    parts.append("★ chosen")
+    caption = f"Measured on {items}, with {level} bootstrap intervals. {'; '.join(parts)}."
+    if frontier.baselines:
+        caption += (
+            " Baselines, below the points, need no merge. T is a temperature fitted on each task's selection split. "
+            "Averaging the parents' probabilities runs both models for each answer."
+        )
+    return caption
+
+
+def _outcome(frontier: Frontier, point: PointResult) -> str:
+    if point.status == "complete":
+        return ""
+    reason = formatting.sentence(frontier, point.reason or "no reason recorded")
+    return f"{point.status}: {reason}"
+
+
 def _label(point: PointResult) -> str:
-    label = f"{point.id} ({point.role})" if point.role and point.id != point.role else point.id
-    return f"{label}, same as {point.same_as}" if point.same_as else label
+    label = formatting.name_with_role(point)
+    return f"{label}, same weights as {point_name(point.same_as)}" if point.same_as else label
 
 
 def _cells(estimates: Iterable[Estimate], places: Iterable[int]) -> tuple[tuple[str, str], ...]:
@@ -143,26 +180,3 @@ def _superior(point: PointResult) -> str:
 def _title(frontier: Frontier, column: Objective) -> str:
     bins = f" ({frontier.n_bins} bins)" if formatting.is_binned(column.metric) else ""
     return f"{column.name} {formatting.arrow(column)}{bins}"
-
-
-def _caption(frontier: Frontier) -> str:
-    counts = {o.name: formatting.item_counts(frontier, o) for o in frontier.objectives}
-    known = {n for n in counts.values() if n}
-    if len(known) == 1 and all(counts.values()):
-        items = f"n = {known.pop():,} items of the held-out split"
-    else:
-        sizes = "; ".join(f"{name}: n = {n:,}" for name, n in counts.items() if n)
-        items = f"the held-out split{f' ({sizes})' if sizes else ''}"
-    level, alpha = formatting.percent(frontier.level), formatting.percent(1 - frontier.level)
-    probable = any(p.frontier_probability is not None for p in frontier.points)
-    caption = (
-        f"Measured on {items}, with {level} bootstrap intervals. ● not dominated there"
-        f"{', and in what share of resamples a point is not' if probable else ''}; "
-        f"superior: better than both parents, tested at the {alpha} level over all points; ★ selected."
-    )
-    if frontier.baselines:
-        caption += (
-            " Baselines, below the points, are computed from item scores: T is a temperature fitted on each task's "
-            "selection split; averaging the parents' probabilities runs both models for each answer."
-        )
-    return caption

@@ -1,4 +1,4 @@
-"""A running sweep in the terminal: a live view and a clean table at the end, or one plain line for each event."""
+"""The progress of a sweep on standard output: a live view in a terminal, else one line for each event."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mergekit_calib.report.tables.frames import summary_sentence
 from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive, duration
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.answer import summary_sentence
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import point_name
 
 _WIDEST = 100
 _IN_A_FILE = 120
 
 
 class ConsoleProgress(Progress):
-    """Shows a sweep on standard output, or on `console`; a context, for the display goes however the run ends.
+    """Shows the progress of a sweep. Use it as a context manager, so that the live view ends with the run.
 
     Args:
-        out_path: where the run is written, to say in the end where to look.
-        quiet: nothing but what went wrong.
+        console: where to print; standard output, if None.
+        quiet: print only what went wrong.
+        out_path: the output folder, which the last line names.
     """
 
     def __init__(
@@ -61,19 +63,20 @@ class ConsoleProgress(Progress):
         self._end()
 
     def show_latest(self, latest: Callable[[], str]) -> None:
-        """While the sweep is being prepared, show `latest()`: the bar of a host that is downloading a model."""
+        """Show `latest()` while the sweep is being prepared: the progress bar of a model that is downloaded."""
         self._view.latest = latest
 
     def note(self, text: str) -> None:
-        """Something that the user must know, whatever was asked for."""
+        """Print a line that the user must read, even if `quiet`."""
         self._say(text, style="yellow", always=True)
 
     def started(self, frontier: Frontier, n_points: int | None) -> None:
+        """Print what will be run, and the notes on it."""
         if self._is_live and self._live is None:
             self.__enter__()
         items = sum(entry.n_items for entry in frontier.suite)
         tasks = ", ".join(entry.name for entry in frontier.suite)
-        points = "points as the search wants them" if n_points is None else formatting.counted(n_points, "point")
+        points = "as many points as the search needs" if n_points is None else formatting.counted(n_points, "point")
         self._say(
             f"{frontier.models['base']} → {frontier.models['aligned']}, {frontier.method}: {points}, "
             f"{items:,} items of {tasks}",
@@ -84,18 +87,22 @@ class ConsoleProgress(Progress):
         self._view.changed()
 
     def will_take(self, memory: str) -> None:
+        """Print how much memory the models will take."""
         self._say(f"It {memory}.")
 
     def point_started(self, point_id: str) -> None:
+        """Show that a point is being merged."""
         self._view.pace.point_started()
-        self._view.entry, self._view.point = None, point_id
+        self._view.entry, self._view.point = None, point_name(point_id)
         if self._live is None:
-            self._say(f"{point_id}: merging and scoring")
+            self._say(f"{point_name(point_id)}: merging and scoring")
 
     def scoring(self, entry: str, done: int, total: int) -> None:
+        """Show how many items of a task are scored."""
         self._view.entry = entry, done, total
 
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
+        """Show a point's scores, or why it has none."""
         self._view.pace.point_finished()
         self._view.n_finished += 1
         self._view.frontier = frontier
@@ -104,9 +111,11 @@ class ConsoleProgress(Progress):
             self._say(self._outcome(point, frontier), always=point.status == "failed")
 
     def concluding(self) -> None:
+        """Show that the results are being computed."""
         self._view.concluding = True
 
     def finished(self, frontier: Frontier) -> None:
+        """Print the table, the answer, the statements and where the files are."""
         self._end()
         if self._quiet:
             return
@@ -119,38 +128,40 @@ class ConsoleProgress(Progress):
             self._paragraph(statement, mark="•")
         for note in frontier.notes:
             if note not in self._noted:
-                self._paragraph(note, mark="•")
+                self._paragraph(formatting.sentence(frontier, note), mark="•")
         if self._out is not None:
             self._console.print()
-            self._paragraph(f"The model is in {self._out}; open {self._out / 'calibration' / 'report.html'} first.")
+            report = self._out / "calibration" / "report.html"
+            self._paragraph(f"The chosen model is in {self._out}. The report is {report}.")
 
     def _outcome(self, point: PointResult, frontier: Frontier) -> str:
-        """`lambda=0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16, about 0:40 left)`."""
+        """Return a point's line, as `λ = 0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16; about 0:40 left)`."""
         if point.status != "complete":
-            told = f"{point.status}: {' '.join((point.reason or 'no reason recorded').split())}"
+            reason = formatting.sentence(frontier, point.reason or "no reason recorded")
+            scores = f"{point.status}: {' '.join(reason.split())}"
         else:
             values = [(o.name, point.estimate(o).value) for o in frontier.objectives]
-            told = "  ".join(f"{name} {formatting.number(value, 4)}" for name, value in values)
+            scores = "  ".join(f"{name} {formatting.number(value, 4)}" for name, value in values)
             if point.seconds:
-                told += f"  {sum(point.seconds.values()):.1f} s"
-        marks = [f"the {point.role} parent"] if point.role else []
-        marks += [f"same weights as {point.same_as}"] if point.same_as else []
+                scores += f"  {sum(point.seconds.values()):.1f} s"
+        marks: list[str] = [point.role] if point.role and point.role != point.id else []
+        marks += [f"same weights as {point_name(point.same_as)}"] if point.same_as else []
         n, total = self._view.n_finished, self._view.n_points
         if total is not None:
             marks.append(f"{n} of {total}")
             left = self._view.pace.left(total - n) if n < total else None
             marks += [f"about {duration(left)} left"] if left is not None else []
         aside = f"  ({'; '.join(marks)})" if marks else ""
-        return f"{point.id}  {told}{aside}"
+        return f"{point.name}  {scores}{aside}"
 
     def _notes(self, frontier: Frontier) -> None:
         for note in frontier.notes:
             if note not in self._noted:
-                self._say(note, style="dim")
+                self._say(formatting.sentence(frontier, note), style="dim")
             self._noted.add(note)
 
     def _say(self, line: str, style: str = "", always: bool = False) -> None:
-        """One event: wrapped in a terminal; else one line with its time."""
+        """Print one event: wrapped in a terminal, else one line with its time."""
         if self._quiet and not always:
             return
         line = " ".join(line.splitlines())
@@ -177,7 +188,7 @@ class ConsoleProgress(Progress):
 
 
 def _console() -> Console:
-    """On what standard output is now. An encoding without our signs gets question marks, and the run goes on."""
+    """Return a console on the present standard output; characters that its encoding lacks become question marks."""
     if hasattr(sys.stdout, "reconfigure") and "utf" not in (sys.stdout.encoding or "").lower():
         sys.stdout.reconfigure(errors="replace")
     return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _IN_A_FILE)

@@ -1,4 +1,4 @@
-"""The live view of a running sweep: the table so far, the point being scored, and how far the sweep is."""
+"""The live view of a running sweep: the table so far, the point being scored, and the progress of the sweep."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import Frontier
 
 _WIDEST = 100
-_REFRESHES = 5  # a second
-_LONG_IDLE = 3.0  # seconds between two points
+_REFRESHES = 5  # per second
+_LONG_IDLE = 3.0  # seconds between two points, after which the view says what it waits for
 
 
 class Pace:
-    """How long points take, and so how long the rest will.
+    """Estimates the time left from the time that points took.
 
-    Points that were found on disk do not count; those that other workers finish meanwhile do.
+    Points that were found on disk do not count; points that other workers finish meanwhile do.
+
+    Args:
+        clock: gives the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,10 +43,11 @@ class Pace:
         self._has_started = False
 
     def point_started(self) -> None:
+        """Record that a point is being scored here."""
         self._point_began, self._has_started = self._clock(), True
 
     def point_finished(self) -> None:
-        """A point is done, here or elsewhere; before one was started here, it was found on disk."""
+        """Record that a point is done, here or by another worker, or was found on disk if none was started here."""
         if self._point_began is not None:
             self._spent += self._clock() - self._point_began
         self._n += self._has_started
@@ -51,23 +55,27 @@ class Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return self._clock() - self._began
 
     @property
     def running(self) -> bool:
-        """Whether a point is being scored here."""
+        """Return whether a point is being scored here."""
         return self._point_began is not None
 
     @property
     def idle(self) -> float:
-        """Seconds since a point was last done, here or elsewhere, while none is being done."""
+        """Return the seconds since a point was last done; 0 while one is being scored here."""
         return 0.0 if self._point_began is not None else self._clock() - self._ended
 
     def left(self, n_points: int, share: float = 0.0) -> float | None:
-        """Seconds until `n_points` more are done, with `share` of the first scored; None while nothing tells.
+        """Return the seconds until `n_points` more points are done, or None if they cannot be estimated yet.
 
-        Before the first point is done, the share of it that is done tells.
+        Before the first point is done, the estimate is from its `share`.
+
+        Args:
+            n_points: how many points are not done yet, with the one being scored.
+            share: how much of the point being scored is done, 0 to 1.
         """
         running = 0.0 if self._point_began is None else self._clock() - self._point_began
         if self._n:
@@ -80,10 +88,17 @@ class Pace:
 
 
 class LiveView:
-    """What is shown, as it stands; events change it and a thread draws it.
+    """The state that the view shows: events of the sweep change it, a thread draws it.
 
     Attributes:
-        latest: gives a line that is shown while the sweep is being prepared.
+        latest: gives a line to show while the sweep is being prepared.
+        pace: the estimate of the time left.
+        frontier: the result so far; None while the sweep is being prepared.
+        n_points: how many points there will be, if that is known.
+        n_finished: how many points are done.
+        point: the name of the point being scored.
+        entry: the task being scored, how many of its items are done, and how many it has.
+        concluding: whether all points are scored.
     """
 
     def __init__(self) -> None:
@@ -100,7 +115,7 @@ class LiveView:
         self._table: tuple[int, PointsTable] | None = None
 
     def changed(self) -> None:
-        """The frontier has changed, so its table is to be made again."""
+        """Note that the frontier has changed, so that its table is made again."""
         with self._lock:
             self._table = None
 
@@ -131,9 +146,9 @@ class LiveView:
             return
         share = 0.0
         if self.concluding:
-            yield _spread(Text.assemble(frame, " working out the numbers and writing the chosen model"), [""], width)
+            yield _spread(Text.assemble(frame, " computing the results and writing the chosen model"), [""], width)
         elif self.point is None or self.pace.idle > _LONG_IDLE:
-            waiting = " choosing what comes next, or waiting for other processes"
+            waiting = " choosing the next point, or waiting for other workers"
             waiting = waiting if self.pace.idle > _LONG_IDLE else ""
             yield _spread(Text.assemble(frame, waiting), [""], width)
             yield _Bar(0.0, width)
@@ -159,7 +174,7 @@ class LiveView:
         yield _Bar((done_points + self._share_of_point()) / max(total_points, 1), width)
 
     def _share_of_point(self) -> float:
-        """Of the point being scored, over all entries of the suite by their items."""
+        """Return how much of the point being scored is done, as a share of all items of the suite."""
         if not self.pace.running or self.entry is None or self.frontier is None:
             return 0.0
         name, done, total = self.entry
@@ -178,9 +193,13 @@ class LiveView:
 
 
 class ResizingLive(Live):
-    """A live display that starts again from an empty screen when the window has changed.
+    """A live display that clears the screen when the window changes its size.
 
-    Terminals wrap what is on the screen anew, each in its own way, so where it stood can no longer be known.
+    Each terminal rewraps the lines on the screen in its own way, so the old view's place is unknown after that.
+
+    Args:
+        view: what to draw.
+        console: where to draw it.
     """
 
     def __init__(self, view: LiveView, console: Console) -> None:
@@ -196,7 +215,7 @@ class ResizingLive(Live):
         self._size = console.size
 
     def refresh(self) -> None:
-        """Draw, on an empty screen where the window has another size than it had."""
+        """Draw the view, on an empty screen if the window's size has changed."""
         size = self.console.size
         if size != self._size:
             self._size = size
@@ -205,7 +224,7 @@ class ResizingLive(Live):
 
 
 class _Bar:
-    """A line that is a bar; rich's own does not end its line."""
+    """A progress bar on a line of its own; rich's does not end its line."""
 
     def __init__(self, share: float, width: int) -> None:
         self._bar = ProgressBar(total=1.0, completed=share, width=width, complete_style="cyan", finished_style="cyan")
@@ -216,7 +235,7 @@ class _Bar:
 
 
 def duration(seconds: float) -> str:
-    """`0:07`, `12:30`, `3:04:00`, `2 d 3 h`."""
+    """Return a duration as `0:07`, `12:30`, `3:04:00` or `2 d 3 h`."""
     whole = int(seconds + 0.5)
     days, rest = divmod(whole, 86400)
     hours, rest = divmod(rest, 3600)
@@ -227,7 +246,7 @@ def duration(seconds: float) -> str:
 
 
 def _spread(left: Text, right: list[str], width: int) -> Text:
-    """`left`, and at the other end the first of `right` for which there is room."""
+    """Return a line with `left` at one end, and at the other the first of `right` that has room."""
     for text in right:
         space = width - cell_len(left.plain) - cell_len(text)
         if space >= 2 and text:

@@ -1,4 +1,4 @@
-"""The table of points in a terminal of any width: what does not fit is left out, and no number is ever broken."""
+"""The table of points in a terminal of any width: columns that do not fit are left out, numbers are never cut."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from rich.text import Text
 from mergekit_calib.report.tables.rows import BaselineRow, FrontierTable, Row, frontier_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.names import axis_name
 
 _GAP = "  "
-_LABEL = 12  # columns that a point's name keeps, before anything else gives way
-_LONG_LABEL = 24  # of which so many are kept while there are details that could give way
-_REASON = 24  # columns below which a reason stands under its point's name
+# Widths are in terminal columns.
+_LABEL = 12  # a point's name always has so much room
+_LONG_LABEL = 24  # and so much while details can be left out instead
+_REASON = 24  # with less room than this, a reason is printed under its point's name
 _WIDEST = 120
-# intervals, the superiority test, the share of resamples on the frontier
+# Which details are shown (intervals, the superiority test, the share of resamples on the frontier), in the order in
+# which they are tried.
 _DETAILS = ((True, True, True), (True, False, True), (False, True, True), (False, False, True), (False, False, False))
 
 
 def console_table(frontier: Frontier) -> PointsTable:
-    """The points for a terminal, the objectives only: two of them fit into 80 columns with their intervals."""
+    """Return the points' objectives for a terminal; two objectives and their intervals fit into 80 columns."""
     return PointsTable(frontier_table(frontier), len(frontier.objectives))
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One column: its two lines of title, and its cells by row, a plain part and a dim one after it."""
+    """One column: two lines of title, and for each row a cell with a plain part and a dim part."""
 
     title: tuple[str, str]
     cells: Sequence[tuple[str, str]]
@@ -41,15 +44,16 @@ class _Column:
 
 
 class PointsTable:
-    """Draws itself into the width it is given.
+    """A table that fits into the width of its console.
 
-    Names are plain text: markup in them is printed, not obeyed.
+    Names are plain text: markup in them is printed as it is.
 
     Args:
-        n_objectives: how many of the table's measures are objectives; the others are left to wider media.
-        most_rows: where there are more points, those that are neither parents, chosen, failed nor on the frontier give
-            way, and a line says how many.
-        caption: whether the table explains itself.
+        source: the table's rows.
+        n_objectives: how many of the table's measures are objectives; the others are not shown.
+        most_rows: with more points than this, those that are neither parents, chosen, failed nor on the frontier are
+            left out first, and a line says how many.
+        caption: whether to print how to read the table.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class PointsTable:
 
     @property
     def row_count(self) -> int:
-        """How many rows there are, baselines included."""
+        """Return how many rows there are, baselines included."""
         return len(self._rows) + len(self._source.baselines)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -96,7 +100,7 @@ class PointsTable:
             yield Text(self._source.caption, style="dim")
 
     def _columns(self, available: int, label: int) -> list[_Column]:
-        """The most that fits beside names of `label` columns; see `_DETAILS` for what gives way first."""
+        """Return the columns that fit beside names of width `label`; `_DETAILS` says what is left out first."""
 
         def fits(columns: Sequence[_Column], beside: int) -> bool:
             return beside + sum(column.width + len(_GAP) for column in columns) <= available
@@ -116,7 +120,7 @@ class PointsTable:
     def _axes(self) -> list[_Column]:
         blank = [("", "")] * len(self._source.baselines)
         return [
-            _Column((formatting.axis_label(title), ""), [*((row.axes[k], "") for row in self._rows), *blank])
+            _Column((axis_name(title), ""), [*((row.axes[k], "") for row in self._rows), *blank])
             for k, title in enumerate(self._source.axes)
         ]
 
@@ -165,7 +169,7 @@ class PointsTable:
 
 
 def _most_telling(rows: Sequence[Row], most: int | None) -> list[Row]:
-    """At most `most` rows, in their order: parents, the choice, what went wrong, the frontier, then the rest."""
+    """Return at most `most` rows in their order; first to stay: parents, the choice, failed points, the frontier."""
     if most is None or len(rows) <= most:
         return list(rows)
 
@@ -186,7 +190,7 @@ def _style(row: Row) -> str:
 
 
 def _outcome(label: str, outcome: str, label_width: int, available: int, style: str, brief: bool) -> Iterator[Text]:
-    """The reason beside the name, across the other columns; in further lines under itself where it is long."""
+    """Yield the lines of a point without numbers: its name, and the reason across the other columns."""
     start = set_cell_size(_clipped(label, label_width), label_width) + _GAP
     indent = " " * cell_len(start)
     if not brief and available - len(indent) < _REASON:
@@ -212,5 +216,5 @@ def _clipped(text: str, width: int) -> str:
 
 
 def _shortened(text: str, longest: int) -> str:
-    """The end of a long name, where metric and arrow stand."""
+    """Return the end of a long title, which has the metric and the arrow."""
     return text if len(text) <= longest else f"…{text[1 - longest :]}"

@@ -1,86 +1,83 @@
-"""The answer of a sweep in words: the chosen point, its gains and costs, and whether superiority is shown."""
+"""The answer of a sweep in words: the chosen point, its gains and costs, and whether it beats both parents."""
 
 from __future__ import annotations
 
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.outcomes import sort_outcomes
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 
 def summary_sentence(frontier: Frontier) -> str:
-    """What came out, answer first, in plain text of a few short sentences.
+    """Return what came out, answer first, in a few short sentences of plain text.
 
-    Gains and costs are paired differences on the held-out split. One whose interval holds 0 is called no difference
-    shown, whichever way its value points.
+    Gains and costs are paired differences on the held-out split. A difference whose interval holds 0 is called not
+    significant, whichever way its value points.
     """
     selected = frontier.selected
     if selected is None:
-        done, failed = len(frontier.complete_points), len(frontier.points) - len(frontier.complete_points)
-        tail = f", {failed} failed" if failed else ""
-        return (
-            f"No point is selected{'' if frontier.finished else ' yet'}: "
-            f"{formatting.counted(done, 'point')} scored{tail}."
-        )
-    called = _called(selected)
-    opening = f"{called[:1].upper() + called[1:] if selected.id == selected.role else called} is chosen"
-    if not frontier.finished:
-        opening = f"So far, {called} is chosen"
-    against = [_against(frontier, selected, role) for role in ("aligned", "base")]
-    against = [clause for clause in against if clause]
-    if against:
-        opening += f". On the held-out split, {'; '.join(against)}"
-    else:
-        opening += _values(frontier, selected)
-    return f"{opening}. {_superiority(frontier, selected)}"
+        return _without_choice(frontier)
+    if selected.role is not None and frontier.finished:
+        return f"{_parent_chosen(frontier, selected)} {_superiority(frontier, selected)}"
+    name = formatting.name_with_role(selected)
+    opening = f"{name} is chosen." if frontier.finished else f"So far, {name} is chosen."
+    compared = _against_parents(frontier, selected)
+    middle = compared or f"On the held-out split it has {_values(frontier, selected)}."
+    return f"{opening} {middle} {_superiority(frontier, selected)}"
 
 
-def _called(point: PointResult) -> str:
-    if point.role is None:
-        return point.id
-    return (
-        f"{point.id}, the {point.role} parent itself," if point.id != point.role else f"the {point.role} parent itself"
-    )
+def _without_choice(frontier: Frontier) -> str:
+    complete = len(frontier.complete_points)
+    failed = len(frontier.points) - complete
+    yet = "" if frontier.finished else " yet"
+    tail = f", {failed} failed" if failed else ""
+    return f"No point is chosen{yet}: {formatting.counted(complete, 'point')} scored{tail}."
 
 
-def _against(frontier: Frontier, point: PointResult, role: str) -> str:
-    differences = point.differences.get(role, {})
-    sorted_by_outcome: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
-    for objective in frontier.objectives:
-        difference = differences.get(objective.name)
-        if difference is not None and difference.value is not None:
-            text = formatting.difference(frontier, objective, difference)
-            sorted_by_outcome[formatting.outcome(objective, difference)].append(text)
-    words = {"better": "better in", "worse": "worse in", "open": "not shown to differ in"}
-    clauses = [f"{words[outcome]} {formatting.listed(found)}" for outcome, found in sorted_by_outcome.items() if found]
-    return f"against {role} it is {formatting.listed(clauses)}" if clauses else ""
+def _parent_chosen(frontier: Frontier, selected: PointResult) -> str:
+    text = f"No merge beat the {selected.role} model; {frontier.name}/ holds the {selected.role} weights."
+    rule = f"The rule {frontier.selection.rule}" if frontier.selection is not None else "The rule"
+    return f"{text} {rule} chose {selected.name}, which has {_values(frontier, selected)} on the held-out split."
+
+
+def _against_parents(frontier: Frontier, point: PointResult) -> str:
+    compared = {
+        role: sorted_out
+        for role in ("aligned", "base")
+        if (sorted_out := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
+    }
+    if not compared:
+        return ""
+    text = ". ".join(f"Against {role}: {sorted_out.clause()}" for role, sorted_out in compared.items())
+    return f"{text} (held-out split, {formatting.percent(frontier.level)} intervals)."
 
 
 def _values(frontier: Frontier, point: PointResult) -> str:
-    parts = []
-    for objective in frontier.objectives:
-        estimate = point.estimate(objective)
-        places = formatting.decimals([estimate])
-        span = formatting.interval(estimate, places)
-        parts.append(f"{objective.name} {formatting.number(estimate.value, places)}{f' ({span})' if span else ''}")
-    return f", with {formatting.listed(parts)} on the held-out split"
+    parts = [
+        f"{formatting.metric_name(objective)} {formatting.with_interval(point.estimate(objective))}"
+        for objective in frontier.objectives
+    ]
+    return formatting.listed(parts)
 
 
 def _superiority(frontier: Frontier, selected: PointResult) -> str:
-    level = formatting.percent(1 - frontier.level)
-    tested = [p for p in frontier.complete_points if p.superiority is not None]
-    if not tested:
-        return "Pareto-superiority over both parents was not tested: it needs both parents and a point between scored."
-    shown = [p.id for p in tested if p.superiority is not None and p.superiority.shown]
-    others = [name for name in shown if name != selected.id]
-    named = formatting.listed(others) if 0 < len(others) <= 3 else formatting.counted(len(others), "point")
-    claim = "Pareto-superiority over both parents is"
-    if selected.superiority is None:
+    """Return what the test of the chosen point against both parents shows, and for which other points it does."""
+    tests = {p.id: p.superiority for p in frontier.complete_points if p.superiority is not None}
+    if not tests:
         return (
-            f"{claim} shown at the {level} level for {named}."
-            if others
-            else f"{claim} not shown for any point at the {level} level."
+            "It was not tested whether a point is better than both parents: that takes the scores of both parents and "
+            "of another point."
         )
-    p = formatting.p_value(selected.superiority.p_adjusted)
+    level = f"{formatting.percent(1 - frontier.level)} level"
+    others = [p.name for p in frontier.complete_points if p is not selected and p.superiority and p.superiority.shown]
+    named = formatting.listed(others) if 0 < len(others) <= 3 else formatting.counted(len(others), "point")
+    better = "better than both parents on every objective"
+    verb = "is" if len(others) == 1 else "are"
+    if selected.superiority is None:
+        if others:
+            return f"{named} {verb} significantly {better} ({level})."
+        return f"No point is significantly {better} ({level})."
+    p = f"p {formatting.p_value(selected.superiority.p_adjusted)}"
     if selected.superiority.shown:
-        return f"{claim} shown at the {level} level (adjusted p {p})."
-    elsewhere = f"; it is shown for {named}" if others else ""
-    return f"{claim} not shown at the {level} level (adjusted p {p}){elsewhere}."
+        return f"Significantly {better} ({level}, {p})."
+    elsewhere = f"; {named} {verb}" if others else ""
+    return f"Not significantly {better} ({p}){elsewhere}."

@@ -1,8 +1,8 @@
-// Every metric along an axis: the value with its band, the parents as lines, what lies beyond λ = 1 shaded.
+// Every metric along an axis: values with interval bands, the parents as lines, λ > 1 shaded.
 calib.curves = (() => {
   const { run, complete, estimate, number, decimals, interval, finite } = calib;
 
-  // Points that differ in the axis alone are one curve; `own` is the curve of the point that is shown.
+  // Points that differ only in this axis form a curve; `own` is the curve of the selected point.
   function curves(axis, measure, picked) {
     const rest = (p) => JSON.stringify(Object.entries(p.axes).filter(([name]) => name !== axis));
     const on = complete.filter((p) => finite(p.axes[axis]) && finite(estimate(p, measure)?.value));
@@ -54,7 +54,7 @@ calib.curves = (() => {
         style: { background: "none", fontSize: "11px", color: "inherit" },
         x: { label: null, domain: low === high ? [low - 0.5, high + 0.5] : [low, high], inset: 6, ticks: 6 }, y: { label: null, ticks: 5, inset: 6, nice: true },
         marks: [
-          beyond ? Plot.rect([0], { x1: Math.max(1, low), x2: high, className: "amplified", fill: null, insetRight: -6 }) : null,
+          beyond ? Plot.rect([0], { x1: Math.max(1, low), x2: high, className: "extrapolated", fill: null, insetRight: -6 }) : null,
           Plot.gridY({ className: "grid", ticks: 5 }),
           picked ? Plot.ruleX([picked.at], { className: "picked-line", stroke: null }) : null,
           Plot.areaY(banded, { x: "at", y1: "low", y2: "high", className: "curve-band", fill: null }),

@@ -1,4 +1,4 @@
-// The frame of every chart: a title, the drawing, a tip on hover, tap and arrow keys, and its numbers as a table and CSV.
+// The frame of every chart: title, drawing, tooltip for pointer, touch and arrow keys, and its numbers as table and CSV.
 calib.figure = (() => {
   const { el } = calib;
   const announcer = el("div", { class: "hidden", role: "status" });
@@ -7,7 +7,7 @@ calib.figure = (() => {
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
-  // `draw(width)` gives an SVG element; `numbers()` gives {columns, rows} of what is drawn.
+  // A chart's content: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows} of what is drawn.
   function frame(host, id) {
     const heading = el("h3"), chart = el("div", { class: "chart" }), legend = el("div", { class: "legend" });
     const tip = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
@@ -50,7 +50,7 @@ calib.figure = (() => {
       fill();
     }
 
-    // Lines of text beside (x, y), in the drawing's pixels; the first is the heading.
+    // Show lines of text beside (x, y), in pixels of the drawing; the first line is the heading.
     function show(x, y, lines, say = false) {
       tip.replaceChildren(...lines.map((line, i) => el(i ? "span" : "strong", {}, line)));
       tip.hidden = false;
@@ -71,7 +71,7 @@ calib.figure = (() => {
     return self;
   }
 
-  // A cursor over positions from left to right: the pointer's nearest, or the arrow keys'.
+  // A cursor over positions from left to right: the one nearest to the pointer, or moved by the arrow keys.
   function scrub(svg, frame, places, tell, choose, start = -1) {
     const cursor = d3.select(svg).append("line").attr("class", "cursor").attr("visibility", "hidden");
     let at = start;

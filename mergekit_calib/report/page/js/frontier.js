@@ -1,11 +1,11 @@
-// The trade-off: one measure against another, a mark for every model; each can be hovered, tapped, or reached by arrow keys.
+// The trade-off: one measure against another, with a mark for every model that answers to pointer, touch and arrow keys.
 calib.frontier = (() => {
   const { run, complete, estimate, label, number, decimals, interval, el, finite } = calib;
   const numeric = Object.keys(run.axes).filter((axis) => complete.every((p) => !(axis in p.axes) || finite(p.axes[axis])));
   const colourAxis = numeric.includes("lambda") ? "lambda" : numeric[0];
   const settings = complete.map((p) => p.axes[colourAxis]).filter(finite);
   const [low, high] = settings.length ? d3.extent(settings) : [0, 1];
-  // Viridis, short of its end that the ground would swallow.
+  // Viridis without the end that is invisible on the background.
   const light = (t) => d3.interpolateViridis(0.9 * t), dark = (t) => d3.interpolateViridis(0.24 + 0.76 * t);
   const ramp = (colour) => `linear-gradient(90deg, ${d3.range(0, 1.01, 0.125).map(colour).join(", ")})`;
   const symbols = { base: "square", aligned: "diamond", temperature: "triangle", average: "cross" };
@@ -20,7 +20,7 @@ calib.frontier = (() => {
     return all;
   }
 
-  // The edge of what two measures allow; with more objectives that is not all of the frontier.
+  // The frontier of these two measures; with more objectives it is only a part of the whole frontier.
   function staircase(points, x, y) {
     if (!x.direction || !y.direction || x === y) return [];
     const sx = x.direction === "maximize" ? -1 : 1, sy = y.direction === "maximize" ? -1 : 1;
@@ -39,12 +39,12 @@ calib.frontier = (() => {
       return `${m.name} ${number(e.value, places)}${span ? ` (${span})` : ""}`;
     };
     const words = [entry.name, of(y, entry.y), of(x, entry.x)];
-    if (entry.baseline) words.push(entry.measured.models_run > 1 ? "baseline: two models for each answer" : "baseline: no new merge");
+    if (entry.baseline) words.push(entry.measured.models_run > 1 ? "baseline: runs two models for each answer" : "baseline: needs no merge");
     else {
       const share = entry.point.frontier_probability;
       const often = share == null ? "" : `, in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
       words.push(calib.onFrontier(entry.point) ? `on the frontier${often}` : `dominated${share == null ? "" : ` (on the frontier${often})`}`);
-      if (entry.point.superiority?.shown) words.push("Pareto-superior to both parents, shown");
+      if (entry.point.superiority?.shown) words.push("significantly better than both parents");
     }
     return words;
   }
@@ -58,7 +58,7 @@ calib.frontier = (() => {
       frame.set({
         title: `${y.name} against ${x.name}`,
         subtitle: colourAxis ? `coloured by ${calib.axisLabel(colourAxis)}` : "",
-        description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys go from point to point.`,
+        description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys move from point to point.`,
         draw: (width) => (draw = drawing(width, all, points, x, y)).svg,
         after: (svg) => name(svg, draw, all),
         legend: legend(all),
@@ -70,7 +70,7 @@ calib.frontier = (() => {
       });
     }
 
-    // What fits into `room` pixels of an axis title, from its end, where the metric and its direction are.
+    // The end of an axis title that fits into `room` pixels: the metric and its direction are there.
     const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
 
     function drawing(width, all, points, x, y) {
@@ -168,7 +168,7 @@ calib.frontier = (() => {
       event.preventDefault();
     }
 
-    // Names where they hide least: of four places around a mark the one furthest from marks and other names.
+    // Put each name at the place around its mark where it covers the least of marks, whiskers and other names.
     function name(svg, held, all) {
       held.overlay.selectAll("*").remove();
       const taken = all.map((e) => ({ x: held.at(e)[0] - 6, y: held.at(e)[1] - 6, width: 12, height: 12 }));

@@ -1,4 +1,4 @@
-// The page's state, kept in the address so that a view can be shared and outlives a reload, and what follows from it.
+// The page's state, kept in the address so that a view can be shared and survives a reload, and the controls that set it.
 (() => {
   const { run, objectives, measures, complete, el, label, estimate, finite } = calib;
   const byId = (id) => document.getElementById(id);
@@ -7,7 +7,7 @@
   if (!complete.length) return ["explore", "point", "curves"].forEach((id) => byId(id).remove());
 
   const saved = new URLSearchParams(location.hash.slice(1));
-  const known = (id) => complete.some((p) => p.id === id);
+  const isPoint = (id) => complete.some((p) => p.id === id);
   const measure = (name, otherwise) => measures.find((m) => m.name === name) ?? otherwise;
   const state = {
     y: measure(saved.get("y"), measures[0]),
@@ -16,13 +16,13 @@
     options: parsed(saved.get("options")),
     scope: calib.scopes.includes(saved.get("scope")) ? saved.get("scope") : calib.scopes[0],
     axis: calib.frontier.numeric.includes(saved.get("axis")) ? saved.get("axis") : calib.frontier.numeric.includes("lambda") ? "lambda" : calib.frontier.numeric[0],
-    chosen: null, picked: known(saved.get("point")) ? saved.get("point") : null,
+    chosen: null, picked: isPoint(saved.get("point")) ? saved.get("point") : null,
   };
 
   function parsed(text) {
     try {
-      const found = JSON.parse(text ?? "{}");
-      return found && typeof found === "object" ? found : {};
+      const options = JSON.parse(text ?? "{}");
+      return options && typeof options === "object" ? options : {};
     } catch {
       return {};
     }
@@ -48,7 +48,7 @@
     const point = run.points.find((p) => p.id === id);
     about.replaceChildren(calib.point.card(point, state));
     reliability.set(point);
-    byId("point-title").textContent = `${label(point)}, in full`;
+    byId("point-title").textContent = `${label(point)}: all metrics`;
     byId("point-metrics").replaceChildren(...calib.point.metrics(point));
     byId("point-recipe").replaceChildren(calib.point.recipe(point));
     trade.mark();
@@ -57,10 +57,10 @@
     keep();
   }
 
-  // The choice among the points that have every objective on both splits, as the run itself makes it.
+  // Choose among the points that have every objective on both splits, as the sweep does.
   function decide() {
     const own = run.selection?.point;
-    if (!state.rule) return { id: known(own) ? own : null, reason: "" };
+    if (!state.rule) return { id: isPoint(own) ? own : null, reason: "" };
     const among = complete.filter((p) => objectives.every((o) => ["selection", "held_out"].every((split) => finite(estimate(p, o, split)?.value))));
     return calib.rules.choose(state.rule, {
       ids: among.map((p) => p.id), objectives: objectives.map((o) => o.name), directions: objectives.map((o) => o.direction),
@@ -75,7 +75,7 @@
     if (state.rule && choice) {
       const point = run.points.find((p) => p.id === choice.id);
       words.push(el("strong", {}, `${state.rule} chooses ${label(point)}`), `: ${choice.reason}, on the selection split. `);
-      words.push(choice.id === own ? "The run chose the same point." : `The run chose ${own ?? "none"}; to write this one, run it again with `);
+      words.push(choice.id === own ? "The sweep chose the same point." : `The sweep chose ${own ? calib.pointName(own) : "no point"}; to write this one, run it again with `);
       if (choice.id !== own) words.push(el("code", {}, `select: ${yaml({ rule: state.rule, ...state.options })}`));
     }
     byId("rule-outcome").replaceChildren(...words);
@@ -83,20 +83,20 @@
     pick((first && state.picked) || state.chosen || complete[0].id);
   }
 
-  // What YAML would take apart, as the comma in `calib_gsm8k/ece,flexible-extract`, is quoted.
+  // Quote what YAML would split, as the comma in `calib_gsm8k/ece,flexible-extract`.
   const plain = (value) => (typeof value !== "string" || /^[\w./-]+$/.test(value) ? String(value) : JSON.stringify(value));
   const yaml = (value) => (value && typeof value === "object" ? `{${Object.entries(value).map(([k, v]) => `${yaml(k)}: ${yaml(v)}`).join(", ")}}` : plain(value));
 
-  // The options that a rule takes, as inputs; empty ones are left out.
+  // Show an input for each option of the rule; empty inputs are left out.
   function options() {
     const box = byId("rule-options"), { rule } = state;
     const value = (input) => (input.value.trim() === "" || !Number.isFinite(input.valueAsNumber) ? null : input.valueAsNumber);
     const input = (words, held, placeholder, take, least) => el("label", {}, words, el("input", {
       type: "number", step: "any", min: least, placeholder, value: held ?? "", oninput: (event) => { take(value(event.target)); rechoose(); },
     }));
-    const put = (group, key, found) => {
-      const entries = { ...state.options[group], [key]: found };
-      if (found === null) delete entries[key];
+    const put = (group, key, given) => {
+      const entries = { ...state.options[group], [key]: given };
+      if (given === null) delete entries[key];
       state.options = { ...state.options, [group]: entries };
       if (!Object.keys(entries).length) delete state.options[group];
     };
@@ -108,14 +108,14 @@
       parts.push(el("label", {}, "the best", best));
       for (const o of objectives)
         for (const [side, words] of [["min", "at least"], ["max", "at most"]])
-          parts.push(input(`${o.name} ${words}`, state.options.bounds?.[o.name]?.[side], "any", (found) => {
-            const bound = { ...state.options.bounds?.[o.name], [side]: found };
-            if (found === null) delete bound[side];
+          parts.push(input(`${o.name} ${words}`, state.options.bounds?.[o.name]?.[side], "any", (given) => {
+            const bound = { ...state.options.bounds?.[o.name], [side]: given };
+            if (given === null) delete bound[side];
             put("bounds", o.name, Object.keys(bound).length ? bound : null);
           }));
     }
-    if (rule === "weighted") for (const o of objectives) parts.push(input(`weight of ${o.name}`, state.options.weights?.[o.name], "1", (found) => put("weights", o.name, found === null || found < 0 ? null : found), 0));
-    if (rule === "nearest") for (const o of objectives) parts.push(input(`ideal ${o.name}`, state.options.ideal?.[o.name], "best", (found) => put("ideal", o.name, found)));
+    if (rule === "weighted") for (const o of objectives) parts.push(input(`weight of ${o.name}`, state.options.weights?.[o.name], "1", (given) => put("weights", o.name, given === null || given < 0 ? null : given), 0));
+    if (rule === "nearest") for (const o of objectives) parts.push(input(`ideal ${o.name}`, state.options.ideal?.[o.name], "best", (given) => put("ideal", o.name, given)));
     box.replaceChildren(...parts);
     box.hidden = !parts.length;
   }
@@ -131,7 +131,7 @@
   const redraw = () => { trade.set(); trade.mark(); keep(); };
   choice("y", named, state.y.name, (name) => { state.y = measure(name); redraw(); });
   choice("x", named, state.x.name, (name) => { state.x = measure(name); redraw(); });
-  const own = run.selection ? [["", `${run.selection.rule}, as in the run`]] : [["", "the run's own rule"]];
+  const own = run.selection ? [["", `${run.selection.rule}, as in the sweep`]] : [["", "the sweep's own rule"]];
   choice("rule", [...own, ...calib.rules.names.map((name) => [name, name.replace("_", "-")])], state.rule, (rule) => {
     state.rule = rule;
     state.options = {};
@@ -149,7 +149,7 @@
     box.checked = sessionStorage.getItem("calib-follow") !== "no";
     box.addEventListener("change", () => sessionStorage.setItem("calib-follow", box.checked ? "yes" : "no"));
     byId("written").textContent = `Last written ${new Date(document.lastModified).toLocaleTimeString()}.`;
-    // Not under the hands of whoever is reading.
+    // Do not reload while somebody uses the page.
     let touched = 0;
     for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { passive: true });
     setInterval(() => box.checked && !document.hidden && Date.now() - touched > 10000 && location.reload(), 15000);

@@ -1,8 +1,8 @@
-// How honest a point's confidence is: accuracy at each level of it, beside the parents, over how many items have it.
+// The reliability diagram of a point and the parents: accuracy by confidence, and how many items have each confidence.
 calib.reliability = (() => {
   const { run, label, number, el } = calib;
 
-  // Points of the same weights share the first one's.
+  // Points with identical weights share the first one's diagram.
   const diagramOf = (point) => run.reliability[point.id] ?? run.reliability[point.same_as];
 
   function make(host) {
@@ -20,7 +20,7 @@ calib.reliability = (() => {
       const total = d3.sum(diagram.counts);
       frame.set({
         title: "Reliability",
-        subtitle: "on the diagonal, confidence is honest",
+        subtitle: "on the diagonal, confidence equals accuracy",
         description: `${label(point)}: accuracy against confidence in ${bins.length} bins of ${total} items, with the number of items below.`,
         draw: (width) => drawing(width, bins, parents.map((p) => ({ role: p.role, line: line(p.diagram) }))),
         legend: [key("curve-line", label(point)), ...parents.map((p) => key(`parent-line ${p.role}`, p.role))],
@@ -65,7 +65,7 @@ calib.reliability = (() => {
     return { set };
   }
 
-  // Two drawings over one another as one, so that a cursor goes through both.
+  // Two drawings, one above the other, as one SVG, so that the cursor goes through both.
   function stack(top, bottom, width) {
     const height = top.height.baseVal.value;
     const svg = d3.create("svg").attr("width", width).attr("height", height + bottom.height.baseVal.value);

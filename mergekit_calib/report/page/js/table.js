@@ -1,4 +1,4 @@
-// The table of every point: sorted by any column, each row a way to choose its point.
+// The table of every point: its headers sort it, and its rows select points.
 calib.table = (() => {
   const { run, el } = calib;
 
@@ -7,11 +7,11 @@ calib.table = (() => {
     const rows = [...body.rows].filter((row) => row.dataset.point != null), rest = [...body.rows].filter((row) => row.dataset.point == null);
     const headers = [...table.tHead.rows[0].cells];
 
-    // A cell by its number, `★` before none, text as text; what has no value goes last either way.
+    // The sort key of a cell: its number, or its text in the first column; null, which sorts last, if it has no value.
     function key(row, column) {
-      const found = row.cells[column];
-      if (!found || found.colSpan > 1) return null;
-      const text = (found.firstChild?.textContent ?? "").trim();
+      const cell = row.cells[column];
+      if (!cell || cell.colSpan > 1) return null;
+      const text = (cell.firstChild?.textContent ?? "").trim();
       const value = text.match(/[−-]?\d+(\.\d+)?(e[−-]?\d+)?/);
       if (column && value) return Number(value[0].replaceAll("−", "-"));
       return text === "" || text === "–" ? null : column ? -1 : natural(text);
@@ -56,7 +56,7 @@ calib.table = (() => {
       }
     }
 
-    // Every number of every point, as in points.csv, and of the baselines.
+    // Download every number of every point, as in points.csv, and of the baselines.
     function save() {
       const axes = Object.keys(run.axes), parts = ["value", "low", "high", "n"];
       const all = [...run.points, ...run.baselines], keys = new Map();

@@ -1,10 +1,10 @@
-// What every part of the page uses: the data, its words and numbers, elements made of text, and files to take away.
+// Shared by all parts of the page: the data, number formats, names, DOM elements made of text, and CSV downloads.
 const calib = (() => {
   const run = JSON.parse(document.getElementById("data").textContent);
   const minus = (text) => text.replace("-", "−");
   const finite = (value) => typeof value === "number" && Number.isFinite(value);
 
-  // As report/text/formatting.py: two digits of the median interval's width, 3 to 6 decimals.
+  // Decimals as in report/text/formatting.py: two digits of the median width of the intervals, 3 to 6 decimals.
   function decimals(estimates) {
     const widths = estimates.filter((e) => e && finite(e.low) && finite(e.high) && e.high > e.low).map((e) => e.high - e.low);
     if (!widths.length) return 3;
@@ -32,22 +32,26 @@ const calib = (() => {
   const axisLabel = (axis) => (axis === "lambda" ? "λ" : axis);
   const axisValue = (value) => (finite(value) ? minus(String(Number(value.toPrecision(6)))) : value);
 
-  // A point by its settings: `λ = 0.4, density = 0.3`; the parents' roles beside.
-  function label(point) {
-    const settings = Object.entries(point.axes).map(([axis, value]) => `${axisLabel(axis)} = ${axisValue(value)}`);
-    if (!settings.length) return point.id;
-    return settings.join(", ") + (point.role ? ` (${point.role})` : "");
+  // The name that people read for an id, as in results/names.py: `λ = 0.4, density = 0.3` for `lambda=0.4,density=0.3`.
+  function pointName(id) {
+    const settings = id.split(/,(?=[A-Za-z_]\w*=)/).map((part) => part.match(/^([A-Za-z_]\w*)=([^]+)$/));
+    if (!settings.every(Boolean)) return id;
+    const value = (text) => (/^-?\d[\d.]*(e[+-]?\d+)?$/.test(text) ? text.replaceAll("-", "−") : text);
+    return settings.map(([, axis, text]) => `${axisLabel(axis)} = ${value(text)}`).join(", ");
   }
+
+  // A point's name, with its role if it is a parent: `λ = 0 (base)`.
+  const label = (point) => pointName(point.id) + (point.role && point.id !== point.role ? ` (${point.role})` : "");
 
   function baselineLabel(baseline) {
     if (baseline.kind === "average") return "parents averaged";
     const of = run.points.find((p) => p.id === baseline.of[0]);
     const fitted = Object.values(baseline.temperatures);
-    const name = of ? of.role || label(of) : baseline.of[0];
+    const name = of?.role || pointName(baseline.of[0]);
     return `${name}, T ${fitted.length === 1 ? `= ${fitted[0].toFixed(2)}` : "by task"}`;
   }
 
-  // A measure is a metric of a scope: an objective, or any other number that the points have.
+  // A measure is a metric of a scope: an objective, or any other metric that the points have.
   const objectives = run.objectives.map((o) => {
     const scope = o.task || (o.average === "macro" ? "macro" : "suite");
     return { scope, metric: o.metric, direction: o.direction, name: scope === "suite" ? o.metric : `${scope}/${o.metric}` };
@@ -61,7 +65,7 @@ const calib = (() => {
   const estimate = (measured, measure, split = "held_out") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[split];
 
   const complete = run.points.filter((p) => p.status === "complete");
-  // Of a single task, the pooled items are the task's: one scope says it all.
+  // With a single task, its items and the pooled items are the same, so one scope is enough.
   const scopes = [...new Set(complete.flatMap((p) => Object.keys(p.metrics)))]
     .filter((scope) => run.suite.length > 1 || scope === "suite" || objectives.some((o) => o.scope === scope))
     .sort((a, b) => (b === "suite") - (a === "suite"));
@@ -76,14 +80,14 @@ const calib = (() => {
   const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
   const better = (measure) => ({ maximize: "higher is better", minimize: "lower is better" })[measure.direction] ?? "";
 
-  // `better`, `worse`, or `open` where the interval holds 0, whichever way the value points.
+  // `better` or `worse`, or `open` if the interval holds 0 or there is none; as in report/text/outcomes.py.
   function outcome(measure, difference) {
     if (!difference || !finite(difference.low) || !finite(difference.high) || !measure.direction) return "open";
     if (difference.low <= 0 && difference.high >= 0) return "open";
     return difference.low > 0 === (measure.direction === "maximize") ? "better" : "worse";
   }
 
-  // Names are data: children are nodes or text, never markup.
+  // Children are nodes or text, never markup: names are data.
   function el(tag, attributes = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -112,6 +116,6 @@ const calib = (() => {
 
   return {
     run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, arrow, better, outcome,
-    decimals, number, interval, bracketed, percent, axisLabel, axisValue, label, baselineLabel, finite, el, download,
+    decimals, number, interval, bracketed, percent, axisLabel, axisValue, pointName, label, baselineLabel, finite, el, download,
   };
 })();

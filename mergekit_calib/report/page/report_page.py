@@ -1,4 +1,4 @@
-"""The report as one HTML page that opens from disk: charts, style and data within, nothing fetched."""
+"""The report as one HTML page that opens from disk: charts, style and data are in it, nothing is fetched."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mergekit_calib.report.page.templates import rendered
-from mergekit_calib.report.tables.frames import frontier_table, summary_sentence
+from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.answer import summary_sentence
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.frontier import Frontier
 
 _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
-_SCRIPTS = ("base", "figure", "rules", "frontier", "reliability", "curves", "point", "table", "main")
-# What would end the data block, or a line of script, where it stands.
+_SCRIPTS = ("common", "figure", "rules", "frontier", "reliability", "curves", "point", "table", "main")
+# Characters that could end the data block or a line of script.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def report_html(frontier: Frontier) -> str:
-    """The page of a finished or running sweep.
+    """Return the page of a finished or running sweep.
 
-    Its scripts are allowed by their hashes alone: a name that got into the markup could not run. Names of models, tasks
-    and points are escaped in the markup, and are data to the scripts, which set them as text.
+    Only scripts with the hashes in its policy run, so markup in a name could not run a script. Names of models, tasks
+    and points are escaped in the markup; scripts read them as data and set them as text.
     """
     lead, _, rest = summary_sentence(frontier).partition(". ")
     scripts = _scripts()
@@ -37,10 +38,16 @@ def report_html(frontier: Frontier) -> str:
         rest=rest,
         statements=statements(frontier),
         table=frontier_table(frontier),
-        failed=[p for p in frontier.points if p.status == "failed"],
+        failed=[
+            (p.name, formatting.sentence(frontier, p.reason or "no reason recorded"))
+            for p in frontier.points
+            if p.status == "failed"
+        ],
+        notes=[formatting.sentence(frontier, note) for note in frontier.notes],
+        reason=formatting.sentence(frontier, frontier.selection.reason) if frontier.selection else "",
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
-        # Not escaped: what this package itself wrote, and data that `_ESCAPES` made harmless.
+        # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.
         stylesheet=Markup(_text("page.css")),
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
@@ -50,7 +57,7 @@ def report_html(frontier: Frontier) -> str:
 
 @functools.cache
 def _scripts() -> tuple[str, ...]:
-    """The libraries, each below its licence, and the page's own."""
+    """Return the libraries, each below its licence, and the page's own scripts."""
     libraries = [
         f"/*!\n{_text(f'vendor/{licence}.LICENSE')}*/\n{_text(f'vendor/{file}')}" for licence, file in _LIBRARIES
     ]

@@ -1,0 +1,74 @@
+"""Markdown: the one writer of tables, text as data, code blocks, and the table of a sweep's points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mergekit_calib.report.tables.rows import frontier_table
+from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.names import axis_name
+
+_MARKUP = re.compile(r"[&<>|*_`\[\]\\~$#]")
+_INTERVAL = re.compile(r"\[[−+\d.e-]+, [−+\d.e-]+\](?![(\[:])")  # brackets that begin no link
+_ALIGNMENT = {"l": ":--", "r": "--:", "c": ":-:"}
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` as data in Markdown, also within a table cell: no markup, no HTML, one line.
+
+    Character references are used, not backslashes: they are never structure, in Markdown, in tables or in HTML.
+    """
+    text = " ".join(text.split())
+    kept = {place for m in _INTERVAL.finditer(text) for place in (m.start(), m.end() - 1)}
+    spans = [(m.start(), m.group()) for m in _MARKUP.finditer(text)]
+    for start, character in reversed(spans):
+        within_word = character == "_" and text[start - 1 : start].isalnum() and text[start + 1 : start + 2].isalnum()
+        if not within_word and start not in kept:
+            text = f"{text[:start]}&#{ord(character)};{text[start + 1 :]}"
+    return text
+
+
+def fenced(text: str, language: str) -> str:
+    """Return a code block whose fence is longer than any run of backticks in `text`."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], alignment: str = "") -> str:
+    """Return a table in Markdown.
+
+    Args:
+        titles: (n_columns,) Markdown; names in titles and cells go through `escape_markdown` first.
+        rows: the cells of each row, Markdown; a row shorter than `titles` is filled up with empty cells.
+        alignment: `l`, `r` or `c` for each column; all `l`, if empty.
+    """
+    lines = [list(titles), [_ALIGNMENT[kind] for kind in alignment or "l" * len(titles)]]
+    lines += [[*row, *[""] * (len(titles) - len(row))] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def frontier_markdown(frontier: Frontier) -> str:
+    """Return the points of a sweep and its baselines as a Markdown table."""
+    table = frontier_table(frontier)
+    n_axes, n_measures = len(table.axes), len(table.measures)
+    titles = ["point", *map(axis_name, table.axes), *table.measures]
+    rows = []
+    for row in table.rows:
+        label = escape_markdown(row.label)
+        if row.outcome:
+            measured = [escape_markdown(row.outcome), *[""] * n_measures][: max(1, n_measures)]
+        else:
+            measured = _measured(row.values)
+        chosen = "★" if row.point.selected else ""
+        label = f"**{label}**" if chosen else label
+        rows.append([label, *map(escape_markdown, row.axes), *measured, row.frontier, row.superior, chosen])
+    for baseline in table.baselines:
+        rows.append([escape_markdown(baseline.label), *[""] * n_axes, *_measured(baseline.values), "baseline"])
+    alignment = f"l{'r' * (n_axes + n_measures)}clc"
+    return markdown_table([*map(escape_markdown, titles), "frontier", "superior", "chosen"], rows, alignment)
+
+
+def _measured(values: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{value} {span}".rstrip() for value, span in values]
