@@ -153,4 +153,5 @@ def _items_of_point(point: str, path: Path) -> pd.DataFrame:
         if row["generations"] is not None:
             item["generations"] = row["generations"]
         rows.append({**item, **{f"value.{name}": value for name, value in row["values"]}})
-    return pd.DataFrame(rows)
+    frame: pd.DataFrame = pd.DataFrame(rows)
+    return frame

@@ -19,6 +19,7 @@ from mergekit_calib.recipe import Point, Sweep, parse_sweep
 from mergekit_calib.report.report_files import write_page, write_report
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.names import point_name
 from mergekit_calib.search.driver import Search
 from mergekit_calib.search.racing import Documents
 from mergekit_calib.sweep.frontier_builder import FrontierBuilder
@@ -65,7 +66,7 @@ def run_sweep(
             prepared.record(prepared.parents)
         frontier = _explore(prepared, prepared.search(session), progress)
         if frontier.selected is None:
-            reasons = "; ".join(f"{p.id}: {p.reason}" for p in frontier.points if p.status == "failed")
+            reasons = "; ".join(f"{point_name(p.id)}: {p.reason}" for p in frontier.points if p.status == "failed")
             raise CalibError(f"no point could be scored ({reasons})")
         with prepared.folder.alone():
             _write(prepared, frontier)
@@ -115,7 +116,7 @@ def _score(point: Point, prepared: Prepared, models: PointModels, search: Search
                 ready.tokenizer,
                 batch_size=prepared.sweep.calibration.batch_size,
                 model_args=prepared.model_args,
-                arrangements=suite.arrangements,
+                prefix_trees=suite.prefix_trees,
             )
             return suite.score(lm, progress.scoring, documents)
 

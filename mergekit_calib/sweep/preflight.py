@@ -20,7 +20,7 @@ from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
 from mergekit_calib.merging.plan import check_configuration_source, configuration
 from mergekit_calib.merging.tokenizer import choose_tokenizer, load_tokenizer
-from mergekit_calib.prefix_lm.model import check_model_args
+from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.recipe.axes import grid_size
 from mergekit_calib.scoring.suite import Suite

@@ -1,4 +1,4 @@
-"""What the statistics of a sweep need is found out before any model is loaded."""
+"""Mistakes in objectives, and too few resamples, are reported before any model is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores that some number cannot be taken of, infinite and undefined ones, and intervals that end where metrics do."""
+"""Scores that some metric cannot be computed from, infinite and undefined metrics, and intervals within bounds."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def scored(table: ItemTable, split: str, choice: np.ndarray, to: float) -> ItemT
 
 
 def test_an_infinite_metric_that_is_no_objective_stays_out_of_the_file(tmp_path):
-    tables, found, frontier = items(PAIR, 200), analysis(ACC, ECE), empty((ACC, ECE))
+    tables, statistics, frontier = items(PAIR, 200), analysis(ACC, ECE), empty((ACC, ECE))
     tables["0.5"] = scored(tables["0.5"], "held_out", tables["0.5"].labels, -np.inf)
     for name, role in (("base", "base"), ("aligned", "aligned"), ("0.5", None)):
         frontier.points.append(PointResult(id=name, role=role, recipe=""))
-        found.add(frontier.points[-1], {"t": [tables[name]]})
-    frontier.selection = found.conclude(frontier.points, "knee", {})
-    found.finish(frontier, "knee", {})
+        statistics.add(frontier.points[-1], {"t": [tables[name]]})
+    frontier.selection = statistics.conclude(frontier.points, "knee", {})
+    statistics.finish(frontier, "knee", {})
     point = frontier.points[-1]
     assert point.metrics["suite"]["nll"]["held_out"].value is None
     difference = point.differences["base"]["nll"]

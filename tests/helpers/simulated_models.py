@@ -21,7 +21,7 @@ class Model:
     """A model that is calibrated at `sureness` 1 and overconfident above it.
 
     Attributes:
-        knowledge: by how much the right choice's logit is raised.
+        knowledge: by how much the correct choice's logit is raised.
         sureness: what the logits are multiplied by.
         own: the share of the noise's variance that other models do not have.
     """

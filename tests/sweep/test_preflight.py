@@ -1,4 +1,4 @@
-"""What is found out before a sweep costs anything, and what names the scores of a point."""
+"""Mistakes that are reported before a sweep costs anything, and the content keys of points."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def prepared(recipe: dict[str, Any], task: str, out: Path, **calibration: Any) -
 
 @pytest.fixture
 def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading tasks takes longest of all checks."""
+    """Fail if tasks are loaded: that takes longest of all checks."""
     monkeypatch.setattr(preflight.Suite, "load", lambda *_, **__: pytest.fail("tasks were loaded"))
 
 

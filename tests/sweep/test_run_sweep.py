@@ -108,11 +108,11 @@ def test_the_numbers_are_those_of_the_item_scores_on_disk(recipe, tmp_path):
     store = ItemStore(tmp_path / "out" / "calibration" / "items")
     for point in frontier.points:
         (table,) = store.load(record["points"][point.id]).tables[frontier.suite[0].name]
-        right = table.labels[np.arange(len(table)), np.nanargmax(table.log_likelihoods, axis=1)]
+        correct = table.labels[np.arange(len(table)), np.nanargmax(table.log_likelihoods, axis=1)]
         for split in ("all", "selection", "held_out"):
             estimate = point.metrics["suite"]["acc"][split]
             assert estimate.n == table.rows(split).sum()
-            assert estimate.value == pytest.approx(right[table.rows(split)].mean())
+            assert estimate.value == pytest.approx(correct[table.rows(split)].mean())
 
 
 def test_a_finished_sweep_scores_nothing_again(recipe, tmp_path):
@@ -249,7 +249,7 @@ def test_a_folder_of_other_parents_is_left_alone(recipe, make_model, tmp_path):
         sweep({**recipe, "base_model": str(make_model(seed=2))}, tmp_path / "out")
 
 
-def test_another_sweep_in_a_folder_where_one_runs_is_told_so(recipe, tmp_path):
+def test_another_sweep_in_a_folder_where_one_runs_is_refused(recipe, tmp_path):
     from mergekit_calib.sweep.folder import RunFolder
 
     with RunFolder(tmp_path / "out").joined("some other study"), pytest.raises(CalibError, match=r"another sweep in"):
