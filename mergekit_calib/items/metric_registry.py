@@ -5,7 +5,7 @@ A metric here is a statistic of a table's rows, so that its interval and its pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mergekit_calib import metrics
-from mergekit_calib.items.table import ItemTable, pool
+from mergekit_calib.items.table import ItemTable
 from mergekit_calib.metrics.statistic import Statistic
 
 Direction = Literal["maximize", "minimize"]
@@ -186,27 +186,6 @@ def metrics_of(
     """
     found = {metric.name: metric for metric in known} if table.has_choices else metrics_of_votes(table.values)
     return found | {name: own_metric(name, higher_is_better.get(name, True)) for name in table.values}
-
-
-def pools_of(
-    tables: Sequence[ItemTable], higher_is_better: Mapping[str, bool], known: Iterable[Metric] = BUILT_IN
-) -> list[tuple[list[int], dict[str, Metric]]]:
-    """What of several tables is measured together: those with choices, and the others.
-
-    Args:
-        higher_is_better: as in `metrics_of`.
-
-    Returns:
-        For each the places of its tables, and the metrics that are taken of it; one that both yield is of choices.
-    """
-    found: list[tuple[list[int], dict[str, Metric]]] = []
-    for has_choices in (True, False):
-        if places := [i for i, table in enumerate(tables) if table.has_choices == has_choices]:
-            without_rows = pool([tables[i].take(np.arange(0)) for i in places])
-            wanted = metrics_of(without_rows, higher_is_better, known)
-            taken = found[0][1] if found else {}
-            found.append((places, {name: metric for name, metric in wanted.items() if name not in taken}))
-    return found
 
 
 def own_metric(name: str, higher_is_better: bool) -> Metric:
