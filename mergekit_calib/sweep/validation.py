@@ -47,8 +47,8 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
         tasks: the suite's.
 
     Raises:
-        RecipeError: an objective that no task yields (with near names), that is no objective, or that has no items in
-            one of the splits.
+        RecipeError: an objective with an unknown task or metric (with near names), with a metric that has no
+            direction, or without items in one of the splits.
     """
     _check_splits(sweep)
     scopes = Scopes(tasks, plugins.metrics())
@@ -87,13 +87,13 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
     """Check that the objective's metric is one of `available`, and one that has a direction."""
     signed = {metric.name for metric in plugins.metrics() if metric.signed}
     if spec.metric.partition(",")[0] in signed:
-        problem = f"{spec.metric} is best near 0, so neither more nor less of it is better; use ece, or brier"
+        problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
     if spec.metric not in available:
-        where = f"task {spec.task}" if spec.task else "no task of the suite"
-        verb = "does not yield" if spec.task else "yields"
+        of = {"macro": "the average over the suite's tasks"}.get(spec.average or "", "the suite")
+        of = f"task {spec.task}" if spec.task else of
         near, names = near_names(spec.metric, available), ", ".join(sorted(available.keys() - signed))
-        raise RecipeError(key, f"{where} {verb} a metric {spec.metric!r}{near}; there are {names}", sweep.source)
+        raise RecipeError(key, f"{of} has no metric {spec.metric!r}{near}; it has {names}", sweep.source)
 
 
 def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequence[str], sweep: Sweep) -> None:
@@ -103,8 +103,8 @@ def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequen
         return
     missing = "held_out" if n_selection else "selection"
     problem = (
-        f"{spec.name} needs items in both splits, and of the {len(documents):,} of {name} none is in the {missing} "
-        "split, to which an item belongs by its hash; score more of them (a larger limit, or none)"
+        f"{spec.name} needs items in both splits, but none of the {len(documents):,} items of {name} is in the "
+        f"{missing} split (an item's hash decides its split); score more items: a larger limit, or none"
     )
     raise RecipeError(key, problem, sweep.source)
 
@@ -116,12 +116,13 @@ def _check_splits(sweep: Sweep) -> None:
     named = {split for split in splits.values() if split}
     if len(named) == 1 and all(splits.values()):
         missing = "held_out" if named == {"selection"} else "selection"
-        problem = f"every entry has split: {named.pop()}; one with split: {missing}, or with none, is needed"
+        problem = f"every entry has split: {named.pop()}; at least one needs split: {missing}, or no split"
         raise RecipeError("calibration.suite", problem, sweep.source)
     for i, spec in enumerate(block.objectives):
         one_sided = [name for name, split in splits.items() if split and (spec.average == "macro" or name == spec.task)]
         if one_sided:
-            problem = f"{spec.name} needs items in both splits, and {one_sided[0]} has all in {splits[one_sided[0]]}"
+            name = one_sided[0]
+            problem = f"{spec.name} needs items in both splits, but all items of {name} are in the {splits[name]} split"
             raise RecipeError(f"calibration.objectives[{i}]", f"{problem}; use the pooled {spec.metric}", sweep.source)
 
 

@@ -68,7 +68,7 @@ def test_a_race_takes_the_task_that_points_are_chosen_on_first(recipe_with, run,
 @pytest.mark.parametrize(
     ("splits", "objectives", "key", "says"),
     [
-        (["selection", "selection"], ["acc"], "calibration.suite", "one with split: held_out"),
+        (["selection", "selection"], ["acc"], "calibration.suite", "needs split: held_out"),
         (["selection", "held_out"], [{"metric": "acc", "average": "macro"}], "objectives[0]", "in both splits"),
         (["selection", "held_out"], ["ece", {"metric": "acc", "task": 0}], "objectives[1]", "use the pooled acc"),
         (["selection", "reprot"], ["acc"], "calibration.suite[1].split", "held_out"),
