@@ -17,11 +17,11 @@ from mergekit_calib.cards.calibration_card import ModelScores, Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.items.store import ItemStore, StoredPoint, content_key
-from mergekit_calib.merging.live_model import quiet_transformers
+from mergekit_calib.merging.live_model import silence_transformers
 from mergekit_calib.merging.parents import ParentModel, fingerprint, open_parents
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.prefix_lm.model import PrefixLM
-from mergekit_calib.prefix_lm.silence import quiet_lm_eval
+from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.suite import Suite
 
@@ -118,8 +118,8 @@ def _scored(model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_
     if reference.lora:
         arguments["peft"] = reference.lora.path
     try:
-        with quiet_lm_eval(progress_bars=True), quiet_transformers():
-            lm = PrefixLM(**arguments, arrangements=suite.arrangements)
+        with silence_lm_eval(progress_bars=True), silence_transformers():
+            lm = PrefixLM(**arguments, prefix_trees=suite.prefix_trees)
     except TypeError as problem:
         raise CalibError(f"model_args: {problem}") from problem
     tables = suite.score(lm, on_answers)

@@ -116,7 +116,7 @@ class LiveModel:
     def _assemble(
         self, state: dict[str, torch.Tensor], dtype: torch.dtype, partial: bool = False
     ) -> transformers.PreTrainedModel:
-        with quiet_transformers():  # its loading report lists every missing key; ours is below
+        with silence_transformers():  # its loading report lists every missing key; ours is below
             model, info = self._class.from_pretrained(
                 None, config=self._config, state_dict=dict(state), dtype=dtype, output_loading_info=True
             )
@@ -194,7 +194,7 @@ class Digest:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Keep transformers' bars and warnings off the terminal."""
     verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()

@@ -18,7 +18,7 @@ from mergekit.merge import _copy_tokenizer, run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.live_model import Digest, LiveModel, active_configuration, model_class, quiet_transformers
+from mergekit_calib.merging.live_model import Digest, LiveModel, active_configuration, model_class, silence_transformers
 from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration, dtype_problem
 from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
 from mergekit_calib.recipe import Point
@@ -154,7 +154,7 @@ class PointModels:
             if self._choice.folder is not None:
                 copy_tokenizer_files(self._choice.folder, folder)
             loaded = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=self._options.trust_remote_code)
-            with quiet_transformers():
+            with silence_transformers():
                 model = model_class(loaded, self._options.trust_remote_code).from_pretrained(
                     folder, dtype=self._dtype or "auto"
                 )

@@ -1,4 +1,4 @@
-"""What was asked and what was answered: hidden states of many steps wait here until the output head reads them."""
+"""Sums of log-probabilities for each request; hidden states wait here until the output head has enough of them."""
 
 from __future__ import annotations
 
@@ -8,91 +8,111 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mergekit_calib.prefix_lm.head import Head
-from mergekit_calib.prefix_lm.prefix_tree import Requests
-from mergekit_calib.prefix_lm.steps import Ints, Step
+from mergekit_calib.prefix_lm.head import OutputHead
+from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
+from mergekit_calib.prefix_lm.steps import IntArray, Step
 
 
 @dataclass(frozen=True)
 class Answers:
-    """(n_requests,) the log-likelihood of each request, and whether it is what greedy decoding would say."""
+    """The answers to some requests, in their order.
+
+    Attributes:
+        log_likelihoods: the log-likelihood of each continuation, in nats.
+        greedy: whether greedy decoding would give each continuation.
+    """
 
     log_likelihoods: list[float]
     greedy: list[bool]
 
 
-class Tally:
-    """The log-likelihoods of some requests, added up as they are read.
+class Accumulator:
+    """Turns the hidden states of steps into the answers to requests.
 
     Args:
-        head: of the model that gives the hidden states.
-        put: a host's array, on the device.
+        requests: the requests that the steps answer.
+        head: the output head of the model that computes the hidden states.
+        to_device: copies an array to the model's device.
+        device: the model's device.
 
     Attributes:
-        n_waiting: how many hidden states the head has not read yet.
+        n_pending: number of hidden states that the head has not been applied to yet.
     """
 
     def __init__(
         self,
-        requests: Requests,
-        head: Head,
-        put: Callable[[Ints], torch.Tensor],
+        requests: TokenRequests,
+        head: OutputHead,
+        to_device: Callable[[IntArray], torch.Tensor],
         device: torch.device,
     ) -> None:
-        self._head, self._put = head, put
+        self._head, self._to_device = head, to_device
         self._lengths = requests.lengths
-        self._left = self._lengths.copy()
-        self._counted = np.zeros(len(requests), dtype=bool)
-        self._waiting: list[tuple[torch.Tensor, Step]] = []
-        self.n_waiting = 0
-        # Sums stay on the device: nothing waits for it until all is answered.
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        self._sums = torch.zeros(len(requests), dtype=exact, device=device)
-        self._misses = torch.zeros(len(requests), dtype=torch.int32, device=device)
+        self._n_missing = self._lengths.copy()
+        self._reported = np.zeros(len(requests), dtype=bool)
+        self._pending: list[tuple[torch.Tensor, Step]] = []
+        self.n_pending = 0
+        # The sums stay on the device, so that the host waits for it only once, at the end.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._sums = torch.zeros(len(requests), dtype=dtype, device=device)
+        self._n_not_greedy = torch.zeros(len(requests), dtype=torch.int32, device=device)
 
-    def take(self, hidden: torch.Tensor, step: Step) -> int:
-        """Take in a step's hidden states, (reads, hidden size); how many more requests that completes."""
-        self._waiting.append((hidden, step))
-        self.n_waiting += len(hidden)
-        np.subtract.at(self._left, step.requests, 1)
+    def add(self, hidden: torch.Tensor, step: Step) -> int:
+        """Take in the hidden states of a step.
+
+        Args:
+            hidden: (len(step.reads), hidden size).
+            step: the step that they come from.
+
+        Returns:
+            How many more requests now have all their hidden states.
+        """
+        self._pending.append((hidden, step))
+        self.n_pending += len(hidden)
+        np.subtract.at(self._n_missing, step.requests, 1)
         touched = np.unique(step.requests)
-        new = touched[(self._left[touched] == 0) & ~self._counted[touched]]
-        self._counted[new] = True
-        return len(new)
+        completed = touched[(self._n_missing[touched] == 0) & ~self._reported[touched]]
+        self._reported[completed] = True
+        return len(completed)
 
-    def read(self) -> None:
-        """Run the head over all that waits, in parts of about one size that it takes at once."""
-        if not self._waiting:
+    def apply_head(self) -> None:
+        """Apply the output head to all pending hidden states, in parts of about equal size that it can take."""
+        if not self._pending:
             return
-        hidden = torch.cat([some for some, _ in self._waiting])
-        starts = np.cumsum([0, *(len(some) for some, _ in self._waiting)])
-        steps = [step for _, step in self._waiting]
+        hidden = torch.cat([part for part, _ in self._pending])
+        starts = np.cumsum([0, *(len(part) for part, _ in self._pending)])
+        steps = [step for _, step in self._pending]
         rows = np.concatenate([step.rows + start for step, start in zip(steps, starts, strict=False)])
         targets = np.concatenate([step.targets for step in steps])
         requests = np.concatenate([step.requests for step in steps])
-        n_parts = -(-len(hidden) // self._head.rows)
+        n_parts = -(-len(hidden) // self._head.max_rows)
         bounds = np.linspace(0, len(hidden), n_parts + 1).astype(np.int64)
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             inside = (rows >= start) & (rows < stop)
-            self._add(hidden[start:stop], rows[inside] - start, targets[inside], requests[inside])
-        self._waiting, self.n_waiting = [], 0
+            self._sum_up(hidden[start:stop], rows[inside] - start, targets[inside], requests[inside])
+        self._pending, self.n_pending = [], 0
 
-    def _add(self, hidden: torch.Tensor, rows: Ints, targets: Ints, requests: Ints) -> None:
-        of = self._put(requests)
-        scores, greedy = self._head(hidden, self._put(rows), self._put(targets))
-        self._sums.index_add_(0, of, scores.to(self._sums.dtype))
-        self._misses.index_add_(0, of, (~greedy).to(torch.int32))
+    def _sum_up(self, hidden: torch.Tensor, rows: IntArray, targets: IntArray, requests: IntArray) -> None:
+        numbers = self._to_device(requests)
+        scores, greedy = self._head(hidden, self._to_device(rows), self._to_device(targets))
+        self._sums.index_add_(0, numbers, scores.to(self._sums.dtype))
+        self._n_not_greedy.index_add_(0, numbers, (~greedy).to(torch.int32))
 
-    def reopen(self) -> Ints:
-        """Forget what is only partly read; the numbers of the requests that are to be asked again."""
-        waiting = [step.requests for _, step in self._waiting]
-        unanswered = np.unique(np.concatenate([np.flatnonzero(self._left), *waiting]))
-        self._waiting, self.n_waiting = [], 0
-        self._left[unanswered] = self._lengths[unanswered]
-        numbers = self._put(unanswered)
+    def discard_unfinished(self) -> IntArray:
+        """Forget requests that are not fully answered, and pending hidden states.
+
+        Returns:
+            (k,) the numbers of those requests, which have to be run again.
+        """
+        pending = [step.requests for _, step in self._pending]
+        unfinished = np.unique(np.concatenate([np.flatnonzero(self._n_missing), *pending]))
+        self._pending, self.n_pending = [], 0
+        self._n_missing[unfinished] = self._lengths[unfinished]
+        numbers = self._to_device(unfinished)
         self._sums.index_fill_(0, numbers, 0)
-        self._misses.index_fill_(0, numbers, 0)
-        return unanswered
+        self._n_not_greedy.index_fill_(0, numbers, 0)
+        return unfinished
 
     def answers(self) -> Answers:
-        return Answers(self._sums.tolist(), (self._misses == 0).tolist())
+        """Return the answers to all requests; `apply_head` must have been called after the last step."""
+        return Answers(self._sums.tolist(), (self._n_not_greedy == 0).tolist())

@@ -1,13 +1,13 @@
-"""Attention of a packed step, run by run: what other branches hold is not computed to be masked away.
+"""Attention of a packed step, run by run, so that no scores between different branches are computed.
 
-Relied on in transformers 5: `AttentionInterface.register`, and that models hand keyword arguments that they do not
-know, and the `sliding_window` of a layer, down to the attention function. Where one does not, all runs are computed
-together, under the mask that it is given in any case.
+It relies on transformers 5: on `AttentionInterface.register`, and on models that pass keyword arguments they do not
+know, and a layer's `sliding_window`, down to the attention function. If a model does not pass them, attention is
+computed for the whole step under the mask, which the model is given in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,45 +17,50 @@ import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from mergekit_calib.prefix_lm.steps import Run, Step
+from mergekit_calib.prefix_lm.steps import Run
 
 _NAME = "sdpa_by_run"
 
 
-class Cut:
-    """A step in runs: which keys and which part of the mask each takes, found once for all layers that see alike."""
+class RunMasks:
+    """The keys and the part of the mask that each run of a step needs, computed once for all layers alike.
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
-        self._found: dict[tuple[int | None, int], list[tuple[Run, torch.Tensor, torch.Tensor]]] = {}
+    Args:
+        past: number of tokens before the step, which the cache holds.
+        runs: the runs of the step.
+    """
 
-    def under(
+    def __init__(self, past: int, runs: Sequence[Run]) -> None:
+        self._past, self._runs = past, runs
+        self._computed: dict[tuple[int | None, int], list[tuple[Run, torch.Tensor, torch.Tensor]]] = {}
+
+    def of_layer(
         self, mask: torch.Tensor, window: int | None, groups: int
     ) -> list[tuple[Run, torch.Tensor, torch.Tensor]]:
-        """Each run with (k,) the keys that it takes, and (1, 1, groups × tokens, k) its mask.
+        """Return each run with the (k,) indices of its keys and its (1, 1, groups × run tokens, k) mask.
 
         Args:
-            mask: (1, 1, tokens, past + tokens), added to the scores; the same for all layers of one window.
-            window: how many tokens back a layer's attention reaches; None for all of them.
-            groups: query heads that share a key head, and are rows of one product.
+            mask: (1, 1, tokens, past + tokens), added to the attention scores; the same for all layers of one window.
+            window: how many tokens back the layer's attention reaches; None if it reaches all.
+            groups: number of query heads that share a key head; they are stacked as rows of one product.
         """
-        if (window, groups) not in self._found:
-            self._found[window, groups] = [
+        if (window, groups) not in self._computed:
+            self._computed[window, groups] = [
                 (run, keys, mask[:, :, run.start : run.end].index_select(-1, keys).repeat(1, 1, groups, 1))
-                for run in self._step.runs
+                for run in self._runs
                 for keys in [self._keys(run, window).to(mask.device)]
             ]
-        return self._found[window, groups]
+        return self._computed[window, groups]
 
     def _keys(self, run: Run, window: int | None) -> torch.Tensor:
-        past = self._step.past
+        past = self._past
         first = 0 if window is None else min(past, max(0, run.position - window + 1))
         return torch.from_numpy(np.r_[first:past, past + run.path, past + run.start : past + run.end])
 
 
 @contextmanager
-def by_run(config: transformers.PreTrainedConfig) -> Iterator[None]:
-    """While it lasts, attention of a model with this configuration looks for a `cut` among its arguments."""
+def attention_by_run(config: transformers.PreTrainedConfig) -> Iterator[None]:
+    """Let models with this configuration use `run_attention` within the `with` block."""
     own = config._attn_implementation
     config._attn_implementation = _NAME
     try:
@@ -64,31 +69,39 @@ def by_run(config: transformers.PreTrainedConfig) -> Iterator[None]:
         config._attn_implementation = own
 
 
-def _attend(
+def run_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    cut: Cut | None = None,
+    run_masks: RunMasks | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As every attention function of transformers: (1, heads, tokens, size) to (1, tokens, heads, size).
+    """Compute attention as every attention function of transformers does, run by run if `run_masks` is given.
 
     Args:
-        query: (1, heads, tokens, size).
-        key, value: (1, key-value heads, past + tokens, size).
-        attention_mask: (1, 1, tokens, past + tokens), added to the scores.
+        module: the attention layer.
+        query: (1, heads, tokens, head size).
+        key: (1, key-value heads, past + tokens, head size).
+        value: (1, key-value heads, past + tokens, head size).
+        attention_mask: (1, 1, tokens, past + tokens), added to the attention scores.
+        scaling: factor of the attention scores; None for 1 / √(head size).
+        run_masks: the runs of the step; None if the model did not pass them on.
+        **kwargs: the layer's other arguments, of which `sliding_window` and `position_bias` matter here.
+
+    Returns:
+        (1, tokens, heads, head size), and None in the place of attention weights.
     """
-    if cut is None or attention_mask is None or kwargs.get("position_bias") is not None:
-        found, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-        return found, None
+    if run_masks is None or attention_mask is None or kwargs.get("position_bias") is not None:
+        whole, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return whole, None
     _, heads, n, size = query.shape
     key_heads = key.shape[1]
     groups = heads // key_heads
     attended = query.new_empty(1, n, heads, value.shape[-1])
-    for run, keys, mask in cut.under(attention_mask, kwargs.get("sliding_window"), groups):
+    for run, keys, mask in run_masks.of_layer(attention_mask, kwargs.get("sliding_window"), groups):
         part = torch.nn.functional.scaled_dot_product_attention(
             query[:, :, run.start : run.end].reshape(1, key_heads, -1, size),  # no key is repeated
             key.index_select(2, keys),
@@ -100,5 +113,5 @@ def _attend(
     return attended, None
 
 
-transformers.AttentionInterface.register(_NAME, _attend)
+transformers.AttentionInterface.register(_NAME, run_attention)
 AttentionMaskInterface.register(_NAME, sdpa_mask)

@@ -1,4 +1,4 @@
-"""How much a forward pass and the output head take at once: what a device does well, less where its memory is short."""
+"""How many tokens and hidden states are computed at once on a device; halved when its memory runs out."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from dataclasses import dataclass
 
 import torch
 
-_CPU_TOKENS = 1024  # enough for the matrix products, and for their weights to be fetched seldom
-_CPU_TOKENS_TOGETHER = 256  # where attention takes all tokens of a step against each other
+_CPU_TOKENS = 1024  # enough for fast matrix products, and for weights to be read from memory seldom
+_CPU_TOKENS_UNDIVIDED = 256  # where each token of a step is multiplied with all others, before most are masked
 _GPU_TOKENS = 4096
-_CPU_ROWS = 512  # enough hidden states for products at full speed
+_CPU_ROWS = 512  # enough hidden states for matrix products at full speed
 _GPU_ROWS = 4096
-_CPU_BYTES = 4 * 2**20  # logits that stay in the processor's cache
+_CPU_BYTES = 4 * 2**20  # logits that stay in the CPU's cache
 _GPU_BYTES = 256 * 2**20
 
 
 @dataclass
-class Sizes:
-    """At most so much at once; shared by all models of a sweep, for what did not fit one will not fit the next.
+class BatchLimits:
+    """The most that is computed at once.
+
+    The scorers of one sweep share an instance for each architecture and dtype: what did not fit in memory for one
+    model will not fit for the next.
 
     Attributes:
-        step_tokens: tokens of a step.
-        head_rows: hidden states that the head is given.
-        block_bytes: of a block of logits, in float32.
+        step_tokens: tokens in one step.
+        head_rows: hidden states that the output head is given at once.
+        block_bytes: bytes of one block of logits, in float32.
     """
 
     step_tokens: int
@@ -30,20 +33,23 @@ class Sizes:
     block_bytes: int
 
     @classmethod
-    def on(cls, device: torch.device, attention_in_runs: bool) -> Sizes:
-        """What suits `device`.
+    def for_device(cls, device: torch.device, attention_by_run: bool) -> BatchLimits:
+        """Return the limits that suit a device.
 
         Args:
-            attention_in_runs: whether attention leaves out what other branches of a step hold.
+            device: where the model is.
+            attention_by_run: whether attention is computed run by run, as in `attention`.
         """
         if device.type == "cpu":
-            return cls(_CPU_TOKENS if attention_in_runs else _CPU_TOKENS_TOGETHER, _CPU_ROWS, _CPU_BYTES)
+            return cls(_CPU_TOKENS if attention_by_run else _CPU_TOKENS_UNDIVIDED, _CPU_ROWS, _CPU_BYTES)
         return cls(_GPU_TOKENS, _GPU_ROWS, _GPU_BYTES)
 
     @property
-    def are_least(self) -> bool:
+    def are_minimal(self) -> bool:
+        """Whether halving the limits would change nothing but the blocks of logits."""
         return self.step_tokens == self.head_rows == 1
 
     def halve(self) -> None:
+        """Halve every limit, to no less than 1."""
         self.step_tokens, self.head_rows = max(1, self.step_tokens // 2), max(1, self.head_rows // 2)
         self.block_bytes = max(1, self.block_bytes // 2)

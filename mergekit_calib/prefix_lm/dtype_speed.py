@@ -1,4 +1,4 @@
-"""What arithmetic in a dtype costs on the processor that a model is scored on."""
+"""How fast the CPU multiplies matrices in a dtype, measured on the spot."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ import time
 
 import torch
 
-MUCH = 2.0
-"""As many times as long as in float32 is worth telling."""
+SLOWDOWN_THRESHOLD = 2.0
+"""Slowdown against float32 above which a warning is given."""
+
+_REPEATS = 5  # the fastest counts: the first run prepares threads and kernels, and other programs may run meanwhile
 
 
 @functools.cache
-def times_as_long(dtype: torch.dtype) -> float:
-    """How many times as long a processor takes for a linear layer in `dtype` as in float32, tried here and now.
+def slowdown_against_float32(dtype: torch.dtype) -> float:
+    """Measure how many times as long as in float32 a linear layer takes on this CPU.
 
-    One without bfloat16 arithmetic takes several times as long; one with it takes less.
+    A CPU without bfloat16 instructions takes several times as long in bfloat16; one with them takes less time.
+
+    Args:
+        dtype: a floating-point dtype.
+
+    Returns:
+        The ratio of the two times: 1 for float32 itself, above 1 for a slower dtype.
     """
-    return 1.0 if dtype == torch.float32 else _seconds(dtype) / _seconds(torch.float32)
+    return 1.0 if dtype == torch.float32 else _linear_layer_seconds(dtype) / _linear_layer_seconds(torch.float32)
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    a, b = torch.ones(2, 512, 512, dtype=dtype)
-    found = []
-    for _ in range(5):  # the best of some: the first makes threads and kernels ready, and others may run beside
+def _linear_layer_seconds(dtype: torch.dtype) -> float:
+    inputs, weight = torch.ones(2, 512, 512, dtype=dtype)
+    seconds = []
+    for _ in range(_REPEATS):
         began = time.perf_counter()
-        torch.nn.functional.linear(a, b)
-        found.append(time.perf_counter() - began)
-    return min(found)
+        torch.nn.functional.linear(inputs, weight)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

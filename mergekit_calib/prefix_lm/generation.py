@@ -1,6 +1,6 @@
-"""Generation for several samples of a prompt: the prompt is read once, and as many rows run together as fit.
+"""Generation of several samples of a prompt: each prompt is read once, and as many rows run together as fit.
 
-Relied on in transformers 5: `generate` goes on from a cache that holds all of its input but the last token.
+It relies on transformers 5: `generate` continues from a cache that holds all of its input but the last token.
 """
 
 from __future__ import annotations
@@ -15,55 +15,76 @@ from transformers.cache_utils import DynamicCache
 
 from mergekit_calib.prefix_lm.cache import cache_argument
 
-_CPU_BYTES = 2**31  # of keys and values that generations may take together
-_MOST_ROWS = 256
+_CPU_BYTES = 2**31  # of keys and values, for all sequences that are generated together
+_MAX_ROWS = 256
 
 
-def rows_that_fit(model: transformers.PreTrainedModel, n_tokens: int) -> int:
-    """How many sequences of `n_tokens` may be generated together, by the keys and values that they take."""
+def max_rows(model: transformers.PreTrainedModel, n_tokens: int) -> int:
+    """Return how many sequences can be generated together, given the memory of their keys and values.
+
+    Args:
+        model: the model that generates.
+        n_tokens: tokens of a sequence, prompt and answer.
+
+    Returns:
+        Between 1 and 256: as many as half of a GPU's free memory holds, or 2 GiB elsewhere.
+    """
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    a_row = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * n_tokens
-    room = torch.cuda.mem_get_info(model.device)[0] // 2 if model.device.type == "cuda" else _CPU_BYTES
-    return max(1, min(_MOST_ROWS, room // a_row))
+    row_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * n_tokens
+    free_bytes = torch.cuda.mem_get_info(model.device)[0] // 2 if model.device.type == "cuda" else _CPU_BYTES
+    return max(1, min(_MAX_ROWS, int(free_bytes // row_bytes)))
 
 
-def tokens_of_a_row(n_context: int, options: Sequence[Mapping[str, Any]]) -> int:
-    """The most tokens whose keys and values a row may take, after a context of so many; of a beam search, in all beams.
+def max_tokens_per_row(n_context: int, options: Sequence[Mapping[str, Any]]) -> int:
+    """Return the most tokens whose keys and values a row may need, in all beams of a beam search together.
 
     Args:
-        options: of `generate`, as lm-eval normalises them.
+        n_context: tokens of the longest context.
+        options: options of `generate` for each request, as lm-eval normalises them.
     """
-    beams = max(int(some.get("num_beams") or 1) for some in options)
-    return beams * max(max(n_context + some["max_gen_toks"], some.get("max_length") or 0) for some in options)
+    beams = max(int(given.get("num_beams") or 1) for given in options)
+    tokens = max(max(n_context + int(given["max_gen_toks"]), int(given.get("max_length") or 0)) for given in options)
+    return beams * tokens
 
 
-def can_go_on(model: transformers.PreTrainedModel, options: Mapping[str, Any]) -> bool:
-    """Whether `generate` with these options takes a cache of what was read: a row a sequence, a token at a time."""
+def accepts_filled_cache(model: transformers.PreTrainedModel, options: Mapping[str, Any]) -> bool:
+    """Return whether `generate` can continue from a filled cache: it gives one sequence a row, a token at a time.
+
+    Args:
+        model: the model that generates.
+        options: options of `generate`.
+    """
     config = copy.deepcopy(model.generation_config)
     for name, value in options.items():
         setattr(config, name, value)
     token_by_token = config.get_generation_mode() in ("greedy_search", "sample")
-    own_way = ("cache_implementation", "custom_generate", "num_return_sequences", "prefill_chunk_size")
-    return token_by_token and not any(getattr(config, name, None) for name in own_way)
+    incompatible = ("cache_implementation", "custom_generate", "num_return_sequences", "prefill_chunk_size")
+    return token_by_token and not any(getattr(config, name, None) for name in incompatible)
 
 
-def read_once(model: transformers.PreTrainedModel, context: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
-    """The cache of `context` but its last token, as an argument of `generate`; none where no two neighbours are alike.
+def prompt_cache(model: transformers.PreTrainedModel, context: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+    """Read each prompt once, and return its cache as a keyword argument of `generate`.
 
     Args:
-        context, mask: (rows, tokens), padded on the left.
+        model: the model that generates.
+        context: (rows, tokens) token ids, padded on the left.
+        mask: (rows, tokens) 1 at tokens, 0 at padding.
+
+    Returns:
+        The cache of all but the last token of each row; empty if no two neighbouring rows are equal, so that nothing
+        would be saved.
     """
     prompts, counts = torch.unique_consecutive(context, dim=0, return_counts=True)
     if len(prompts) == len(context) or context.shape[1] < 2:
         return {}
-    its_mask = mask[counts.cumsum(0) - counts, :-1]
+    prompt_mask = mask[counts.cumsum(0) - counts, :-1]
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     inputs: dict[str, Any] = {
         "input_ids": prompts[:, :-1],
-        "attention_mask": its_mask,
-        "position_ids": (its_mask.cumsum(-1) - 1).clamp(min=0),
+        "attention_mask": prompt_mask,
+        "position_ids": (prompt_mask.cumsum(-1) - 1).clamp(min=0),
         cache_argument(model.base_model): cache,
     }
     model.base_model(**inputs, use_cache=True)
@@ -71,7 +92,7 @@ def read_once(model: transformers.PreTrainedModel, context: torch.Tensor, mask: 
     return {cache_argument(model): cache}
 
 
-def generated_in_parts(
+def generate_in_parts(
     generate: Callable[..., torch.Tensor],
     context: torch.Tensor,
     max_length: int,
@@ -81,21 +102,33 @@ def generated_in_parts(
     filler: int,
     **kwargs: Any,
 ) -> torch.Tensor:
-    """`generate` of all rows together, or of each split where they do not fit: (rows, tokens).
+    """Generate for all rows together, or for half of them at a time when the GPU runs out of memory.
 
     Args:
-        filler: the token that follows the end of a row that is shorter than others.
+        generate: generates for some rows; it takes the arguments below.
+        context: (rows, tokens) token ids, padded on the left.
+        max_length: the most tokens of a row.
+        stop: texts at which generation ends.
+        attention_mask: (rows, tokens) 1 at tokens, 0 at padding.
+        filler: the token that fills up rows which end before others.
+        **kwargs: other arguments of `generate`.
+
+    Returns:
+        (rows, longest row) token ids, contexts included.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: a single row does not fit.
     """
     try:
         return generate(context, max_length, stop, attention_mask=attention_mask, **kwargs)
     except torch.cuda.OutOfMemoryError:
         if len(context) == 1:
             raise
-    # Outside the handler, whose traceback holds on to the tensors that did not fit.
+    # Outside the handler, whose traceback keeps the tensors that did not fit alive.
     torch.cuda.empty_cache()
-    splits = [
-        generated_in_parts(generate, rows, max_length, stop, attention_mask=its_mask, filler=filler, **kwargs)
-        for rows, its_mask in zip(context.chunk(2), attention_mask.chunk(2), strict=True)
+    parts = [
+        generate_in_parts(generate, rows, max_length, stop, attention_mask=row_mask, filler=filler, **kwargs)
+        for rows, row_mask in zip(context.chunk(2), attention_mask.chunk(2), strict=True)
     ]
-    longest = max(split.shape[1] for split in splits)
-    return torch.cat([torch.nn.functional.pad(split, (0, longest - split.shape[1]), value=filler) for split in splits])
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=filler) for part in parts])

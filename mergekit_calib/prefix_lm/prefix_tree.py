@@ -1,9 +1,11 @@
-"""In which order to run many token sequences so that what they begin with alike is run once: no torch, no text.
+"""The prefix tree of many token sequences, and the steps that run each shared beginning once.
 
-The sequences form a prefix tree. It is run in steps, depth first: a step is one packed sequence of at most so many
-tokens, whose tokens attend to the path that the cache holds and to their own ancestors in the step. Packing whole
-subtrees into one sequence needs no padding and one forward pass (compare DeFT, Yao et al. 2024; Hydragen, Juravsky et
-al. 2024); long stretches that a subtree shares go into the cache, piece by piece.
+This module knows token ids only, neither text nor torch.
+
+The tree is run depth first, in steps. A step is one packed sequence of limited length; its tokens attend to the path
+that the cache holds and to their own ancestors in the step. Packing whole subtrees into one sequence needs no padding
+(compare DeFT, Yao et al. 2024, and Hydragen, Juravsky et al. 2024). A long beginning that a subtree shares gets steps
+of its own, and the cache keeps it.
 """
 
 from __future__ import annotations
@@ -14,37 +16,43 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mergekit_calib.prefix_lm.steps import Ints, Step
+from mergekit_calib.prefix_lm.steps import IntArray, Step
 
-# Tokens that a subtree must share to be worth a step of their own, rather than being run in each of its steps.
-_TRUNK = 32
+# Tokens that a subtree must share to get a step of their own, instead of being run again in each step of the subtree.
+_MIN_TRUNK_TOKENS = 32
 
 
 @dataclass
-class Requests:
-    """Log-probabilities that are asked for: of each continuation, token for token, after its context.
+class TokenRequests:
+    """Requests for the log-probability of a continuation, token by token, after a context.
 
-    Inputs (a context and all but the last token of its continuation) that several requests have are kept once.
+    The input of a request is its context and all but the last token of its continuation. An input that several
+    requests have in common is kept once.
 
     Attributes:
-        n_cut: how many requests were too long, so that their beginnings were cut off.
+        n_cut: number of requests that were longer than allowed and lost their beginnings.
     """
 
     _inputs: dict[bytes, list[int]] = field(default_factory=dict)
-    _continuations: list[Ints] = field(default_factory=list)
+    _continuations: list[IntArray] = field(default_factory=list)
     _steps: dict[int, list[Step]] = field(default_factory=dict)
     n_cut: int = 0
 
     def add(self, context: Iterable[int], continuation: Iterable[int], max_length: int) -> None:
-        """Ask for `continuation` after `context`, of which the last `max_length` + 1 tokens count.
+        """Add a request for `continuation` after `context`.
+
+        Args:
+            context: token ids, at least one.
+            continuation: token ids, at most `max_length` of them.
+            max_length: the most tokens of an input; a longer one loses its beginning.
 
         Raises:
-            ValueError: `context` has no tokens, after which nothing can be asked for.
+            ValueError: `context` is empty, so the first token of the continuation has nothing to follow.
         """
         targets = np.fromiter(continuation, dtype=np.int64)
         whole = np.concatenate([np.fromiter(context, dtype=np.int64), targets])
         if len(whole) == len(targets):
-            raise ValueError("a context of no tokens; at least one, such as a BOS token, is needed")
+            raise ValueError("the context has no tokens; it needs at least one, such as a BOS token")
         window = whole[-(max_length + 1) : -1]
         self.n_cut += len(whole) > max_length + 1
         # Big-endian, so that bytes sort as the tokens do.
@@ -57,82 +65,101 @@ class Requests:
 
     @property
     def longest(self) -> int:
-        """How many tokens the longest input has."""
+        """The number of tokens in the longest input."""
         return max((len(key) for key in self._inputs), default=0) // 4
 
     @property
-    def lengths(self) -> Ints:
-        """(n_requests,) how many log-probabilities each is the sum of."""
+    def lengths(self) -> IntArray:
+        """(n_requests,) the number of tokens in each continuation."""
         return np.array([len(c) for c in self._continuations], dtype=np.int64)
 
-    def steps(self, most: int) -> list[Step]:
-        """The steps that answer every request, in order; kept, for whoever asks again.
+    def steps(self, max_tokens: int) -> list[Step]:
+        """Return the steps that answer every request, in order; they are computed once for each `max_tokens`.
 
         Args:
-            most: how many tokens a step may run.
+            max_tokens: the most tokens in a step.
         """
-        if most not in self._steps:
-            self._steps[most] = _steps(self._tree(self._inputs), most)
-        return self._steps[most]
+        if max_tokens not in self._steps:
+            self._steps[max_tokens] = _steps(self._tree(self._inputs), max_tokens)
+        return self._steps[max_tokens]
 
-    def steps_for(self, some: Ints, most: int) -> list[Step]:
-        """The steps that answer only the requests of these numbers."""
-        wanted = set(some.tolist())
-        inputs = {key: [i for i in asked if i in wanted] for key, asked in self._inputs.items()}
-        return _steps(self._tree({key: asked for key, asked in inputs.items() if asked}), most)
+    def steps_for(self, numbers: IntArray, max_tokens: int) -> list[Step]:
+        """Return the steps that answer only some requests, in order.
 
-    def _tree(self, of: dict[bytes, list[int]]) -> _Tree:
-        keys = sorted(of)
+        Args:
+            numbers: (k,) the numbers of those requests, from 0 in the order in which they were added.
+            max_tokens: the most tokens in a step.
+        """
+        wanted = set(numbers.tolist())
+        inputs = {key: [i for i in requests if i in wanted] for key, requests in self._inputs.items()}
+        return _steps(self._tree({key: requests for key, requests in inputs.items() if requests}), max_tokens)
+
+    def _tree(self, requests_by_input: dict[bytes, list[int]]) -> _PrefixTree:
+        keys = sorted(requests_by_input)
         inputs = [np.frombuffer(key, dtype=">u4").astype(np.int64) for key in keys]
-        shared = [0, *(_common(a, b) for a, b in itertools.pairwise(inputs))]
+        shared = [0, *(_n_shared(a, b) for a, b in itertools.pairwise(inputs))]
         reads = []
         for key, tokens in zip(keys, inputs, strict=True):
-            asked = [(i, self._continuations[i]) for i in of[key]]
+            continuations = [(i, self._continuations[i]) for i in requests_by_input[key]]
             reads.append(
                 _Reads(
-                    np.concatenate([np.arange(len(tokens) - len(c), len(tokens)) for _, c in asked]),
-                    np.concatenate([c for _, c in asked]),
-                    np.concatenate([np.full(len(c), i) for i, c in asked]),
+                    np.concatenate([np.arange(len(tokens) - len(c), len(tokens)) for _, c in continuations]),
+                    np.concatenate([c for _, c in continuations]),
+                    np.concatenate([np.full(len(c), i) for i, c in continuations]),
                 )
             )
-        return _Tree(inputs, np.array([len(x) for x in inputs]), np.array(shared), reads)
+        return _PrefixTree(inputs, np.array([len(x) for x in inputs]), np.array(shared), reads)
 
 
 @dataclass(frozen=True)
 class _Reads:
-    """Of one input: (k,) positions, target tokens and requests of the log-probabilities that are asked for."""
+    """The k log-probabilities that are read in one input.
 
-    positions: Ints
-    targets: Ints
-    requests: Ints
+    Attributes:
+        positions: (k,) after which position of the input.
+        targets: (k,) of which token.
+        requests: (k,) for which request.
+    """
+
+    positions: IntArray
+    targets: IntArray
+    requests: IntArray
 
     def between(self, start: int, stop: int) -> _Reads:
+        """Return those at positions from `start` up to, not including, `stop`."""
         inside = (self.positions >= start) & (self.positions < stop)
         return _Reads(self.positions[inside], self.targets[inside], self.requests[inside])
 
 
 @dataclass(frozen=True)
-class _Tree:
-    """Distinct inputs in the tokens' order: (n,) their lengths, and how many tokens each shares with the one before."""
+class _PrefixTree:
+    """A prefix tree as the sorted list of its n distinct inputs.
 
-    inputs: list[Ints]
-    lengths: Ints
-    shared: Ints
+    Attributes:
+        inputs: the token ids of each, sorted.
+        lengths: (n,) their lengths.
+        shared: (n,) how many of its first tokens each shares with the input before it; 0 for the first.
+        reads: what is read in each.
+    """
+
+    inputs: list[IntArray]
+    lengths: IntArray
+    shared: IntArray
     reads: list[_Reads]
 
 
-def _steps(tree: _Tree, most: int) -> list[Step]:
-    return list(_Walk(tree, most).subtree(0, len(tree.inputs), 0)) if tree.inputs else []
+def _steps(tree: _PrefixTree, max_tokens: int) -> list[Step]:
+    return list(_DepthFirstWalk(tree, max_tokens).subtree(0, len(tree.inputs), 0)) if tree.inputs else []
 
 
-class _Walk:
-    """The steps over a tree, of at most so many tokens each."""
+class _DepthFirstWalk:
+    """Divides a tree into steps of at most `max_tokens` tokens."""
 
-    def __init__(self, tree: _Tree, most: int) -> None:
-        self._tree, self._most = tree, most
+    def __init__(self, tree: _PrefixTree, max_tokens: int) -> None:
+        self._tree, self._max_tokens = tree, max_tokens
 
     def subtree(self, first: int, last: int, past: int) -> Iterator[Step]:
-        """Inputs `first` to `last` (exclusive), which share `past` tokens that the cache holds."""
+        """Yield the steps of inputs `first` to `last` (exclusive), whose first `past` tokens the cache holds."""
         tree = self._tree
         if tree.lengths[last - 1] == past:  # one input, which the cache holds whole
             return
@@ -140,13 +167,13 @@ class _Walk:
             yield self._packed(first, last, past)
             return
         common = int(tree.shared[first + 1 : last].min()) if last - first > 1 else int(tree.lengths[first])
-        if common - past >= _TRUNK or last - first == 1:
-            for start in range(past, common, self._most):
-                yield self._trunk(first, last, start, min(start + self._most, common))
+        if common - past >= _MIN_TRUNK_TOKENS or last - first == 1:
+            for start in range(past, common, self._max_tokens):
+                yield self._trunk(first, last, start, min(start + self._max_tokens, common))
             past = common
             if last - first == 1:
                 return
-        # Neighbouring branches share steps for as long as they fit.
+        # Neighbouring branches share a step as long as they fit into it.
         branches = [first, *(first + 1 + np.flatnonzero(tree.shared[first + 1 : last] == common)), last]
         begun = 0
         for i in range(1, len(branches)):
@@ -156,21 +183,23 @@ class _Walk:
             begun = i
 
     def _fits(self, first: int, last: int, past: int) -> bool:
-        """Whether a subtree is one step."""
+        """Return whether the tokens of a subtree, after the first `past`, fit into one step."""
         tree = self._tree
         n_tokens = tree.lengths[first] - past
         n_tokens += (tree.lengths[first + 1 : last] - np.maximum(tree.shared[first + 1 : last], past)).sum()
-        return bool(n_tokens <= self._most)
+        return bool(n_tokens <= self._max_tokens)
 
     def _trunk(self, first: int, last: int, start: int, stop: int) -> Step:
+        """Return the step over positions `start` to `stop` of a beginning that all inputs of a subtree share."""
         n = stop - start
         reads = [(r, r.positions - start) for r in (x.between(start, stop) for x in self._tree.reads[first:last])]
         tokens = self._tree.inputs[first][start:stop]
         return _step(start, tokens, np.arange(start, stop), np.full(n, n), True, reads)
 
     def _packed(self, first: int, last: int, past: int) -> Step:
+        """Return the one step over a whole subtree."""
         tree = self._tree
-        path = np.zeros(int(tree.lengths[first:last].max()), dtype=np.int64)  # position → its token's index, for now
+        path = np.zeros(int(tree.lengths[first:last].max()), dtype=np.int64)  # position → index of the token there now
         tokens, positions, reads = [], [], []
         ends = np.zeros(0, dtype=np.int64)
         n = 0
@@ -185,25 +214,30 @@ class _Walk:
             positions.append(np.arange(start, stop))
             ends = np.concatenate([ends, np.zeros(stop - start, dtype=np.int64)])
             n += stop - start
-            some = tree.reads[i].between(past, stop)
-            reads.append((some, path[some.positions]))
+            inside = tree.reads[i].between(past, stop)
+            reads.append((inside, path[inside.positions]))
         ends[ends == 0] = n
         return _step(past, np.concatenate(tokens), np.concatenate(positions), ends, False, reads)
 
 
 def _step(
-    past: int, tokens: Ints, positions: Ints, ends: Ints, kept: bool, reads: Iterable[tuple[_Reads, Ints]]
+    past: int,
+    tokens: IntArray,
+    positions: IntArray,
+    ends: IntArray,
+    kept: bool,
+    reads: Iterable[tuple[_Reads, IntArray]],
 ) -> Step:
-    """A step from its tokens and what is read: each part of it with the indices, into `tokens`, of its positions."""
+    """Return a step, given what is read in it: reads, each with the indices into `tokens` of its positions."""
     parts = list(reads)
     at, rows = np.unique(np.concatenate([indices for _, indices in parts]), return_inverse=True)
-    targets = np.concatenate([some.targets for some, _ in parts])
-    requests = np.concatenate([some.requests for some, _ in parts])
+    targets = np.concatenate([part.targets for part, _ in parts])
+    requests = np.concatenate([part.requests for part, _ in parts])
     return Step(past, tokens, positions, ends, kept, at, rows, targets, requests)
 
 
-def _common(a: Ints, b: Ints) -> int:
-    """How many tokens `a` and `b` begin with alike."""
+def _n_shared(a: IntArray, b: IntArray) -> int:
+    """Return how many of their first tokens `a` and `b` share."""
     n = min(len(a), len(b))
     differ = a[:n] != b[:n]
     return int(differ.argmax()) if differ.any() else n

@@ -1,4 +1,4 @@
-"""lm-eval's own voice, turned off where a sweep speaks for itself."""
+"""Silence lm-eval's logging while something else, such as a sweep, reports to the user."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet_lm_eval(progress_bars: bool = False) -> Iterator[None]:
-    """Within this, lm-eval logs errors only.
+def silence_lm_eval(progress_bars: bool = False) -> Iterator[None]:
+    """Let lm-eval log nothing but errors within the `with` block.
 
     Args:
-        progress_bars: whether its bars on standard error, which have no switch, are let through. Where they are not,
-            nothing else is: do not keep them out for longer than lm-eval builds something.
+        progress_bars: whether its progress bars are still shown. They cannot be switched off by themselves: without
+            them, everything that is written to standard error is discarded, so keep the block short.
     """
     logger = logging.getLogger("lm_eval")
     level = logger.level

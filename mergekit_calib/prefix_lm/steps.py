@@ -1,4 +1,4 @@
-"""One forward pass over a part of a prefix tree, as data: its tokens, what they see, and where answers are read."""
+"""One forward pass over a part of a prefix tree: its tokens, what they attend to, and where answers are read."""
 
 from __future__ import annotations
 
@@ -8,51 +8,54 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
-_RUN_COSTS = 2000  # what a run of its own costs, in pairs of a token and a token that it attends to
+RUN_COST = 2000
+"""The overhead of computing attention for one more run, in pairs of a query token and a key token."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring tokens of a step, start ≤ i < end, and what they see before them.
+    """Consecutive tokens of a step whose attention is computed together.
 
     Attributes:
-        path: indices of the step's tokens before `start` that are ancestors of a token in it.
-        position: the lowest of their positions.
+        start: index of the run's first token in the step.
+        end: index after its last token.
+        path: indices of the step's tokens before `start` that are ancestors of a token in the run.
+        position: the lowest position, in its sequence, of a token in the run.
     """
 
     start: int
     end: int
-    path: Ints
+    path: IntArray
     position: int
 
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass.
+    """One forward pass over n packed tokens, in which m positions are read for k log-probabilities.
 
     Attributes:
-        past: how many tokens of the path before it the cache must hold.
-        tokens: (n,) in depth-first order of the tree.
-        positions: (n,) their places in the sequences they belong to.
-        ends: (n,) token j is i itself or an ancestor of it if j ≤ i < ends[j].
-        kept: whether the next steps go on from here, so that the cache keeps these tokens.
-        reads: (m,) increasing indices into `tokens`, where logits are read.
-        rows: (k,) index into `reads` of every log-probability that is asked for;
-        targets: (k,) of which token;
-        requests: (k,) and for which request.
+        past: number of tokens before the step, which the cache must hold.
+        tokens: (n,) token ids, in depth-first order of the tree.
+        positions: (n,) their positions in the sequences that they belong to.
+        ends: (n,) token i attends to token j if j ≤ i < ends[j]; j is then i itself or its ancestor.
+        kept: whether the cache keeps these tokens, because later steps continue from them.
+        reads: (m,) increasing indices into `tokens` at which the output head is applied.
+        rows: (k,) index into `reads` of each log-probability.
+        targets: (k,) the token whose log-probability is asked for.
+        requests: (k,) the number of the request that asks for it.
     """
 
     past: int
-    tokens: Ints
-    positions: Ints
-    ends: Ints
+    tokens: IntArray
+    positions: IntArray
+    ends: IntArray
     kept: bool
-    reads: Ints
-    rows: Ints
-    targets: Ints
-    requests: Ints
+    reads: IntArray
+    rows: IntArray
+    targets: IntArray
+    requests: IntArray
 
     @property
     def is_path(self) -> bool:
@@ -61,25 +64,39 @@ class Step:
 
     @functools.cached_property
     def runs(self) -> tuple[Run, ...]:
-        """The step cut where a branch begins, so that tokens are taken against few that they do not attend to.
+        """The step's cheapest division into runs."""
+        return cheapest_runs(self)
 
-        The cheapest of all such cuts: a run costs the pairs of its tokens and those that one of them sees.
-        """
-        n, index = len(self.tokens), np.arange(len(self.tokens))
-        starts = np.flatnonzero(np.r_[True, self.ends[:-1] == index[1:]])
-        paths = [np.flatnonzero(self.ends[:start] > start) for start in starts]
-        seen = self.past + np.array([len(path) for path in paths])
-        costs, first = [0.0], []  # of the best cut of what is before each bound, and the start of its last run
-        for bound in (*starts[1:], n):
-            lengths = bound - starts[: len(costs)]
-            cost = np.array(costs) + lengths * (seen[: len(costs)] + lengths) + _RUN_COSTS
-            first.append(int(cost.argmin()))
-            costs.append(float(cost[first[-1]]))
-        runs: list[Run] = []
-        last = len(starts)
-        while last:
-            begin, end = first[last - 1], int(starts[last]) if last < len(starts) else n
-            start = int(starts[begin])
-            runs.append(Run(start, end, paths[begin], int(self.positions[start:end].min())))
-            last = begin
-        return tuple(reversed(runs))
+
+def cheapest_runs(step: Step, run_cost: int = RUN_COST) -> tuple[Run, ...]:
+    """Divide a step into runs that begin where branches begin, at the least total cost.
+
+    A run costs the pairs of one of its tokens and a token that any of them attends to, and `run_cost` besides: many
+    short runs compute few pairs that the mask then hides, few long runs have little overhead.
+
+    Args:
+        step: the step to divide.
+        run_cost: the overhead of a run, in pairs of tokens.
+
+    Returns:
+        The runs in order; together they hold every token of the step once.
+    """
+    n, index = len(step.tokens), np.arange(len(step.tokens))
+    starts = np.flatnonzero(np.r_[True, step.ends[:-1] == index[1:]])
+    paths = [np.flatnonzero(step.ends[:start] > start) for start in starts]
+    seen = step.past + np.array([len(path) for path in paths])
+    # Of the tokens before each bound: the least cost of dividing them, and where their last run then starts.
+    costs, last_starts = [0.0], []
+    for bound in (*starts[1:], n):
+        lengths = bound - starts[: len(costs)]
+        cost = np.array(costs) + lengths * (seen[: len(costs)] + lengths) + run_cost
+        last_starts.append(int(cost.argmin()))
+        costs.append(float(cost[last_starts[-1]]))
+    runs: list[Run] = []
+    last = len(starts)
+    while last:
+        begin, end = last_starts[last - 1], int(starts[last]) if last < len(starts) else n
+        start = int(starts[begin])
+        runs.append(Run(start, end, paths[begin], int(step.positions[start:end].min())))
+        last = begin
+    return tuple(reversed(runs))

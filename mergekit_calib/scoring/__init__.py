@@ -1,1 +1,6 @@
+"""Scoring a model on a suite of lm-eval tasks: tasks in, item tables out.
 
+`loading` turns the suite entries of a recipe into lm-eval tasks and reports every mistake before a model is loaded.
+`suite` builds their requests once and scores one model after another, `requests` runs the requests on a model, and
+`item_tables` turns the answers of a task into its item table.
+"""

@@ -29,7 +29,7 @@ from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.metrics import Pooled
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.items.table import in_split
-from mergekit_calib.prefix_lm.silence import quiet_lm_eval
+from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 
 
@@ -66,7 +66,7 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
     owner: dict[str, str] = {}
     for i, entry in enumerate(entries):
         key = f"calibration.suite[{i}]"
-        with quiet_lm_eval(progress_bars=True):
+        with silence_lm_eval(progress_bars=True):
             loaded.append(_load(entry, manager, seeds, key, source))
         for task in loaded[-1].tasks:
             if task.task_name in owner:
@@ -78,7 +78,7 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
 
 def task_manager(names: Sequence[str]) -> TaskManager:
     """A task manager that knows `names`: over the folders that hold them, for all of lm-eval's take 11 s to scan."""
-    with quiet_lm_eval(progress_bars=True):
+    with silence_lm_eval(progress_bars=True):
         unknown = {name for name in names if not _is_self_contained(name)}
         folders = [str(TASKS_DIR), *_folders_named_for(unknown)]
         near = TaskManager(include_defaults=False, include_path=folders)

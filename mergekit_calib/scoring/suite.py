@@ -1,61 +1,67 @@
-"""The suite: lm-eval's tasks, loaded once, their requests built once, and run on one model after another.
+"""The suite: lm-eval's tasks, loaded once, with requests that are built once and run on one model after another.
 
-Relied on in lm-eval 0.4.13: `Task.build_all_requests`, `Task._instances`, `Instance`.
+It relies on lm-eval 0.4.13: `Task.build_all_requests`, `Task.dump_config`, `Instance`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import lm_eval
-from lm_eval.api.task import Task
 from lm_eval.utils import hash_string
 from transformers import PreTrainedTokenizerBase
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.scopes import TaskDescription
 from mergekit_calib.items.table import ItemTable, in_selection_split
-from mergekit_calib.prefix_lm.model import Arrangements, PrefixLM
-from mergekit_calib.prefix_lm.silence import quiet_lm_eval
+from mergekit_calib.prefix_lm.model import PrefixLM
+from mergekit_calib.prefix_lm.shared_trees import SharedPrefixTrees
+from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
 from mergekit_calib.scoring.loading import LoadedEntry, judges_by_choice, load_entries, set_seeds
-
-ProgressOfEntry = Callable[[str, int, int], None]
+from mergekit_calib.scoring.requests import EntryProgress, answer_counter, only_documents, run_requests
 
 
 class Suite:
-    """The tasks that score a point.
+    """The lm-eval tasks that score a model.
+
+    Args:
+        entries: suite entries with their tasks, as `load_entries` returns them.
+        seeds: seeds of few-shot examples and of sampled answers.
 
     Attributes:
-        arrangements: the requests as they were arranged for the first model; the scorers of all share them.
+        entries: suite entries with their tasks.
+        prefix_trees: tokenised requests, which the scorers of all models share.
     """
 
     def __init__(self, entries: list[LoadedEntry], seeds: Seeds) -> None:
         self.entries, self._seeds = entries, seeds
         self._built_for: str | None = None
-        self.arrangements = Arrangements()
+        self.prefix_trees = SharedPrefixTrees()
 
     @classmethod
     def load(cls, entries: Sequence[SuiteEntry], *, seeds: Seeds | None = None, source: str | None = None) -> Suite:
         """Load the tasks of every entry, and their documents.
 
         Args:
+            entries: suite entries, as in a recipe.
+            seeds: seeds of few-shot examples and of sampled answers; None for lm-eval's defaults.
             source: the file that `entries` were read from, for messages.
 
         Raises:
-            RecipeError: as `load_entries`.
+            RecipeError: a task cannot be loaded or used; see `load_entries`.
         """
         seeds = seeds or Seeds()
         return cls(load_entries(entries, seeds, source), seeds)
 
     @property
     def tasks(self) -> list[TaskDescription]:
-        """The suite's tasks as `items.scopes` needs them, to tell which metrics can be taken of which items."""
+        """Descriptions of the suite's tasks, from which `items.scopes` tells which metrics each has."""
         return [
             TaskDescription(
                 task=task.task_name,
@@ -70,26 +76,30 @@ class Suite:
 
     @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:
-        """Entry → the metrics that its tasks themselves give every document, and whether more of each is better.
+        """Entry → the metrics that its tasks compute themselves for each document → whether more is better.
 
-        Of an entry with several tasks, those that all of them have.
+        Metrics of an entry with several tasks are those that all of its tasks have.
         """
-        found = {}
+        by_entry = {}
         for item in self.entries:
             directions = [own_metrics(task) for task in item.tasks]
             shared = set.intersection(*(set(d) for d in directions))
-            found[item.entry.name] = {name: up for name, up in directions[0].items() if name in shared}
-        return found
+            by_entry[item.entry.name] = {name: up for name, up in directions[0].items() if name in shared}
+        return by_entry
 
     def describe(self) -> list[dict[str, Any]]:
-        """What the scores depend on: tasks, versions, prompts' settings, documents, seeds."""
+        """Return what the scores depend on besides the model: for each task its settings, documents and seeds.
+
+        Returns:
+            A dict for each task, made of values that JSON has.
+        """
         described = []
         for item in self.entries:
             for task in item.tasks:
                 config = {k: v for k, v in task.dump_config().items() if k != "metadata"}
                 described.append(
                     {
-                        "entry": item.entry.model_dump(exclude={"split"}),  # which the documents' hashes tell
+                        "entry": item.entry.model_dump(exclude={"split"}),  # `documents` depends on it
                         "config": hash_string(json.dumps(config, sort_keys=True, default=_stable)),
                         "version": str(task.VERSION),
                         "documents": hash_string("".join(item.documents[task.task_name])),
@@ -100,12 +110,12 @@ class Suite:
         return described
 
     def summaries(self) -> list[SuiteEntrySummary]:
-        """One summary an entry, for reports."""
-        found = []
+        """Return a summary of each entry, for reports."""
+        summaries = []
         for item in self.entries:
-            hashes = [h for some in item.documents.values() for h in some]
+            hashes = [h for of_task in item.documents.values() for h in of_task]
             n_selection = sum(in_selection_split(h) for h in hashes)
-            found.append(
+            summaries.append(
                 SuiteEntrySummary(
                     name=item.entry.name,
                     tasks=[t.task_name for t in item.tasks],
@@ -116,33 +126,41 @@ class Suite:
                     limit=item.entry.limit,
                 )
             )
-        return found
+        return summaries
 
     def check_chat_template(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """That every entry which asks for a chat template gets one.
+        """Raise an error unless the tokenizer has every chat template that an entry asks for.
+
+        Args:
+            tokenizer: the tokenizer of the models that will be scored.
 
         Raises:
-            CalibError: `tokenizer` has none, or none of the name that an entry asks for.
+            CalibError: it has no chat template, or none of the name that an entry asks for.
         """
         for item in self.entries:
-            name, has = item.entry.apply_chat_template, tokenizer.chat_template
-            if name and not has:
+            name, templates = item.entry.apply_chat_template, tokenizer.chat_template
+            if name and not templates:
                 raise CalibError(
                     f"suite entry {item.entry.name}: apply_chat_template is set, but the tokenizer of the merged "
                     "models has no chat template; set `tokenizer_source` or `chat_template` in the recipe"
                 )
             wanted = name if isinstance(name, str) else "default"
-            if name and isinstance(has, dict) and wanted not in has:
+            if name and isinstance(templates, dict) and wanted not in templates:
                 raise CalibError(
                     f"suite entry {item.entry.name}: the tokenizer has no chat template {wanted!r}; "
-                    f"it has {', '.join(sorted(has))}"
+                    f"it has {', '.join(sorted(templates))}"
                 )
 
     def build_requests(self, lm: PrefixLM) -> None:
-        """Build the requests of all tasks, unless they stand already; chat templates make them the tokenizer's.
+        """Build the requests of all tasks, unless they were built already.
+
+        With a chat template they depend on the tokenizer, and are built again for another one.
+
+        Args:
+            lm: the model that the requests are for.
 
         Raises:
-            CalibError: as `check_chat_template`.
+            CalibError: the tokenizer lacks a chat template; see `check_chat_template`.
         """
         built_for = ""
         if any(item.entry.apply_chat_template for item in self.entries):
@@ -151,7 +169,7 @@ class Suite:
         if self._built_for == built_for:
             return
         set_seeds(self._seeds)
-        with quiet_lm_eval():
+        with silence_lm_eval():
             for item in self.entries:
                 self._build(item, lm)
         self._built_for = built_for
@@ -172,86 +190,57 @@ class Suite:
 
     @property
     def documents(self) -> dict[str, list[str]]:
-        """Task → the hash of each of its documents, in order of their numbers; tasks in the suite's order."""
+        """Task → the hashes of its documents, in the order of their numbers; tasks are in the suite's order."""
         return {task: hashes for item in self.entries for task, hashes in item.documents.items()}
 
     def score(
         self,
         lm: PrefixLM,
-        progress: ProgressOfEntry | None = None,
+        progress: EntryProgress | None = None,
         documents: Mapping[str, Collection[int]] | None = None,
     ) -> dict[str, list[ItemTable]]:
-        """Run every request on `lm`: entry → the item tables of its tasks.
+        """Score a model.
 
         Args:
-            progress: told the entry's name, how many of its requests were answered, and how many there are.
-            documents: task → the numbers of its documents, where not all are wanted; tasks without any are left out.
+            lm: the model.
+            progress: called with the entry's name, how many of its requests are answered, and how many there are.
+            documents: task → the numbers of the documents to score; None for all. Tasks without any are left out.
+
+        Returns:
+            Entry → the item tables of its tasks.
 
         Raises:
             ScoringError: a log-likelihood is not a number; it names task and document.
         """
         self.build_requests(lm)
-        set_seeds(_seeds_of(self._seeds, documents))
+        set_seeds(_seeds_for(self._seeds, documents))
         tables: dict[str, list[ItemTable]] = {}
         for item in self.entries:
             with ExitStack() as narrowed:
                 tasks = [t for t in item.tasks if documents is None or documents.get(t.task_name)]
                 if documents is not None:
                     for task in tasks:
-                        narrowed.enter_context(_only(task, documents[task.task_name]))
+                        narrowed.enter_context(only_documents(task, documents[task.task_name]))
                 instances = [instance for task in tasks for instance in task.instances]
                 if not instances:
                     continue
-                lm.on_answers = _counter(progress, item.entry.name, sum(i.repeats for i in instances))
-                with quiet_lm_eval(progress_bars=True):
-                    self._run(lm, instances)
+                lm.on_answers = answer_counter(progress, item.entry.name, sum(i.repeats for i in instances))
+                with silence_lm_eval(progress_bars=True):
+                    run_requests(lm, instances)
                     tables[item.entry.name] = [item_table(task, item.entry.split) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables
 
-    def _run(self, lm: PrefixLM, instances: Iterable[Any]) -> None:
-        by_type: dict[str, list[Any]] = {}
-        for instance in instances:
-            instance.resps, instance.filtered_resps = [], {}
-            by_type.setdefault(instance.request_type, []).extend([instance] * instance.repeats)
-        for request_type, requests in by_type.items():
-            responses = getattr(lm, request_type)(requests, disable_tqdm=True)
-            for instance, response in zip(requests, responses, strict=True):
-                instance.resps.append(response)
 
-
-@contextmanager
-def _only(task: Task, numbers: Collection[int]) -> Iterator[None]:
-    """Let a task have only the requests of the documents with these numbers."""
-    every, wanted = task._instances, frozenset(numbers)
-    task._instances = [instance for instance in every if instance.doc_id in wanted]
-    try:
-        yield
-    finally:
-        task._instances = every
-
-
-def _seeds_of(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) -> Seeds:
-    """Seeds of sampled answers that are the same for every model and not the same for every block of documents."""
+def _seeds_for(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) -> Seeds:
+    """Return seeds of sampled answers that are equal for all models, and differ between parts of the documents."""
     if documents is None:
         return seeds
-    block = int(hash_string(json.dumps({task: sorted(some) for task, some in documents.items()}))[:8], 16)
-    return seeds.model_copy(update={"torch": (seeds.torch + block) % 2**32})
-
-
-def _counter(progress: ProgressOfEntry | None, name: str, total: int) -> Callable[[int], None]:
-    """Adds up what is answered; 0 says that all is."""
-    done = 0
-
-    def count(n: int) -> None:
-        nonlocal done
-        done = min(done + n, total) if n else total
-        if progress:
-            progress(name, done, total)
-
-    return count
+    part = int(hash_string(json.dumps({task: sorted(numbers) for task, numbers in documents.items()}))[:8], 16)
+    return seeds.model_copy(update={"torch": (seeds.torch + part) % 2**32})
 
 
 def _stable(value: Any) -> str:
+    """Return a text for a value that JSON does not have, which is the same in every process."""
     return getattr(value, "__qualname__", None) or type(value).__name__

@@ -40,6 +40,7 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels, ReadyModel
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import Point, dump_recipe, parse_sweep
+from mergekit_calib.scoring.requests import run_requests
 from mergekit_calib.search.racing import Documents
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 from mergekit_calib.sweep.folder import RunFolder
@@ -114,7 +115,7 @@ class Scorer:
     def _score(self, point: Point, split: Split) -> tuple[np.ndarray, str]:
         with self._models.at(point) as ready:
             requests = self._requests[split]
-            self.prepared.suite._run(self._lm(ready), requests)
+            run_requests(self._lm(ready), requests)
             by_document: dict[int, list[float]] = {}
             for request in sorted(requests, key=lambda request: (request.doc_id, request.idx)):
                 by_document.setdefault(request.doc_id, []).append(request.resps[0][0])
@@ -131,7 +132,7 @@ class Scorer:
             ready.tokenizer,
             batch_size=self.prepared.sweep.calibration.batch_size,
             model_args=self.prepared.model_args,
-            arrangements=self.prepared.suite.arrangements,
+            prefix_trees=self.prepared.suite.prefix_trees,
         )
 
 

@@ -124,7 +124,7 @@ def _instances(entry: SuiteEntry, model: Any, tokenizer: Any) -> list[Any]:
 
 def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
     """Floating-point operations of each distinct token through the body once, and the head where it is read."""
-    steps = lm._arranged(instances).steps(lm._runner.sizes.step_tokens)
+    steps = lm.tokenize(instances).steps(lm.batch_limits.step_tokens)
     head = model.get_output_embeddings().weight.numel()
     body = sum(p.numel() for p in model.parameters()) - head
     return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))
@@ -279,10 +279,10 @@ def memory(options: argparse.Namespace) -> Report:
 def startup(options: argparse.Namespace) -> Report:
     """From the command to the first point's first batch, of the embedded demo: seconds, the best of three."""
     code = (
-        "import sys; from mergekit_calib import run_sweep; from mergekit_calib.scoring.suite import Suite\n"
+        "import sys; from mergekit_calib import run_sweep; from mergekit_calib.scoring import suite\n"
         "class FirstBatch(BaseException): pass\n"
         "def stop(*_): raise FirstBatch\n"
-        "Suite._run = stop\n"
+        "suite.run_requests = stop\n"
         "try: run_sweep('configs/demo.yml', sys.argv[1]); sys.exit('no batch was run')\n"
         "except FirstBatch: pass"
     )

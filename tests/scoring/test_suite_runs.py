@@ -47,7 +47,7 @@ def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite,
 
 
 def test_progress_counts_every_request_once(write_task, load_suite, lm) -> None:
-    lm._runner.sizes.step_tokens = 8
+    lm.batch_limits.step_tokens = 8
     path = write_task("sums", QUESTIONS, **CHOICES)
     told: list[tuple[str, int, int]] = []
 

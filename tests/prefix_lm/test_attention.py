@@ -1,4 +1,4 @@
-"""Attention run by run is attention under the tree's mask."""
+"""Attention that is computed run by run equals attention of the whole step under its mask."""
 
 from __future__ import annotations
 
@@ -11,36 +11,31 @@ import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from helpers.small_models import PACKED
-from mergekit_calib.prefix_lm import attention, steps
-from mergekit_calib.prefix_lm.attention import Cut, by_run
+from mergekit_calib.prefix_lm import attention
+from mergekit_calib.prefix_lm.attention import RunMasks, attention_by_run, run_attention
 from mergekit_calib.prefix_lm.packed import PackedRunner
-from mergekit_calib.prefix_lm.prefix_tree import Requests
-from mergekit_calib.prefix_lm.steps import Step
+from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
+from mergekit_calib.prefix_lm.steps import Step, cheapest_runs
 
 
 def packed_step(*sequences: list[int]) -> Step:
-    requests = Requests()
+    requests = TokenRequests()
     for sequence in sequences:
         requests.add(sequence, [9], 100)
     (step,) = requests.steps(1000)
     return step
 
 
-def test_a_step_is_cut_where_that_saves_more_than_a_run_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_divided_where_that_saves_more_than_a_run_costs() -> None:
     step = packed_step([1, *range(10, 60)], [1, *range(60, 110)], [1, 5])
-    assert [(run.start, run.end, run.path.tolist()) for run in step.runs] == [(0, 52, []), (52, 102, [0])]
 
-    monkeypatch.setattr(steps, "_RUN_COSTS", 10**6)
-    step = packed_step([1, *range(10, 60)], [1, *range(60, 110)], [1, 5])
-    assert [(run.start, run.end) for run in step.runs] == [(0, 102)]
+    assert [(run.start, run.end, run.path.tolist()) for run in step.runs] == [(0, 52, []), (52, 102, [0])]
+    assert [(run.start, run.end) for run in cheapest_runs(step, run_cost=10**6)] == [(0, 102)]
 
 
 @pytest.mark.parametrize("window", [None, 6, 3])
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
-def test_it_is_what_sdpa_gives_under_the_mask(
-    window: int | None, key_heads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steps, "_RUN_COSTS", 1)  # as many runs as there can be
+def test_it_equals_sdpa_under_the_mask(window: int | None, key_heads: int) -> None:
     past, n, heads = 7, 12, 4
     draw = torch.Generator().manual_seed(0)
     query, key, value = (
@@ -62,13 +57,14 @@ def test_it_is_what_sdpa_gives_under_the_mask(
     module = SimpleNamespace(num_key_value_groups=heads // key_heads)
     arguments = (module, query, key, value, mask)
     expected, _ = sdpa_attention_forward(*arguments, scaling=0.3)  # type: ignore[arg-type]
-    found, _ = attention._attend(*arguments, scaling=0.3, cut=Cut(step), sliding_window=window)  # type: ignore[arg-type]
-    assert len(step.runs) == 3
-    torch.testing.assert_close(found, expected)
+    runs = cheapest_runs(step, run_cost=1)  # as many runs as there can be
+    by_run, _ = run_attention(*arguments, scaling=0.3, run_masks=RunMasks(past, runs), sliding_window=window)  # type: ignore[arg-type]
+    assert len(runs) == 3
+    torch.testing.assert_close(by_run, expected)
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_every_architecture_hands_the_cut_down(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_architecture_passes_the_runs_to_its_attention(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     model = PACKED[name](200).eval()
     together = []
@@ -78,7 +74,7 @@ def test_every_architecture_hands_the_cut_down(name: str, monkeypatch: pytest.Mo
         return sdpa_attention_forward(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", whole)
-    requests = Requests()
+    requests = TokenRequests()
     for first in range(10, 20):
         requests.add(list(range(5, 5 + first)), [1, 2], 100)
     PackedRunner(model, torch.float32).run(requests)
@@ -87,6 +83,6 @@ def test_every_architecture_hands_the_cut_down(name: str, monkeypatch: pytest.Mo
 
 def test_the_models_own_attention_is_back_afterwards() -> None:
     config = transformers.LlamaConfig(attn_implementation="eager")
-    with by_run(config):
+    with attention_by_run(config):
         assert config._attn_implementation != "eager"
     assert config._attn_implementation == "eager"

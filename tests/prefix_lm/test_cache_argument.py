@@ -1,4 +1,4 @@
-"""transformers 5.24 renamed the argument that takes a cache; models of either time are told of theirs."""
+"""transformers 5.24 renamed the argument that takes a cache; models written before and after it both get theirs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Old(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("module", "name"), [(New(), "cache"), (Old(), "past_key_values")])
-def test_it_is_named_as_forward_names_it(module, name) -> None:
+def test_it_is_the_name_in_the_signature_of_forward(module, name) -> None:
     assert cache_argument(module) == name
 
 

@@ -1,4 +1,4 @@
-"""Steps answer every request once, attend to what they should, and keep to their size."""
+"""Steps answer every request once, let tokens attend to their own prefix only, and keep within their size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergekit_calib.prefix_lm.prefix_tree import Requests
+from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 
 TOKENS = st.integers(0, 2)
 PAIRS = st.lists(
@@ -19,17 +19,17 @@ STEP_TOKENS = st.integers(1, 80)
 LONGEST = 40
 
 
-def arranged(pairs) -> Requests:
-    requests = Requests()
+def requests_for(pairs) -> TokenRequests:
+    requests = TokenRequests()
     for context, continuation in pairs:
         requests.add(context, continuation, LONGEST)
     return requests
 
 
-def said_after(steps) -> dict[int, list[tuple[tuple[int, ...], int]]]:
-    """Request → (everything that a token attends to, itself included; the token that is asked for next), in order."""
+def answered_by(steps) -> dict[int, list[tuple[tuple[int, ...], int]]]:
+    """Request → (the tokens attended to where a log-probability is read, the token that is asked for), in order."""
     path: list[int] = []
-    said: dict[int, list[tuple[tuple[int, ...], int]]] = {}
+    answered: dict[int, list[tuple[tuple[int, ...], int]]] = {}
     for step in steps:
         assert step.past <= len(path)
         del path[step.past :]
@@ -39,44 +39,44 @@ def said_after(steps) -> dict[int, list[tuple[tuple[int, ...], int]]]:
             ancestors = index[(index <= at) & (at < step.ends[index])]
             assert step.positions[ancestors].tolist() == list(range(step.past, step.past + len(ancestors)))
             seen = (*path, *step.tokens[ancestors].tolist())
-            said.setdefault(int(request), []).append((seen, int(target)))
+            answered.setdefault(int(request), []).append((seen, int(target)))
         if step.kept:
             assert step.is_path
             path.extend(step.tokens.tolist())
-    return said
+    return answered
 
 
 @given(PAIRS, STEP_TOKENS)
-def test_every_token_asked_for_follows_its_own_context(pairs, most):
-    said = said_after(arranged(pairs).steps(most))
+def test_each_continuation_is_read_after_its_own_context(pairs, max_tokens):
+    answered = answered_by(requests_for(pairs).steps(max_tokens))
 
-    assert sorted(said) == list(range(len(pairs)))
+    assert sorted(answered) == list(range(len(pairs)))
     for i, (context, continuation) in enumerate(pairs):
         window = (context + continuation)[-(LONGEST + 1) :]
         n = len(continuation)
         expected = [(tuple(window[: len(window) - n + k]), continuation[k]) for k in range(n)]
-        assert sorted(said[i]) == sorted(expected)
+        assert sorted(answered[i]) == sorted(expected)
 
 
 @given(PAIRS, STEP_TOKENS)
-def test_steps_keep_to_their_size(pairs, most):
-    for step in arranged(pairs).steps(most):
-        assert 0 < len(step.tokens) <= most
+def test_steps_keep_to_their_size(pairs, max_tokens):
+    for step in requests_for(pairs).steps(max_tokens):
+        assert 0 < len(step.tokens) <= max_tokens
 
 
 @given(PAIRS, STEP_TOKENS, st.data())
-def test_what_is_left_can_be_asked_again_alone(pairs, most, data):
+def test_some_requests_can_be_answered_alone(pairs, max_tokens, data):
     left = data.draw(st.lists(st.integers(0, len(pairs) - 1), unique=True))
 
-    said = said_after(arranged(pairs).steps_for(np.array(left, dtype=np.int64), most))
+    answered = answered_by(requests_for(pairs).steps_for(np.array(left, dtype=np.int64), max_tokens))
 
-    whole = said_after(arranged(pairs).steps(most))
-    assert {i: sorted(s) for i, s in said.items()} == {i: sorted(whole[i]) for i in left}
+    whole = answered_by(requests_for(pairs).steps(max_tokens))
+    assert {i: sorted(s) for i, s in answered.items()} == {i: sorted(whole[i]) for i in left}
 
 
 @given(PAIRS, STEP_TOKENS)
-def test_the_runs_of_a_step_are_all_of_it_and_hold_every_ancestor(pairs, most):
-    for step in arranged(pairs).steps(most):
+def test_the_runs_of_a_step_cover_it_and_list_every_ancestor(pairs, max_tokens):
+    for step in requests_for(pairs).steps(max_tokens):
         assert [run.start for run in step.runs] == [0, *(run.end for run in step.runs[:-1])]
         assert step.runs[-1].end == len(step.tokens)
         for run in step.runs:
@@ -87,7 +87,7 @@ def test_the_runs_of_a_step_are_all_of_it_and_hold_every_ancestor(pairs, most):
 
 
 @given(PAIRS)
-def test_with_room_enough_every_distinct_token_is_run_once(pairs):
+def test_in_one_large_step_every_distinct_prefix_is_run_once(pairs):
     prefixes = {
         tuple(window[: k + 1])
         for context, continuation in pairs
@@ -95,15 +95,15 @@ def test_with_room_enough_every_distinct_token_is_run_once(pairs):
         for k in range(len(window))
     }
 
-    steps = arranged(pairs).steps(10**6)
+    steps = requests_for(pairs).steps(10**6)
 
     assert [len(step.tokens) for step in steps] == [len(prefixes)]
 
 
-def test_what_many_questions_begin_with_is_run_once_and_kept():
+def test_a_beginning_that_many_questions_share_is_run_once_and_kept():
     examples = list(range(500))
     questions = [[1000 + i] * 30 for i in range(40)]
-    requests = Requests()
+    requests = TokenRequests()
     for question in questions:
         for choice in range(4):
             requests.add(examples + question, [choice], 10**6)
@@ -116,8 +116,8 @@ def test_what_many_questions_begin_with_is_run_once_and_kept():
     assert max(len(step.tokens) for step in steps) <= 128
 
 
-def test_a_short_common_beginning_is_rather_run_again_than_a_step_of_its_own():
-    requests = Requests()
+def test_a_short_shared_beginning_is_run_again_and_gets_no_step_of_its_own():
+    requests = TokenRequests()
     for i in range(8):
         requests.add([1, 2, *[10 + i] * 20], [3], 10**6)
 
@@ -127,15 +127,15 @@ def test_a_short_common_beginning_is_rather_run_again_than_a_step_of_its_own():
     assert not any(step.kept for step in steps)
 
 
-def test_what_was_cut_is_counted():
-    assert arranged([([0] * LONGEST, [1]), ([0] * (LONGEST + 1), [1])]).n_cut == 1
+def test_requests_that_lose_their_beginning_are_counted():
+    assert requests_for([([0] * LONGEST, [1]), ([0] * (LONGEST + 1), [1])]).n_cut == 1
 
 
-def test_an_answer_has_a_context_of_at_least_one_token() -> None:
-    with pytest.raises(ValueError, match="a context of no tokens"):
-        Requests().add([], [1], LONGEST)
+def test_a_context_without_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="the context has no tokens"):
+        TokenRequests().add([], [1], LONGEST)
 
 
-def test_the_longest_input_is_known() -> None:
-    assert Requests().longest == 0
-    assert arranged([([0, 1], [2]), ([0] * 5, [1, 2])]).longest == 6
+def test_the_length_of_the_longest_input() -> None:
+    assert TokenRequests().longest == 0
+    assert requests_for([([0, 1], [2]), ([0] * 5, [1, 2])]).longest == 6

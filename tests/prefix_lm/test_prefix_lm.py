@@ -1,4 +1,4 @@
-"""The scorer gives what lm-eval's plain `hf` gives (to 1e-4 nats in fp32), running what is shared once."""
+"""`hf-prefix` gives the scores of lm-eval's `hf` (to 1e-4 nats in float32), and runs shared beginnings once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from lm_eval.models.huggingface import HFLM
 
 from helpers.small_models import PACKED, PLAIN, TEXT, long_rope
 from mergekit_calib.errors import CalibError
-from mergekit_calib.prefix_lm import dtype_speed, generation
-from mergekit_calib.prefix_lm.compatibility import same_rotation_up_to
-from mergekit_calib.prefix_lm.generation import tokens_of_a_row
-from mergekit_calib.prefix_lm.model import Arrangements, PrefixLM, build_lm, check_model_args
+from mergekit_calib.prefix_lm import model as model_module
+from mergekit_calib.prefix_lm.compatibility import rotary_length_limit
+from mergekit_calib.prefix_lm.dtype_speed import slowdown_against_float32
+from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
+from mergekit_calib.prefix_lm.model_args import check_model_args
+from mergekit_calib.prefix_lm.shared_trees import SharedPrefixTrees
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
 PAIRS = [
@@ -31,12 +33,6 @@ PAIRS = [
     *[(EXAMPLES + "Answer:", f" {c}") for c in "ABCD"],
     *[(EXAMPLES + "Or another:", f" {c}") for c in ("A", "Be")],
 ]
-
-
-@pytest.fixture(scope="module")
-def models(tokenizer) -> dict[str, transformers.PreTrainedModel]:
-    torch.manual_seed(11)
-    return {name: make(len(tokenizer)).eval() for name, make in {**PACKED, **PLAIN}.items()}
 
 
 def requests(pairs: list[tuple[str, str]] = PAIRS) -> list[Instance]:
@@ -55,38 +51,40 @@ def test_scores_are_those_of_hf(models, tokenizer, name, step_tokens) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
 
     live = build_lm(models[name], tokenizer)
-    live._runner.sizes.step_tokens = step_tokens
+    live.batch_limits.step_tokens = step_tokens
 
-    assert live.plain_because is None
+    assert live.fallback_reason is None
     assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_every_attention_that_takes_a_mask_will_do(models, tokenizer, attention) -> None:
+def test_sdpa_and_eager_attention_both_work(models, tokenizer, attention) -> None:
     model = models["gemma3"]
     given = model.config._attn_implementation
     model.set_attn_implementation(attention)
     try:
         live, plain = build_lm(model, tokenizer), HFLM(pretrained=model, tokenizer=tokenizer)
-        assert live.plain_because is None
+        assert live.fallback_reason is None
         assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
     finally:
         model.set_attn_implementation(given)
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_model_that_cannot_share_is_scored_as_hf_scores_it_and_says_why(models, tokenizer, name) -> None:
+def test_a_model_that_cannot_run_in_packed_steps_is_scored_as_hf_scores_it_and_warns_why(
+    models, tokenizer, name
+) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
 
-    with pytest.warns(UserWarning, match="scored as lm-eval's `hf` scores, because"):
+    with pytest.warns(UserWarning, match="scored as lm-eval's `hf` model does, because"):
         live = build_lm(models[name], tokenizer, batch_size=4)
 
-    assert live.plain_because
+    assert live.fallback_reason
     assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 class LooksBack(transformers.LlamaForCausalLM):
-    """Passes for transformers' own, but has what no cache of keys and values holds: the sum of all tokens before."""
+    """Claims to be transformers' own class, but each token depends on the sum of all before, which no cache holds."""
 
     __module__ = "transformers.models.llama.modeling_llama"
 
@@ -97,12 +95,12 @@ class LooksBack(transformers.LlamaForCausalLM):
     forward.__signature__ = inspect.signature(transformers.LlamaForCausalLM.forward)  # type: ignore[attr-defined]
 
 
-def test_a_model_whose_packed_scores_differ_is_found_out_on_first_use(tokenizer) -> None:
+def test_a_model_whose_packed_scores_differ_is_detected_on_first_use(tokenizer) -> None:
     torch.manual_seed(2)
     model = LooksBack(transformers.LlamaConfig(**TEXT, vocab_size=len(tokenizer))).eval()
     plain = HFLM(pretrained=model, tokenizer=tokenizer)
 
-    with pytest.warns(UserWarning, match="because packed steps do not give its log-probabilities"):
+    with pytest.warns(UserWarning, match="because packed steps do not give its log-likelihoods"):
         live = build_lm(model, tokenizer)
 
     assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
@@ -126,57 +124,57 @@ def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> No
     assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
 
 
-def test_what_was_answered_before_memory_ran_out_is_not_run_again(models, tokenizer) -> None:
-    model, sizes, told = models["llama"], [], []
+def test_requests_answered_before_memory_ran_out_are_not_run_again(models, tokenizer) -> None:
+    model, sizes, counts = models["llama"], [], []
     live = build_lm(model, tokenizer)
-    live._runner.sizes.step_tokens, live._runner.sizes.head_rows = 80, 1
+    live.batch_limits.step_tokens, live.batch_limits.head_rows = 80, 1
 
     def refuse_once(_: object, args: tuple[torch.Tensor]) -> None:
         sizes.append(args[0].shape[1])
         if len(sizes) == 4:
             raise torch.cuda.OutOfMemoryError
 
-    live.on_answers = told.append
+    live.on_answers = counts.append
     hook = model.model.embed_tokens.register_forward_pre_hook(refuse_once)
     answers = live.loglikelihood(requests())
     hook.remove()
 
-    everything_again = sum(len(step.tokens) for step in live._arranged(requests()).steps(40))
+    everything_again = sum(len(step.tokens) for step in live.tokenize(requests()).steps(40))
     assert 0 < sum(sizes[4:]) < everything_again
-    assert sum(told) == len(requests())
+    assert sum(counts) == len(requests())
     assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
 
 
 def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypatch) -> None:
-    known = Arrangements()
-    first = build_lm(models["llama"], tokenizer, arrangements=known).loglikelihood(requests())
+    shared = SharedPrefixTrees()
+    first = build_lm(models["llama"], tokenizer, prefix_trees=shared).loglikelihood(requests())
 
     def fail(*_: object) -> None:
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr(PrefixLM, "tok_encode", fail)
-    assert build_lm(models["llama"], tokenizer, arrangements=known).loglikelihood(requests()) == first
-    other = build_lm(models["qwen3"], tokenizer, arrangements=known).loglikelihood(requests())
+    assert build_lm(models["llama"], tokenizer, prefix_trees=shared).loglikelihood(requests()) == first
+    other = build_lm(models["qwen3"], tokenizer, prefix_trees=shared).loglikelihood(requests())
     assert other != first
     with pytest.raises(AssertionError, match="tokenised again"):
-        build_lm(models["llama"], copy.deepcopy(tokenizer), arrangements=known).loglikelihood(requests())
+        build_lm(models["llama"], copy.deepcopy(tokenizer), prefix_trees=shared).loglikelihood(requests())
 
 
 @pytest.mark.parametrize("lengths", [(64, 512), (512, 64)])
-def test_models_of_other_lengths_each_get_their_own_part_of_a_prompt(models, tokenizer, lengths) -> None:
-    known = Arrangements()
+def test_models_with_different_maximum_lengths_each_get_their_own_part_of_a_prompt(models, tokenizer, lengths) -> None:
+    shared = SharedPrefixTrees()
     for length in lengths:
         arguments = {"max_length": length}
-        live = build_lm(models["llama"], tokenizer, arrangements=known, model_args=arguments)
+        live = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
         plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
         assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
-def test_requests_are_arranged_anew_for_another_first_token(models, tokenizer) -> None:
-    known = Arrangements()
+def test_requests_are_tokenised_again_for_another_prefix_token(models, tokenizer) -> None:
+    shared = SharedPrefixTrees()
     for prefix in (0, 1):
         arguments = {"prefix_token_id": prefix}
-        live = build_lm(models["llama"], tokenizer, arrangements=known, model_args=arguments)
+        live = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
         plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
         assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
 
@@ -191,12 +189,12 @@ def test_inputs_that_get_another_rotary_embedding_are_scored_as_hf_scores_them(t
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same(live.loglikelihood(short), plain.loglikelihood(short))
-    with pytest.warns(UserWarning, match=r"of up to 2\d\d tokens are .* rotary embedding is another beyond 128"):
+    with pytest.warns(UserWarning, match=r"of up to 2\d\d tokens are .* another rotary embedding beyond 128"):
         answers = live.loglikelihood(requests())
     with pytest.warns(UserWarning, match="of up to 512 tokens"):
         whole = live.loglikelihood_rolling(rolling)
 
-    assert live.plain_because is None
+    assert live.fallback_reason is None
     assert_same(answers, plain.loglikelihood(requests()))
     assert whole == pytest.approx(plain.loglikelihood_rolling(rolling), abs=1e-4)
 
@@ -212,103 +210,21 @@ def test_inputs_that_get_another_rotary_embedding_are_scored_as_hf_scores_them(t
         ({"full_attention": {"rope_type": "longrope", "original_max_position_embeddings": 64}, "other": None}, 64),
     ],
 )
-def test_lengths_that_a_rotary_embedding_changes_at(models, monkeypatch, parameters, length) -> None:
+def test_the_length_beyond_which_a_rotary_embedding_changes(models, monkeypatch, parameters, length) -> None:
     monkeypatch.setattr(models["llama"].config, "rope_parameters", parameters)
-    assert same_rotation_up_to(models["llama"]) == length
+    assert rotary_length_limit(models["llama"]) == length
 
 
 def test_progress_adds_up_to_the_requests(models, tokenizer) -> None:
-    live, told = build_lm(models["llama"], tokenizer), []
-    live.on_answers = told.append
+    live, counts = build_lm(models["llama"], tokenizer), []
+    live.on_answers = counts.append
 
     live.loglikelihood(requests())
 
-    assert sum(told) == len(PAIRS)
+    assert sum(counts) == len(PAIRS)
 
 
-def generations(lm: HFLM, texts: list[str], repeats: int, **kwargs: object) -> list[str]:
-    settings = {"until": ["\n"], "max_gen_toks": 6, **kwargs}
-    asked = [Instance("generate_until", {}, (text, settings), i) for i, text in enumerate(texts)]
-    return lm.generate_until([instance for instance in asked for _ in range(repeats)], disable_tqdm=True)
-
-
-@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "mamba"])
-def test_greedy_generations_are_those_of_hf(models, tokenizer, name) -> None:
-    plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=1)
-    texts = ["2 + 2 =", "A longer beginning, beyond the sixteen tokens of a window,", "Once"]
-
-    found = generations(build_lm(models[name], tokenizer, batch_size=1), texts, 3)
-
-    assert found == generations(plain, texts, 3)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"num_beams": 3, "do_sample": False},
-        {"cache_implementation": "static"},
-        {"max_gen_toks": None, "max_new_tokens": 4},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_what_goes_on_from_no_cache_is_generated_as_hf_generates_it(models, tokenizer, options) -> None:
-    texts, plain = ["2 + 2 =", "Once"], HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=1)
-
-    found = generations(build_lm(models["llama"], tokenizer, batch_size=1), texts, 2, **options)
-
-    assert found == generations(plain, texts, 2, **options)
-
-
-def test_rows_are_counted_by_the_tokens_that_they_may_come_to() -> None:
-    options = [{"max_gen_toks": 6}, {"max_gen_toks": 40}]
-    assert tokens_of_a_row(10, options) == 50
-    assert tokens_of_a_row(10, [*options, {"max_gen_toks": 6, "num_beams": 3}]) == 150
-    assert tokens_of_a_row(10, [*options, {"max_gen_toks": 6, "max_length": 80}]) == 80
-
-
-@pytest.mark.parametrize("alias", ["max_new_tokens", "max_tokens", "max_completion_tokens"])
-def test_every_name_of_the_most_tokens_counts(models, tokenizer, monkeypatch, alias) -> None:
-    counted: list[int] = []
-    monkeypatch.setattr(generation, "rows_that_fit", lambda _, n_tokens: counted.append(n_tokens) or 4)
-
-    generations(build_lm(models["llama"], tokenizer), ["2 + 2 ="], 1, max_gen_toks=None, **{alias: 9})
-
-    assert counted == [len("2 + 2 =") + 9]
-
-
-def test_a_prompt_is_read_once_for_all_its_samples(models, tokenizer) -> None:
-    model, seen = models["llama"], []
-    hook = model.base_model.register_forward_pre_hook(
-        lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
-    )
-    torch.manual_seed(0)
-    samples = generations(build_lm(model, tokenizer), ["A prompt"], 8, do_sample=True, temperature=1.0)
-    hook.remove()
-
-    assert seen[-6:] == [(1, len("A prompt") - 1), *[(8, 1)] * 6][-6:]
-    assert len(set(samples)) > 1
-
-
-def test_generations_that_do_not_fit_together_are_made_in_parts(models, tokenizer) -> None:
-    model, rows = models["llama"], []
-
-    def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
-        rows.append(len(kwargs["input_ids"]))
-        if rows[-1] > 2:
-            raise torch.cuda.OutOfMemoryError
-
-    texts = ["2 + 2 =", "A longer beginning", "Once", "Twice", "And again"]
-    expected = generations(HFLM(pretrained=model, tokenizer=tokenizer), texts, 1)
-    live = build_lm(model, tokenizer)
-    hook = model.register_forward_pre_hook(refuse, with_kwargs=True)
-    found = generations(live, texts, 1)
-    hook.remove()
-
-    assert max(rows) == 5
-    assert found == expected
-
-
-def test_greedy_answers_are_seen(models, tokenizer) -> None:
+def test_greedy_answers_are_marked(models, tokenizer) -> None:
     plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer)
     context = tokenizer("2 + 2 =", return_tensors="pt").input_ids
     with torch.no_grad():
@@ -360,16 +276,16 @@ def test_the_output_head_sees_only_the_ends_of_inputs(models, tokenizer) -> None
 
 
 @pytest.mark.parametrize(("text", "length"), [("", 0), ("x" * 513, 513)])
-def test_an_answer_that_no_model_can_score_is_named(models, tokenizer, text, length) -> None:
-    with pytest.raises(CalibError, match=f"is {length} tokens to this tokenizer; between 1 and .* 512"):
+def test_a_continuation_of_no_tokens_or_too_many_is_named(models, tokenizer, text, length) -> None:
+    with pytest.raises(CalibError, match=f"makes {length} tokens of .*; between 1 and .* 512"):
         build_lm(models["llama"], tokenizer).loglikelihood(requests([("A context", text)]))
 
 
 @pytest.mark.parametrize("name", ["llama", "mamba"])
 @pytest.mark.parametrize("context", [" ", "\n\n"])
 @pytest.mark.filterwarnings("ignore:scored as lm-eval")
-def test_a_context_of_no_tokens_is_named(models, tokenizer, name, context) -> None:
-    with pytest.raises(CalibError, match=r"the context '.+' of 'A' is 0 tokens to this tokenizer; .*add_bos_token"):
+def test_a_context_without_tokens_is_named(models, tokenizer, name, context) -> None:
+    with pytest.raises(CalibError, match=r"makes 0 tokens of the context '.+' of 'A'; .*add_bos_token"):
         build_lm(models[name], tokenizer).loglikelihood(requests([(context, "A")]))
 
 
@@ -377,14 +293,26 @@ def test_model_args_that_a_live_model_cannot_take_are_named() -> None:
     check_model_args({"dtype": "float32", "max_length": 100})
     with pytest.raises(CalibError, match=r"model_args\.max_lenght .*'max_length'"):
         check_model_args({"max_lenght": 100})
-    with pytest.raises(CalibError, match=r"model_args\.parallelize is not one that a live model can take"):
+    with pytest.raises(
+        CalibError, match=r"model_args\.parallelize cannot be applied to a model that is loaded already"
+    ):
         check_model_args({"parallelize": True})
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_dtype_that_a_processor_is_slow_in_is_told_of(tokenizer, dtype) -> None:
+@pytest.mark.parametrize(
+    ("slowdown", "warned"),
+    [(0.6, []), (1.9, []), (5.2, ["this CPU is 5 times as slow in bfloat16 as in float32"])],
+)
+def test_a_dtype_that_the_cpu_is_slow_in_gets_a_warning(tokenizer, monkeypatch, slowdown, warned) -> None:
+    # A stand-in for CPUs that are not here.
+    monkeypatch.setattr(model_module, "slowdown_against_float32", lambda dtype: slowdown)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        build_lm(PACKED["llama"](len(tokenizer)).eval().to(dtype), tokenizer)
-    told = [str(w.message) for w in caught if "`dtype: float32` in `model_args`" in str(w.message)]
-    assert len(told) == (dtype_speed.times_as_long(dtype) > dtype_speed.MUCH)
+        build_lm(PACKED["llama"](len(tokenizer)).eval().bfloat16(), tokenizer)
+
+    assert [str(w.message).split(":")[0] for w in caught if "this CPU" in str(w.message)] == warned
+
+
+def test_float32_is_not_slower_than_itself_and_other_dtypes_are_timed() -> None:
+    assert slowdown_against_float32(torch.float32) == 1.0
+    assert slowdown_against_float32(torch.bfloat16) > 0.0

@@ -1,0 +1,42 @@
+"""Arguments of lm-eval's `hf` model that apply to a model which is loaded already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mergekit_calib.errors import CalibError, near_names
+
+MODEL_ARGS = (
+    "add_bos_token",
+    "chat_template_args",
+    "enable_thinking",
+    "max_batch_size",
+    "max_length",
+    "mixed_precision_dtype",
+    "prefix_token_id",
+    "softmax_dtype",
+    "think_end_token",
+    "truncation",
+)
+"""Arguments that change how a loaded model scores or generates."""
+
+LOADING_ARGS = ("dtype", "device")
+"""Arguments that say how weights are loaded; whoever loads the model applies them."""
+
+
+def check_model_args(model_args: dict[str, Any]) -> None:
+    """Raise an error unless every one of `model_args` can be applied.
+
+    Args:
+        model_args: names and values, as under `model_args` in a recipe.
+
+    Raises:
+        CalibError: it names the argument that cannot be applied, and near ones.
+    """
+    possible = (*MODEL_ARGS, *LOADING_ARGS)
+    for name in model_args:
+        if name not in possible:
+            raise CalibError(
+                f"model_args.{name} cannot be applied to a model that is loaded already{near_names(name, possible)}; "
+                f"these can: {', '.join(sorted(possible))}"
+            )
