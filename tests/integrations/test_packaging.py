@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def test_the_wheel_holds_every_file_of_both_packages(wheels):
     elsewhere = {"mergekit_calib/integrations/autoload.py", "mergekit_calib/integrations/mergekit_calib_autoload.pth"}
     assert there - held == elsewhere
     assert {name for name in held if ".dist-info/" not in name} == (there - elsewhere) | START_UP
+
+
+def test_type_checkers_read_the_annotations_of_both_packages(wheels):
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(wheels["wheel"].namelist())
+
+
+def test_the_source_distribution_holds_what_a_packager_needs(tmp_path):
+    code = f"from hatchling.build import build_sdist as build; build({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= held
+    assert {"mergekit_calib/cli.py", "lm_eval_tasks/task.py", "configs/demo.yml", "tests/conftest.py"} <= held
 
 
 def test_an_editable_install_is_active_at_start_up_too(wheels):
