@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import point_name
 
 _OURS = "mergekit_calib"
 _STDERR = 2
@@ -121,17 +122,17 @@ class RunLog(Progress):
         self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
 
     def will_take(self, memory: str) -> None:
-        self.line(f"it {memory}")
+        self.line(f"peak memory: {memory}")
 
     def point_started(self, point_id: str) -> None:
-        self.line(f"{point_id}: merging and scoring")
+        self.line(f"{point_name(point_id)}: merging and scoring")
 
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in point.seconds.items())
-        self.line(f"{point.id}: {point.status}{f': {point.reason}' if point.reason else ''} {seconds}".rstrip())
+        self.line(f"{point.name}: {point.status}{f': {point.reason}' if point.reason else ''} {seconds}".rstrip())
 
     def finished(self, frontier: Frontier) -> None:
-        self.line(f"chosen: {frontier.selected.id if frontier.selected else 'nothing'}")
+        self.line(f"chosen: {frontier.selected.name if frontier.selected else 'nothing'}")
 
     def _warn(
         self,

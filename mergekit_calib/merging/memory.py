@@ -56,6 +56,13 @@ class Footprint:
     def _kept(self) -> int:
         return 0 if self.streams else self.parents
 
+    @property
+    def peak(self) -> str:
+        """Return the peak as people read it: `about 1 GB`, or `about 12.3 GB on cuda:0 and 3.2 GB on the host`."""
+        if self.device.type == "cpu":
+            return f"about {_rounded_gb(self.on_device)}"
+        return f"about {_rounded_gb(self.on_device)} on {self.device} and {_rounded_gb(self.on_host)} on the host"
+
     def __str__(self) -> str:
         kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
         if self.streams:
@@ -149,6 +156,10 @@ def _left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Pat
 def n_parameters(model: ParentModel) -> int:
     """How many numbers its files hold."""
     return sum(map(prod, model.shapes.values())) if model.shapes else model.n_bytes // model.dtype.itemsize
+
+
+def _rounded_gb(n_bytes: int) -> str:
+    return f"{round(n_bytes / 1e9, 1):g} GB"
 
 
 def _gb(n_bytes: int) -> str:

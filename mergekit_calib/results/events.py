@@ -22,7 +22,7 @@ class Progress:
         """Handle the estimate of the memory that the sweep will take, before any model is loaded.
 
         Args:
-            memory: a clause, as "takes up to 1.0 GB of memory: …".
+            memory: the peak, as "about 1 GB".
         """
 
     def point_started(self, point_id: str) -> None:

@@ -172,7 +172,7 @@ def test_in_a_pipe_there_is_one_plain_line_an_event_and_nothing_else_from_the_ho
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     events = [line for line in done.stdout.splitlines() if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", line)]
-    for point in ("lambda=0  acc", "lambda=1  acc", "lambda=0.5  acc", "lambda=1e+39  failed: WeightsError"):
+    for point in ("λ = 0  acc", "λ = 1  acc", "λ = 0.5  acc", "λ = 1e+39  failed: WeightsError"):
         assert len([line for line in events if point in line]) == 1, done.stdout
     assert not [noise for noise in NOISE if noise in done.stdout]
     log = (tmp_path / "out" / "calibration" / "run.log").read_text(encoding="utf-8")
@@ -215,7 +215,7 @@ def test_in_a_terminal_of_forty_columns_the_hosts_are_silent_and_the_table_is_wh
     assert process.wait() == 3
     lines = [line.rstrip() for line in screen.display if line.strip()]
     text = "\n".join(lines)
-    for point in ("lambda=0 ", "lambda=0.5 ", "lambda=1 "):
+    for point in ("λ = 0 ", "λ = 0.5 ", "λ = 1 "):
         assert [line for line in lines if line.startswith(point) and re.search(r"0\.\d{3}", line)], text
     assert "WeightsError" in text
     assert "is chosen" in text

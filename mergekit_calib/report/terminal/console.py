@@ -88,7 +88,7 @@ class ConsoleProgress(Progress):
 
     def will_take(self, memory: str) -> None:
         """Print how much memory the models will take."""
-        self._say(f"It {memory}.")
+        self._say(f"Peak memory: {memory}.")
 
     def point_started(self, point_id: str) -> None:
         """Show that a point is being merged."""
