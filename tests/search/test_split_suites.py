@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mergekit_calib.analysis.baselines import fitted_temperatures
+from mergekit_calib.analysis.baselines import fit_temperatures
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.store import ItemStore
 from mergekit_calib.items.table import in_selection_split, in_split
@@ -48,7 +48,7 @@ def test_points_are_chosen_on_one_task_and_reported_on_another(recipe_with, run,
             assert estimates[split].value == pytest.approx(right.mean())
             assert estimates[split].n == 40
     assert Frontier.load(tmp_path / "out").finished
-    temperature = fitted_temperatures(stored["lambda=1"].tables)
+    temperature = fit_temperatures(stored["lambda=1"].tables)
     assert temperature[other] == temperature[task]  # the task that is reported on lends nothing to its own baseline
     assert (tmp_path / "out" / "calibration" / "report.html").exists()
 
