@@ -1,4 +1,4 @@
-"""Figures and prompts equal lm-eval's own, on its own tasks and data (lm-eval 0.4.13)."""
+"""Metrics and prompts equal lm-eval's own, on its own tasks and data (lm-eval 0.4.13)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evaluate(model, tokenizer, task: str, **options: Any) -> dict[str, Any]:
     ],
     ids=["arc_easy", "arc_easy-1-shot", "mmlu_anatomy", "mmlu_anatomy-chat"],
 )
-def test_accuracies_are_lm_evals(model, tokenizer, lm, path, options) -> None:
+def test_accuracies_equal_lm_evals(model, tokenizer, lm, path, options) -> None:
     theirs = evaluate(model, tokenizer, path, limit=40, **options)
     (task,) = theirs["results"]
 
@@ -65,7 +65,7 @@ def test_accuracies_are_lm_evals(model, tokenizer, lm, path, options) -> None:
 
 
 @pytest.mark.parametrize("chat", [{}, ASSISTANT, {**ASSISTANT, "fewshot_as_multiturn": False}], ids=str)
-def test_prompts_of_calib_mmlu_are_those_of_the_subjects_tasks(lm, chat) -> None:
+def test_prompts_of_calib_mmlu_equal_those_of_lm_evals_task_for_the_subject(lm, chat) -> None:
     ours = Suite.load([SuiteEntry(task="calib_mmlu", limit=114, **chat)])
     paths = [str(MMLU / f"mmlu_{subject}.yaml") for subject in SUBJECTS]
     theirs = Suite.load([SuiteEntry(task=path, limit=2, num_fewshot=5, **chat) for path in paths])
@@ -123,12 +123,12 @@ def test_lm_eval_reports_the_calibration_of_calib_mmlu(model, tokenizer, lm) -> 
 
 
 def test_calib_mmlu_can_be_run_for_its_outputs_alone(model, tokenizer) -> None:
-    found = evaluate(model, tokenizer, "calib_mmlu", limit=2, num_fewshot=0, predict_only=True)
+    outputs = evaluate(model, tokenizer, "calib_mmlu", limit=2, num_fewshot=0, predict_only=True)
 
-    assert len(found["samples"]["calib_mmlu"]) == 2
+    assert len(outputs["samples"]["calib_mmlu"]) == 2
 
 
-def test_more_shots_than_mmlu_has_examples_is_found_before_scoring(load_suite) -> None:
+def test_more_shots_than_mmlu_has_examples_are_refused_before_scoring(load_suite) -> None:
     with pytest.raises(Exception, match=r"makes no prompt with num_fewshot 6: .* exceeds the 5 that are available"):
         load_suite("calib_mmlu", limit=2, num_fewshot=6)
 

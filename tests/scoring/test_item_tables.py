@@ -93,7 +93,7 @@ def test_a_task_whose_choices_are_contexts(write_task, load_suite, lm, by_lm_eva
     assert correct(table).mean() == by_lm_eval(path)["results"]["blanks"]["acc,none"]
 
 
-def test_several_right_answers(write_task, load_suite, lm, by_lm_eval) -> None:
+def test_several_correct_choices(write_task, load_suite, lm, by_lm_eval) -> None:
     rows = [{**q, "answers": [0, 2]} for q in QUESTIONS]
     path = write_task("several", rows, **{**CHOICES, "doc_to_target": "answers"})
 
@@ -103,7 +103,7 @@ def test_several_right_answers(write_task, load_suite, lm, by_lm_eval) -> None:
     assert correct(table).mean() == by_lm_eval(path)["results"]["several"]["acc,none"]
 
 
-def test_a_right_answer_given_as_text(write_task, load_suite, lm) -> None:
+def test_a_label_given_as_text(write_task, load_suite, lm) -> None:
     rows = [{**q, "text": q["options"][q["answer"]]} for q in QUESTIONS]
 
     table = table_of(load_suite(write_task("texts", rows, **{**CHOICES, "doc_to_target": "text"})), lm)
@@ -111,7 +111,7 @@ def test_a_right_answer_given_as_text(write_task, load_suite, lm) -> None:
     assert table.labels.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
 
 
-def test_unconditional_scores_are_lm_evals_business(write_task, load_suite, lm, by_lm_eval) -> None:
+def test_scores_without_the_question_are_left_to_lm_eval(write_task, load_suite, lm, by_lm_eval) -> None:
     metrics = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_mutual_info")]
     path = write_task("sums", QUESTIONS, metric_list=metrics, **CHOICES)
     suite = load_suite(path)
@@ -205,10 +205,10 @@ def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
     import numpy as np
 
     def results(doc, results):
-        right = np.argmax([score for score, _ in results]) == doc["answer"]
-        return {"right": right, "first" if doc["answer"] == 0 else "later": right}
+        correct = np.argmax([score for score, _ in results]) == doc["answer"]
+        return {"correct": correct, "first" if doc["answer"] == 0 else "later": correct}
     """
-    names = ("right", "first", "later")
+    names = ("correct", "first", "later")
     path = write_task(
         "some",
         QUESTIONS,
@@ -240,7 +240,7 @@ def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:
     np.testing.assert_array_equal(values["b"], [np.nan, 1.0])
 
 
-def test_gold_follows_a_task_that_shuffles_its_choices_on_every_reading(write_task, load_suite, lm, function) -> None:
+def test_labels_follow_a_task_that_shuffles_its_choices_on_every_reading(write_task, load_suite, lm, function) -> None:
     functions = """
     def shuffled(rows):
         def shuffle(row):
@@ -255,17 +255,17 @@ def test_gold_follows_a_task_that_shuffles_its_choices_on_every_reading(write_ta
     table = table_of(suite, lm)
 
     for row, instances in zip(table.labels, _by_document(suite), strict=True):
-        said = [i.args[1].strip() for i in instances]
+        choices = [i.args[1].strip() for i in instances]
         question = next(q for q in QUESTIONS if q["question"] == instances[0].args[0])
-        assert said[int(row.argmax())] == question["options"][question["answer"]]
+        assert choices[int(row.argmax())] == question["options"][question["answer"]]
     assert table_of(load_suite(path), lm).doc_hashes == table.doc_hashes
 
 
 def _by_document(suite) -> list[list[Any]]:
-    found: dict[int, list[Any]] = {}
+    by_document: dict[int, list[Any]] = {}
     for instance in suite.entries[0].tasks[0].instances:
-        found.setdefault(instance.doc_id, []).append(instance)
-    return list(found.values())
+        by_document.setdefault(instance.doc_id, []).append(instance)
+    return list(by_document.values())
 
 
 def test_generations_are_kept_with_the_tasks_own_metric(write_task, load_suite, lm) -> None:

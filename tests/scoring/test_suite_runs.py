@@ -1,4 +1,4 @@
-"""A suite is scored model after model: what it says meanwhile, and what it needs of the tokenizer."""
+"""A suite scores one model after another: its progress, its silence, and the chat templates it needs."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite,
 def test_progress_counts_every_request_once(write_task, load_suite, lm) -> None:
     lm.batch_limits.step_tokens = 8
     path = write_task("sums", QUESTIONS, **CHOICES)
-    told: list[tuple[str, int, int]] = []
+    events: list[tuple[str, int, int]] = []
 
-    load_suite(path).score(lm, progress=lambda *event: told.append(event))
+    load_suite(path).score(lm, progress=lambda *event: events.append(event))
 
     total = sum(len(q["options"]) for q in QUESTIONS)
-    assert {(name, n) for name, _, n in told} == {(path, total)}
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    assert told[0][1] < total
-    assert told[-1][1] == total
+    assert {(name, n) for name, _, n in events} == {(path, total)}
+    assert [done for _, done, _ in events] == sorted(done for _, done, _ in events)
+    assert events[0][1] < total
+    assert events[-1][1] == total
 
 
-def test_nothing_is_said_on_the_terminal(write_task, load_suite, model, tokenizer, capfd) -> None:
+def test_nothing_is_written_to_the_terminal(write_task, load_suite, model, tokenizer, capfd) -> None:
     suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
     capfd.readouterr()
 
