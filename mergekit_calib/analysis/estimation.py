@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Metric, MetricContext
 from mergekit_calib.items.scopes import Pool, Scopes, describe_tables
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split, pool
@@ -138,7 +138,7 @@ class Estimator:
                 if not wanted(table, metric):
                     continue
                 try:
-                    statistic = metric.statistic(table, self.n_bins)
+                    statistic = metric.statistic(table, MetricContext(self.n_bins))
                 except ValueError as problem:
                     raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
                 if statistic is not None:

@@ -20,6 +20,20 @@ Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
+class MetricContext:
+    """What a metric may depend on besides the items themselves.
+
+    Attributes:
+        n_bins: the number of bins of binned calibration errors.
+        reference: the scores of another model, such as a parent, on the same documents in the same order; None where
+            there is no such model. For metrics that compare a model with another.
+    """
+
+    n_bins: int = 15
+    reference: ItemTable | None = None
+
+
+@dataclass(frozen=True)
 class Metric:
     """A named number of an item table.
 
@@ -27,7 +41,7 @@ class Metric:
         name: as recipes and reports write it.
         direction: which way is better.
         meaning: one line for reports.
-        statistic: the table, and the number of bins of binned errors → the statistic; None where it is not defined.
+        statistic: the table and the context → the statistic; None where it is not defined.
         of_probabilities: whether it follows from the choices' probabilities, so that an average of models has it too.
         always: whether a sweep takes it of every point, or only where an objective names it.
         most: the largest value that it can have.
@@ -37,7 +51,7 @@ class Metric:
     name: str
     direction: Direction
     meaning: str
-    statistic: Callable[[ItemTable, int], Statistic | None]
+    statistic: Callable[[ItemTable, MetricContext], Statistic | None]
     of_probabilities: bool = True
     always: bool = True
     most: float = np.inf
@@ -63,19 +77,19 @@ def _chosen_is_right(table: ItemTable, scores: NDArray[np.float64]) -> NDArray[n
 
 def _probabilistic(
     statistic: Callable[[NDArray[np.float64], NDArray[np.bool_]], Statistic],
-) -> Callable[[ItemTable, int], Statistic]:
+) -> Callable[[ItemTable, MetricContext], Statistic]:
     return lambda table, _: statistic(table.probabilities, table.labels)
 
 
-def _auroc(table: ItemTable, _: int) -> Statistic | None:
+def _auroc(table: ItemTable, _: MetricContext) -> Statistic | None:
     if metrics.accuracy(table.probabilities, table.labels) in (0.0, 1.0):
         return None
     return metrics.auroc_statistic(table.probabilities, table.labels)
 
 
-def _ece(**options: Any) -> Callable[[ItemTable, int], Statistic]:
-    return lambda t, n_bins: metrics.expected_calibration_error_statistic(
-        t.probabilities, t.labels, n_bins=n_bins, **options
+def _ece(**options: Any) -> Callable[[ItemTable, MetricContext], Statistic]:
+    return lambda t, context: metrics.expected_calibration_error_statistic(
+        t.probabilities, t.labels, n_bins=context.n_bins, **options
     )
 
 
@@ -143,10 +157,10 @@ BUILT_IN = (
 )
 
 
-def _error_of_votes(filter_: str, norm: Literal["l1", "l2"], debias: bool) -> Callable[[ItemTable, int], Statistic]:
-    def statistic(table: ItemTable, n_bins: int) -> Statistic:
+def _error_of_votes(filter_: str, norm: Literal["l1", "l2"], debias: bool) -> Callable[[ItemTable, MetricContext], Statistic]:
+    def statistic(table: ItemTable, context: MetricContext) -> Statistic:
         confidence, right = table.values[f"confidence{filter_}"], table.values[f"acc{filter_}"] > 0.5
-        return metrics.expected_calibration_error_statistic(confidence, right, n_bins, norm=norm, debias=debias)
+        return metrics.expected_calibration_error_statistic(confidence, right, context.n_bins, norm=norm, debias=debias)
 
     return statistic
 
@@ -191,7 +205,7 @@ def metrics_of(
 def own_metric(name: str, higher_is_better: bool) -> Metric:
     """The mean of a metric that the task defines itself, over the documents that it gives one."""
 
-    def statistic(table: ItemTable, _: int) -> Statistic | None:
+    def statistic(table: ItemTable, _: MetricContext) -> Statistic | None:
         given = ~np.isnan(table.values[name])
         return metrics.mean_of_some_statistic(table.values[name], given) if given.any() else None
 

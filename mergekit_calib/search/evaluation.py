@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Metric, MetricContext
 from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import pool
@@ -76,7 +76,7 @@ class Evaluator:
                 raise CalibError(f"{objective.name}: none of its items is in the selection split")
             metric = term.pool.metrics[objective.metric]
             try:
-                statistic = metric.statistic(pool(parts), self.n_bins)
+                statistic = metric.statistic(pool(parts), MetricContext(self.n_bins))
             except ValueError as problem:
                 raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
             if statistic is None:

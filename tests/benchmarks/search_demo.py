@@ -33,7 +33,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto
 from mergekit_calib.demo import __file__ as demo_module
-from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.metric_registry import BUILT_IN, MetricContext
 from mergekit_calib.items.store import ItemStore, StoredPoint, Tables
 from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.merging.method import register, registered_signatures
@@ -184,7 +184,7 @@ def objectives(table: ItemTable, split: Split) -> list[float]:
     """Accuracy and ECE of the items of one split."""
     kept = table.take(table.rows(split))
     by_name = {metric.name: metric for metric in BUILT_IN}
-    return [float(by_name[name].statistic(kept, 15).value()) for name in ("acc", "ece")]
+    return [float(by_name[name].statistic(kept, MetricContext()).value()) for name in ("acc", "ece")]
 
 
 @dataclass(frozen=True)

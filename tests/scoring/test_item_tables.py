@@ -11,7 +11,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from helpers.small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
-from mergekit_calib.items.metric_registry import correct, correct_by_length, metrics_of
+from mergekit_calib.items.metric_registry import MetricContext, correct, correct_by_length, metrics_of
 from mergekit_calib.items.table import ItemTable, joined
 
 
@@ -224,7 +224,7 @@ def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
     assert np.isnan(table.values["first"]).tolist() == [q["answer"] != 0 for q in QUESTIONS]
     for name in names:
         assert np.nanmean(table.values[name]) == theirs[f"{name},none"]
-        assert metrics_of(table, {})[name].statistic(table, 15).value() == theirs[f"{name},none"]
+        assert metrics_of(table, {})[name].statistic(table, MetricContext()).value() == theirs[f"{name},none"]
 
 
 def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:
