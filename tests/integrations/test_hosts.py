@@ -51,6 +51,7 @@ def plain_recipe(make_model, tmp_path) -> Path:
     return tmp_path / "plain.yml"
 
 
+@pytest.mark.perf
 def test_every_interpreter_starts_as_fast_as_before():
     """Under 1 ms for what the start-up file imports; the least of several starts, for the machine may be busy."""
     totals = []

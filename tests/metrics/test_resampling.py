@@ -223,6 +223,7 @@ class TestBootstrap:
         with pytest.raises(ValueError, match="at least 1"):
             bootstrap({})
 
+    @pytest.mark.perf
     def test_mmlu_is_resampled_a_thousand_times_in_two_seconds(self):
         p, y = random_items(14_042)
         start = time.process_time()
