@@ -42,11 +42,11 @@ class Photographed(ConsoleProgress):
 
     def scoring(self, entry: str, done: int, total: int) -> None:
         super().scoring(entry, done, total)
-        if not self.picture and self._view.n_finished == POINTS and done >= SHARE * total:
+        if not self.picture and self.view.n_finished == POINTS and done >= SHARE * total:
             self.picture = self._photograph()
 
     def _photograph(self) -> str:
-        frontier = self._view.frontier
+        frontier = self.view.frontier
         assert frontier is not None
         console = _recording(WIDTH)
         console.print(Text.assemble(("$ ", "green"), "mergekit-yaml configs/demo.yml out/"))
@@ -54,11 +54,11 @@ class Photographed(ConsoleProgress):
         console.print(
             Text(
                 f"{frontier.models['base']} → {frontier.models['aligned']}, {frontier.method}: "
-                f"{self._view.n_points} points, {items:,} items of {frontier.suite[0].name}",
+                f"{self.view.n_points} points, {items:,} items of {frontier.suite[0].name}",
                 style="bold",
             )
         )
-        console.print(self._view)
+        console.print(self.view)
         return _drawn(console)
 
 

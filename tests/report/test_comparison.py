@@ -113,9 +113,9 @@ def test_the_figure_is_as_wide_as_a_page_of_text_and_nothing_overlaps(tmp_path: 
     with style():
         figure.canvas.draw()
         shown = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text().strip()]
-        titles = [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
+        titles = {axes.get_title(loc=where) for axes in figure.axes for where in ("left", "center", "right")}
         labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)]
-        words = [t for t in shown if t in [*titles, *labels, *figure.legends[0].get_texts()]]
+        words = [t for t in shown if t.get_text() in titles or t in [*labels, *figure.legends[0].get_texts()]]
         boxes = [t.get_window_extent() for t in words]
     assert len(words) == 2 + 4 + 8 + 3
     for i, box in enumerate(boxes):

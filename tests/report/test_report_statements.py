@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.card.model_card import model_card
@@ -206,7 +209,15 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
         "λ = 0.6, T = 1.20",
     ]
     assert all(line.endswith("| baseline |  |  |") for line in lines[-3:])
-    assert console_table(frontier).row_count == len(frontier.points) + 3
+    console = Console(width=200, file=io.StringIO())
+    console.print(console_table(frontier))
+    printed = [line for line in console.file.getvalue().splitlines() if "[" in line]
+    assert [line.split("  ")[0] for line in printed[-3:]] == [
+        "aligned, T = 1.83",
+        "parents averaged",
+        "λ = 0.6, T = 1.20",
+    ]
+    assert len(printed) == len(frontier.points) + 3
 
 
 def test_temperatures_of_several_tasks_are_named() -> None:

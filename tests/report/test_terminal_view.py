@@ -65,8 +65,8 @@ def test_the_live_view_shows_points_the_one_being_scored_and_how_far_the_sweep_i
     screen, frontier = Screen(width), make_frontier(failed=("lambda=0.3",))
     with ConsoleProgress(screen.console) as progress:
         playing(progress, frontier)
-        assert progress._live is not None
-        progress._live.refresh()
+        assert progress.live is not None
+        progress.live.refresh()
         lines = screen.read()
     assert lines_with(lines, "λ = 0 ", "0.6")
     assert lines_with(lines, "λ = 0.3", "failed: OutOfMemory")
@@ -108,10 +108,10 @@ def test_a_window_that_changes_leaves_nothing_of_the_old_view() -> None:
     screen, frontier = Screen(100), make_frontier()
     with ConsoleProgress(screen.console) as progress:
         playing(progress, frontier)
-        assert progress._live is not None
-        progress._live.refresh()
+        assert progress.live is not None
+        progress.live.refresh()
         screen.resize(50, 30)
-        progress._live.refresh()
+        progress.live.refresh()
         lines = screen.read()
     assert len(lines_with(lines, "3 of 5 points")) == 1
     assert len(lines_with(lines, "λ = 0.6")) == 1
@@ -125,8 +125,8 @@ def test_in_a_low_window_the_points_that_tell_least_give_way() -> None:
         progress.started(frontier, 60)
         progress.point_started("lambda=3")
         progress.scoring("calib_demo", 1, 2)
-        assert progress._live is not None
-        progress._live.refresh()
+        assert progress.live is not None
+        progress.live.refresh()
         lines = screen.read()
     assert lines_with(lines, "0 of 60 points")
     assert re.search(r"… and \d+ points more", "\n".join(lines))
@@ -186,17 +186,21 @@ def test_the_display_goes_when_the_run_is_interrupted() -> None:
     assert screen.file.getvalue().rfind("\x1b[?25h") > screen.file.getvalue().rfind("\x1b[?25l")
 
 
-def test_after_the_last_point_it_waits_for_nobody_and_works_out_the_numbers() -> None:
-    screen, frontier = Screen(80), make_frontier()
+def test_after_the_last_point_it_waits_for_nobody_and_computes_the_results() -> None:
+    screen, frontier, now = Screen(80), make_frontier(), [0.0]
     with ConsoleProgress(screen.console) as progress:
+        progress.view.pace = Pace(clock=lambda: now[0])
         playing(progress, frontier)
-        assert progress._live is not None
-        progress._view.n_points = None  # of a search that ends when it has enough
+        assert progress.live is not None
+        progress.view.n_points = None  # of a search that ends when it has enough
         progress.point_finished(frontier.points[3], frontier)
-        progress._view.pace._clock = lambda: 1e9
+        now[0] = 1e9
+        progress.live.refresh()
+        waiting = screen.read()
         progress.concluding()
-        progress._live.refresh()
+        progress.live.refresh()
         lines = screen.read()
+    assert lines_with(waiting, "waiting for other workers")
     assert lines_with(lines, "computing the results and writing the chosen model")
     assert not lines_with(lines, "waiting")
 
@@ -239,8 +243,8 @@ def test_names_are_no_markup_in_the_view() -> None:
     frontier.points[3].id = "[red]x[/red]"
     with ConsoleProgress(screen.console) as progress:
         playing(progress, frontier)
-        assert progress._live is not None
-        progress._live.refresh()
+        assert progress.live is not None
+        progress.live.refresh()
         assert lines_with(screen.read(), "[red]x[/red]")
 
 

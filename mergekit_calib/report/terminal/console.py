@@ -32,6 +32,10 @@ class ConsoleProgress(Progress):
         console: where to print; standard output, if None.
         quiet: print only what went wrong.
         out_path: the output folder, which the last line names.
+
+    Attributes:
+        view: what the live view shows.
+        live: the live view in a terminal while it runs, else None.
     """
 
     def __init__(
@@ -43,8 +47,8 @@ class ConsoleProgress(Progress):
         self._console = console or _console()
         self._quiet = quiet
         self._out = None if out_path is None else Path(out_path)
-        self._view = LiveView()
-        self._live: ResizingLive | None = None
+        self.view = LiveView()
+        self.live: ResizingLive | None = None
         self._noted: set[str] = set()
 
     @property
@@ -53,8 +57,8 @@ class ConsoleProgress(Progress):
 
     def __enter__(self) -> ConsoleProgress:
         if self._is_live:
-            self._live = ResizingLive(self._view, self._console)
-            self._live.start()
+            self.live = ResizingLive(self.view, self._console)
+            self.live.start()
         return self
 
     def __exit__(
@@ -64,7 +68,7 @@ class ConsoleProgress(Progress):
 
     def show_latest(self, latest: Callable[[], str]) -> None:
         """Show `latest()` while the sweep is being prepared: the progress bar of a model that is downloaded."""
-        self._view.latest = latest
+        self.view.latest = latest
 
     def note(self, text: str) -> None:
         """Print a line that the user must read, even if `quiet`."""
@@ -72,7 +76,7 @@ class ConsoleProgress(Progress):
 
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         """Print what will be run, and the notes on it."""
-        if self._is_live and self._live is None:
+        if self._is_live and self.live is None:
             self.__enter__()
         items = sum(entry.n_items for entry in frontier.suite)
         tasks = ", ".join(entry.name for entry in frontier.suite)
@@ -83,8 +87,8 @@ class ConsoleProgress(Progress):
             style="bold",
         )
         self._notes(frontier)
-        self._view.n_points, self._view.frontier = n_points, frontier
-        self._view.changed()
+        self.view.n_points, self.view.frontier = n_points, frontier
+        self.view.changed()
 
     def will_take(self, memory: str) -> None:
         """Print how much memory the models will take."""
@@ -92,27 +96,27 @@ class ConsoleProgress(Progress):
 
     def point_started(self, point_id: str) -> None:
         """Show that a point is being merged."""
-        self._view.pace.point_started()
-        self._view.entry, self._view.point = None, point_name(point_id)
-        if self._live is None:
+        self.view.pace.point_started()
+        self.view.entry, self.view.point = None, point_name(point_id)
+        if self.live is None:
             self._say(f"{point_name(point_id)}: merging and scoring")
 
     def scoring(self, entry: str, done: int, total: int) -> None:
         """Show how many items of a task are scored."""
-        self._view.entry = entry, done, total
+        self.view.entry = entry, done, total
 
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         """Show a point's scores, or why it has none."""
-        self._view.pace.point_finished()
-        self._view.n_finished += 1
-        self._view.frontier = frontier
-        self._view.changed()
-        if self._live is None:
+        self.view.pace.point_finished()
+        self.view.n_finished += 1
+        self.view.frontier = frontier
+        self.view.changed()
+        if self.live is None:
             self._say(self._outcome(point, frontier), always=point.status == "failed")
 
     def concluding(self) -> None:
         """Show that the results are being computed."""
-        self._view.concluding = True
+        self.view.concluding = True
 
     def finished(self, frontier: Frontier) -> None:
         """Print the table, the answer, the statements and where the files are."""
@@ -146,10 +150,10 @@ class ConsoleProgress(Progress):
                 scores += f"  {sum(point.seconds.values()):.1f} s"
         marks: list[str] = [point.role] if point.role and point.role != point.id else []
         marks += [f"same weights as {point_name(point.same_as)}"] if point.same_as else []
-        n, total = self._view.n_finished, self._view.n_points
+        n, total = self.view.n_finished, self.view.n_points
         if total is not None:
             marks.append(f"{n} of {total}")
-            left = self._view.pace.left(total - n) if n < total else None
+            left = self.view.pace.left(total - n) if n < total else None
             marks += [f"about {duration(left)} left"] if left is not None else []
         aside = f"  ({'; '.join(marks)})" if marks else ""
         return f"{point.name}  {scores}{aside}"
@@ -182,9 +186,9 @@ class ConsoleProgress(Progress):
         self._console.print(grid, width=min(self._console.width, _WIDEST), highlight=False)
 
     def _end(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
 
 
 def _console() -> Console:

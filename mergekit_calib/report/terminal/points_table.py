@@ -63,11 +63,6 @@ class PointsTable:
         self._rows = _most_telling(source.rows, most_rows)
         self._caption = caption
 
-    @property
-    def row_count(self) -> int:
-        """Return how many rows there are, baselines included."""
-        return len(self._rows) + len(self._source.baselines)
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         available = min(options.max_width, _WIDEST)
         labels = [row.label + (" ★" if row.point.selected else "") for row in self._rows]

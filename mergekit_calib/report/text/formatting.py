@@ -39,13 +39,6 @@ def number(value: float | None, places: int = 3, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def interval(estimate: Estimate, places: int = 3, signed: bool = False) -> str:
-    """Return an interval as `0.712 to 0.741`; empty where there is none."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f"{number(estimate.low, places, signed)} to {number(estimate.high, places, signed)}"
-
-
 def bracketed(estimate: Estimate, places: int = 3) -> str:
     """Return an interval as `[0.712, 0.741]`; empty where there is none."""
     if estimate.low is None or estimate.high is None:
