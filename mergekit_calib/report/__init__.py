@@ -1,1 +1,1 @@
-"""What a person looks at: tables, pictures, page and model card, made from a run's `Frontier` alone."""
+"""The report of a sweep, made from its `Frontier` alone: text, tables, figures, page, model card, terminal output."""

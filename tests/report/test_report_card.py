@@ -156,3 +156,8 @@ def test_only_pictures_that_exist_are_linked() -> None:
 def test_there_is_no_card_of_no_model() -> None:
     with pytest.raises(ValueError, match="no point is chosen"):
         model_card(make_frontier(select=None))
+
+
+def test_a_parent_that_is_chosen_is_not_called_a_merge() -> None:
+    assert "A merge of base: " in model_card(make_frontier(select="lambda=0.6"))
+    assert "The weights of the base model, not a merge" in model_card(make_frontier(select="lambda=0"))

@@ -44,7 +44,7 @@ def model_card(
         f"---\n{front_matter(frontier, selected, licence)}---",
         f"# {escape_markdown(frontier.name)}",
         escape_markdown(summary_sentence(frontier)),
-        _provenance(frontier),
+        _provenance(frontier, selected),
         *map(_picture, available[:1]),
         *_statements(frontier),
         "## Every point",
@@ -61,12 +61,15 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _provenance(frontier: Frontier) -> str:
+def _provenance(frontier: Frontier, selected: PointResult) -> str:
     escape = escape_markdown
     models = "; ".join(f"{escape(role)}: {escape(name)}" for role, name in frontier.models.items())
     licences = "; ".join(f"{escape(model)}: {escape(name)}" for model, name in parent_licences(frontier).items())
+    origin = f"A merge of {models}; method {escape(frontier.method)}."
+    if selected.role is not None:
+        origin = f"The weights of the {selected.role} model, not a merge; the sweep merged {models}."
     return (
-        f"A merge of {models}; method {escape(frontier.method)}. mergekit-calib chose it from "
+        f"{origin} mergekit-calib chose it from "
         f"{formatting.counted(len(frontier.points), 'point')} in a calibration-aware sweep. Whoever publishes it sets "
         f"`license` in this file's front matter; the licences of the merged models "
         f"apply{f' ({licences})' if licences else ''}."

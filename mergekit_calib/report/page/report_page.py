@@ -44,7 +44,7 @@ def report_html(frontier: Frontier) -> str:
             if p.status == "failed"
         ],
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],
-        reason=formatting.sentence(frontier, frontier.selection.reason) if frontier.selection else "",
+        reason=f"{formatting.sentence(frontier, frontier.selection.reason).rstrip('.')}." if frontier.selection else "",
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.

@@ -1,1 +1,1 @@
-"""The tables of a sweep: rows, data frames, and their export formats."""
+"""The tables of a sweep and of a comparison: rows, data frames, Markdown and exports."""

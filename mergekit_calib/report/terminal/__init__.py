@@ -1,1 +1,1 @@
-"""A running or finished sweep in the terminal."""
+"""The progress and the result of a sweep in the terminal."""

@@ -1,1 +1,1 @@
-"""The sentences of a report, and the format of the numbers in them."""
+"""The sentences of a report, and the formats of the numbers and names in them."""
