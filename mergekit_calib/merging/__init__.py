@@ -1,7 +1,8 @@
 """Merging: the registered method, the parents, a live model set to each point, and the written result.
 
-The only room that touches mergekit's internals. Relied on: mergekit 0.1.5 (`plan.py`, `parents.py`), transformers 5.
+This is the only package that uses mergekit's internals. It relies on mergekit 0.1.5 and transformers 5; each module
+says on what.
 """
 
-# First of all: importing this sets off the hook that registers our method, which must find its module not half-way in.
+# This import comes first: it triggers the hook that registers our method, so that must not be half imported yet.
 import mergekit.merge_methods  # noqa: F401

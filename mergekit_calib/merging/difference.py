@@ -1,4 +1,4 @@
-"""How far two parents differ, tensor by tensor, and so how much each axis of a sweep governs."""
+"""How far two parents differ, tensor by tensor, and what share of that each axis of a sweep controls."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mergekit_calib.merging.parents import ParentModel
 from mergekit_calib.recipe import Expansion, Layers, Recipe
 from mergekit_calib.recipe.placeholders import substitute
 
-_ROWS = 1024  # of each tensor that are compared; a matrix's rows are much alike, and a 16 GB parent takes no minute
+_ROWS = 1024  # compared of each tensor: rows of a matrix are alike, and a parent of 16 GB takes less than a minute
 
 
 def layers_of(model: ParentModel) -> Layers:
-    """How many layers a model has, and what the names of their tensors have in common."""
+    """Return how many layers a model has, and what the names of their tensors have in common."""
     count = int(model.config.get_text_config().num_hidden_layers)
-    stems = {found.group(1) for name in model.shapes if (found := re.match(r"(.*?)\d+\.", name))}
+    stems = {match.group(1) for name in model.shapes if (match := re.match(r"(.*?)\d+\.", name))}
     within = next(iter(stems)) if len(stems) == 1 else None
     if within and any(within in name and not re.match(rf"{re.escape(within)}\d+\.", name) for name in model.shapes):
         within = None
@@ -29,9 +29,10 @@ def layers_of(model: ParentModel) -> Layers:
 
 
 def difference_norms(base: ParentModel, aligned: ParentModel) -> dict[str, float]:
-    """Tensor → the Frobenius norm of aligned − base, estimated from the first rows of large ones.
+    """Return tensor → the Frobenius norm of aligned − base, estimated from the first rows of a large tensor.
 
-    Tensors that only one of them has, or in another shape, are left out, as are models that are not safetensors.
+    Tensors that only one model has, or that have different shapes, are left out. For models that are not in safetensors
+    format the result is empty.
     """
     norms = {}
     mine, theirs = _files(base), _files(aligned)
@@ -45,13 +46,18 @@ def difference_norms(base: ParentModel, aligned: ParentModel) -> dict[str, float
 
 
 def importance(expansion: Expansion, layers: Layers, norms: Mapping[str, float]) -> dict[str, float]:
-    """Axis → how far the parents differ in what it governs, relative to the axis where they differ most.
+    """Return axis → how far the parents differ in what it controls; the greatest value is 1.
 
-    What an axis governs is read off the recipe itself: the value that mergekit gives a tensor where this axis is 1 and
-    the others of its family are 0.
+    What an axis controls is read from the recipe: the value that mergekit gives a tensor if this axis is 1 and the
+    other axes of the expansion are 0.
+
+    Args:
+        expansion: the axes.
+        layers: the models' layers.
+        norms: tensor → the norm of the difference, from `difference_norms`.
     """
     structure: Recipe = {"value": expansion.value(lambda expression: "${" + expression + "}")}
-    found = {}
+    totals = {}
     for axis in expansion.axes:
         setting = substitute(structure, {name: float(name == axis) for name in expansion.axes})["value"]
         setting = [ConditionalParameter(**s) if isinstance(s, dict) else s for s in setting]
@@ -59,19 +65,19 @@ def importance(expansion: Expansion, layers: Layers, norms: Mapping[str, float])
         for tensor, norm in norms.items():
             share = evaluate_setting(tensor, setting, _depth(tensor, layers), validate=float) or 0.0
             total += (share * norm) ** 2
-        found[axis] = math.sqrt(total)
-    most = max(found.values(), default=0.0)
-    return {axis: value / most for axis, value in found.items()} if most > 0 and np.isfinite(most) else {}
+        totals[axis] = math.sqrt(total)
+    most = max(totals.values(), default=0.0)
+    return {axis: value / most for axis, value in totals.items()} if most > 0 and np.isfinite(most) else {}
 
 
 def _depth(tensor: str, layers: Layers) -> float:
-    """Where mergekit sees a tensor in a gradient: 0 in the first layer and outside the layers, 1 in the last."""
-    found = re.search(rf"{re.escape(layers.within or '.')}(\d+)\.", tensor)
-    return int(found.group(1)) / max(layers.count - 1, 1) if found else 0.0
+    """Return a tensor's place in mergekit's gradients: 0 in the first layer and outside the layers, 1 in the last."""
+    match = re.search(rf"{re.escape(layers.within or '.')}(\d+)\.", tensor)
+    return int(match.group(1)) / max(layers.count - 1, 1) if match else 0.0
 
 
 def _files(model: ParentModel) -> dict[str, str]:
-    """Tensor → the file that holds it."""
+    """Return tensor → the file that holds it."""
     files = {}
     for path in sorted(model.folder.glob("*.safetensors")):
         with safetensors.safe_open(path, framework="pt") as tensors:
@@ -82,4 +88,5 @@ def _files(model: ParentModel) -> dict[str, str]:
 def _rows(path: str, name: str) -> torch.Tensor:
     with safetensors.safe_open(path, framework="pt") as tensors:
         part = tensors.get_slice(name)
-        return part[:_ROWS].float() if part.get_shape() else tensors.get_tensor(name).float()
+        rows: torch.Tensor = part[:_ROWS] if part.get_shape() else tensors.get_tensor(name)
+        return rows.float()

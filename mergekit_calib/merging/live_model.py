@@ -1,7 +1,7 @@
 """One live model, set in place to the weights of each point.
 
-Relied on in transformers 5: `from_pretrained(None, config=…, state_dict=…)`, which applies the class's own
-conversions from checkpoint names to parameters and keeps the storage of tensors that need none.
+Relies on transformers 5 for `from_pretrained(None, config=…, state_dict=…)`, which applies the class's own conversions
+from checkpoint names to parameters, and keeps the storage of tensors that need no conversion.
 """
 
 from __future__ import annotations
@@ -15,34 +15,39 @@ import torch
 import transformers
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.fast_linear import BLOCK, Blend
+from mergekit_calib.merging.fast_linear import BLOCK, WeightedSum
 
-# Keys of a configuration that no forward pass depends on.
+# Config fields that do not affect a forward pass.
 _INERT = {"_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "pad_token_id"}
 _INERT |= {"torch_dtype", "transformers_version", "use_cache"}
 
 
 class WeightsError(CalibError):
-    """The merged weights of a point cannot be used."""
+    """The merged weights of a point hold NaN or infinity, or are not those of the live model's class."""
 
 
 class LiveModel:
-    """A transformers model whose parameters are overwritten by each point's tensors.
+    """A transformers model whose parameters are overwritten with each point's tensors.
 
-    Tensors whose checkpoint name is one parameter are copied straight into it; where a class fuses or splits
-    checkpoint tensors (mixtures of experts), a second model is assembled for the moment and copied from.
+    A tensor that is one parameter is copied into it. If the class fuses or splits checkpoint tensors (mixtures of
+    experts), a second model is assembled temporarily, and its parameters are copied.
 
     Args:
         config: the configuration of every model that this one is set to.
         tensors: the first point's tensors, by checkpoint name.
-        device: where the model lives.
-        dtype: what it computes in; None for the dtype of the tensors.
+        device: the device that the model is on.
+        dtype: the dtype that it computes in; None for the dtype of the tensors.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Attributes:
+        model: the model, in evaluation mode.
+        digest: the digest of its weights.
     """
 
     def __init__(
         self,
         config: transformers.PretrainedConfig,
-        tensors: Iterable[tuple[str, torch.Tensor | Blend]],
+        tensors: Iterable[tuple[str, torch.Tensor | WeightedSum]],
         *,
         device: torch.device,
         dtype: torch.dtype | None = None,
@@ -50,10 +55,10 @@ class LiveModel:
     ) -> None:
         self._config = config
         self._class = model_class(config, trust_remote_code)
-        # Cloned, because the model keeps this storage and the tensors may be the parents' own, or have strides.
+        # Copied, because the model keeps this storage, and the tensors may be the parents' own or not contiguous.
         digest, state = Digest(), {}
         for name, given in tensors:
-            tensor = given.value() if isinstance(given, Blend) else given
+            tensor = given.value() if isinstance(given, WeightedSum) else given
             digest.update(name, tensor)
             state[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         self.digest = digest.hexdigest()
@@ -61,21 +66,24 @@ class LiveModel:
         probe = self._assemble(state, own_dtype)
         self._parameter_of = _direct_parameters(probe, state)
         compute_dtype = dtype or own_dtype
-        # Buffers are computed at construction in the model's dtype, so a model for another dtype is constructed anew.
+        # A model computes its buffers in its own dtype when it is made, so another dtype needs another model.
         model = probe if compute_dtype == own_dtype else self._assemble(state, compute_dtype)
         self._dtype = compute_dtype
-        self.model: transformers.PreTrainedModel = model.eval().requires_grad_(False).to(device=device)
+        self.model: transformers.PreTrainedModel = model.train(False).requires_grad_(False).to(device=device)
 
     def is_for(self, config: transformers.PretrainedConfig) -> bool:
-        """Whether a model of `config` computes what this one does, given the same weights."""
+        """Return whether a model of `config` computes what this one does, given the same weights."""
         return active_configuration(config) == active_configuration(self._config)
 
     @torch.no_grad()
-    def set(self, tensors: Iterable[tuple[str, torch.Tensor | Blend]]) -> str:
+    def set(self, tensors: Iterable[tuple[str, torch.Tensor | WeightedSum]]) -> str:
         """Overwrite the weights, and return their digest.
 
+        Args:
+            tensors: the point's tensors, by checkpoint name.
+
         Raises:
-            WeightsError: a tensor holds NaN or infinity, or the set of tensors is not the one the model was built from.
+            WeightsError: a tensor holds NaN or infinity, or the names are not those of the first point's tensors.
         """
         digest, indirect = Digest(), {}
         parameters = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
@@ -85,13 +93,13 @@ class LiveModel:
             if name not in self._parameter_of:
                 raise WeightsError(f"tensor {name} is not one that the live model was built from")
             target = self._parameter_of[name]
-            if target and (isinstance(given, Blend) or given.device == parameters[target].device):
+            if target and (isinstance(given, WeightedSum) or given.device == parameters[target].device):
                 flat = parameters[target].view(-1)
-                for block, place in zip(digest.blocks_of(name, given, flat), flat.split(BLOCK), strict=True):
+                for block, place in zip(digest.blocks_of(name, given, flat), torch.split(flat, BLOCK), strict=True):
                     if block.data_ptr() != place.data_ptr():
                         place.copy_(block)
                 continue
-            tensor = given.value() if isinstance(given, Blend) else given
+            tensor = given.value() if isinstance(given, WeightedSum) else given
             digest.update(name, tensor)
             if target is None:
                 indirect[name] = tensor
@@ -105,7 +113,7 @@ class LiveModel:
         return self.digest
 
     def _set_converted(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Copy the parameters that transformers assembles from several checkpoint tensors."""
+        """Set the parameters that transformers assembles from several checkpoint tensors."""
         staged = self._assemble({n: t.detach().cpu() for n, t in tensors.items()}, self._dtype, partial=True)
         direct = {target for target in self._parameter_of.values() if target}
         targets = dict(self.model.named_parameters())
@@ -116,21 +124,22 @@ class LiveModel:
     def _assemble(
         self, state: dict[str, torch.Tensor], dtype: torch.dtype, partial: bool = False
     ) -> transformers.PreTrainedModel:
-        with silence_transformers():  # its loading report lists every missing key; ours is below
+        model: transformers.PreTrainedModel
+        with silence_transformers():  # its report lists every missing key; our message is below
             model, info = self._class.from_pretrained(
                 None, config=self._config, state_dict=dict(state), dtype=dtype, output_loading_info=True
             )
         missing = sorted(info["missing_keys"])
         if missing and not partial:
-            found = f"{len(missing)} parameters of {self._class.__name__}, among them {missing[0]}"
-            raise WeightsError(f"the merge yields no weights for {found}")
+            parameters = f"{len(missing)} parameters of {self._class.__name__}, among them {missing[0]}"
+            raise WeightsError(f"the merge gives no weights for {parameters}")
         return model
 
 
 class Digest:
-    """A fingerprint of named tensors, cheap on any device: sums over the bits of every block, in the blocks' order.
+    """A hash of named tensors that is fast on any device: sums over the bits of each block, combined in order.
 
-    Meant to notice that two merges came out the same, not to withstand somebody who wants them to look so.
+    It tells whether two merges gave the same weights. It does not protect against deliberate collisions.
     """
 
     _COLUMNS = 128  # 64-bit words
@@ -142,6 +151,10 @@ class Digest:
     def update(self, name: str, tensor: torch.Tensor) -> None:
         """Add a tensor.
 
+        Args:
+            name: the tensor's name.
+            tensor: its values.
+
         Raises:
             WeightsError: it holds NaN or infinity.
         """
@@ -149,42 +162,45 @@ class Digest:
             pass
 
     def blocks_of(
-        self, name: str, tensor: torch.Tensor | Blend, into: torch.Tensor | None = None
+        self, name: str, tensor: torch.Tensor | WeightedSum, into: torch.Tensor | None = None
     ) -> Iterator[torch.Tensor]:
-        """Add a tensor block by block, and give each, flat, while the processor's cache holds it.
+        """Add a tensor, and yield its blocks, flat, while they are in the processor's cache.
 
         Args:
-            into: where a blend may be computed.
+            name: the tensor's name.
+            tensor: its values; a weighted sum is computed block by block, and must be known to be finite.
+            into: a flat tensor to compute a weighted sum in.
 
         Raises:
-            WeightsError: it holds NaN or infinity; after the last block. Of a blend that is known beforehand.
+            WeightsError: it holds NaN or infinity; raised after the last block.
         """
         self._shapes[name] = f"{tuple(tensor.shape)}{tensor.dtype}"
-        if isinstance(tensor, Blend):
+        if isinstance(tensor, WeightedSum):
             for block in tensor.blocks(into):
                 self._extend(name, block)
                 yield block
             return
         flat, sums = tensor.detach().contiguous().reshape(-1), []
-        for block in flat.split(BLOCK):
+        for block in torch.split(flat, BLOCK):
             self._extend(name, block)
             if block.is_floating_point():
                 sums.append(block.sum(dtype=torch.float32))
             yield block
-        # The sums are the cheap test; finite numbers may overflow them.
+        # The sums are a cheap test. Finite numbers can overflow them, so a failure is checked on the tensor itself.
         if sums and not torch.isfinite(torch.stack(sums)).all() and not torch.isfinite(flat).all():
             raise WeightsError(f"tensor {name} holds NaN or infinity")
 
     def _extend(self, name: str, block: torch.Tensor) -> None:
         data = block.view(torch.uint8)
-        a_row = 8 * self._COLUMNS
-        if len(data) % a_row or data.data_ptr() % 8 or data.storage_offset() % 8:
-            data = torch.nn.functional.pad(data, (0, -len(data) % a_row)).clone()
+        row_bytes = 8 * self._COLUMNS
+        if len(data) % row_bytes or data.data_ptr() % 8 or data.storage_offset() % 8:
+            data = torch.nn.functional.pad(data, (0, -len(data) % row_bytes)).clone()
         sums = data.view(torch.int64).view(-1, self._COLUMNS).sum(0)
         so_far = self._sums.get(name)
         self._sums[name] = sums if so_far is None else so_far * 31 + sums  # wraps around
 
     def hexdigest(self) -> str:
+        """Return the digest of the tensors so far; it does not depend on their order."""
         digest = hashlib.sha256()
         for name in sorted(self._shapes):
             sums = self._sums.get(name)
@@ -195,31 +211,36 @@ class Digest:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Keep transformers' bars and warnings off the terminal."""
+    """Turn transformers' progress bars and warnings off within the context."""
     verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:
-            transformers.logging.enable_progress_bar()
+            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def model_class(config: transformers.PretrainedConfig, trust_remote_code: bool) -> Any:
-    """The class that lm-eval's `hf` model would load for this configuration."""
+    """Return the class that lm-eval's `hf` model would load for a configuration.
+
+    Args:
+        config: the configuration.
+        trust_remote_code: whether code that comes with the model may run.
+    """
     encoder_decoder = getattr(config, "is_encoder_decoder", False)
-    auto = transformers.AutoModelForSeq2SeqLM if encoder_decoder else transformers.AutoModelForCausalLM
+    auto: Any = transformers.AutoModelForSeq2SeqLM if encoder_decoder else transformers.AutoModelForCausalLM
     with torch.device("meta"):
         return type(auto.from_config(config, trust_remote_code=trust_remote_code))
 
 
 def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, str | None]:
-    """Checkpoint name → the parameter that is this tensor.
+    """Return checkpoint name → the parameter that is this tensor.
 
-    "" where the model does without the tensor; None where it is converted. Found by storage: the model was assembled
-    from `state` and keeps the storage of what it takes unchanged.
+    The parameter is "" if the model does not use the tensor, and None if the tensor is converted. Parameters are found
+    by storage: the model was assembled from `state` and keeps the storage of every tensor that it does not convert.
     """
     by_storage: dict[tuple[int, torch.Size], str] = {}
     for name, parameter in (*model.named_parameters(), *model.named_buffers()):
@@ -229,7 +250,7 @@ def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, tor
     for name, tensor in state.items():
         target = by_storage.get((tensor.data_ptr(), tensor.shape))
         if target is None and name in own and own[name].data_ptr() in {s[0] for s in by_storage}:
-            # A tied weight that the checkpoint also spells out: the model reads its twin.
+            # A tied weight that the checkpoint stores twice; the model reads the other copy.
             tied_to_another = own[name].data_ptr() in {t.data_ptr() for t in state.values()}
             target = "" if tied_to_another else None
         result[name] = target
@@ -237,11 +258,9 @@ def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, tor
 
 
 def active_configuration(config: transformers.PretrainedConfig) -> dict[str, Any]:
-    """What of a configuration a forward pass depends on."""
+    """Return the config fields that affect a forward pass."""
 
-    def strip(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {k: strip(v) for k, v in node.items() if k not in _INERT}
-        return node
+    def active(fields: dict[str, Any]) -> dict[str, Any]:
+        return {k: active(v) if isinstance(v, dict) else v for k, v in fields.items() if k not in _INERT}
 
-    return strip(config.to_dict())
+    return active(config.to_dict())

@@ -1,4 +1,4 @@
-"""What a sweep's models take in memory, worked out from file headers before anything is loaded."""
+"""The memory that a sweep's models take, estimated from file headers before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import ParentModel
 
-_SCORING = 10**9  # bytes; steps and logits are cut to stay below
+_SCORING = 10**9  # bytes; batches and logits are divided to stay below
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes at a sweep's peak.
+    """Peak memory of a sweep, in bytes.
 
     Attributes:
-        device: where models are scored.
+        device: the device that models are scored on.
         live: the model that is set to each point, on `device`.
-        building: what the host holds besides while the live model is built.
-        parents: copies of the parents that stay in memory; what is only mapped from files does not count.
-        parents_on_device: whether these are on `device`, as mergekit's `--read-to-gpu` asks for.
-        streams: whether the parents are read from their files again for each point instead.
+        building: what is needed on the host besides, while the live model is built.
+        parents: copies of the parents that stay in memory; memory-mapped files do not count.
+        parents_on_device: whether the copies are on `device`, as mergekit's `--read-to-gpu` asks for.
+        streams: whether the parents are read from their files for each point, instead of kept in memory.
     """
 
     device: torch.device
@@ -58,7 +58,7 @@ class Footprint:
 
     @property
     def peak(self) -> str:
-        """Return the peak as people read it: `about 1 GB`, or `about 12.3 GB on cuda:0 and 3.2 GB on the host`."""
+        """The peak as people read it: `about 1 GB`, or `about 12.3 GB on cuda:0 and 3.2 GB on the host`."""
         if self.device.type == "cpu":
             return f"about {_rounded_gb(self.on_device)}"
         return f"about {_rounded_gb(self.on_device)} on {self.device} and {_rounded_gb(self.on_host)} on the host"
@@ -85,13 +85,15 @@ def footprint(
     device: torch.device,
     options: MergeOptions,
 ) -> Footprint:
-    """What a sweep over `models` takes with all of them in memory.
+    """Return the memory of a sweep that keeps all its models in memory.
 
     Args:
-        dtype, out_dtype: as the recipe has them: parents are read in the one, merged weights are in the other, where
-            each is given; else in that of the files.
-        compute_dtype: what the live model computes in; None for that of the merged weights.
-        device: where it is scored.
+        models: the models that the recipe names.
+        dtype: the recipe's `dtype`, which the parents are read in; None for that of their files.
+        out_dtype: the recipe's `out_dtype`, which the merged weights have; None for `dtype`.
+        compute_dtype: the dtype that the live model computes in; None for that of the merged weights.
+        device: the device that models are scored on.
+        options: mergekit's options.
     """
     parents = list(models)
     largest = max(parents, key=n_parameters)
@@ -109,10 +111,15 @@ def footprint(
 
 
 def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
-    """The footprint that fits: with the parents streamed where copies of them do not.
+    """Return the footprint that fits: `needed`, or else the same with the parents read for each point.
+
+    Args:
+        needed: the footprint with all parents in memory.
+        free_on_device: bytes that are free on the device that scores.
+        free_on_host: bytes that are free on the host.
 
     Raises:
-        CalibError: nothing fits; with the numbers.
+        CalibError: neither fits; with the numbers.
     """
     for one in (needed, replace(needed, streams=True)):
         if one.on_device <= free_on_device and one.on_host <= free_on_host:
@@ -126,7 +133,7 @@ def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footpri
 
 
 def free_memory(device: torch.device) -> tuple[int, int]:
-    """Bytes that are free on `device`, and on the host, within what a container or a batch job leaves of it."""
+    """Return the bytes that are free on `device` and on the host, within the limits of a container or a batch job."""
     host = min([int(psutil.virtual_memory().available), *_left_by_control_groups()])
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -135,12 +142,12 @@ def free_memory(device: torch.device) -> tuple[int, int]:
 
 
 def _left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """What each control group (version 2) of this process leaves of its limit; cached files give way."""
+    """Return the bytes that each control group (version 2) of this process leaves free; cached files count as free."""
     try:
         lines = own.read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux
         return []
-    found = []
+    left = []
     for path in (line.removeprefix("0::/") for line in lines if line.startswith("0::")):
         for folder in (root / path, *(root / parent for parent in Path(path).parents)):
             try:
@@ -149,12 +156,12 @@ def _left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Pat
             except (OSError, ValueError):  # a group that does not account for memory
                 continue
             if limit != "max":
-                found.append(max(0, int(limit) - int(used) + int(statistics.get("inactive_file", 0))))
-    return found
+                left.append(max(0, int(limit) - int(used) + int(statistics.get("inactive_file", 0))))
+    return left
 
 
 def n_parameters(model: ParentModel) -> int:
-    """How many numbers its files hold."""
+    """Return how many numbers a model's files hold."""
     return sum(map(prod, model.shapes.values())) if model.shapes else model.n_bytes // model.dtype.itemsize
 
 

@@ -21,7 +21,7 @@ from mergekit.merge_methods.base import (
 
 from mergekit_calib.recipe import SHORT_FORM, MethodSignature
 
-# Parameters of the delegates that make sense with two parents; None leaves the delegate's own default.
+# Parameters of other merge methods that can be given with two parents; None leaves the method's own default.
 _PASSED_ON: dict[str, Any] = {
     "density": float | None,
     "gamma": float | None,
@@ -32,12 +32,12 @@ _PASSED_ON: dict[str, Any] = {
 }
 
 
-class CalibrationSweepMethod(GroupMergeMethod):
-    """θ(λ) = θ_base + λ (θ_aligned − θ_base), or what λ is in the method named by `method`.
+class CalibrationSweepMethod(GroupMergeMethod):  # type: ignore[misc]  # mergekit has no types
+    """θ(λ) = θ_base + λ (θ_aligned − θ_base), or another merge method, `method`, with λ as its coefficient.
 
     `linear` takes the weights 1 − λ and λ, not normalised; `slerp` takes λ as its `t`; the task-vector methods take it
-    as their shared `lambda`, with weight 1. With a `calibration:` block beside it a recipe of this method is a
-    sweep; without one it is an ordinary merge at a fixed λ.
+    as their shared `lambda`, with weight 1. A recipe of this method with a `calibration:` block is a sweep; without one
+    it is an ordinary merge at a fixed λ.
 
     Source: Hu, Minixhofer, Collier, arXiv 2510.17426.
     """
@@ -56,18 +56,23 @@ class CalibrationSweepMethod(GroupMergeMethod):
     )
 
     def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
-        """Merge one tensor of the two parents; same shape and dtype as they have (already aligned by mergekit).
+        """Merge one tensor of the two parents into one of the same shape and dtype.
+
+        Args:
+            group: the parents' tensors, to which mergekit has already given one shape and dtype.
+            parameters: this method's parameters.
 
         Raises:
             ValueError: `method` is not a registered method that has a coefficient for λ.
         """
         base, (aligned,) = group.base, group.non_base
-        assert base is not None  # the contract requires it
+        assert base is not None  # required by the contract
         delegate = merge_methods.get(parameters["method"])
         given = {name: parameters[name] for name in _PASSED_ON if parameters[name] is not None}
         bound = {**lambda_parameters(delegate, parameters["lambda"], base.id, aligned.id), **given}
         if "weight" in bound and "lambda" not in bound:
             base = replace(base, is_base=False)  # both are inputs; a base would turn them into task vectors
+        merged: torch.Tensor
         (merged,) = delegate((TensorGroup((base, aligned), group.metadata),), parameters=bound)
         return merged
 
@@ -75,7 +80,17 @@ class CalibrationSweepMethod(GroupMergeMethod):
 def lambda_parameters(
     method: merge_methods.MergeMethod, lambda_: float, base: Hashable, aligned: Hashable
 ) -> dict[str, Any]:
-    """What `method` calls λ: its parameters at `lambda_`, per-input ones keyed by the inputs' ids."""
+    """Return the parameters of a merge method that express λ.
+
+    Args:
+        method: the merge method.
+        lambda_: the value of λ.
+        base: the id of the base input, a key of parameters for each input.
+        aligned: the id of the aligned input.
+
+    Raises:
+        ValueError: the method has no coefficient that λ could be.
+    """
     signature = signature_of(method)
     if method.spec.name == SHORT_FORM:
         raise ValueError(f"{SHORT_FORM} cannot be its own `method`; use linear, slerp, task_arithmetic, ties, …")
@@ -91,7 +106,7 @@ def lambda_parameters(
 
 
 def signature_of(method: merge_methods.MergeMethod) -> MethodSignature:
-    """The parameter names of a registered method, as recipes need them."""
+    """Return the names of a registered method's parameters."""
     return MethodSignature(
         name=method.spec.name,
         shared=frozenset(p.name for p in method.spec.shared_parameters),
@@ -101,11 +116,11 @@ def signature_of(method: merge_methods.MergeMethod) -> MethodSignature:
 
 
 def registered_signatures() -> dict[str, MethodSignature]:
-    """Every merge method that mergekit has now, third parties' included."""
+    """Return name → signature of every merge method that is registered now, also those of third parties."""
     return {m.spec.name: signature_of(m) for m in merge_methods.registered_methods()}
 
 
 def register() -> None:
-    """Make `calibration_sweep` a registered merge method; harmless when it is one already."""
+    """Register the merge method `calibration_sweep`, unless it is registered already."""
     if SHORT_FORM not in {m.spec.name for m in merge_methods.registered_methods()}:
         merge_methods.register(CalibrationSweepMethod())

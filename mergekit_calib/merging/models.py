@@ -1,4 +1,4 @@
-"""The models of a sweep's points, one at a time: what `sweep.py` asks for, and how each is made."""
+"""The models of a sweep's points, made one at a time."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class ReadyModel:
     """A point's model, ready to be scored.
 
     Attributes:
-        model: in evaluation mode, on the device that scores.
-        tokenizer: the one that the written model will carry.
-        digest: of the weights that `mergekit-yaml` would write for this point.
+        model: the model, in evaluation mode and on the device that scores.
+        tokenizer: the tokenizer that the written model will have.
+        digest: the digest of the weights that `mergekit-yaml` would write for this point.
     """
 
     model: transformers.PreTrainedModel
@@ -40,16 +40,16 @@ class ReadyModel:
 
 
 class PointModels:
-    """Turns points into models: in place where only weights change, through a temporary folder where more does.
+    """Makes models of points: in place if only the weights change, through a temporary folder otherwise.
 
     Args:
-        options: mergekit's; `random_seed` is set, so that randomised methods can be repeated.
-        choice: whose tokenizer the points carry.
-        scratch: where temporary merges go.
-        device: where models are scored; merging itself runs where `options` say.
-        dtype: what the models compute in, a name as in `float32`; None for the merged weights' own.
-        keep_parents: whether their tensors stay in memory from point to point.
-        add_bos_token: lm-eval's `add_bos_token`, which is an argument of the tokenizer too; None where it is not given.
+        options: mergekit's options. `random_seed` must be set, so that randomised methods can be repeated.
+        choice: the tokenizer that the points have.
+        scratch: the folder for temporary merges.
+        device: the device that models are scored on; merging itself runs on the device in `options`.
+        dtype: the name of the dtype that the models compute in; None for that of the merged weights.
+        keep_parents: whether the parents' tensors stay in memory between points.
+        add_bos_token: lm-eval's `add_bos_token`, which is also passed to the tokenizer; None if it is not given.
     """
 
     def __init__(
@@ -72,7 +72,10 @@ class PointModels:
 
     @contextmanager
     def at(self, point: Point) -> Iterator[ReadyModel]:
-        """The model of `point`, valid until the next one is asked for.
+        """Return a context with the model of a point, which is valid until the next point's is made.
+
+        Args:
+            point: the point.
 
         Raises:
             CalibError: mergekit cannot plan the recipe, or its weights hold NaN or infinity.
@@ -89,7 +92,7 @@ class PointModels:
         if self._live is not None and self._live.is_for(plan.config):
             self._live.set(tensors)
         else:
-            self._live = None  # its memory goes before the next one's is taken
+            self._live = None  # frees its memory before the next one is made
             self._live = LiveModel(
                 plan.config,
                 tensors,
@@ -97,27 +100,28 @@ class PointModels:
                 dtype=self._dtype,
                 trust_remote_code=self._options.trust_remote_code,
             )
-        self._speak_as_written(self._live.model)
+        self._set_generation_config(self._live.model)
         yield ReadyModel(self._live.model, self._tokenizer(config), self._live.digest)
 
     def discard(self) -> None:
-        """Let go of the live model: before a merge that is written, or to start from a clean device after a failure."""
+        """Free the live model: before a merge that is written, or after a failure."""
         self._live = None
-        gc.collect()  # scorers hold on to their model in circles
+        gc.collect()  # scorers refer to their model in cycles
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     def write(self, point: Point, folder: Path, digest: str | None) -> None:
-        """Write the model of `point` with mergekit itself, and check that it is the one that was scored.
+        """Write the model of a point with mergekit itself, and check that it is the one that was scored.
 
         Args:
-            folder: where to; created by mergekit.
-            digest: of the scored weights, from `ReadyModel`; None for a point that was not scored here.
+            point: the point.
+            folder: the folder to write to; mergekit creates it.
+            digest: the digest of the scored weights, from `ReadyModel`; None to skip the check.
 
         Raises:
             CalibError: the written weights are not the scored ones.
         """
-        # Without mergekit's card, which looks models up on the hub, even a folder named as a repository would be.
+        # Without mergekit's model card: to write it mergekit looks models up on the hub, even those in local folders.
         options = self._options.model_copy(update={"write_model_card": False})
         run_merge(configuration(point.recipe), str(folder), options, config_source=point.yaml)
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
@@ -132,14 +136,14 @@ class PointModels:
             )
 
     def _arithmetic(self, point: Point) -> MergeConfiguration:
-        """The point's configuration without the tokenizer settings that leave its weights alone."""
+        """Return the point's configuration without tokenizer settings that do not change its weights."""
         config = configuration(point.recipe)
         if self._choice.changes_weights:
             return config
         return config.model_copy(update={"tokenizer_source": None})
 
     def _changes_depth(self, config: MergeConfiguration, plan: Plan) -> bool:
-        """Whether slices give the result another number of layers than the model its configuration is from."""
+        """Return whether slices give the result another number of layers than the model that its config is from."""
         if not config.slices and not config.modules:
             return False
         donor = (config.base_model or config.referenced_models()[0]).config(self._options.trust_remote_code)
@@ -163,7 +167,7 @@ class PointModels:
             yield ReadyModel(model, self._loaded(folder), digest)
 
     def _tokenizer(self, config: MergeConfiguration) -> transformers.PreTrainedTokenizerBase:
-        """The tokenizer that the written model will carry."""
+        """Return the tokenizer that the written model will have."""
         donor = config.base_model or config.referenced_models()[0]
         source = str(self._choice.folder or donor)
         if source not in self._tokenizers:
@@ -178,36 +182,43 @@ class PointModels:
     def _loaded(self, folder: Path) -> transformers.PreTrainedTokenizerBase:
         return load_tokenizer(folder, self._options, self._add_bos_token)
 
-    def _speak_as_written(self, model: transformers.PreTrainedModel) -> None:
-        """Give the model the generation configuration that the written model will carry."""
+    def _set_generation_config(self, model: transformers.PreTrainedModel) -> None:
+        """Give the model the generation config that the written model will have."""
         folder = self._choice.folder
         if folder is not None and (folder / "generation_config.json").exists():
             model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
 
 
 def compute_dtype(name: str | None) -> torch.dtype | None:
-    """lm-eval's `dtype` as torch has it; None for `auto`, the weights' own.
+    """Return the torch dtype for lm-eval's `dtype`; None for `auto`, which is the dtype of the weights.
+
+    Args:
+        name: the value of `dtype` in `model_args`; None if it is not given.
 
     Raises:
-        CalibError: not a dtype that mergekit knows.
+        CalibError: it is not a dtype that mergekit knows.
     """
     if name in (None, "auto"):
         return None
     if problem := dtype_problem(name):
         raise CalibError(f"model_args.dtype {problem}, or auto")
-    return dtype_from_name(str(name))
+    dtype: torch.dtype = dtype_from_name(str(name))
+    return dtype
 
 
 def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None, trust_remote_code: bool = False) -> str:
-    """The digest of a written model's tensors, comparable with `ReadyModel.digest`.
+    """Return the digest of a written model's tensors, comparable with `ReadyModel.digest`.
 
     Args:
-        vocabulary_axes: tensors to be taken in the order of the folder's tokens → the axis that these stand on.
-            mergekit numbers the tokens that a union adds differently each time.
-        trust_remote_code: of the folder's tokenizer, which gives that order.
+        folder: the model's folder.
+        vocabulary_axes: tensor → its axis along the vocabulary, for tensors that are put in the order of the folder's
+            tokens first: mergekit numbers the tokens that a union adds differently each time.
+        trust_remote_code: whether the folder's tokenizer, which gives that order, may run its own code.
     """
     digest = Digest()
-    loader = LazyTensorLoader.from_disk(str(folder), lazy_unpickle=False)  # which cannot read what mergekit pickles
+    loader = LazyTensorLoader.from_disk(
+        str(folder), lazy_unpickle=False
+    )  # lazy unpickling cannot read mergekit's files
     axes = vocabulary_axes or {}
     order = _order_of_tokens(folder, trust_remote_code) if axes else torch.arange(0)
     for shard in loader.index.shards:

@@ -1,7 +1,7 @@
-"""The models that a sweep names: whether they can be merged, what they are, and what they weigh.
+"""The models that a recipe names: what they are, their size, and whether they can be merged.
 
-Everything here is found out from configurations and file headers, before any weight is loaded.
-Relied on in mergekit 0.1.5: `ModelReference`, `ShardedTensorIndex`.
+All of it comes from configs and file headers, before any weight is loaded.
+Relies on mergekit 0.1.5 for `ModelReference` and `ShardedTensorIndex`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_SAMPLED_ABOVE = 64 << 20  # bytes; larger files are fingerprinted by samples, so that a 16 GB parent takes no minute
-_SAMPLES, _SAMPLE = 64, 1 << 16
+_SAMPLED_ABOVE = 64 << 20  # bytes; of larger files only samples are hashed, so that 16 GB take less than a minute
+_SAMPLES, _SAMPLE = 64, 1 << 16  # how many, and of how many bytes
 
 
 @dataclass(frozen=True)
 class ParentModel:
-    """One model of the recipe, as found on disk or in the hub's cache.
+    """One model of the recipe, on disk or in the hub's cache.
 
     Attributes:
-        reference: the model as mergekit parses it, LoRA included.
-        config: its transformers configuration.
-        folder: its files, without the LoRA.
-        shapes: tensor name → shape, of the files as they are (the LoRA not applied).
-        dtype: that most of their numbers are stored in.
-        n_bytes: size of its weights, bytes.
-        fingerprint: changes when the weights, the LoRA or the configuration do.
+        reference: the model as mergekit parses it, with its LoRA.
+        config: its transformers config.
+        folder: the folder of its files, without the LoRA's.
+        shapes: tensor name → shape, in the files, so without the LoRA applied; empty for pickle files.
+        dtype: the dtype that most of its numbers are stored in.
+        n_bytes: the size of its weights in bytes.
+        fingerprint: a hash that changes if the weights, the LoRA or the config change.
     """
 
     reference: ModelReference
@@ -53,20 +53,25 @@ class ParentModel:
 
     @property
     def name(self) -> str:
+        """The model as the recipe names it."""
         return str(self.reference)
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where its tokenizer files are: the LoRA's folder where that carries some."""
+        """The folder of its tokenizer files: the LoRA's, if that has some."""
         if self.reference.lora and (Path(self.reference.lora.path) / "tokenizer_config.json").exists():
             return Path(self.reference.lora.path)
         return self.folder
 
 
 def open_parents(names: Sequence[str], options: MergeOptions) -> dict[str, ParentModel]:
-    """Every model that a recipe names, by that name.
+    """Return name → model, for every model that a recipe names.
 
-    Configurations of all models are read before the weights of any are fetched from the hub.
+    The configs of all models are read before the weights of any are fetched from the hub.
+
+    Args:
+        names: the models, as the recipe names them.
+        options: mergekit's options.
 
     Raises:
         CalibError: a model does not exist, cannot be read, or is in pickle format without mergekit's `--lazy-unpickle`.
@@ -77,10 +82,15 @@ def open_parents(names: Sequence[str], options: MergeOptions) -> dict[str, Paren
 
 
 def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocabulary_may_differ: bool) -> None:
-    """That the models can be merged tensor by tensor.
+    """Check that the models can be merged tensor by tensor.
+
+    Args:
+        models: the models.
+        options: mergekit's options.
+        vocabulary_may_differ: whether the recipe makes a common vocabulary.
 
     Raises:
-        CalibError: two have different architectures (unless `--allow-crimes`), or a tensor of different shapes.
+        CalibError: two have different architectures (without `--allow-crimes`), or a tensor has different shapes.
     """
     first, *others = models
     for other in others:
@@ -88,7 +98,7 @@ def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocab
         if mine != theirs and not options.allow_crimes:
             raise CalibError(
                 f"{first.name} is a {', '.join(mine)} and {other.name} a {', '.join(theirs)}: only models of one "
-                "architecture can be merged (mergekit's --allow-crimes tries all the same)"
+                "architecture can be merged (mergekit's --allow-crimes tries it anyway)"
             )
         for name in first.shapes.keys() & other.shapes.keys():
             a, b = first.shapes[name], other.shapes[name]
@@ -101,10 +111,14 @@ def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocab
 
 
 def check_disk(folder: Path, n_bytes: int) -> None:
-    """That `folder`'s file system has room for `n_bytes`.
+    """Check that the file system of a folder has enough free space.
+
+    Args:
+        folder: the folder; it need not exist.
+        n_bytes: how many bytes are needed.
 
     Raises:
-        CalibError: stating both numbers.
+        CalibError: it has not; with both numbers.
     """
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -115,7 +129,12 @@ def check_disk(folder: Path, n_bytes: int) -> None:
 def apply_adapters(models: Iterable[ParentModel], options: MergeOptions) -> None:
     """Merge each LoRA into its model, once, in the folder of `--lora-merge-cache`.
 
-    A marker says that a merged folder is whole: mergekit takes any folder that exists, also one that a killed run left.
+    A marker file says that a merged folder is complete: mergekit uses any folder that exists, even an
+    incomplete one that a killed run left.
+
+    Args:
+        models: the models that the recipe names.
+        options: mergekit's options; `lora_merge_cache` must be set.
     """
     for model in models:
         if model.reference.lora is None:
@@ -147,12 +166,13 @@ def _config(reference: ModelReference, options: MergeOptions) -> transformers.Pr
         if local and not os.path.exists(path.path):
             raise CalibError(f"model {path.path!r} does not exist: no such folder (relative to {os.getcwd()})")
     try:
-        return reference.config(trust_remote_code=options.trust_remote_code)
+        config: transformers.PretrainedConfig = reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as problem:
         here = os.path.isdir(reference.model.path)
-        where = "its config.json cannot be read" if here else "it is neither a folder here nor to be had from the hub"
+        where = "its config.json cannot be read" if here else "no such local folder, and not found on the Hub"
         first_line = str(problem).strip().split("\n")[0]
         raise CalibError(f"model {reference.model}: {where}: {first_line}") from problem
+    return config
 
 
 def _open(reference: ModelReference, config: transformers.PretrainedConfig, options: MergeOptions) -> ParentModel:
@@ -165,10 +185,10 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
     if not index.is_safetensors and not options.lazy_unpickle:
         raise CalibError(
             f"model {reference.model} is in pickle format ({files[0].name}), which can run code when it is read; "
-            "convert it to safetensors, or admit it with mergekit's --lazy-unpickle"
+            "convert it to safetensors, or allow it with mergekit's --lazy-unpickle"
         )
     if missing := [f for f in files if not f.exists()]:
-        raise CalibError(f"model {reference.model}: its index names {missing[0].name}, which is not there")
+        raise CalibError(f"model {reference.model}: its index names {missing[0].name}, which is missing")
     described = [folder / "config.json", *files]
     if reference.lora and os.path.isdir(reference.lora.path):
         described += sorted(Path(reference.lora.path).glob("adapter_*"))
@@ -185,7 +205,7 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
 
 
 def _headers(files: Sequence[Path]) -> tuple[dict[str, tuple[int, ...]], torch.dtype | None]:
-    """Tensor name → shape, and the dtype of most numbers where mergekit knows it."""
+    """Return tensor name → shape, and the dtype of most numbers, or None if mergekit does not know it."""
     shapes, numbers = {}, Counter[torch.dtype]()
     for file in files:
         with safetensors.safe_open(file, framework="pt") as tensors:
@@ -198,7 +218,7 @@ def _headers(files: Sequence[Path]) -> tuple[dict[str, tuple[int, ...]], torch.d
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """A hash of the files' contents; of evenly spread samples, size and time of change for those above 64 MB."""
+    """Return a hash of the files' contents; of files above 64 MB, of samples, the size and the time of change."""
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()

@@ -1,8 +1,8 @@
-"""A point's recipe as mergekit plans it, run over tensors that stay in memory.
+"""A point's recipe as mergekit plans it, executed on tensors that stay in memory.
 
-Relied on in mergekit 0.1.5: `MergePlanner.plan_to_disk`, `graph.build_schedule`, `merge._model_out_config` (which takes
-the first of `MergeConfiguration.referenced_models` where there is no `base_model`), and the tasks `LoadTensor`,
-`SaveTensor`. (`plan_in_memory` cannot be used: its `ReturnTensor` does not validate there.)
+Relies on mergekit 0.1.5 for `MergePlanner.plan_to_disk`, `graph.build_schedule`, the tasks `LoadTensor` and
+`SaveTensor`, and `merge._model_out_config`, which takes the first of `MergeConfiguration.referenced_models` if there is
+no `base_model`. `plan_in_memory` cannot be used: in 0.1.5 its `ReturnTensor` does not validate.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary
 from pydantic import ValidationError
 
 from mergekit_calib.errors import CalibError, RecipeError, near_names
-from mergekit_calib.merging.fast_linear import Blend, gives_mergekits_bits
+from mergekit_calib.merging.fast_linear import WeightedSum, gives_mergekits_bits
 from mergekit_calib.merging.live_model import active_configuration
 from mergekit_calib.recipe import Recipe
 
-_ABSENT = "absent"  # in place of a value that a configuration does not have
+_ABSENT = "absent"  # in messages, for a config field that is not there
 
 
-class _Configuration(MergeConfiguration):
-    """mergekit's configuration, whose models stand in the recipe's order, where mergekit's stand in a set's.
+class _Configuration(MergeConfiguration):  # type: ignore[misc]  # mergekit has no types
+    """mergekit's configuration with the models in the recipe's order, instead of the order of a set.
 
-    Without `base_model` mergekit takes the first for the tokenizer, and in a set that is another in another process.
+    Without `base_model` mergekit takes the tokenizer from the first model, which in a set differs between processes.
     """
 
     def referenced_models(self) -> list[ModelReference]:
+        """Return the models that the recipe names, in its order."""
         modules = list((self.modules or {}).values())
         slices = [*(self.slices or []), *(part for module in modules for part in module.slices or [])]
         inputs = [*(self.models or []), *(model for module in modules for model in module.models or [])]
@@ -52,10 +53,14 @@ class _Configuration(MergeConfiguration):
 
 
 def configuration(recipe: Recipe, source: str | None = None) -> MergeConfiguration:
-    """A plain recipe as mergekit validates it.
+    """Return mergekit's configuration for a plain recipe.
+
+    Args:
+        recipe: the recipe.
+        source: its file, for messages.
 
     Raises:
-        RecipeError: mergekit does not accept it, at mergekit's key path, or does not know its dtype.
+        RecipeError: mergekit does not accept it, or does not know its dtype; with the key path.
     """
     for key in ("dtype", "out_dtype"):
         if problem := dtype_problem(recipe.get(key)):
@@ -71,7 +76,7 @@ def configuration(recipe: Recipe, source: str | None = None) -> MergeConfigurati
 
 
 def dtype_problem(name: Any) -> str | None:
-    """What is wrong with a dtype's name, or None; no name is none."""
+    """Return what is wrong with the name of a dtype, or None; None as a name is accepted."""
     try:
         known = name is None or (dtype_from_name(str(name)) or torch.float32).is_floating_point
     except RuntimeError:
@@ -80,10 +85,16 @@ def dtype_problem(name: Any) -> str | None:
 
 
 def check_configuration_source(recipe: Recipe, options: MergeOptions, source: str | None = None) -> None:
-    """That it makes no difference from which model mergekit takes the configuration, where the recipe names none.
+    """Check that every model gives the same config, if the recipe does not say which one mergekit takes it from.
+
+    Args:
+        recipe: a point's plain recipe.
+        options: mergekit's options.
+        source: the recipe's file, for messages.
 
     Raises:
-        RecipeError: two models' configurations differ in what a forward pass depends on.
+        RecipeError: the recipe has no `base_model`, and two models' configs differ in a field that affects a forward
+            pass.
     """
     given = configuration(recipe, source)
     if given.base_model is not None:
@@ -102,23 +113,23 @@ def check_configuration_source(recipe: Recipe, options: MergeOptions, source: st
         differing = [key for key in (*mine, *theirs) if mine.get(key, _ABSENT) != theirs.get(key, _ABSENT)]
         if differing:
             key = differing[0]
-            found = f"{key} is {mine.get(key, _ABSENT)} in {first} and {theirs.get(key, _ABSENT)} in {other}"
-            raise RecipeError("base_model", f"{found}; {_base_model_needed(given.merge_method)}", source)
+            difference = f"{key} is {mine.get(key, _ABSENT)} in {first} and {theirs.get(key, _ABSENT)} in {other}"
+            raise RecipeError("base_model", f"{difference}; {_base_model_needed(given.merge_method)}", source)
 
 
 def _base_model_needed(method: str) -> str:
-    problem = "without base_model, mergekit takes the merged model's configuration from any of them"
+    problem = "without base_model, mergekit takes the merged model's config from any of them"
     if merge_methods.get(method).spec.contract.base == BasePolicy.IGNORED:
-        return f"{problem}: name the one that it shall be from, which changes nothing else in {method}"
-    return f"{problem}: name the one that it shall be from (it takes part in {method} as the base), or make them alike"
+        return f"{problem}: name the model that it should come from, which changes nothing else in {method}"
+    return f"{problem}: name the model that it should come from (in {method} it is also the base), or make them equal"
 
 
 class ResidentTensors:
-    """The parents' tensors: memory-mapped where the file's dtype is the recipe's, else copies.
+    """The parents' tensors: memory-mapped if the file's dtype is the recipe's, otherwise copies.
 
     Args:
-        options: mergekit's.
-        keep: whether each is read once and kept, rather than from its file each time that it is asked for.
+        options: mergekit's options.
+        keep: whether each tensor is read once and kept, or read from its file each time.
     """
 
     def __init__(self, options: MergeOptions, keep: bool = True) -> None:
@@ -130,13 +141,13 @@ class ResidentTensors:
     def __getitem__(self, task: LoadTensor) -> torch.Tensor | None:
         if task in self._loaded:
             return self._loaded[task]
-        tensor = task.execute()
+        tensor: torch.Tensor | None = task.execute()
         if self._keep:
             self._loaded[task] = tensor
         return tensor
 
     def largest(self, task: LoadTensor) -> float:
-        """The greatest magnitude in a tensor; NaN where it holds one."""
+        """Return the greatest magnitude in a tensor; NaN if it holds one."""
         if task not in self._largest:
             tensor = self[task]
             assert tensor is not None
@@ -165,7 +176,7 @@ class Plan:
 
     @cached_property
     def vocabulary_axes(self) -> dict[str, int]:
-        """Tensors that the made tokenizer orders → the axis that its tokens stand on."""
+        """Tensor that has a row or column for each token of a tokenizer that the recipe makes → its axis of tokens."""
         return {
             target.tensor_name: task.vocabulary_axis
             for target in self._targets
@@ -175,10 +186,10 @@ class Plan:
         }
 
     def check_sources(self) -> None:
-        """That every model has the tensors that the plan reads.
+        """Check that every model has the tensors that the plan reads.
 
         Raises:
-            CalibError: naming the model and the tensor.
+            CalibError: a model lacks a tensor.
         """
         for task in TaskUniverse(self._targets).tasks:
             if not isinstance(task, LoadTensor) or task.optional:
@@ -186,25 +197,27 @@ class Plan:
             loader = LoaderCache().get(task.model)
             names = loader.index.tensor_paths.keys()
             model_type = task.model.config(trust_remote_code=self._options.trust_remote_code).model_type
-            found = task._resolve_name(loader) or can_convert_checkpoint_keys(model_type, names, task.tensor)
-            if not found:
+            if not (task._resolve_name(loader) or can_convert_checkpoint_keys(model_type, names, task.tensor)):
                 near = near_names(task.tensor, names)
                 raise CalibError(
                     f"{task.model} has no tensor {task.tensor}, which mergekit reads from a {model_type}{near}"
                 )
 
-    def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor | Blend]]:
-        """Name and value of every tensor that `mergekit-yaml` would write, bit for bit.
+    def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor | WeightedSum]]:
+        """Yield the name and value of every tensor that `mergekit-yaml` would write, bit for bit.
 
-        Values may alias the residents: copy before writing to them. Randomised methods draw from torch's generators
-        in mergekit's own order, so the caller seeds as `run_merge` does (`set_seed`) before it iterates.
+        Values may share memory with the residents, so copy them before writing to them. Randomised methods draw from
+        torch's generators in mergekit's own order: seed as `run_merge` does (`set_seed`) before iterating.
+
+        Args:
+            residents: the parents' tensors.
         """
         save_of = {}
         for save in self._targets:
             if not isinstance(save, SaveTensor):
                 continue
-            if blend := self._blend(save, residents):  # draws no random numbers, so its turn does not matter
-                yield save.tensor_name, blend
+            if weighted_sum := self._weighted_sum(save, residents):  # draws no random numbers, so may come first
+                yield save.tensor_name, weighted_sum
             else:
                 save_of[save.tensor_task] = save
         if not save_of:
@@ -223,8 +236,8 @@ class Plan:
             dtype = dtype_from_name(save.dtype)
             yield save.tensor_name, value if dtype is None else value.to(dtype=dtype)
 
-    def _blend(self, save: SaveTensor, residents: ResidentTensors) -> Blend | None:
-        """The tensor as a weighted sum, where its task is no more than that, on the CPU and with finite numbers."""
+    def _weighted_sum(self, save: SaveTensor, residents: ResidentTensors) -> WeightedSum | None:
+        """Return the tensor as a weighted sum, if that is all of its task, on the CPU and with finite numbers."""
         task = save.tensor_task
         if not isinstance(task, ExecuteMergeMethodTask) or not isinstance(task.gather_tensors, GatherTensors):
             return None
@@ -241,13 +254,13 @@ class Plan:
         if dtype not in (torch.float32, torch.bfloat16, torch.float16) or asked_for - {None, dtype}:
             return None
         weights = tuple(float(task.input_parameters[model]["weight"]) for model in task.model_order)
-        blend = Blend(tuple(tensors), weights, bool(task.parameters["normalize"]), dtype)
-        bound = blend.largest(tuple(residents.largest(load) for load in sources))
-        fits = bound < torch.finfo(dtype).max  # so that no sum needs to be searched for infinities
-        return blend if fits and gives_mergekits_bits(dtype, tensors[0].device) else None
+        weighted_sum = WeightedSum(tuple(tensors), weights, bool(task.parameters["normalize"]), dtype)
+        bound = weighted_sum.largest(tuple(residents.largest(load) for load in sources))
+        fits = bound < torch.finfo(dtype).max  # so no sum needs to be searched for infinities
+        return weighted_sum if fits and gives_mergekits_bits(dtype, tensors[0].device) else None
 
     def _evaluate(self, task: Task, residents: ResidentTensors, tokenizers: dict[Task, Any]) -> Any:
-        """One task and what it depends on, on the devices that mergekit's Executor would use."""
+        """Execute a task and those it depends on, on the devices that mergekit's Executor would use."""
         if isinstance(task, LoadTensor):
             return residents[task]
         if task in tokenizers:
@@ -266,12 +279,15 @@ class Plan:
 def _merged_configuration(
     configuration: MergeConfiguration, architecture: ModelArchitecture, options: MergeOptions
 ) -> transformers.PretrainedConfig:
-    """The transformers configuration of the merged model."""
-    return _model_out_config(configuration, architecture, trust_remote_code=options.trust_remote_code)
+    """Return the transformers config of the merged model."""
+    config: transformers.PretrainedConfig = _model_out_config(
+        configuration, architecture, trust_remote_code=options.trust_remote_code
+    )
+    return config
 
 
 def _flat(config: transformers.PretrainedConfig, without: Collection[str]) -> dict[str, Any]:
-    """Key path → value, of what a forward pass depends on."""
+    """Return key path → value, of the config fields that affect a forward pass."""
 
     def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         if not isinstance(node, dict):

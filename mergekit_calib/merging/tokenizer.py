@@ -1,7 +1,7 @@
-"""Whose tokenizer a merged model carries: the aligned parent's, unless the recipe says otherwise.
+"""The tokenizer of merged models: the aligned parent's, unless the recipe says otherwise.
 
-mergekit copies tokenizer files from `base_model`, and a pre-trained parent has no chat template: a merge of it would
-come out unable to chat.
+mergekit copies the tokenizer files of `base_model`. A pre-trained parent has no chat template, so without this the
+merged model could not chat.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.merging.parents import ParentModel
 from mergekit_calib.recipe import Sweep
 
-# What transformers and mergekit save beside the weights to say how a model reads and speaks.
+# The files that transformers and mergekit save beside the weights for the tokenizer and for generation.
 FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -31,17 +31,18 @@ FILES = (
     "chat_template.json",
     "generation_config.json",
 )
-_SAID_BY = ("tokenizer", "tokenizer_source", "chat_template")
+_TOKENIZER_KEYS = ("tokenizer", "tokenizer_source", "chat_template")
 
 
 @dataclass(frozen=True)
 class TokenizerChoice:
-    """Whose tokenizer files the points carry.
+    """The tokenizer of a sweep's points.
 
     Attributes:
-        folder: the aligned parent's files, copied over mergekit's; None where the recipe has its own say.
-        recipe_keys: what every point's plain recipe says, so that mergekit alone gives the same tokenizer.
-        changes_weights: whether `recipe_keys` or the recipe's own tokenizer settings can change the embeddings.
+        folder: the folder of the aligned parent's files, which replace mergekit's; None if the recipe has settings of
+            its own.
+        recipe_keys: keys that are added to every point's plain recipe, so that mergekit alone gives the same tokenizer.
+        changes_weights: whether the recipe's tokenizer settings can change the embeddings.
     """
 
     folder: Path | None
@@ -50,19 +51,26 @@ class TokenizerChoice:
 
 
 def choose_tokenizer(sweep: Sweep, base: ParentModel, aligned: ParentModel, options: MergeOptions) -> TokenizerChoice:
-    """The aligned parent's tokenizer, expressed in mergekit's own keys as far as those leave the weights alone."""
+    """Return the aligned parent's tokenizer, in mergekit's own keys as far as those do not change the weights.
+
+    Args:
+        sweep: the sweep.
+        base: its base parent.
+        aligned: its aligned parent.
+        options: mergekit's options.
+    """
     recipe = sweep.recipe
-    if any(recipe.get(key) for key in _SAID_BY) or not options.copy_tokenizer:
+    if any(recipe.get(key) for key in _TOKENIZER_KEYS) or not options.copy_tokenizer:
         return TokenizerChoice(None, changes_weights=bool(recipe.get("tokenizer") or recipe.get("tokenizer_source")))
     folder = aligned.tokenizer_folder
     if not (folder / "tokenizer_config.json").exists():
         return TokenizerChoice(None)
-    # Without base_model mergekit takes any of the models, not always the same one.
+    # Without base_model mergekit takes the tokenizer of any of the models, not always of the same one.
     if recipe.get("base_model") == aligned.name and folder == aligned.folder:
         return TokenizerChoice(folder)  # mergekit copies these very files
     mine = load_tokenizer(folder, options)
     if aligned.reference.lora is None and _same_rows(mine, base, aligned, options):
-        # The vocabularies are one and the embeddings have a row for each token: mergekit's permutation moves nothing.
+        # Vocabularies are equal and embeddings have a row for each token, so mergekit's permutation changes nothing.
         return TokenizerChoice(folder, {"tokenizer_source": aligned.name})
     template = mine.chat_template
     if isinstance(template, dict):
@@ -73,18 +81,29 @@ def choose_tokenizer(sweep: Sweep, base: ParentModel, aligned: ParentModel, opti
 def load_tokenizer(
     folder: Path, options: MergeOptions, add_bos_token: bool | None = None
 ) -> transformers.PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, as lm-eval's `hf` loads it, which hands on `add_bos_token` only where it is given."""
+    """Return the tokenizer in a folder, as lm-eval's `hf` model loads it.
+
+    Args:
+        folder: the folder.
+        options: mergekit's options.
+        add_bos_token: lm-eval's `add_bos_token`; None if it is not given, which is not the same as False.
+    """
     given = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
     return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code, **given)
 
 
 def tokenizer_files(folders: Iterable[Path]) -> list[Path]:
-    """The files of `FILES` that there are in `folders`."""
+    """Return the tokenizer files that exist in `folders`."""
     return [folder / name for folder in folders for name in FILES if (folder / name).exists()]
 
 
 def copy_tokenizer_files(source: Path, target: Path) -> None:
-    """Make `target` carry `source`'s tokenizer, chat template and generation configuration, and no others."""
+    """Replace the tokenizer, chat template and generation config of a model.
+
+    Args:
+        source: the folder that they are copied from.
+        target: the model's folder; files that `source` does not have are removed from it.
+    """
     for name in FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)

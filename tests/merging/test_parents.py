@@ -28,7 +28,7 @@ def test_a_path_that_does_not_exist_is_named():
 
 
 def test_a_hub_name_that_cannot_be_had_is_named():
-    with pytest.raises(CalibError, match=r"nobody/nothing: it is neither a folder here nor to be had from the hub"):
+    with pytest.raises(CalibError, match=r"nobody/nothing: no such local folder, and not found on the Hub"):
         open_parents(["nobody/nothing"], OPTIONS)
 
 
