@@ -125,7 +125,7 @@ def test_items_of_points_that_are_named(out) -> None:
 
 def test_items_need_a_folder(out) -> None:
     frontier = make_frontier({"lambda": [0.0, 1.0]})
-    with pytest.raises(CalibError, match="SweepResult.load"):
+    with pytest.raises(CalibError, match=r"SweepResult\.load"):
         SweepResult(frontier).items_frame()
     assert isinstance(SweepResult(frontier, out).items_frame(), pd.DataFrame)
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.tables.markdown import frontier_markdown
 from mergekit_calib.report.terminal.console import ConsoleProgress
-from mergekit_calib.report.terminal.live_view import Pace, duration
 from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.terminal.time_left import Pace, duration
 from mergekit_calib.results.frontier import Frontier
 
 

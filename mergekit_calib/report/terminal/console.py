@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive, duration
+from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive
 from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.terminal.time_left import duration
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import summary_sentence
 from mergekit_calib.report.text.statements import statements
