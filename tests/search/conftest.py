@@ -11,7 +11,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
-from mergekit_calib.results.events import Progress
+from mergekit_calib.results.events import Progress, ProgressGroup
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.sweep.coordinator import run_sweep
 
@@ -63,10 +63,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Frontier, dict[s
     """
     monkeypatch.setattr("mergekit_calib.report.report_files.draw_pictures", lambda *_: {})
 
-    def go(recipe: dict[str, Any], out: Path) -> tuple[Frontier, dict[str, int]]:
+    def go(recipe: dict[str, Any], out: Path, *listeners: Progress) -> tuple[Frontier, dict[str, int]]:
         register()
         recorder = Recorder()
         sweep = parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml")
-        return run_sweep(sweep, out, MergeOptions(quiet=True), recorder), recorder.scored
+        return run_sweep(sweep, out, MergeOptions(quiet=True), ProgressGroup(recorder, *listeners)), recorder.scored
 
     return go

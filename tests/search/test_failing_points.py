@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from mergekit_calib.items.store import ItemStore, Tables, content_key
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.recipe import Point, Racing, SearchSettings
 from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Objective
 from mergekit_calib.search import STRATEGIES, Study
 from mergekit_calib.search.driver import Search
@@ -24,7 +24,6 @@ from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.protocol import Outcome
 from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import Claims
-from mergekit_calib.sweep import coordinator
 
 N = 40
 ACC = Objective(metric="acc", direction="maximize")
@@ -219,22 +218,30 @@ def test_ordinary_axes_are_kept_as_steps(tmp_path):
         assert study.distributions["lambda"].step == pytest.approx(axis.values[1] - axis.values[0])
 
 
+class Failing(Progress):
+    """An error in the middle of scoring, at every point but the parents."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error, self.running = error, ""
+
+    def point_started(self, point_id: str) -> None:
+        self.running = point_id
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        if self.running == "lambda=0.5":
+            raise self.error
+
+
 @pytest.mark.parametrize("number", [None, errno.ENOSPC])
-def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_with, run, tmp_path, monkeypatch, number):
-    score = coordinator._score
-
-    def failing(point, *others):
-        if point.role is None:
-            raise OSError(number, "no such luck") if number else OSError("Can't load the tokenizer of this model")
-        return replace(score(point, *others), seconds={})
-
-    monkeypatch.setattr(coordinator, "_score", failing)
+def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_with, run, tmp_path, number):
+    of_the_model = OSError("Can't load the tokenizer of this model")
+    failing = Failing(of_the_model if number is None else OSError(number, "no such luck"))
     recipe = recipe_with({"lambda": [0.5]})
     if number == errno.ENOSPC:
         with pytest.raises(OSError, match="no such luck"):
-            run(recipe, tmp_path / "out")
+            run(recipe, tmp_path / "out", failing)
         return
-    frontier, _ = run(recipe, tmp_path / "out")
+    frontier, _ = run(recipe, tmp_path / "out", failing)
     (failed,) = [point for point in frontier.points if point.status == "failed"]
     assert failed.role is None
     assert failed.reason == "OSError: Can't load the tokenizer of this model"
