@@ -68,8 +68,13 @@ def test_a_metric_that_both_pools_yield_is_taken_of_the_choices():
 
 def test_answers_with_a_confidence_yield_calibration_errors():
     of = scopes(task("votes", choices=False, acc="maximize", confidence="maximize"))
-    assert of.metrics("votes").keys() == {"acc", "confidence", "ece", "rms_ce_debiased"}
+    assert {"acc", "confidence", "ece", "rms_ce_debiased"} <= of.metrics("votes").keys()
+    assert not {"acc_norm", "nll"} & of.metrics("votes").keys()
     assert of.metrics("votes")["ece"].direction == "minimize"
+
+
+def test_answers_without_a_confidence_yield_only_what_the_task_gives_them():
+    assert scopes(task("texts", choices=False, acc="maximize")).metrics("texts").keys() == {"acc"}
 
 
 def test_a_pool_yields_the_own_metrics_that_all_its_tasks_have():
