@@ -134,14 +134,14 @@ def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footpri
 
 def free_memory(device: torch.device) -> tuple[int, int]:
     """Return the bytes that are free on `device` and on the host, within the limits of a container or a batch job."""
-    host = min([int(psutil.virtual_memory().available), *_left_by_control_groups()])
+    host = min([int(psutil.virtual_memory().available), *left_by_control_groups()])
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         return int(torch.cuda.mem_get_info(index)[0]), host
     return host, host
 
 
-def _left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+def left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
     """Return the bytes that each control group (version 2) of this process leaves free; cached files count as free."""
     try:
         lines = own.read_text(encoding="ascii").splitlines()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mergekit.io.tasks import LoadTensor
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.memory import (
     Footprint,
-    _left_by_control_groups,
     fitted,
     footprint,
     free_memory,
+    left_by_control_groups,
     n_parameters,
 )
 from mergekit_calib.merging.method import register, registered_signatures
@@ -79,8 +80,8 @@ def test_what_a_batch_job_may_take_counts_not_what_the_machine_has(tmp_path):
         (folder / "memory.current").write_text(f"{used}\n")
         (folder / "memory.stat").write_text(f"anon {used}\ninactive_file {cached}\n")
 
-    assert _left_by_control_groups(tmp_path, own) == [7 * GB]
-    assert _left_by_control_groups(tmp_path, tmp_path / "absent") == []
+    assert left_by_control_groups(tmp_path, own) == [7 * GB]
+    assert left_by_control_groups(tmp_path, tmp_path / "absent") == []
 
 
 def test_where_copies_of_the_parents_do_not_fit_they_are_streamed():
@@ -111,7 +112,7 @@ def test_what_cannot_fit_is_refused_with_the_numbers(needed, free, said):
         fitted(needed, *free)
 
 
-def test_streamed_parents_give_the_same_weights_and_are_not_kept(make_model, tmp_path):
+def test_streamed_parents_give_the_same_weights_and_are_read_again_for_each_point(make_model, tmp_path, monkeypatch):
     register()
     base, aligned = make_model(seed=1), make_model(seed=2)
     recipe = {
@@ -125,13 +126,16 @@ def test_streamed_parents_give_the_same_weights_and_are_not_kept(make_model, tmp
     sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
     models = open_parents(sweep.models, OPTIONS)
     choice = choose_tokenizer(sweep, models[sweep.base], models[sweep.aligned], OPTIONS)
-    digests = []
+    execute, reads, digests, n_reads = LoadTensor.execute, [], [], []
+    monkeypatch.setattr(LoadTensor, "execute", lambda self, **_: reads.append(self.tensor) or execute(self))
     for keep in (True, False):
+        reads.clear()
         points = PointModels(OPTIONS, choice, tmp_path, CPU, keep_parents=keep)
         digests.append([_digest(points, point) for point in sweep.grid()])
-        assert bool(points._residents._loaded) == keep
+        n_reads.append(len(reads))
     assert digests[0] == digests[1]
     assert len(set(digests[0])) == 2
+    assert n_reads[1] == 2 * n_reads[0] > 0
 
 
 def _digest(points: PointModels, point) -> str:
@@ -141,7 +145,6 @@ def _digest(points: PointModels, point) -> str:
 
 def test_resident_tensors_that_are_kept_are_read_once(make_model):
     from mergekit.common import ModelReference
-    from mergekit.io.tasks import LoadTensor
 
     model = ModelReference.parse(str(make_model(seed=1)))
     task = LoadTensor(model=model, tensor="model.norm.weight", dtype="float32")
