@@ -127,7 +127,7 @@ def test_items_need_a_folder(out) -> None:
     frontier = make_frontier({"lambda": [0.0, 1.0]})
     with pytest.raises(CalibError, match=r"SweepResult\.load"):
         SweepResult(frontier).items_frame()
-    assert isinstance(SweepResult(frontier, out).items_frame(), pd.DataFrame)
+    assert set(SweepResult(frontier, out).items_frame().point) == {"lambda=0", "lambda=1"}
 
 
 def test_a_result_is_loaded_from_its_folder_or_its_frontier_json(out, tmp_path) -> None:
@@ -145,7 +145,9 @@ def test_a_frontier_json_that_stands_alone_has_no_folder(out, tmp_path) -> None:
 
 @pytest.mark.parametrize("kind", ["frontier", "lambda", "reliability"])
 def test_it_plots(kind: str) -> None:
-    assert isinstance(SweepResult(make_frontier()).plot(kind), Figure)
+    figure = SweepResult(make_frontier()).plot(kind)
+    assert isinstance(figure, Figure)
+    assert any(axes.has_data() for axes in figure.axes)
 
 
 def test_an_unknown_picture_is_answered_with_the_known_ones() -> None:
