@@ -1,4 +1,4 @@
-"""The architectures that are scored, made small; with weights large enough that answers differ."""
+"""Small models of the architectures that tests score, with weights large enough that answers differ."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TEXT = {
 }
 
 
-class NoChoiceOfLogits(transformers.LlamaForCausalLM):
-    """A model whose forward pass always gives all logits."""
+class AlwaysAllLogits(transformers.LlamaForCausalLM):
+    """A model whose forward pass always computes all logits."""
 
     def forward(self, input_ids: torch.Tensor, **_: object) -> object:  # type: ignore[override]
         return super().forward(input_ids)
@@ -106,7 +106,7 @@ def gpt_neo(n: int) -> transformers.PreTrainedModel:
 
 
 def long_rope(n: int) -> transformers.PreTrainedModel:
-    """A model whose rotary embedding is another for inputs of more than 128 tokens."""
+    """A model whose rotary embedding changes for inputs of more than 128 tokens."""
     rope = {
         "rope_type": "longrope",
         "rope_theta": 10000.0,
@@ -126,6 +126,7 @@ def mamba(n: int) -> transformers.PreTrainedModel:
     return transformers.MambaForCausalLM(config)
 
 
+# Models that run in packed steps.
 PACKED: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
     "llama": lambda n: transformers.LlamaForCausalLM(transformers.LlamaConfig(**TEXT, vocab_size=n)),
     "qwen2": lambda n: transformers.Qwen2ForCausalLM(
@@ -143,8 +144,9 @@ PACKED: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
     "gpt-oss": gpt_oss,
     "opt": opt,
 }
+# Models that are scored as lm-eval's `hf` scores them.
 PLAIN: dict[str, Callable[[int], transformers.PreTrainedModel]] = {
-    "all-logits": lambda n: NoChoiceOfLogits(transformers.LlamaConfig(**TEXT, vocab_size=n)),
+    "all-logits": lambda n: AlwaysAllLogits(transformers.LlamaConfig(**TEXT, vocab_size=n)),
     "gpt-neo": gpt_neo,
     "mamba": mamba,
 }

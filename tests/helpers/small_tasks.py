@@ -1,4 +1,4 @@
-"""Twelve small questions, as tasks of either kind ask them, and the item table of a task."""
+"""Twelve small questions, the settings of tasks that ask them by choice or by generation, and a task's item table."""
 
 from __future__ import annotations
 
