@@ -1,32 +1,40 @@
-"""Waits, at interpreter start, for the first import of a host, and does nothing else.
+"""Wait, from the start of the interpreter, for the first import of mergekit or lm-eval, and then load the hooks.
 
-`mergekit_calib_autoload.pth` imports this module in every Python process of the environment, so it is installed at
-the top level, by itself, as `mergekit_calib_autoload`, and imports `sys` alone. The hooks proper are loaded when
-`mergekit` or `lm_eval` is first imported.
+`mergekit_calib_autoload.pth` imports this module in every Python process of the environment. So it is installed by
+itself at the top level, as `mergekit_calib_autoload`, and imports only `sys`.
 """
 
 import sys
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than this module
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 HOSTS = ("mergekit", "lm_eval")
 
 
 class HostFinder:
-    """A meta path finder that finds nothing itself, but sees the hosts being looked for."""
+    """A meta path finder that finds no module itself, but sees when a host is looked for."""
 
     @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    def find_spec(
+        cls, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        """Load the hooks before the first host is imported, and let the other finders find it."""
         if name not in HOSTS or cls not in sys.meta_path:
             return None
         import importlib.util
 
         sys.meta_path.remove(cls)
         cls.load_hooks()
-        # Searched anew, by the others: the search that is going on would miss whoever moved up into our place.
+        # A new search, because the current one would skip the finder that has moved up to this finder's place.
         return importlib.util.find_spec(name)
 
     @staticmethod
-    def load_hooks():
-        """Install the hooks, unless switched off; whatever goes wrong, the host is imported as ever."""
+    def load_hooks() -> None:
+        """Install the hooks, unless they are switched off; whatever goes wrong, the host is imported as usual."""
         import os
 
         if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
@@ -37,8 +45,8 @@ class HostFinder:
             hooks.install()
         except Exception as problem:
             print(
-                f"mergekit-calib: not active: {type(problem).__name__}: {problem}. mergekit and lm-eval themselves "
-                "work as without the plugin; MERGEKIT_CALIB_DISABLE=1 silences this.",
+                f"mergekit-calib: not active: {type(problem).__name__}: {problem}. mergekit and lm-eval work as "
+                "without the plugin; set MERGEKIT_CALIB_DISABLE=1 to hide this message.",
                 file=sys.stderr,
             )
 

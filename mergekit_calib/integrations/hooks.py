@@ -1,10 +1,14 @@
-"""What happens when a module of a host has been imported: the plugin is attached to it, or says why it is not."""
+"""Attach the plugin to mergekit's and lm-eval's modules when they are imported, or say why it is not active.
+
+What the hooks rely on in mergekit 0.1.5 and lm-eval 0.4.13 is listed in `integrations/mergekit.py` and
+`integrations/lm_eval.py`. Each hook checks it. If a host has changed, the plugin leaves that host alone, with one
+message: its own behaviour must never depend on this plugin.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -13,9 +17,8 @@ from types import ModuleType
 import wrapt
 
 from mergekit_calib.errors import HostVersionError
-from mergekit_calib.versions import RELIED_ON
+from mergekit_calib.versions import RELIED_ON, installed_version, version_problem
 
-# Module of a host → the function of ours, by module and name, that attaches the plugin to it.
 ATTACH = {
     "mergekit.merge_methods": "mergekit_calib.integrations.mergekit:register_method",
     "mergekit.merge": "mergekit_calib.integrations.mergekit:wrap_run_merge",
@@ -26,31 +29,34 @@ ATTACH = {
     "lm_eval.evaluator_utils": "mergekit_calib.integrations.lm_eval:wrap_standard_error",
     "lm_eval.models": "mergekit_calib.integrations.lm_eval:register_model",
 }
+"""Module of a host → the function, as `module:name`, that attaches the plugin to it."""
 
-_inactive: set[str] = set()
+_inactive: set[str] = set()  # hosts that are left alone
 
 
 @functools.cache
 def install() -> None:
-    """Attach to every host module, now where it is imported already, else when it is; once in a process."""
+    """Attach to every host module, now if it is imported already, otherwise when it is; once in a process."""
     for package in sorted({name.partition(".")[0] for name in ATTACH}):
-        wrapt.register_post_import_hook(_guarded(_look_round), package)
+        wrapt.register_post_import_hook(_guarded(_check_modules_exist), package)
     for name, function in ATTACH.items():
         wrapt.register_post_import_hook(_guarded(functools.partial(_attach, function)), name)
 
 
 def _guarded(step: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-    """A hook that leaves a host alone from the first thing on that is not what is relied on, with one message."""
+    """Return a hook that runs `step` until a host is not as expected, and then leaves the host alone."""
 
     def hook(module: ModuleType) -> None:
         host = module.__name__.partition(".")[0].replace("_", "-")
         if host in _inactive:
             return
         try:
+            if problem := version_problem(host):
+                raise HostVersionError(problem)
             step(module)
         except Exception as problem:  # an exception here would stop the host's own import
             _inactive.add(host)
-            _complain(host, problem)
+            _report(host, problem)
 
     return hook
 
@@ -60,8 +66,12 @@ def _attach(function: str, module: ModuleType) -> None:
     getattr(importlib.import_module(home), name)(module)
 
 
-def _look_round(package: ModuleType) -> None:
-    """Whether the modules that the hooks wait for are there at all; seen from their files, without importing them."""
+def _check_modules_exist(package: ModuleType) -> None:
+    """Check that the modules that hooks wait for exist, by looking for their files.
+
+    Raises:
+        HostVersionError: one does not exist.
+    """
     for name in ATTACH:
         top, *below = name.split(".")
         if top != package.__name__:
@@ -75,14 +85,11 @@ def _look_round(package: ModuleType) -> None:
             places = spec.submodule_search_locations or []
 
 
-def _complain(host: str, problem: Exception) -> None:
-    try:
-        version = importlib.metadata.version(host)
-    except importlib.metadata.PackageNotFoundError:
-        version = "of unknown version"
-    what = str(problem) if isinstance(problem, HostVersionError) else f"{type(problem).__name__}: {problem}"
+def _report(host: str, problem: Exception) -> None:
+    version = installed_version(host) or "of unknown version"
+    reason = str(problem) if isinstance(problem, HostVersionError) else f"{type(problem).__name__}: {problem}"
     print(
-        f"mergekit-calib: not active in {host} {version} (made against {RELIED_ON[host]}): {what}. "
-        f"{host} itself works as without the plugin; MERGEKIT_CALIB_DISABLE=1 silences this.",
+        f"mergekit-calib: not active in {host} {version} (made for {RELIED_ON[host]}): {reason}. "
+        f"{host} works as without the plugin; set MERGEKIT_CALIB_DISABLE=1 to hide this message.",
         file=sys.stderr,
     )

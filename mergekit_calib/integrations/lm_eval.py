@@ -1,9 +1,13 @@
-"""Into lm-eval: the tasks of `lm_eval_tasks/`, found without `--include_path`, its metrics, and the model `hf-prefix`.
+"""Add to lm-eval the tasks and metrics of `lm_eval_tasks/` and the model `hf-prefix`.
 
-Relied on in lm-eval 0.4.13: `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches
-lm-eval's own folder first and lets later folders override it; `model_registry.register(name, target=)`, and those of
-metrics; `ConfigurableTask` with a metric's function, arguments and aggregation in `_metric_fn_list`,
-`_metric_fn_kwargs` and `_aggregation_list`; `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
+Relies on lm-eval 0.4.13 for
+
+- `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches lm-eval's own folder first
+  and lets later folders override it;
+- `model_registry.register(name, target=)`, and the same of the registries of metrics;
+- `ConfigurableTask`, with a metric's function, arguments and aggregation in `_metric_fn_list`, `_metric_fn_kwargs` and
+  `_aggregation_list`, and `process_results(doc, results)`;
+- `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
 """
 
 from __future__ import annotations
@@ -23,10 +27,13 @@ MODEL = "hf-prefix"
 
 
 def wrap_task_manager(module: ModuleType) -> None:
-    """Have every `TaskManager` search our tasks after lm-eval's own and before the user's.
+    """Let every `TaskManager` search this plugin's tasks after lm-eval's own and before the user's.
+
+    Args:
+        module: `lm_eval.tasks.manager`.
 
     Raises:
-        HostVersionError: `TaskManager` is not what it was.
+        HostVersionError: `TaskManager` takes other arguments.
     """
     signature = inspect.signature(module.TaskManager.__init__)
     if not {"include_path", "include_defaults"} <= set(signature.parameters):
@@ -46,10 +53,10 @@ def wrap_task_manager(module: ModuleType) -> None:
 
 
 def register_model(_: ModuleType) -> None:
-    """Have `--model hf-prefix` found; our module is imported when it is asked for.
+    """Let lm-eval find `--model hf-prefix`; its module is imported when it is used.
 
     Raises:
-        HostVersionError: lm-eval's registry is not what it was.
+        HostVersionError: lm-eval has no such registry of models.
     """
     try:
         from lm_eval.api.registry import model_registry
@@ -60,10 +67,10 @@ def register_model(_: ModuleType) -> None:
 
 
 def register_metrics(_: ModuleType) -> None:
-    """Have our metrics found in any YAML's `metric_list`; lm-eval's own metric of a name stays.
+    """Let lm-eval find this plugin's metrics in the `metric_list` of any YAML; they replace no metric of lm-eval's own.
 
     Raises:
-        HostVersionError: lm-eval's registry is not what it was.
+        HostVersionError: lm-eval has no such registries of metrics.
     """
     try:
         from lm_eval.api import registry
@@ -72,16 +79,17 @@ def register_metrics(_: ModuleType) -> None:
         defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
     except (ImportError, AttributeError) as problem:
         raise HostVersionError(str(problem)) from problem
-    from lm_eval_tasks.completions import DIVERSITY, Diversity
-    from lm_eval_tasks.metrics import POOLED, Pooled
+    from lm_eval_tasks.pooled_metrics import POOLED_METRICS, PooledMetric
 
-    ours: dict[str, Pooled | Diversity] = {**POOLED, **DIVERSITY}
+    from lm_eval_tasks.completions import DIVERSITY, Diversity
+
+    ours: dict[str, PooledMetric | Diversity] = {**POOLED_METRICS, **DIVERSITY}
     for name, metric in ours.items():
         if name in metric_names or name in aggregations:
             continue
         metric_names.register(name, target=metric)
         directions.register(name, target=metric.higher_is_better)
-        if name in POOLED:
+        if name in POOLED_METRICS:
             aggregations.register(name, target=metric)
             defaults.register(name, target=metric)
         else:
@@ -89,22 +97,26 @@ def register_metrics(_: ModuleType) -> None:
 
 
 def wrap_configurable_task(module: ModuleType) -> None:
-    """Have every task give our metrics what they need, where its YAML lists them.
+    """Let every task that lists this plugin's metrics in its YAML compute what these need.
 
-    A multiple-choice task gives what is pooled; a generation task keeps all repeats, and its own metrics get the first
-    as ever.
+    A multiple-choice task gives the scores of its choices, which are pooled over documents. A generation task keeps all
+    repeats; its other metrics get the first one, as without the plugin.
+
+    Args:
+        module: `lm_eval.api.task`.
 
     Raises:
-        HostVersionError: `ConfigurableTask` is not what it was.
+        HostVersionError: `ConfigurableTask.process_results` takes other arguments.
     """
     signature = inspect.signature(module.ConfigurableTask.process_results)
     if list(signature.parameters) != ["self", "doc", "results"]:
         raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
-    from lm_eval_tasks import completions
-    from lm_eval_tasks.metrics import Pooled, scores_of
+    from lm_eval_tasks.pooled_metrics import PooledMetric, scored_choices
 
-    def pooled(task: Any) -> dict[str, Pooled]:
-        return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, Pooled)}
+    from lm_eval_tasks import completions
+
+    def pooled(task: Any) -> dict[str, PooledMetric]:
+        return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, PooledMetric)}
 
     def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
         wrapped(*args, **kwargs)
@@ -123,29 +135,32 @@ def wrap_configurable_task(module: ModuleType) -> None:
     def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         doc, results = signature.bind(instance, *args, **kwargs).args[1:]
         if diverse := getattr(instance, "_completion_metrics", None):
-            found = wrapped(doc, completions.as_lm_eval(results))
-            return {**found, **completions.diversity_of(instance, diverse, results)}
-        found, ours = wrapped(doc, results), pooled(instance)
-        return {**found, **dict.fromkeys(ours, scores_of(instance, doc, results))} if ours else found
+            theirs = wrapped(doc, completions.as_lm_eval(results))
+            return {**theirs, **completions.diversity_of(instance, diverse, results)}
+        theirs, ours = wrapped(doc, results), pooled(instance)
+        return {**theirs, **dict.fromkeys(ours, scored_choices(instance, doc, results))} if ours else theirs
 
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
 
 
 def wrap_standard_error(module: ModuleType) -> None:
-    """Have lm-eval's table show the bootstrap standard error of our metrics.
+    """Let lm-eval's table show the bootstrap standard error of this plugin's metrics.
+
+    Args:
+        module: `lm_eval.evaluator_utils`.
 
     Raises:
-        HostVersionError: `stderr_for_metric` is not what it was.
+        HostVersionError: `stderr_for_metric` takes other arguments.
     """
     signature = inspect.signature(module.stderr_for_metric)
     if list(signature.parameters) != ["metric", "bootstrap_iters"]:
         raise HostVersionError(f"stderr_for_metric takes {', '.join(signature.parameters)}")
-    from lm_eval_tasks.metrics import MOST_RESAMPLES, Pooled
+    from lm_eval_tasks.pooled_metrics import MOST_RESAMPLES, PooledMetric
 
     def stderr_for_metric(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
         metric, resamples = signature.bind(*args, **kwargs).args
-        if not isinstance(metric, Pooled) or resamples <= 0:
+        if not isinstance(metric, PooledMetric) or resamples <= 0:
             return wrapped(*args, **kwargs)
         return functools.partial(metric.standard_error, n_resamples=min(resamples, MOST_RESAMPLES))
 
@@ -153,16 +168,17 @@ def wrap_standard_error(module: ModuleType) -> None:
 
 
 def _check_metric(task: Any, name: str) -> None:
-    """Raise where a task's YAML asks for one of our metrics in a way that cannot be answered."""
+    """Raise a CalibError if a task's YAML lists one of this plugin's metrics in a way that cannot be computed."""
     where = f"task {task.task_name}: metric_list: {name}"
     if task.OUTPUT_TYPE != "multiple_choice":
         raise CalibError(f"{where} needs `output_type: multiple_choice`, not {task.OUTPUT_TYPE}")
     metric = task._metric_fn_list[name]
     if task._aggregation_list[name] is not metric:
-        raise CalibError(f"{where} is taken over all documents together: leave `aggregation` out, or make it {name}")
+        problem = f"is computed from all documents together: leave `aggregation` out, or make it {name}"
+        raise CalibError(f"{where} {problem}")
 
 
 def _contains_ours(path: Path) -> bool:
-    """Whether the user names our folder, or one that holds it, so that it must not be searched twice."""
+    """Return whether a folder is this plugin's tasks folder or contains it, so that it must not be searched twice."""
     resolved = path.expanduser().resolve()
     return resolved == TASKS_DIR.resolve() or resolved in TASKS_DIR.resolve().parents

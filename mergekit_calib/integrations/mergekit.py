@@ -1,7 +1,10 @@
-"""Into mergekit: the registered method, and recipes with a `calibration:` block on their way to `run_merge`.
+"""Add to mergekit the method `calibration_sweep`, and run recipes with a `calibration:` block as sweeps.
 
-Relied on in mergekit 0.1.5: `merge.run_merge(merge_config, out_path, options, config_source)`, and the click command
-`scripts.run_yaml.main` with options made by `options.add_merge_options`.
+Relies on mergekit 0.1.5 for
+
+- `merge.run_merge(merge_config, out_path, options, config_source)`;
+- the click command `scripts.run_yaml.main`, with options made by `options.add_merge_options`;
+- `merge_methods.register`, `get` and `registered_methods`, used in `merging/method.py`.
 """
 
 from __future__ import annotations
@@ -20,30 +23,33 @@ from mergekit_calib.recipe import has_calibration_block
 
 
 def register_method(module: ModuleType) -> None:
-    """`merge_method: calibration_sweep`, a merge method like any other."""
+    """Register `merge_method: calibration_sweep`."""
     from mergekit_calib.merging.method import register
 
     register()
 
 
 def wrap_run_merge(module: ModuleType) -> None:
-    """Programs that call `run_merge` with a recipe's text: a `calibration:` block in it makes the merge a sweep.
+    """Let `run_merge` run a sweep if it is called with the text of a recipe that has a `calibration:` block.
+
+    Args:
+        module: `mergekit.merge`.
 
     Raises:
-        HostVersionError: `run_merge` is not what it was.
+        HostVersionError: `run_merge` takes other arguments.
     """
     original = module.run_merge
     signature = inspect.signature(original)
     if list(signature.parameters)[:4] != ["merge_config", "out_path", "options", "config_source"]:
         raise HostVersionError(f"run_merge takes {', '.join(signature.parameters)}")
 
-    # A function, where wrapt has proxies: they cannot be pickled, and worker processes are sent this one by name.
+    # A plain function, since wrapt's proxies cannot be pickled, and worker processes are sent this function by name.
     @functools.wraps(original)
     def run_merge(*args: Any, **kwargs: Any) -> Any:
         try:
             bound = signature.bind(*args, **kwargs).arguments
         except TypeError:
-            return original(*args, **kwargs)  # which says what is missing
+            return original(*args, **kwargs)  # its own error says what is missing
         source = bound.get("config_source")
         if not source or not has_calibration_block(source):
             return original(*args, **kwargs)
@@ -57,12 +63,15 @@ def wrap_run_merge(module: ModuleType) -> None:
 
 
 def wrap_command(module: ModuleType) -> None:
-    """`mergekit-yaml`: a recipe with a `calibration:` block goes to the coordinator with its file's name.
+    """Let `mergekit-yaml` run a recipe with a `calibration:` block as a sweep.
 
-    This comes before mergekit validates the recipe, so a placeholder may stand in a field that must be a number.
+    This happens before mergekit validates the recipe, so a field that must be a number can hold a placeholder.
+
+    Args:
+        module: `mergekit.scripts.run_yaml`.
 
     Raises:
-        HostVersionError: the command is not what it was.
+        HostVersionError: the command has other parameters.
     """
     from mergekit.options import add_merge_options
 
@@ -70,7 +79,7 @@ def wrap_command(module: ModuleType) -> None:
     original = command.callback
     names = {parameter.name for parameter in command.params}
     if not callable(original) or not {"config_file", "out_path", "cuda", "quiet"} <= names:
-        raise HostVersionError("the command mergekit-yaml is made otherwise than it was")
+        raise HostVersionError(f"the command mergekit-yaml takes {', '.join(sorted(filter(None, names)))}")
     run_sweep = add_merge_options(_run_sweep)
 
     @functools.wraps(original)
@@ -94,9 +103,9 @@ def _run_sweep(merge_options: Any, text: str, config_file: str, out_path: str) -
 
 
 def _text_of(file: str | None) -> str:
-    """The recipe's text; empty where it cannot be read, which mergekit then says in its own way.
+    """Return the recipe's text; empty if it cannot be read, so that mergekit reports that itself.
 
-    Empty, too, for a pipe: what is read from it here is gone for mergekit, which hands the text on to `run_merge`.
+    It is empty for a pipe too: mergekit could not read the same text again, and passes it on to `run_merge`.
     """
     path = Path(file or "")
     try:

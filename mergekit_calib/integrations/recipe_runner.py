@@ -1,4 +1,4 @@
-"""The door from a host's command to the coordinator: text in, exit status out."""
+"""Run a sweep from a recipe's text, as the hooks and the commands do, and return an exit status."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from mergekit_calib.sweep.coordinator import EXIT_SOME_FAILED, run_sweep
 def run_source(
     text: str, out_path: str, options: MergeOptions, source: str | None = None, log: Sequence[str] = ()
 ) -> int:
-    """Run the sweep in `text`, showing how it goes; what the hosts say meanwhile goes to `calibration/run.log`.
+    """Run a sweep and show its progress; what the hosts write meanwhile goes to `calibration/run.log`.
 
     Args:
         text: a mergekit recipe with a `calibration:` block.
         out_path: the folder to write to.
         options: mergekit's options, as its command made them.
         source: the file that `text` came from, for messages.
-        log: names of the experiment trackers to log to, of `tracking.TRACKERS`.
+        log: names of the experiment trackers to log to, from `trackers.TRACKERS`.
 
     Returns:
-        0, or `EXIT_SOME_FAILED` where a point failed and the others were scored.
+        0, or `EXIT_SOME_FAILED` if some points failed and the others were scored.
 
     Raises:
-        CalibError: something is wrong that the user can mend.
+        CalibError: there is a mistake that the user can correct.
     """
     register()
     sweep = parse_sweep(text, registered_signatures(), source)
     console = ConsoleProgress(quiet=options.quiet, out_path=out_path)
-    noise = RunLog(out_path, console.note, options.verbosity)
-    console.show_latest(lambda: noise.latest)
-    with noise, console:
+    run_log = RunLog(out_path, console.note, options.verbosity)
+    console.show_latest(lambda: run_log.latest)
+    with run_log, console:
         trackers = [TrackedProgress(name, out_path) for name in log]
-        frontier = run_sweep(sweep, out_path, options, ProgressGroup(noise, *trackers, console))
+        frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
     return EXIT_SOME_FAILED if any(p.status == "failed" for p in frontier.points) else 0

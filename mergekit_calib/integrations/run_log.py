@@ -1,7 +1,7 @@
-"""The hosts' own voice during a run, kept out of the terminal: bars, prints, log records and warnings go to a file.
+"""The run log: progress bars, prints, log records and warnings of mergekit, lm-eval and others go to a file.
 
-Relied on: loggers and bars look `sys.stderr` up when they are made (tqdm, `logging.StreamHandler`), and handlers made
-before can be told of another stream (`setStream`).
+This relies on two things: loggers and progress bars look `sys.stderr` up when they are made (tqdm,
+`logging.StreamHandler`), and the stream of a handler that was made earlier can be replaced (`setStream`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from typing_extensions import override
+
+from mergekit_calib.errors import CalibError
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
@@ -28,17 +31,17 @@ _STDERR = 2
 
 
 class RunLog(Progress):
-    """While it is open, what the hosts print or log goes to `out/calibration/run.log`, each line with its time.
+    """Writes everything that is printed or logged while it is open to `out/calibration/run.log`, with the time.
 
-    Nothing is written before the sweep has started: until then it is not known whether the folder may be written to. A
-    run that ends before, with an error that is no mistake of the user, says on standard error what was kept. From the
-    start on, what is written to standard error without Python (by tokenizers, CUDA, a process that is started) goes to
-    the file too, as it is.
+    Nothing is written before the sweep has started, since only then is it known that the folder may be written to.
+    Lines are kept until then; if the run ends earlier, with an error that is not the user's mistake, they are written
+    to standard error. After the start, what is written to standard error without Python (by tokenizers, CUDA, child
+    processes) goes to the file too, without the time.
 
     Args:
         out_path: the sweep's output folder.
-        tell: is given what the user must know whatever the hosts' noise: errors, and our own warnings. With
-            `verbosity` 1, warnings and information of the hosts as well; with 2, everything.
+        tell: a function that is called with each message that the user should see: errors, and this plugin's warnings.
+        verbosity: with 1 the user also sees the warnings and information of other packages, with 2 everything.
     """
 
     def __init__(self, out_path: str | Path, tell: Callable[[str], None], verbosity: int = 0) -> None:
@@ -53,15 +56,15 @@ class RunLog(Progress):
 
     @property
     def latest(self) -> str:
-        """The state of the bar that a host last drew; empty where it is done."""
+        """The progress bar that was drawn last, as it stands; empty if it is complete."""
         return self._stream.partial
 
     def line(self, text: str) -> None:
-        """Keep one line."""
+        """Write one line, with the time."""
         self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def record(self, record: logging.LogRecord, text: str) -> None:
-        """Keep a log record, and tell the user of it where that is wanted."""
+        """Write a log record, and tell the user if its level calls for it."""
         self.line(f"{record.levelname} {record.name}: {text}")
         ours = record.name.partition(".")[0] == _OURS
         threshold = {0: logging.ERROR, 1: logging.INFO}.get(self._verbosity, logging.DEBUG)
@@ -78,12 +81,12 @@ class RunLog(Progress):
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler and handler.stream in terminals:
                     self._moved.append((handler, handler.setStream(self._stream)))
-                    handler.addFilter(_nothing)
+                    handler.addFilter(_reject)
             if logger is root or not logger.propagate:
                 logger.addHandler(self._handler)
         root.setLevel(min(self._level, logging.DEBUG if self._verbosity > 1 else logging.INFO))
         warnings.showwarning = self._warn
-        sys.stdout = sys.stderr = self._stream  # type: ignore[assignment]
+        sys.stdout = sys.stderr = self._stream
         return self
 
     def __exit__(
@@ -98,7 +101,7 @@ class RunLog(Progress):
         warnings.showwarning = self._show
         for handler, stream in self._moved:
             handler.setStream(stream)
-            handler.removeFilter(_nothing)
+            handler.removeFilter(_reject)
         self._moved.clear()
         for logger in _loggers():
             logger.removeHandler(self._handler)
@@ -107,9 +110,10 @@ class RunLog(Progress):
             self.line("".join(traceback.format_exception(kind, problem, trace)).rstrip())
         if not isinstance(self._file, io.StringIO):
             self._file.close()
-        elif problem is not None and isinstance(problem, Exception) and not _is_users(problem):
+        elif isinstance(problem, Exception) and not isinstance(problem, CalibError):
             sys.stderr.write(self._file.getvalue())
 
+    @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept, self._file = self._file, self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
@@ -121,16 +125,20 @@ class RunLog(Progress):
         versions = ", ".join(f"{name} {version}" for name, version in frontier.versions.items())
         self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
 
+    @override
     def will_take(self, memory: str) -> None:
         self.line(f"peak memory: {memory}")
 
+    @override
     def point_started(self, point_id: str) -> None:
         self.line(f"{point_name(point_id)}: merging and scoring")
 
+    @override
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in point.seconds.items())
         self.line(f"{point.name}: {point.status}{f': {point.reason}' if point.reason else ''} {seconds}".rstrip())
 
+    @override
     def finished(self, frontier: Frontier) -> None:
         self.line(f"chosen: {frontier.selected.name if frontier.selected else 'nothing'}")
 
@@ -148,17 +156,20 @@ class RunLog(Progress):
             self._inform(f"warning: {message}")
 
     def _inform(self, text: str) -> None:
-        """Once each: what is said for one point is often said for all."""
+        """Tell the user each message once: the same message often comes for every point."""
         if text not in self._told:
             self._told.add(text)
             self._tell(text)
 
 
 class _Handler(logging.Handler):
+    """Passes log records to the run log."""
+
     def __init__(self, log: RunLog) -> None:
         super().__init__()
         self._log = log
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
@@ -170,10 +181,13 @@ class _Handler(logging.Handler):
 
 
 class _LineStream(io.TextIOBase):
-    """Gives on whole lines; of a line that is drawn over again and again, as bars are, only how it ended.
+    """Passes on whole lines; of a line that is drawn again and again, as progress bars are, only the last state.
+
+    Args:
+        write_line: a function that is called with each line.
 
     Attributes:
-        partial: the line as it stands.
+        partial: the current line as it stands.
     """
 
     encoding = "utf-8"
@@ -183,6 +197,7 @@ class _LineStream(io.TextIOBase):
         self.partial = ""
         self._after: TextIO | None = None
 
+    @override
     def write(self, text: str) -> int:
         if self._after is not None:
             return self._after.write(text)
@@ -194,37 +209,36 @@ class _LineStream(io.TextIOBase):
         return len(text)
 
     def finish(self, after: TextIO) -> None:
-        """Give on what is left; whoever holds on to this writes to `after` from now on."""
+        """Pass on the last line, and write to `after` from now on, for those that still refer to this stream."""
         if self.partial:
             self._write_line(self.partial)
         self.partial, self._after = "", after
 
+    @override
     def flush(self) -> None:
         if self._after is not None:
             self._after.flush()
 
+    @override
     def writable(self) -> bool:
         return True
 
+    @override
     def isatty(self) -> bool:
         return False
 
 
 def _last_drawn(line: str) -> str:
+    """Return what a terminal would show of a line in which carriage returns draw over earlier text."""
     return next((part for part in reversed(line.rstrip().split("\r")) if part.strip()), "")
 
 
-def _nothing(record: logging.LogRecord) -> bool:
-    """A filter for handlers that would say what ours says already."""
+def _reject(record: logging.LogRecord) -> bool:
+    """Reject every record: a filter for handlers that would repeat what the run log's handler writes."""
     return False
 
 
 def _loggers() -> list[logging.Logger]:
-    known = logging.Logger.manager.loggerDict.values()
-    return [logging.getLogger(), *(logger for logger in known if isinstance(logger, logging.Logger))]
-
-
-def _is_users(problem: Exception) -> bool:
-    from mergekit_calib.errors import CalibError
-
-    return isinstance(problem, CalibError)
+    """Return the root logger and every other logger."""
+    named = logging.Logger.manager.loggerDict.values()
+    return [logging.getLogger(), *(logger for logger in named if isinstance(logger, logging.Logger))]

@@ -1,4 +1,4 @@
-"""A sweep in an experiment tracker, one step a point. Off unless asked for; each library is an extra."""
+"""Log a sweep to an experiment tracker, one step for each point. Off by default; each library is an extra."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from mergekit_calib.errors import CalibError, near_names
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -16,24 +18,40 @@ _LOG = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
-    """What is asked of a library."""
+    """One run in an experiment tracker."""
 
     def start(self, project: str, name: str, config: Mapping[str, Any]) -> None:
-        """Open a run."""
+        """Begin the run.
+
+        Args:
+            project: the project that it belongs to.
+            name: the run's name.
+            config: what the run was started with.
+        """
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """One step of it."""
+        """Log the values of one step.
+
+        Args:
+            values: name → value.
+            step: the step's number, from 1.
+        """
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """What came out; close the run."""
+        """Log the result, and end the run.
+
+        Args:
+            summary: name → value.
+        """
 
 
-class Trackio:
-    """Hugging Face's trackio: a local database, and a dashboard by `trackio show`."""
+class Trackio(Tracker):
+    """Hugging Face's trackio: a local database, with a dashboard that `trackio show` opens."""
 
     def __init__(self) -> None:
         self._trackio = _library("trackio")
 
+    @override
     def start(self, project: str, name: str, config: Mapping[str, Any]) -> None:
         self._trackio.init(
             project=project,
@@ -45,41 +63,47 @@ class Trackio:
             auto_log_cpu=False,
         )
 
+    @override
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._trackio.log(dict(values), step=step)
 
+    @override
     def finish(self, summary: Mapping[str, Any]) -> None:
         numbers = {f"chosen/{k}": v for k, v in summary.items() if isinstance(v, (int, float))}
         self._trackio.log(numbers)
         self._trackio.finish()
 
 
-class Wandb:
-    """Weights & Biases, as its own environment variables have it (`WANDB_MODE=offline`, `WANDB_PROJECT`, …)."""
+class Wandb(Tracker):
+    """Weights & Biases, set up by its own environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, …)."""
 
     def __init__(self) -> None:
         self._wandb = _library("wandb")
         self._run: Any = None
 
+    @override
     def start(self, project: str, name: str, config: Mapping[str, Any]) -> None:
         self._run = self._wandb.init(project=project, name=name, config=dict(config))
 
+    @override
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
+    @override
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._run.summary.update(dict(summary))
         self._run.finish()
 
 
 TRACKERS: dict[str, type[Trackio] | type[Wandb]] = {"trackio": Trackio, "wandb": Wandb}
+"""Name for `--log` → tracker."""
 
 
 class TrackedProgress(Progress):
-    """Logs a sweep to `--log NAME`: each point's axes and metrics (held-out split) as a step, the choice at the end.
+    """Logs a sweep: a step with each point's axes and metrics (held-out split), and the chosen point at the end.
 
-    The project is `mergekit-calib`, the run has the output folder's name. A tracker that fails is left alone from then
-    on, with a warning: it must not cost the sweep.
+    The project is `mergekit-calib`, and the run has the output folder's name. A tracker that fails is not used again,
+    with a warning, and the sweep goes on.
 
     Args:
         name: one of `TRACKERS`.
@@ -91,13 +115,13 @@ class TrackedProgress(Progress):
 
     def __init__(self, name: str, out_path: str | Path) -> None:
         if name not in TRACKERS:
-            raise CalibError(
-                f"--log: there is no tracker {name!r}{near_names(name, TRACKERS)}; there are {', '.join(TRACKERS)}"
-            )
+            near = near_names(name, TRACKERS)
+            raise CalibError(f"--log: there is no tracker {name!r}{near}; the trackers are {', '.join(TRACKERS)}")
         self._name, self._run = name, Path(out_path).resolve().name
         self._tracker: Tracker | None = TRACKERS[name]()
         self._step = 0
 
+    @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         config = {
             "base": frontier.models["base"],
@@ -112,6 +136,7 @@ class TrackedProgress(Progress):
         }
         self._ask("start", "mergekit-calib", self._run, config)
 
+    @override
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         self._step += 1
         failed = sum(p.status == "failed" for p in frontier.points)
@@ -119,6 +144,7 @@ class TrackedProgress(Progress):
             "log", {**_values(point), "sweep/points": float(self._step), "sweep/failed": float(failed)}, self._step
         )
 
+    @override
     def finished(self, frontier: Frontier) -> None:
         chosen = frontier.selected
         summary: dict[str, Any] = {"point": chosen.id, **_values(chosen)} if chosen else {}
@@ -133,19 +159,19 @@ class TrackedProgress(Progress):
             getattr(self._tracker, what)(*arguments)
         except Exception as problem:
             self._tracker = None
-            _LOG.warning("%s is left alone from here on, the sweep goes on: %s", self._name, problem)
+            _LOG.warning("%s failed and is not used again; the sweep goes on: %s", self._name, problem)
 
 
 def _values(point: PointResult) -> dict[str, float]:
-    """`axis/lambda`, and `<task>/<metric>` on the held-out split; what is no number is left out."""
-    found = {f"axis/{name}": float(v) for name, v in point.axes.items() if not isinstance(v, str)}
+    """Return `axis/<name>`, `<task>/<metric>` on the held-out split and `seconds/<stage>`, without names of axes."""
+    values = {f"axis/{name}": float(v) for name, v in point.axes.items() if not isinstance(v, str)}
     for scope, metrics in point.metrics.items():
         for metric, splits in metrics.items():
             estimate = splits.get("held_out")
             if estimate is not None and estimate.value is not None:
-                found[f"{scope}/{metric}"] = estimate.value
-    found |= {f"seconds/{stage}": seconds for stage, seconds in point.seconds.items()}
-    return found
+                values[f"{scope}/{metric}"] = estimate.value
+    values |= {f"seconds/{stage}": seconds for stage, seconds in point.seconds.items()}
+    return values
 
 
 def _library(name: str) -> Any:
@@ -154,5 +180,5 @@ def _library(name: str) -> Any:
     except ImportError as problem:
         raise CalibError(
             f"--log {name} needs the package {name}, which cannot be imported ({problem}); "
-            f"`pip install mergekit-calib[{name}]` brings it"
+            f"install it with `pip install mergekit-calib[{name}]`"
         ) from problem

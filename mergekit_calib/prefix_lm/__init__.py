@@ -24,3 +24,10 @@ How requests become answers, in the order in which the modules are best read:
 14. `shared_trees`: prefix trees that several models with one tokenizer share.
 15. `model`: `PrefixLM`, the lm-eval model, and `build_lm`, which makes one for a loaded model.
 """
+
+from mergekit_calib.errors import HostVersionError
+from mergekit_calib.versions import version_problem
+
+# Before a module below fails to import something from an lm-eval that is too new.
+if problem := version_problem("lm-eval"):
+    raise HostVersionError(problem)

@@ -101,7 +101,9 @@ print("READ" + json.dumps(found))
 
 
 def test_an_unknown_tracker_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(CalibError, match=r"no tracker 'trakio'.*did you mean 'trackio'.*there are trackio, wandb"):
+    with pytest.raises(
+        CalibError, match=r"no tracker 'trakio'.*did you mean 'trackio'.*the trackers are trackio, wandb"
+    ):
         TrackedProgress("trakio", tmp_path)
 
 
@@ -126,4 +128,4 @@ def test_a_tracker_that_fails_costs_a_warning_and_not_the_sweep(tmp_path: Path, 
     progress.point_finished(frontier.points[0], frontier)
     progress.finished(frontier)
     assert Broken.asked == 1
-    assert "broken is left alone from here on, the sweep goes on: no route" in caplog.text
+    assert "broken failed and is not used again; the sweep goes on: no route" in caplog.text

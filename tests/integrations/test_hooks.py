@@ -1,4 +1,4 @@
-"""The doors, as a user meets them: the hosts' own console scripts, where the plugin is installed."""
+"""mergekit's and lm-eval's own commands in an environment where the plugin is installed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_interpreter_starts_as_fast_as_before():
     assert min(totals) < 1000, totals
 
 
-def test_nothing_but_ourselves_is_imported_at_start_up():
+def test_the_plugin_imports_one_module_at_start_up():
     loaded = "import sys; print(*sorted(m for m in sys.modules))"
     with_us = set(python(loaded).stdout.split())
     without_site = set(run(sys.executable, "-I", "-S", "-c", loaded).stdout.split())
@@ -76,7 +76,7 @@ def test_nothing_but_ourselves_is_imported_at_start_up():
 
 
 @pytest.mark.parametrize(("disabled", "expected"), [("0", "True True"), ("1", "False False")])
-def test_the_method_and_the_door_are_there_unless_switched_off(disabled, expected):
+def test_the_method_is_registered_and_run_merge_is_wrapped_unless_switched_off(disabled, expected):
     program = (
         "import mergekit.merge, mergekit.merge_methods as m;"
         "print('calibration_sweep' in {x.spec.name for x in m.registered_methods()},"
@@ -90,7 +90,7 @@ def test_the_method_and_the_door_are_there_unless_switched_off(disabled, expecte
     "first",
     ["mergekit_calib.merging.method", "mergekit_calib.sweep.coordinator", "mergekit_calib.integrations.recipe_runner"],
 )
-def test_our_own_modules_can_be_imported_before_the_host(first):
+def test_the_plugins_modules_can_be_imported_before_mergekit(first):
     done = python(
         f"import {first}, mergekit.merge_methods as m;"
         "print([x.spec.name for x in m.registered_methods()].count('calibration_sweep'))"
@@ -154,8 +154,8 @@ def test_a_placeholder_may_stand_where_mergekit_wants_a_number(make_model, tmp_p
         ("import lm_eval.tasks.manager as m; m.TaskManager.__init__ = lambda self: None", "lm-eval"),
     ],
 )
-def test_a_host_that_has_moved_gets_one_message_and_keeps_its_own_behaviour(breakage, host):
-    """A stand-in for another version: the host is changed before the plugin's hooks meet it."""
+def test_a_host_that_has_changed_gets_one_message_and_works_as_without_the_plugin(breakage, host):
+    """Stands for another version: the host is changed before the hooks attach to it."""
     program = (
         f"{breakage}\n"
         "from mergekit_calib.integrations import hooks\n"
@@ -170,7 +170,44 @@ def test_a_host_that_has_moved_gets_one_message_and_keeps_its_own_behaviour(brea
     assert "MERGEKIT_CALIB_DISABLE=1" in said[0]
 
 
-def test_lm_eval_lists_the_tasks_without_being_told_where_they_are():
+@pytest.fixture
+def newer_lm_eval(tmp_path) -> str:
+    """A folder that, on PYTHONPATH, makes the installed lm-eval look like 0.5.0.dev1."""
+    metadata = tmp_path / "newer" / "lm_eval-0.5.0.dev1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lm_eval\nVersion: 0.5.0.dev1\n")
+    return str(metadata.parent)
+
+
+def test_an_lm_eval_that_is_too_new_gets_one_message_and_is_left_alone(newer_lm_eval):
+    program = (
+        "import lm_eval.api.task as task, lm_eval.tasks.manager as manager, lm_eval.evaluator_utils as utils\n"
+        "import mergekit.merge\n"
+        "functions = [task.ConfigurableTask.__init__, manager.TaskManager.__init__, utils.stderr_for_metric]\n"
+        "print(*(hasattr(f, '__wrapped__') for f in [*functions, mergekit.merge.run_merge]))"
+    )
+    done = python(program, PYTHONPATH=newer_lm_eval)
+    assert done.stdout.split() == ["False", "False", "False", "True"], done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
+    assert len(said) == 1
+    assert "lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in said[0]
+
+
+@pytest.mark.parametrize("command", [("mergekit-calib", "demo"), ("mergekit-yaml", "demo.yml")])
+def test_a_sweep_with_an_lm_eval_that_is_too_new_ends_with_one_line(newer_lm_eval, command, tmp_path):
+    from mergekit_calib.demo import sweep_yaml
+
+    (tmp_path / "demo.yml").write_text(sweep_yaml())
+    name, argument = command
+    recipe = [tmp_path / argument] if argument == "demo.yml" else [argument]
+    done = run(BIN / name, *recipe, tmp_path / "out", PYTHONPATH=newer_lm_eval)
+    assert done.returncode == 1
+    assert "Error: lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_lm_eval_lists_the_tasks_without_include_path():
     done = run(BIN / "lm_eval", "ls", "subtasks")
     assert "calib_mmlu" in done.stdout
     assert "calib_demo" in done.stdout
