@@ -1,5 +1,6 @@
-"""lm-eval tasks that measure calibration: YAML, and the thin functions that it names. Also for `--include_path`."""
+"""lm-eval tasks that report calibration or diversity: YAML, and the functions and classes that it names."""
 
 from pathlib import Path
 
 TASKS_DIR = Path(__file__).parent
+"""The folder for `--include_path`, which only lm-eval without the plugin's hooks needs."""

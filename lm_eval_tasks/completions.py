@@ -1,8 +1,8 @@
-"""What several completions of one prompt have in common: the diversity metrics by name, and the filter that keeps all.
+"""Diversity metrics of several completions of one prompt, and the filter that keeps all completions.
 
 Relied on in lm-eval 0.4.13: a task's `_filters` are `FilterEnsemble`s whose `filters` are partial calls of filter
-classes; `process_results` is given what a pipeline of filters left of a document's completions, and without a pipeline
-of its own a task has `take_first`.
+classes; `process_results` is called with what a pipeline of filters left of a document's completions; a task without a
+pipeline of its own has `take_first`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from lm_eval.api.filter import Filter
 from lm_eval.filters.selection import MajorityVoteFilter, TakeFirstFilter
 
-from lm_eval_tasks.metrics import check_options
+from lm_eval_tasks.pooled_metrics import check_options
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
 
@@ -27,8 +27,8 @@ class Diversity:
 
     Attributes:
         name: as in `metric_list`.
-        of_texts: the completions, at least 2, and the options → the metric.
-        higher_is_better: whether more of it is more diverse.
+        of_texts: at least 2 completions, and the options → the metric.
+        higher_is_better: whether a larger value is more diverse.
         options: further arguments of `of_texts`, such as `n`.
     """
 
@@ -39,23 +39,25 @@ class Diversity:
 
     @property
     def option_names(self) -> list[str]:
-        """What `options` may hold: the numbers among the arguments."""
+        """The names that `options` may hold: the arguments of `of_texts` that are numbers."""
         arguments = list(inspect.signature(self.of_texts).parameters.values())[1:]
         bound = self.of_texts.keywords if isinstance(self.of_texts, functools.partial) else {}
         return [a.name for a in arguments if isinstance(a.default, (int, float)) and a.name not in bound]
 
     @property
     def __name__(self) -> str:
+        """The metric's name, by which lm-eval tells aggregations apart."""
         return self.name
 
     def __call__(self, completions: Sequence[str]) -> float:
+        """Return the metric of at least 2 completions of one prompt."""
         return float(self.of_texts(completions, **self.options))
 
     def with_options(self, options: Mapping[str, Any], task: str) -> Diversity:
-        """The same metric with arguments from the `metric_list` of a task.
+        """Return the metric with the options that a task's `metric_list` gives it.
 
         Raises:
-            CalibError: an option that it does not have.
+            CalibError: an option that the metric does not have.
         """
         check_options(self.name, options, self.option_names, task)
         return replace(self, options={**self.options, **options})
@@ -78,20 +80,27 @@ DIVERSITY = {
 
 
 class Completions(list[str]):
-    """All completions of a prompt, where lm-eval would have gone on with the first."""
+    """All completions of a prompt, in place of the first that lm-eval would have kept."""
 
 
-class EveryCompletion(Filter):
-    """Keeps what `take_first` would drop."""
+class EveryCompletion(Filter):  # type: ignore[misc]
+    """The filter that keeps what `take_first` would drop."""
 
     def apply(self, resps: Iterable[Sequence[str]], docs: Any) -> list[Completions]:
+        """Return all completions of each document."""
         return [Completions(completions) for completions in resps]
 
 
 def keep_every_completion(task: Any) -> list[str]:
-    """Replace `take_first` where it ends a pipeline of a task's filters; the names of the pipelines that keep several.
+    """Replace `take_first` at the end of a task's pipelines of filters.
 
-    Pipelines that choose one completion before that, by a vote or otherwise, stay as they are.
+    A pipeline that chooses one completion before its end, by a vote or otherwise, stays as it is.
+
+    Args:
+        task: the task, which is changed.
+
+    Returns:
+        The names of the pipelines that now keep all completions.
     """
     keeping = []
     for pipeline in task._filters:
@@ -105,19 +114,23 @@ def keep_every_completion(task: Any) -> list[str]:
 
 
 def as_lm_eval(results: Sequence[Any]) -> list[Any]:
-    """Results as lm-eval's own metrics expect them: the first completion, where `take_first` was replaced."""
+    """Return results as lm-eval's own metrics expect them: the first completion, where `take_first` was replaced."""
     return [result[0] if isinstance(result, Completions) else result for result in results]
 
 
 def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
-    """Have a task keep every completion, and average diversity metrics.
+    """Make a task keep every completion, and average diversity metrics over its documents.
+
+    Args:
+        task: the task, which is changed.
+        wanted: name → metric.
 
     Raises:
         CalibError: `repeats` is below 2, or no pipeline of filters leaves several completions.
     """
     where = f"task {task.task_name}: metric_list: {', '.join(wanted)}"
     if task.config.repeats < 2:
-        raise CalibError(f"{where}: of several completions of a prompt: set `repeats`, now {task.config.repeats}")
+        raise CalibError(f"{where}: several completions of a prompt are needed: `repeats` is {task.config.repeats}")
     if not keep_every_completion(task):
         raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
     from lm_eval.api.metrics import mean  # not above: it may be waiting for us to register our own
@@ -128,7 +141,7 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
 
 
 def diversity_of(task: Any, wanted: Mapping[str, Diversity], results: Sequence[Any]) -> dict[str, float]:
-    """The diversity metrics of a document; none for filters that chose one completion, nor with --predict_only."""
+    """Return the diversity metrics of a document; none if a filter chose one completion, or with --predict_only."""
     completions = results[0]
     if isinstance(completions, str) or len(completions) < 2:
         return {}

@@ -1,7 +1,8 @@
-"""Calibration of generated answers: the majority of several draws is the answer, its share the confidence.
+"""Calibration of generated answers by self-consistency (Wang et al. 2023).
 
-Self-consistency (Wang et al. 2023). Relied on in lm-eval 0.4.13: what `lm_eval_tasks.completions` relies on, and
-`exact_match` in a task's `_metric_fn_list`, with its options in `_metric_fn_kwargs`.
+Several answers are drawn; the most frequent one is the task's answer, and its share of the draws the confidence. Relied
+on in lm-eval 0.4.13: what `lm_eval_tasks.completions` relies on, and `exact_match` in a task's `_metric_fn_list`, with
+its options in `_metric_fn_kwargs`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from lm_eval_tasks.completions import as_lm_eval, keep_every_completion
-from lm_eval_tasks.metrics import OF_CONFIDENCES, aggregations
+from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS, aggregations
 from lm_eval_tasks.task import over_lm_evals
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
 
 UNREADABLE = ("", "[invalid]")
-"""What lm-eval's filters leave of a completion without an answer."""
+"""The texts that lm-eval's filters return for a completion without an answer."""
 
 AVERAGED = {
     "acc": True,
@@ -30,17 +31,17 @@ AVERAGED = {
     "nll": False,
     "answer_entropy": None,
 }
-"""Metrics that are means over documents → whether more is better; None where neither is."""
+"""Metrics that are means over documents → whether more is better; None if neither more nor less is."""
 
 
 @dataclass(frozen=True)
 class Majority:
-    """What a vote came to.
+    """The result of a vote among drawn answers.
 
     Attributes:
-        answer: the most frequent answer, as it was first drawn; empty where none could be read.
-        share: of all answers drawn, those that are the same as it.
-        groups: (n_answers,) the number of each answer among the different ones; None where it could not be read.
+        answer: the most frequent answer, as it was first drawn; empty if no answer could be read.
+        share: the share of all drawn answers that are the same as `answer`, 0 to 1.
+        groups: (n_answers,) for each drawn answer its number among the different ones; None if it could not be read.
     """
 
     answer: str
@@ -49,10 +50,10 @@ class Majority:
 
 
 def majority(answers: Sequence[str], same: Callable[[str, str], bool]) -> Majority:
-    """The most frequent of the answers that could be read; of equally frequent ones that which was drawn first.
+    """Return the most frequent of the answers that could be read; of equally frequent ones, the first drawn.
 
     Args:
-        answers: at least 1.
+        answers: at least 1, in the order in which they were drawn.
         same: whether two answers count as one.
     """
     different: list[str] = []
@@ -61,10 +62,10 @@ def majority(answers: Sequence[str], same: Callable[[str, str], bool]) -> Majori
         if answer in UNREADABLE:
             groups.append(None)
             continue
-        known = next((i for i, other in enumerate(different) if same(answer, other)), len(different))
-        if known == len(different):
+        group = next((i for i, other in enumerate(different) if same(answer, other)), len(different))
+        if group == len(different):
             different.append(answer)
-        groups.append(known)
+        groups.append(group)
     votes = [groups.count(i) for i in range(len(different))]
     if not votes:
         return Majority("", 0.0, groups)
@@ -72,13 +73,13 @@ def majority(answers: Sequence[str], same: Callable[[str, str], bool]) -> Majori
     return Majority(different[most], votes[most] / len(answers), groups)
 
 
-class SelfConsistencyTask(ConfigurableTask):
-    """A generation task of lm-eval's own, scored by `exact_match`, of which several answers are drawn and counted.
+class SelfConsistencyTask(ConfigurableTask):  # type: ignore[misc]
+    """A generation task of lm-eval's own, scored by `exact_match`, with several answers drawn for each document.
 
     Prompts, splits, shots, filters and the options of `exact_match` are those of the file that `lm_eval_yaml` names,
-    relative to lm-eval's `tasks/` folder; keys of our YAML come before its keys, and so do those of
-    `generation_kwargs`, one by one.
-    Each filter that ends in `take_first` is reported as lm-eval names it, over all answers that it extracts.
+    relative to lm-eval's `tasks/` folder; keys of our YAML take precedence over its keys, those of
+    `generation_kwargs` one by one. Each filter that ends in `take_first` is reported under lm-eval's name of it, over
+    all answers that it extracts.
 
     Raises:
         CalibError: the task has no `exact_match`, or all its filters choose one answer.
@@ -91,11 +92,13 @@ class SelfConsistencyTask(ConfigurableTask):
             raise CalibError(f"{where}: its metrics are {', '.join(self._metric_fn_list)}; exact_match alone is needed")
         if not keep_every_completion(self):
             raise CalibError(f"{where}: every pipeline in `filter_list` chooses one answer")
-        self._aggregation_list = dict.fromkeys(AVERAGED, mean) | aggregations(OF_CONFIDENCES)
+        self._aggregation_list = dict.fromkeys(AVERAGED, mean) | aggregations(POOLED_METRICS_OF_ANSWERS)
         self._higher_is_better = {name: up for name, up in AVERAGED.items() if up is not None}
-        self._higher_is_better |= {name: metric.higher_is_better for name, metric in OF_CONFIDENCES.items()}
+        pooled = POOLED_METRICS_OF_ANSWERS.items()
+        self._higher_is_better |= {name: metric.higher_is_better for name, metric in pooled}
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
+        """Return the values of a document: of the vote's answer, and the vote itself for metrics over all documents."""
         if "acc" not in self._aggregation_list or isinstance(results[0], str):  # --predict_only; a filter that chooses
             return dict(super().process_results(doc, as_lm_eval(results)))
         answers = results[0]

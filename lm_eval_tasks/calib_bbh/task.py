@@ -1,4 +1,8 @@
-"""BIG-Bench Hard's multiple-choice subtasks in one pool, each with lm-eval's description and examples of it."""
+"""BIG-Bench Hard's multiple-choice subtasks as one task, each with lm-eval's description and examples of it."""
+
+# ruff: noqa: D401
+# lm-eval's dump of a task holds the source of the functions that its YAML names, and stored item scores are found by
+# that dump: if a line of these functions changes, docstrings included, a run begun before scores its models again.
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ _OPTION = re.compile(r"^(?:(\([A-Z]\))|- (.+?)\s*$)", re.MULTILINE)
 
 
 class BBHTask(mmlu.MMLUTask):
-    """The few-shot examples are those of the question's subtask."""
+    """The multiple-choice subtasks; the few-shot examples are those of the question's subtask."""
 
     SUBJECT = "subtask"
 

@@ -1,4 +1,8 @@
-"""Several subjects' questions in one pool, each with examples of its own subject: MMLU, and what is made like it."""
+"""MMLU and tasks like it: the questions of all subjects as one task, each with examples of its own subject."""
+
+# ruff: noqa: D401
+# lm-eval's dump of a task holds the source of the functions that its YAML names, and stored item scores are found by
+# that dump: if a line of these functions changes, docstrings included, a run begun before scores its models again.
 
 from __future__ import annotations
 
@@ -11,9 +15,13 @@ from lm_eval_tasks.task import CalibrationTask
 
 
 class MMLUTask(CalibrationTask):
-    """lm-eval's `mmlu_*` prompts, token for token: the few-shot examples are the first of the question's subject."""
+    """lm-eval's `mmlu_*` prompts, token for token: the few-shot examples are the first of the question's subject.
 
-    SUBJECT = "subject"  # the column that names it
+    Attributes:
+        SUBJECT: the column that names the subject.
+    """
+
+    SUBJECT = "subject"
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
@@ -22,6 +30,7 @@ class MMLUTask(CalibrationTask):
             self._examples[example[self.SUBJECT]].append(example)
 
     def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Return lm-eval's prompt, with examples of the document's subject."""
         self.sampler.replace_df(self._examples[doc[self.SUBJECT]])
         return super().fewshot_context(doc, *args, **kwargs)
 

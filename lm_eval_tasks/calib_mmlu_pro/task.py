@@ -1,4 +1,8 @@
-"""MMLU-Pro with answers of one letter: lm-eval's prompts without the reasoning."""
+"""MMLU-Pro with one letter as the answer: lm-eval's prompts without the reasoning."""
+
+# ruff: noqa: D401
+# lm-eval's dump of a task holds the source of the functions that its YAML names, and stored item scores are found by
+# that dump: if a line of these functions changes, docstrings included, a run begun before scores its models again.
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from lm_eval_tasks.calib_mmlu import task as mmlu
 
 
 class MMLUProTask(mmlu.MMLUTask):
-    """The few-shot examples are the first of the question's category."""
+    """MMLU-Pro; the few-shot examples are the first of the question's category."""
 
     SUBJECT = "category"
 

@@ -63,7 +63,7 @@ class SweepAnalysis:
     _points: dict[str, _Kept] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        named = {o.metric for o in self.objectives}
+        named = {o.metric.partition(",")[0] for o in self.objectives}  # `ece,filter` names `ece` of a filter's answers
         macro = [o.weights for o in self.objectives if o.average == "macro"]
         self._estimator = Estimator(
             of_choices=[metric for metric in self.of_choices if metric.always or metric.name in named],

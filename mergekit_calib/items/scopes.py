@@ -93,7 +93,8 @@ class Scopes:
 
     Args:
         tasks: the suite's tasks, in order.
-        of_choices: the metrics of items with choices.
+        of_choices: the metrics of items with choices; of these, answers with a confidence have those that are defined
+            for them.
     """
 
     def __init__(self, tasks: Sequence[TaskDescription], of_choices: Iterable[Metric]) -> None:
@@ -162,10 +163,13 @@ class Scopes:
         return pools
 
     def _metrics_of(self, pooled: Sequence[TaskDescription]) -> dict[str, Metric]:
-        """Every metric of tasks that are pooled; one that the tasks give themselves precedes one of choices."""
+        """Return every metric of tasks that are pooled; of two with one name, the tasks' own."""
         first, *others = (task.own_metrics for task in pooled)
         own = {name: way for name, way in first.items() if all(name in other for other in others)}
-        metrics = {m.name: m for m in self._of_choices} if pooled[0].has_choices else metrics_of_votes(own)
+        if pooled[0].has_choices:
+            metrics = {metric.name: metric for metric in self._of_choices}
+        else:
+            metrics = metrics_of_votes(own, self._of_choices)
         return metrics | {name: own_metric(name, way == "maximize") for name, way in own.items()}
 
 

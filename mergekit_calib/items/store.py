@@ -1,7 +1,7 @@
-"""Item scores on disk: one Parquet file a point, named by the content of what was scored.
+"""Item scores on disk: one Parquet file for each point, named by a hash of everything that the scores depend on.
 
-A file that is there is whole (it is renamed into place), so a run that was killed goes on with what is there, and a
-study can be rebuilt from this folder alone.
+Every file is complete, since it is renamed into place. So a killed run goes on from the files, and a study can be
+rebuilt from this folder alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mergekit_calib.items.table import ItemTable
+from mergekit_calib.metrics import pad
 from mergekit_calib.storage.atomic import write_bytes_atomic
 
 FORMAT = 3
@@ -48,14 +49,14 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class StoredPoint:
-    """What is on disk of one point.
+    """The scores of one point, as they are on disk.
 
     Attributes:
         id: the point's id when it was scored.
         tables: suite entry → the item tables of its tasks.
-        digest: of the weights that were scored.
-        seconds: how long merging and scoring took.
-        stopped: why it was not scored to the end, if it was not; `tables` are what was scored.
+        digest: a hash of the weights that were scored.
+        seconds: stage (merging, scoring) → its duration in seconds.
+        stopped: the reason if the point was not scored to the end; then `tables` hold a part of its items.
     """
 
     id: str
@@ -66,54 +67,64 @@ class StoredPoint:
 
     @property
     def n_items(self) -> int:
-        """How many documents were scored."""
+        """The number of documents that were scored."""
         return sum(len(table) for some in self.tables.values() for table in some)
 
 
 def content_key(**content: Any) -> str:
-    """A short hash of everything that a point's scores depend on."""
+    """Return a short hash of everything that a point's scores depend on."""
     text = json.dumps({"format": FORMAT, **content}, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 class ItemStore:
-    """The folder `items/` of a run."""
+    """The folder `items/` of a run.
+
+    Args:
+        folder: the folder; it need not exist.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, key: str) -> StoredPoint | None:
-        """The point whose content key is `key`, or None where it was not scored to the end."""
+        """Return the point whose content key is `key`, or None if it was not scored to the end."""
         return self._load(f"*{key}.parquet")
 
     def load_part(self, key: str) -> StoredPoint | None:
-        """What was scored of the point whose content key is `key`, if that is not all."""
+        """Return the scored part of the point whose content key is `key`, or None if there is no part on disk."""
         return self._load(f"*{key}{_PART}")
 
     def described(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The content key and the facts of every point that was scored to the end or stopped, the oldest first."""
+        """Yield the content key and the facts of every point that was scored to the end or stopped, oldest first."""
         for path in sorted(self.folder.glob("*.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
             facts = json.loads(pq.read_schema(path).metadata[b"mergekit_calib"])
             if facts.get("stopped") or not path.name.endswith(_PART):
                 yield path.name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:], facts
 
     def _load(self, pattern: str) -> StoredPoint | None:
-        found = sorted(self.folder.glob(pattern))
-        if not found:
+        paths = sorted(self.folder.glob(pattern))
+        if not paths:
             return None
-        facts = json.loads(pq.read_schema(found[0]).metadata[b"mergekit_calib"])
+        facts = json.loads(pq.read_schema(paths[0]).metadata[b"mergekit_calib"])
         tables: Tables = {}
-        frame = read_rows(found[0])
+        frame = read_rows(paths[0])
         for entry, task in dict.fromkeys((row["entry"], row["task"]) for row in frame):
             rows = [row for row in frame if (row["entry"], row["task"]) == (entry, task)]
             tables.setdefault(entry, []).append(_table_of(task, rows))
         return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"], facts.get("stopped"))
 
     def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any], whole: bool = True) -> Path:
-        """Write a scored point; `facts` (its recipe, the suite, …) go into the file's metadata.
+        """Write a scored point, and remove the file of its part if this is the whole.
 
         Args:
-            whole: whether it was scored to the end; what is written of a part goes when the whole is there.
+            key: the point's content key.
+            point: the scores.
+            facts: the point's recipe, the suite and so on, for the file's metadata.
+            whole: whether the point was scored to the end.
+
+        Returns:
+            The file.
         """
         rows = [row for entry, tables in point.tables.items() for table in tables for row in _rows_of(entry, table)]
         described = {
@@ -141,7 +152,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Earlier versions call the column `labels` by the name `gold`.
     """
     table = pq.read_table(path)
-    return table.rename_columns(["labels" if n == "gold" else n for n in table.column_names]).to_pylist()
+    rows: list[dict[str, Any]] = table.rename_columns(
+        ["labels" if name == "gold" else name for name in table.column_names]
+    ).to_pylist()
+    return rows
 
 
 def _rows_of(entry: str, table: ItemTable) -> list[dict[str, Any]]:
@@ -166,15 +180,11 @@ def _rows_of(entry: str, table: ItemTable) -> list[dict[str, Any]]:
 
 
 def _table_of(task: str, rows: Sequence[Mapping[str, Any]]) -> ItemTable:
-    width = max(len(row["log_likelihoods"]) for row in rows)
     names = [name for name, _ in rows[0]["values"]]
     values = [dict(row["values"]) for row in rows]
 
-    def padded(name: str, fill: float | bool, dtype: Any) -> NDArray[Any]:
-        array = np.full((len(rows), width), fill, dtype=dtype)
-        for i, row in enumerate(rows):
-            array[i, : len(row[name])] = row[name]
-        return array
+    def padded(name: str, fill: float | bool, dtype: type[np.generic]) -> NDArray[Any]:
+        return pad([row[name] for row in rows], fill, dtype)
 
     return ItemTable(
         task=task,

@@ -1,7 +1,7 @@
-"""Item tables: what one model scored on the items of one task, before any metric is taken.
+"""Item tables: what one model scored on the items of one task, before any metric is computed.
 
-An item table is the truth that every number in a report is computed from. It knows arrays, not models,
-tasks or files: `scoring/` fills it, `search/` keeps it on disk, `objectives.py` turns it into numbers.
+Every number in a report is computed from item tables. A table holds arrays and knows neither models nor files:
+`scoring` fills it, `items.store` keeps it on disk, the metrics of `items.metric_registry` turn it into numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mergekit_calib.metrics import choice_probabilities
+from mergekit_calib.metrics import choice_probabilities, pad
 
 Split = Literal["all", "selection", "held_out"]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 # Prefixes of document hashes in stored item scores. Stored scores are found by them, so they may never change.
 _PREFIXES = {"selection": "selection", "held_out": "report"}
@@ -25,22 +27,22 @@ _PREFIXES = {"selection": "selection", "held_out": "report"}
 
 @dataclass(frozen=True)
 class ItemTable:
-    """Scores of one model on one task; one row an item, in the task's own order.
+    """Scores of one model on one task; one row for each item, in the task's own order.
 
-    Items with fewer choices than the widest one are padded on the right: NaN in `log_likelihoods`,
-    0 in the lengths, False in `gold`. A task without choices (generation) has zero columns there.
+    Items with fewer choices than the widest one are padded on the right: NaN in `log_likelihoods`, 0 in the lengths,
+    False in `labels`. A task without choices (generation) has zero columns there.
 
     Attributes:
         task: the name of the lm-eval task.
         doc_ids: (n_items,) the task's document numbers.
         doc_hashes: (n_items,) lm-eval's hash of each document, the same under any `limit`.
-        log_likelihoods: (n_items, max_choices) log p(choice | prompt), in nats; may be -inf.
-        gold: (n_items, max_choices) which choices are right; at least one an item.
+        log_likelihoods: (n_items, max_choices) log p(choice | prompt), in nats; may be −inf.
+        labels: (n_items, max_choices) which choices are correct; at least one for each item.
         choice_chars: (n_items, max_choices) length of each choice in characters (lm-eval's `acc_norm`).
         choice_bytes: (n_items, max_choices) length of each choice in UTF-8 bytes (lm-eval's `acc_bytes`).
-        generations: for generation tasks, the texts drawn for each item.
-        values: the task's own metrics of each document, where it has no choices or defines them itself; NaN for a
-            document that it gives none.
+        generations: the texts drawn for each item of a generation task; None for other tasks.
+        values: the task's own metrics, each (n_items,), where the task has no choices or defines metrics itself; NaN
+            for a document without that metric.
     """
 
     task: str
@@ -58,26 +60,31 @@ class ItemTable:
 
     @property
     def has_choices(self) -> bool:
-        return self.log_likelihoods.shape[1] > 0
+        """Whether items have choices with log-likelihoods."""
+        return bool(self.log_likelihoods.shape[1])
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """(n_items, max_choices) softmax of the log-likelihoods over each item's choices; NaN-padded."""
+        """The softmax of the log-likelihoods over each item's choices, (n_items, max_choices), NaN-padded."""
         return choice_probabilities(self.log_likelihoods)
 
     @cached_property
     def in_selection_split(self) -> NDArray[np.bool_]:
-        """(n_items,) which split each item belongs to, by its document alone."""
+        """Whether each item is in the selection split, (n_items,); it depends on the document alone."""
         return np.array([in_selection_split(h) for h in self.doc_hashes], dtype=bool)
 
     def rows(self, split: Split) -> NDArray[np.bool_]:
-        """(n_items,) mask of the rows in `split`."""
+        """Return the mask of the rows in `split`, (n_items,)."""
         if split == "all":
             return np.ones(len(self), dtype=bool)
         return self.in_selection_split if split == "selection" else ~self.in_selection_split
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> ItemTable:
-        """The table of the rows where the mask `rows` (n_items,) is true, or of the rows with these numbers."""
+        """Return the table of some rows.
+
+        Args:
+            rows: (n_items,) a mask, or the numbers of the rows.
+        """
         kept = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return ItemTable(
             task=self.task,
@@ -92,8 +99,64 @@ class ItemTable:
         )
 
 
+@dataclass(frozen=True)
+class ConfidenceTable(ItemTable):
+    """Answers that have a confidence instead of choices, such as majorities of several draws.
+
+    Here `probabilities` is (n_items,), the confidence in each answer, and `labels` is (n_items,), whether the answer is
+    correct: the other form that the functions of `mergekit_calib.metrics` take.
+
+    Attributes:
+        confidences: (n_items,) from 0 to 1.
+    """
+
+    confidences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The confidences, (n_items,)."""
+        return self.confidences
+
+
+def confidence_table(confidences: Sequence[float] | FloatArray, correct: Sequence[bool] | BoolArray) -> ConfidenceTable:
+    """Return the table of answers with a confidence, numbered from 0.
+
+    Args:
+        confidences: (n_items,) from 0 to 1.
+        correct: (n_items,) whether each answer is correct.
+    """
+    n = len(confidences)
+    none = np.empty((n, 0), dtype=np.int64)
+    return ConfidenceTable(
+        task="",
+        doc_ids=np.arange(n),
+        doc_hashes=[str(i) for i in range(n)],
+        log_likelihoods=none.astype(np.float64),
+        labels=np.asarray(correct, dtype=np.bool_),
+        choice_chars=none,
+        choice_bytes=none,
+        confidences=np.asarray(confidences, dtype=np.float64),
+    )
+
+
+def choice_table(log_likelihoods: Sequence[Sequence[float]], labels: Sequence[Sequence[int]]) -> ItemTable:
+    """Return the table of items of which only labels and log-likelihoods are known, numbered from 0.
+
+    Args:
+        log_likelihoods: (n_items,) rows of an item's choices' log-likelihoods, in nats.
+        labels: (n_items,) rows of the numbers of an item's correct choices.
+    """
+    n = len(labels)
+    padded = pad(log_likelihoods)
+    is_label = np.zeros(padded.shape, dtype=np.bool_)
+    for i, numbers in enumerate(labels):
+        is_label[i, list(numbers)] = True
+    unknown = np.zeros(padded.shape, dtype=np.int64)
+    return ItemTable("", np.arange(n), [str(i) for i in range(n)], padded, is_label, unknown, unknown)
+
+
 def pool(tables: Sequence[ItemTable]) -> ItemTable:
-    """One table of the items of several, in order; values are kept where every table has them."""
+    """Return one table of the items of several, in order; `values` are kept where every table has them."""
     if len(tables) == 1:
         return tables[0]
     width = max(table.log_likelihoods.shape[1] for table in tables)
@@ -121,7 +184,7 @@ def pool(tables: Sequence[ItemTable]) -> ItemTable:
 
 
 def joined(parts: Sequence[ItemTable]) -> ItemTable:
-    """One table of several of the same task, over different documents, in the task's own order."""
+    """Return one table of parts of the same task over different documents, in the task's own order."""
     names = sorted(set().union(*(part.values for part in parts)))
     alike = [replace(p, values={n: p.values.get(n, np.full(len(p), np.nan)) for n in names}) for p in parts]
     whole = replace(pool(alike), task=parts[0].task)

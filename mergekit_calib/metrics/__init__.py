@@ -17,6 +17,7 @@ from mergekit_calib.metrics.diversity import (
     diversity_statistic,
     expectation_adjusted_distinct,
 )
+from mergekit_calib.metrics.padding import pad
 from mergekit_calib.metrics.proper import (
     accuracy,
     accuracy_statistic,
@@ -112,6 +113,7 @@ __all__ = [
     "nll_statistic",
     "overconfidence",
     "overconfidence_statistic",
+    "pad",
     "paired_p_value",
     "pairwise_rouge_l",
     "reliability_curve",

@@ -1,4 +1,4 @@
-"""From the answered requests of one lm-eval task to its item table.
+"""Make the item table of one lm-eval task from its answered requests.
 
 Relied on in lm-eval 0.4.13: the shapes of tasks that `ConfigurableTask.process_results` tells apart.
 """
@@ -12,12 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task
+from numpy.typing import NDArray
 
+from lm_eval_tasks.labels import choices_and_labels
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.table import ItemTable, in_split
-from mergekit_calib.scoring.loading import choices_of, doc_hash, judges_by_choice
+from mergekit_calib.metrics import pad
+from mergekit_calib.scoring.loading import doc_hash, judges_by_choice
 
-# What log-likelihoods and gold give by themselves, unless a task computes its results in its own way.
+# Metrics that follow from log-likelihoods and labels, unless a task computes its results itself.
 _FROM_CHOICES = ("acc", "acc_norm")
 
 
@@ -26,10 +29,14 @@ class ScoringError(CalibError):
 
 
 def item_table(task: Task, split: Literal["selection", "held_out"] | None = None) -> ItemTable:
-    """The item table of a task whose instances hold their responses.
+    """Return the item table of a task whose instances hold their responses.
+
+    Args:
+        task: the task, after `build_all_requests`.
+        split: the split that its suite entry names, if it names one.
 
     Raises:
-        ScoringError: a log-likelihood that is not a number, naming task and document.
+        ScoringError: a log-likelihood is not a number; the message names task and document.
     """
     task.apply_filters()
     documents: dict[int, list[Any]] = {}
@@ -49,14 +56,9 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
             row["generations"] = [str(r) for request in requests for r in request.resps]
         row["values"] = _own_values(task, doc, requests)
         rows.append(row)
-    width = max(len(row["scores"]) for row in rows) if has_choices else 0
 
-    def padded(name: str, fill: Any, dtype: Any) -> Any:
-        array = np.full((len(rows), width), fill, dtype=dtype)
-        if has_choices:
-            for i, row in enumerate(rows):
-                array[i, : len(row[name])] = row[name]
-        return array
+    def padded(name: str, fill: float | bool, dtype: type[np.generic]) -> NDArray[Any]:
+        return pad([row.get(name, []) for row in rows], fill, dtype)
 
     names = sorted(set().union(*(row["values"] for row in rows)))
     return ItemTable(
@@ -73,7 +75,7 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
 
 
 def own_metrics(task: Any) -> dict[str, bool]:
-    """The names of a task's `values`, as far as it declares them, and whether more of each is better.
+    """Return the names of the metrics that a task gives its documents, and whether more of each is better.
 
     They are the metrics that lm-eval averages over documents; one that it computes of all documents at once (F1,
     perplexity) has no value for a document. A task that filters its answers in several ways has each metric once by
@@ -92,12 +94,12 @@ def _value_name(metric: str, filters: list[str], filter_: str) -> str:
 
 
 def _computes_its_results(task: Any) -> bool:
-    """Whether a task's numbers do not follow from log-likelihoods and gold alone."""
+    """Return whether a task's numbers follow from anything else than log-likelihoods and labels."""
     return task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results)
 
 
 def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
-    """The numbers that the task itself gives a document."""
+    """Return the numbers that the task itself gives a document."""
     filters = list(requests[0].filtered_resps)
     values = {}
     for filter_ in filters:
@@ -124,12 +126,12 @@ def _check_numbers(task: Task, requests: list[Any]) -> None:
 
 
 def _choices(task: Task, doc: Any, requests: list[Any]) -> dict[str, Any]:
-    """The scores, lengths and right ones of a document's choices."""
-    choices, right = choices_of(task, doc)
+    """Return the log-likelihoods, labels and lengths of a document's choices."""
+    choices, labels = choices_and_labels(task, doc)
     return {
         # Where a task has acc_mutual_info, as many requests follow again: the choices without the question.
         "scores": [float(request.resps[0][0]) for request in requests[: len(choices)]],
-        "labels": [i in right for i in range(len(choices))],
+        "labels": [i in labels for i in range(len(choices))],
         "chars": [len(choice) for choice in choices],
         "bytes": [len(choice.encode("utf-8")) for choice in choices],
     }

@@ -1,8 +1,7 @@
-"""From the entries of a suite to lm-eval's tasks, with their documents and the entry's options.
+"""Load the tasks of a suite's entries from lm-eval, with their documents and the entries' options.
 
-Everything that can be wrong with a task is found here, before any model is loaded. Relied on in lm-eval 0.4.13:
-`TaskManager.load`, `load_yaml`, `Task.fewshot_context`; the rules for options are those of
-`simple_evaluate`.
+Mistakes in a task are reported here, before any model is loaded. Relied on in lm-eval 0.4.13: `TaskManager.load`,
+`load_yaml`, `Task.fewshot_context`; the rules for options are those of `simple_evaluate`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from lm_eval_tasks import TASKS_DIR
-from lm_eval_tasks.metrics import Pooled
+from lm_eval_tasks.labels import LabelError, choices_and_labels
+from lm_eval_tasks.pooled_metrics import PooledMetric
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.items.table import in_split
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
@@ -35,10 +35,12 @@ from mergekit_calib.recipe import Seeds, SuiteEntry
 
 @dataclass
 class LoadedEntry:
-    """One entry of the suite with its tasks, and the documents of each that its limit leaves.
+    """One entry of the suite with its tasks, and their documents up to the entry's limit.
 
     Attributes:
-        limits: how many documents of each task are scored; None for all.
+        entry: the entry, as in the recipe.
+        tasks: lm-eval's tasks; several if the entry names a group or a tag.
+        limits: the number of documents of each task that are scored; None for all.
         documents: task → lm-eval's hashes of those documents, in order.
     """
 
@@ -49,12 +51,17 @@ class LoadedEntry:
 
 
 def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None = None) -> list[LoadedEntry]:
-    """The tasks of every entry, with documents read and options applied.
+    """Load the tasks of every entry, read their documents and apply the entries' options.
+
+    Args:
+        entries: the suite, as in the recipe.
+        seeds: seeds of few-shot examples and of tasks that shuffle choices.
+        source: the file that the entries were read from, for messages.
 
     Raises:
-        RecipeError: a task that lm-eval does not have (with near names), whose data cannot be loaded, that lm-eval
-            would not run either, whose right answers are not among the choices, or that cannot make a prompt with the
-            entry's options; two entries with one task.
+        RecipeError: lm-eval does not have a task (the message names near ones), cannot load its data, or would not run
+            it either; a label is not among a document's choices; a task makes no prompt with the entry's options; two
+            entries have the same task.
     """
     manager = task_manager([entry.task for entry in entries])
     for i, entry in enumerate(entries):
@@ -77,18 +84,21 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
 
 
 def task_manager(names: Sequence[str]) -> TaskManager:
-    """A task manager that knows `names`: over the folders that hold them, for all of lm-eval's take 11 s to scan."""
+    """Return a task manager that knows `names`.
+
+    It scans only the folders that hold them, if it can: to scan all of lm-eval's takes 11 s.
+    """
     with silence_lm_eval(progress_bars=True):
         unknown = {name for name in names if not _is_self_contained(name)}
         folders = [str(TASKS_DIR), *_folders_named_for(unknown)]
         near = TaskManager(include_defaults=False, include_path=folders)
         ours = TaskManager(include_defaults=False, include_path=str(TASKS_DIR)) if len(folders) > 1 else near
-        # What a folder holds of groups and tags may be only a part of them.
+        # A folder may hold only some of the tasks of a group or tag.
         return near if unknown <= {*near.all_subtasks, *ours.all_tasks} else _every_task()
 
 
 def _folders_named_for(names: Collection[str]) -> list[str]:
-    """The folders of lm-eval's tasks that are named after one of `names` or hold a file that is, as most tasks' do."""
+    """Return the folders of lm-eval's tasks that have one of `names`, or hold a file with such a name."""
     files = {f"{name}.yaml" for name in names}
     walk = os.walk(Path(lm_eval.tasks.__file__).parent)
     return [folder for folder, _, held in walk if files & set(held) or Path(folder).name in names]
@@ -100,42 +110,30 @@ def _every_task() -> TaskManager:
 
 
 def set_seeds(seeds: Seeds) -> None:
-    """As `simple_evaluate` does, before each model, so that sampled answers are paired across models."""
+    """Seed the random number generators as `simple_evaluate` does.
+
+    A sweep does so before each model, so that sampled answers are paired across models.
+    """
     random.seed(seeds.random)
     np.random.seed(seeds.numpy)
     torch.manual_seed(seeds.torch)
 
 
 def doc_hash(doc: Any) -> str:
-    """lm-eval's own hash of a document, as in its sample logs."""
+    """Return lm-eval's own hash of a document, as in its sample logs."""
     text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
     return str(hash_string(text))
 
 
 def judges_by_choice(task: Task) -> bool:
-    """Whether a document's answer is its likeliest choice, right where `doc_to_target` says so.
+    """Return whether a document's answer is its likeliest choice, and `doc_to_target` its label.
 
-    A task that computes its results itself may judge by anything else, unless it has metrics of ours.
+    A task that computes its results itself may judge by anything else, unless it has our metrics.
     """
-    in_its_own_way = callable(task.config.process_results) and not any(
-        isinstance(aggregation, Pooled) for aggregation in task.aggregation().values()
+    by_other_means = callable(task.config.process_results) and not any(
+        isinstance(aggregation, PooledMetric) for aggregation in task.aggregation().values()
     )
-    return task.OUTPUT_TYPE == "multiple_choice" and not in_its_own_way
-
-
-def choices_of(task: Any, doc: Any) -> tuple[list[str], list[int]]:
-    """The choices of a multiple-choice task's document, and which of them are right.
-
-    Raises:
-        ValueError: no right answer, or one that is not among the choices.
-    """
-    choices = task.doc_to_choice(doc)
-    labels = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    given = list(labels) if isinstance(labels, (list, tuple)) else [labels]
-    right = [choices.index(g) if isinstance(g, str) and g in choices else g for g in given]
-    if not right or not all(isinstance(g, (int, np.integer)) and 0 <= g < len(choices) for g in right):
-        raise ValueError(f"the right answer {labels!r} is not among {choices}")
-    return choices, right
+    return task.OUTPUT_TYPE == "multiple_choice" and not by_other_means
 
 
 def _is_file(name: str) -> bool:
@@ -143,12 +141,12 @@ def _is_file(name: str) -> bool:
 
 
 def _is_self_contained(name: str) -> bool:
-    """Whether `name` is a file that loads without knowing any other task: all but groups, which list names."""
+    """Return whether `name` is a file that loads without other tasks: all do but groups, which list names."""
     if not _is_file(name) or not Path(name).expanduser().is_file():
         return _is_file(name)
     try:
         return "group" not in load_yaml(name, resolve_func=False)
-    except Exception:  # loading it will say what is wrong
+    except Exception:  # loading the task raises it again, with a message
         return True
 
 
@@ -163,18 +161,19 @@ def _name_problem(name: str, manager: TaskManager) -> str | None:
 
 def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, source: str | None) -> LoadedEntry:
     try:
-        # As lm-eval's command does: `TaskManager.load` itself trips over a group given as a file.
-        known = entry.task in manager.all_tasks
-        spec = entry.task if known else load_yaml(entry.task)
+        # As lm-eval's command does: `TaskManager.load` itself fails on a group given as a file.
+        spec = entry.task if entry.task in manager.all_tasks else load_yaml(entry.task)
         tasks = list(manager.load([spec])["tasks"].values())
     except Exception as problem:
         raise RecipeError(f"{key}.task", f"{entry.task} cannot be loaded: {_first_line(problem)}", source) from problem
     loaded = LoadedEntry(entry, tasks)
     for task in tasks:
         if getattr(task, "UNSAFE_CODE", False):
-            raise RecipeError(f"{key}.task", f"{task.task_name} runs code that a model wrote: not done here", source)
+            reason = f"{task.task_name} runs code that a model wrote, which is not supported"
+            raise RecipeError(f"{key}.task", reason, source)
         if getattr(task, "MULTIMODAL", False):
-            raise RecipeError(f"{key}.task", f"{task.task_name} shows images or plays audio: not done here", source)
+            reason = f"{task.task_name} shows images or plays audio, which is not supported"
+            raise RecipeError(f"{key}.task", reason, source)
         _apply_options(task, entry, seeds)
         limit = get_sample_size(task, entry.limit)
         documents = [doc for _, doc in task.doc_iterator(limit=limit)]
@@ -186,8 +185,8 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
         if judges_by_choice(task):
             for i, doc in enumerate(documents):
                 try:
-                    choices_of(task, doc)
-                except ValueError as problem:
+                    choices_and_labels(task, doc)
+                except LabelError as problem:
                     raise RecipeError(f"{key}.task", f"{task.task_name}, document {i}: {problem}", source) from problem
         loaded.limits.append(limit)
         loaded.documents[task.task_name] = [in_split(doc_hash(doc), entry.split) for doc in documents]
@@ -195,7 +194,7 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
 
 
 def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
-    """An entry's options on a task, by the rules of `simple_evaluate`."""
+    """Apply an entry's options to a task, by the rules of `simple_evaluate`."""
     if task.OUTPUT_TYPE == "generate_until" and entry.gen_kwargs:
         task.set_config(key="generation_kwargs", value=dict(entry.gen_kwargs), update=True)
     default = task.get_config("num_fewshot")
@@ -209,7 +208,7 @@ def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
 
 
 def _prompt(task: Task, doc: Any, entry: SuiteEntry) -> Any:
-    """A document's prompt without a chat template, which only a tokenizer has."""
+    """Return a document's prompt without a chat template, which only a tokenizer has."""
     return task.fewshot_context(
         doc,
         num_fewshot=task.get_config("num_fewshot") or 0,

@@ -15,7 +15,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib import metrics
-from mergekit_calib.items.metric_registry import correct, correct_by_length
+from mergekit_calib.items.item_metrics.accuracies import correct, correct_by_length
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.scoring.suite import Suite
 

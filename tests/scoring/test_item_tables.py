@@ -11,8 +11,15 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from helpers.small_tasks import ACCURACIES, CHOICES, GENERATES, QUESTIONS, table_of
-from mergekit_calib.items.metric_registry import MetricContext, correct, correct_by_length, metrics_of
+from mergekit_calib.items.item_metrics.accuracies import correct, correct_by_length
+from mergekit_calib.items.metric_registry import BUILT_IN, Metric, MetricContext
+from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.table import ItemTable, joined
+
+
+def metrics_of(table: ItemTable) -> dict[str, Metric]:
+    """The metrics that a task's item table yields, by name."""
+    return Scopes(describe_tables({"entry": [table]}), BUILT_IN).metrics("entry")
 
 
 @pytest.fixture
@@ -153,7 +160,7 @@ def test_a_task_that_computes_its_own_results_is_not_judged_by_its_choices(
     assert sorted(table.values) == ["acc", "spread"]
     assert suite.higher_is_better == {path: {"acc": True, "spread": False}}
     assert not table.has_choices
-    assert not {"ece", "brier"} & set(metrics_of(table, {}))
+    assert not {"ece", "brier"} & set(metrics_of(table))
 
 
 def test_what_a_task_names_as_target_need_not_be_a_choice_where_it_computes_its_own_results(
@@ -167,7 +174,7 @@ def test_what_a_task_names_as_target_need_not_be_a_choice_where_it_computes_its_
 
     load_suite(write_task("own", QUESTIONS, functions, process_results=function("own", "results"), **shape))
 
-    with pytest.raises(Exception, match="the right answer '1 and 1 are' is not among"):
+    with pytest.raises(Exception, match="the label '1 and 1 are' is not among"):
         load_suite(write_task("plain", QUESTIONS, **shape))
 
 
@@ -224,7 +231,7 @@ def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
     assert np.isnan(table.values["first"]).tolist() == [q["answer"] != 0 for q in QUESTIONS]
     for name in names:
         assert np.nanmean(table.values[name]) == theirs[f"{name},none"]
-        assert metrics_of(table, {})[name].statistic(table, MetricContext()).value() == theirs[f"{name},none"]
+        assert metrics_of(table)[name].statistic(table, MetricContext()).value() == theirs[f"{name},none"]
 
 
 def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:

@@ -58,7 +58,7 @@ def test_two_entries_with_one_task_are_both_named(write_task: Callable[..., str]
 def test_a_label_that_is_not_among_the_choices_is_refused(write_task, load_suite) -> None:
     broken = [*QUESTIONS[:3], {"question": "?", "options": ["a", "b"], "answer": 2}]
 
-    with pytest.raises(RecipeError, match=r"sums, document 3: the right answer 2 is not among \['a', 'b'\]"):
+    with pytest.raises(RecipeError, match=r"sums, document 3: the label 2 is not among the choices \['a', 'b'\]"):
         load_suite(write_task("sums", broken, **CHOICES))
 
 

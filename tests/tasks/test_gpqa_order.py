@@ -9,13 +9,13 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.gpqa.zeroshot import utils
 
 from lm_eval_tasks import TASKS_DIR
-from lm_eval_tasks.calib_gpqa.task import RIGHT, WRONG, shuffled
+from lm_eval_tasks.calib_gpqa.task import CORRECT, WRONG, shuffled
 from lm_eval_tasks.task import LmEvalTask
 
 
 def documents(n: int = 40) -> list[dict[str, str]]:
     return [
-        {"Question": f"What is {i}?", RIGHT: f" right  of {i} ", **{column: f"{column} of {i}" for column in WRONG}}
+        {"Question": f"What is {i}?", CORRECT: f" right  of {i} ", **{column: f"{column} of {i}" for column in WRONG}}
         for i in range(n)
     ]
 
@@ -44,7 +44,7 @@ def test_right_answers_stand_in_every_place_and_the_wording_is_lm_evals():
     assert {doc["answer"] for doc in ours} == {"(A)", "(B)", "(C)", "(D)"}
     for mine, other in zip(ours, theirs, strict=True):
         assert sorted(choices(mine)) == sorted(choices(other))
-        assert choices(mine)["ABCD".index(mine["answer"][1])] == utils.preprocess(mine[RIGHT])
+        assert choices(mine)["ABCD".index(mine["answer"][1])] == utils.preprocess(mine[CORRECT])
 
 
 def test_the_task_asks_lm_evals_prompt(tmp_path):

@@ -9,7 +9,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from lm_eval_tasks import TASKS_DIR
-from lm_eval_tasks.metrics import POOLED
+from lm_eval_tasks.pooled_metrics import POOLED_METRICS
 from lm_eval_tasks.task import CalibrationTask, LmEvalTask, lm_eval_config
 from mergekit_calib.errors import HostVersionError
 
@@ -46,7 +46,7 @@ def test_arc_easy_asks_lm_evals_prompts_token_for_token(manager, num_fewshot):
     assert isinstance(ours, CalibrationTask)
     assert ours.VERSION == theirs.VERSION
     assert prompts(ours, num_fewshot) == prompts(theirs, num_fewshot)
-    assert set(ours.aggregation()) == {"acc", "acc_norm", *POOLED}
+    assert set(ours.aggregation()) == {"acc", "acc_norm", *POOLED_METRICS}
 
 
 @pytest.mark.parametrize(("name", "lm_evals"), SAME.items())

@@ -14,7 +14,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from lm_eval_tasks import TASKS_DIR
-from lm_eval_tasks.metrics import OF_CONFIDENCES
+from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS
 from lm_eval_tasks.self_consistency import AVERAGED, SelfConsistencyTask, majority
 from lm_eval_tasks.task import lm_eval_config
 from mergekit_calib import demo, metrics
@@ -106,7 +106,7 @@ def test_the_metrics_are_those_of_the_shares(tmp_path):
     found = scored(task, drawn, "strict-match")
     confidence, right = np.array([f["confidence"] for f in found]), np.array([f["acc"] == 1 for f in found])
     assert 0 < right.sum() < 8
-    aggregated = {name: task.aggregation()[name]([f[name] for f in found]) for name in (*AVERAGED, *OF_CONFIDENCES)}
+    aggregated = {name: task.aggregation()[name]([f[name] for f in found]) for name in (*AVERAGED, *POOLED_METRICS_OF_ANSWERS)}
     assert aggregated["ece"] == pytest.approx(metrics.expected_calibration_error(confidence, right))
     assert aggregated["brier"] == pytest.approx(metrics.brier_score(confidence, right))
     assert aggregated["overconfidence"] == pytest.approx(metrics.overconfidence(confidence, right))
@@ -181,7 +181,7 @@ def test_a_model_that_samples_is_right_about_as_often_as_its_draws_agree(questio
     assert results["overconfidence,remove_whitespace"] == pytest.approx(
         results["confidence,remove_whitespace"] - results["acc,remove_whitespace"]
     )
-    for name in (*AVERAGED, *OF_CONFIDENCES):
+    for name in (*AVERAGED, *POOLED_METRICS_OF_ANSWERS):
         assert 0 < results[f"{name}_stderr,remove_whitespace"] < 1
     directions = found["higher_is_better"]["demo_by_vote"]
     assert {name for name, up in directions.items() if up} == {"acc", "auroc"}

@@ -13,7 +13,7 @@ import yaml
 
 from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.completions import DIVERSITY
-from lm_eval_tasks.metrics import POOLED
+from lm_eval_tasks.pooled_metrics import POOLED_METRICS
 from mergekit_calib import demo
 
 DEMO = Path(demo.__file__).parent
@@ -90,7 +90,7 @@ def test_our_tasks_run_from_the_command_with_include_path(tmp_path):
     (written,) = tmp_path.rglob("results_*.json")
     found = json.loads(written.read_text())["results"]["calib_demo"]
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
-    for name in POOLED:
+    for name in POOLED_METRICS:
         (shown,) = [row for row in rows if name in row]
         assert f"{found[f'{name},none']:.4f}" in shown
         assert f"{found[f'{name}_stderr,none']:.4f}" in shown
