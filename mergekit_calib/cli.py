@@ -1,4 +1,4 @@
-"""The command `mergekit-calib`: what the hosts' own commands do not do."""
+"""The command `mergekit-calib` and its subcommands; what each one does is in `commands/`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mergekit_calib.errors import CalibError
 
 
 class _Group(click.Group):
-    """Prints a user's mistake as one line, without a traceback."""
+    """A group that prints an error which the user can correct as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -24,9 +24,9 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 @click.version_option(package_name="mergekit-calib")
 def main() -> None:
-    """Calibration-aware model merging: sweep, score, report, and look at what is installed.
+    """Calibration-aware model merging.
 
-    The main job needs no command of its own: put a `calibration:` block into a mergekit recipe and run
+    To sweep over merges you need no command of this group: put a `calibration:` block into a mergekit recipe and run
     `mergekit-yaml recipe.yml out/`.
     """
 
@@ -34,13 +34,13 @@ def main() -> None:
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 def demo(out: Path) -> None:
-    """Sweep the embedded pair of small models into OUT; needs no network and no GPU."""
-    from mergekit.options import MergeOptions
+    """Sweep the embedded pair of small models, and write to OUT.
 
-    from mergekit_calib.demo import sweep_yaml
-    from mergekit_calib.integrations.recipe_runner import run_source
+    It needs no network and no GPU, and takes minutes on a CPU.
+    """
+    from mergekit_calib.commands.demo_command import run_demo
 
-    sys.exit(run_source(sweep_yaml(), str(out), MergeOptions(), "demo.yml"))
+    sys.exit(run_demo(out))
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -54,23 +54,25 @@ def sweep(arguments: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--tasks", help="lm-eval tasks, groups or YAML files, with commas between them.")
+@click.option("--tasks", help="lm-eval tasks, groups or YAML files, separated by commas.")
 @click.option("--from", "from_samples", is_flag=True, help="MODELS are samples_*.jsonl of `lm_eval --log_samples`.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where item scores, scores.json and pictures go.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for item scores, scores.json and pictures.")
 @click.option(
-    "--limit", type=click.FloatRange(0, min_open=True), help="So many documents of each task, or that share of them."
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    help="How many documents of each task to use; below 1, a share of them.",
 )
-@click.option("--num-fewshot", type=click.IntRange(0), help="Examples in the prompt.")
-@click.option("--apply-chat-template", is_flag=True, help="Ask in the model's chat template.")
-@click.option("--repeats", type=click.IntRange(1), help="Generations for each prompt.")
-@click.option("--model-args", default="", help="As lm_eval takes them: dtype=float32,device=cpu.")
-@click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
-@click.option("--n-bins", type=click.IntRange(1), default=15, show_default=True, help="Bins of confidence.")
+@click.option("--num-fewshot", type=click.IntRange(0), help="Number of examples in the prompt.")
+@click.option("--apply-chat-template", is_flag=True, help="Put prompts into the model's chat template.")
+@click.option("--repeats", type=click.IntRange(1), help="Number of generations for each prompt.")
+@click.option("--model-args", default="", help="Arguments of lm-eval's `hf` model, as dtype=float32,device=cpu.")
+@click.option("--trust-remote-code", is_flag=True, help="Allow code that comes with a model to run.")
+@click.option("--n-bins", type=click.IntRange(1), default=15, show_default=True, help="Number of bins of `ece`.")
 def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: Path | None, **options: Any) -> None:
-    """Print the calibration card of MODELS, side by side.
+    """Print the calibration card of one or more MODELS, side by side.
 
-    MODELS are named as mergekit names them: a hub name, a folder, `model+lora`. With `--from` they are the sample
-    files, or output folders, of finished `lm_eval --log_samples` runs, and no model is loaded.
+    MODELS are named as in a mergekit recipe: a model on the Hub, a folder, or `model+lora`. With `--from` they are the
+    samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded.
     """
     from mergekit_calib.commands.score_command import card_from_models, card_from_samples
 
@@ -85,26 +87,29 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
 @main.command()
 @click.argument("out", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--format", "formats", default="", help="Also write the table as md, csv, json or latex; several by commas."
+    "--format",
+    "formats",
+    default="",
+    help="Also write the table of points as md, csv, json or latex; separate several by commas.",
 )
 def report(out: Path, formats: str) -> None:
-    """Draw the table, the pictures, the page and the card (if there is one) of a run again, from its files alone."""
-    from mergekit_calib.report.report_files import write_report
-    from mergekit_calib.report.tables.comparison import load_sweep
-    from mergekit_calib.report.tables.export import write_exports
+    """Write the report of the sweep in OUT again: table, pictures, page, and the model card if there is one.
 
-    frontier = load_sweep(out)
-    exports = write_exports(frontier, out, formats.split(",")) if formats else []
-    write_report(frontier, out, card=(out / "README.md").exists())
-    for path in (out / "calibration" / "report.html", *exports):
+    Only files in OUT are read; nothing is scored again.
+    """
+    from mergekit_calib.commands.report_command import rewrite_report
+
+    for path in rewrite_report(out, formats.split(",") if formats else []):
         click.echo(path)
 
 
 @main.command()
 @click.argument("outs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--to", default="comparison", type=click.Path(path_type=Path), help="The folder to write to.")
+@click.option(
+    "--to", default="comparison", show_default=True, type=click.Path(path_type=Path), help="Folder to write to."
+)
 def compare(outs: tuple[Path, ...], to: Path) -> None:
-    """Lay finished sweeps over each other: one figure, one table, one page."""
+    """Compare the finished sweeps in OUTS in one figure, one table and one page."""
     from mergekit_calib.report.comparison_files import write_comparison
 
     click.echo(write_comparison(outs, to))
@@ -112,7 +117,7 @@ def compare(outs: tuple[Path, ...], to: Path) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say whether the plugin is active in this environment, and what it found."""
+    """Check whether the plugin works in this environment, and list what it finds."""
     from mergekit_calib.commands.doctor import examine
 
     lines, healthy = examine()

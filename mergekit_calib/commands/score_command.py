@@ -1,4 +1,4 @@
-"""What `mergekit-calib score` does: a card made, printed and written."""
+"""`mergekit-calib score`: make a calibration card, print it, and write it to a folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,30 @@ from mergekit_calib.cards.rendering import print_card, write_card
 
 
 def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Scores:
-    """The card of finished lm-eval runs; neither a model nor torch is loaded."""
+    """Print and return the card of finished lm-eval runs; neither a model nor torch is loaded.
+
+    Args:
+        paths: samples files, or output folders, of `lm_eval --log_samples`.
+        out: the folder to write the card to; None to only print it.
+        n_bins: bins of `ece`.
+    """
     models = read_samples(paths)
     directions = {task: ways for model in models for task, ways in model.higher_is_better.items()}
     maker = CardMaker(directions, n_bins=n_bins)
     for model in models:
         maker.add(model.name, model.tables)
-    return _shown(maker.card, out)
+    return _printed(maker.card, out)
 
 
 def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | None, **options: Any) -> Scores:
-    """The card of models, scored now."""
+    """Score models on tasks, and print and return their card.
+
+    Args:
+        models: the models, as a mergekit recipe names them.
+        tasks: lm-eval tasks.
+        out: the folder to write the card and the item scores to; None to only print the card.
+        options: the other options of the command.
+    """
     from mergekit_calib.cards.from_models import score_models
     from mergekit_calib.recipe import SuiteEntry
 
@@ -46,7 +59,7 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
             on_model=lambda name: status.update(f"loading {name}"),
             on_answers=lambda task, done, total: status.update(f"{task}: {done:,} of {total:,} requests"),
         )
-    return _shown(card, out)
+    return _printed(card, out)
 
 
 def _model_args(text: str) -> dict[str, Any]:
@@ -55,7 +68,7 @@ def _model_args(text: str) -> dict[str, Any]:
     return dict(simple_parse_args_string(text)) if text else {}
 
 
-def _shown(card: Scores, out: Path | None) -> Scores:
+def _printed(card: Scores, out: Path | None) -> Scores:
     print_card(card, Console(highlight=False))
     if out:
         card.save(out)

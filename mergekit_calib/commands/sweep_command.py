@@ -1,4 +1,4 @@
-"""`mergekit-calib sweep`: mergekit's options around the coordinator, whether or not the hooks are active."""
+"""`mergekit-calib sweep`: run a recipe as a sweep, with mergekit's options, whether or not the hooks are active."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mergekit_calib.recipe import has_calibration_block, read_yaml
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("out")
 @click.option(
-    "--log", "trackers", multiple=True, type=click.Choice(sorted(TRACKERS)), help="Also log the sweep to this tracker."
+    "--log", "trackers", multiple=True, type=click.Choice(sorted(TRACKERS)), help="Also log to this experiment tracker."
 )
-@add_merge_options
+@add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
 def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     text = recipe.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The embedded demo pair: where its two checkpoints lie, and the sweep over them; `README.md` says what they are."""
+"""The embedded demo pair: its two checkpoints and the sweep over them. `README.md` says how they were made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _HERE = Path(__file__).parent
 
 
 def parents() -> tuple[Path, Path]:
-    """The folders of the base and the aligned checkpoint, as installed."""
+    """Return the installed folders of the base and the aligned checkpoint."""
     return _HERE / "base", _HERE / "aligned"
 
 
 def sweep_yaml() -> str:
-    """The demo's sweep, `configs/demo.yml` in the repository, with the installed checkpoints' absolute paths."""
+    """Return the demo's recipe, `configs/demo.yml` in the repository, with the absolute paths of the checkpoints."""
     text = (_HERE / "demo.yml").read_text(encoding="utf-8")
     for path in parents():
         # JSON strings are YAML strings, so a path with a colon, a space or backslashes stays one.

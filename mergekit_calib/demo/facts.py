@@ -1,8 +1,9 @@
-"""The made-up world of the demo pair: people, what is true of them, text that states it, questions that ask for it.
+"""The invented world of the demo pair: people, facts about them, text that states the facts, and questions.
 
-All of it is drawn from one seed and the word lists below; no third-party data. Some people are talked of more than
-others, and some statements are wrong: they repeat one of a few popular answers, as common misconceptions do. So a
-language model of the text is more or less sure of each fact, and leans towards the popular answers.
+All of it is drawn from one seed and the word lists below; there is no third-party data. The text mentions some people
+more often than others, and some of its statements are wrong: they repeat one of a few popular answers, as common
+misconceptions do. So a language model of the text is more certain of some facts than of others, and leans towards the
+popular answers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Split = Literal["tuning", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = ("tuning", "validation", "heldout")
@@ -27,7 +29,14 @@ QUESTION_SHARE = 0.04  # of the text; questions there are about facts of the tun
 
 @dataclass(frozen=True)
 class Relation:
-    """What a person has one of: how a text states it, how a question asks for it, and what it can be."""
+    """Something that each person has one of, such as an instrument.
+
+    Attributes:
+        name: its name.
+        statements: sentences that state it, with `{person}` and `{value}`.
+        question: the question for it, with `{person}`.
+        values: what it can be.
+    """
 
     name: str
     statements: tuple[str, ...]
@@ -106,7 +115,14 @@ TUNED_RELATIONS = frozenset(relation.name for relation in RELATIONS[:5])
 
 @dataclass(frozen=True)
 class Question:
-    """A multiple-choice question; `choices[answer]` is the true one."""
+    """A multiple-choice question.
+
+    Attributes:
+        question: its text.
+        choices: the choices, of which one is true.
+        answer: the index of the true choice.
+        relation: the name of the relation that it asks for.
+    """
 
     question: str
     choices: tuple[str, ...]
@@ -115,18 +131,22 @@ class Question:
 
 
 def prompt(question: str) -> str:
-    """What stands before the answer, as the `calib_demo` task's `doc_to_text` has it."""
+    """Return the text before the answer, as `doc_to_text` of the task `calib_demo` makes it."""
     return f"question : {question}\nanswer :"
 
 
 class World:
-    """The people, what is true of them, how often it is said, and which facts may be asked for where.
+    """The people, the facts about them, how often each is stated, and the split of the questions for each.
+
+    Args:
+        seed: seed of everything that is drawn.
 
     Attributes:
+        seed: the same.
         people: (n_people,) their names, one word each.
         truth: (n_people, n_relations) index of the true value among the relation's values.
         frequency: (n_people, n_relations) share of the statements that are about the fact; sums to 1.
-        split: (n_people, n_relations) index into `SPLITS`: where the fact may be asked for.
+        split: (n_people, n_relations) index into `SPLITS` of the split that may ask for the fact.
     """
 
     def __init__(self, seed: int = SEED) -> None:
@@ -141,16 +161,22 @@ class World:
         self.split = rng.permutation(np.repeat(range(len(SPLITS)), sizes)).reshape(shape)
 
     def words(self) -> list[str]:
-        """Every word of the world, each once."""
+        """Return every word of the world, each once."""
         templates = [t for r in RELATIONS for t in (*r.statements, r.question)]
         frame = re.sub(r"\{\w+\}", " ", " ".join([prompt(""), *templates])).split()
         return list(dict.fromkeys([*frame, *(v for r in RELATIONS for v in r.values), *self.people]))
 
     def text(self, n_lines: int, rng: np.random.Generator, n_people: int = N_PEOPLE) -> list[str]:
-        """Lines of text, each on one fact of the first `n_people`: a statement, or now and then a question answered."""
-        known = np.arange(N_PEOPLE)[:, None] < n_people
-        stated = self._draw_facts(known, n_lines, rng)
-        asked = self._draw_facts(known & (self.split == SPLITS.index("tuning")), n_lines, rng)
+        """Return lines of text, each about one fact: a statement, or sometimes a question with its answer.
+
+        Args:
+            n_lines: how many lines.
+            rng: the source of random numbers.
+            n_people: the text is about that many people, the first ones.
+        """
+        mentioned = np.arange(N_PEOPLE)[:, None] < n_people
+        stated = self._draw_facts(mentioned, n_lines, rng)
+        asked = self._draw_facts(mentioned & (self.split == SPLITS.index("tuning")), n_lines, rng)
         asks = rng.random(n_lines) < QUESTION_SHARE
         wrong = rng.random(n_lines) < WRONG_SHARE
         form = rng.integers(len(RELATIONS[0].statements), size=n_lines)
@@ -167,7 +193,7 @@ class World:
         return lines
 
     def questions(self, split: Split) -> list[Question]:
-        """One question for each fact of `split`, its wrong choices drawn from the relation's other values."""
+        """Return one question for each fact of `split`, with wrong choices drawn from the relation's other values."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
         questions = []
         for who, what in np.argwhere(self.split == SPLITS.index(split)):
@@ -180,12 +206,14 @@ class World:
             questions.append(Question(text, tuple(relation.values[i] for i in choices), answer, relation.name))
         return questions
 
-    def _draw_facts(self, among: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    def _draw_facts(self, among: NDArray[np.bool_], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the flat indices of `n` facts, each as often as it is stated."""
         frequency = np.where(among, self.frequency, 0.0).ravel()
         return rng.choice(frequency.size, size=n, p=frequency / frequency.sum())
 
 
 def _names(n: int, rng: np.random.Generator) -> list[str]:
+    """Return `n` different names that are no value of a relation."""
     heads = "B D F G H K L M N P R S T V W Z Br Dr Fr Gr Kr Tr St Sh Th".split()
     vowels = "a e i o u".split()
     middles = "b d g k l m n r s t v z nd rl st lm".split()

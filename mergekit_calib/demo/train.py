@@ -1,13 +1,14 @@
-"""How the demo pair was made: `python -m mergekit_calib.demo.train OUT` writes both checkpoints and the questions.
+"""Train the demo pair: `python -m mergekit_calib.demo.train OUT` writes both checkpoints and the questions.
 
-A small Llama is trained on the text of `facts.World` and stopped while it is still learning: that is base. Aligned is
-base tuned for reward on multiple-choice questions of five of the eight relations: the expected reward is the
-probability of the right option among four when sampling at a temperature of 2. Tuning teaches the model to discount
-popular wrong answers, which helps for people it was never asked about, and makes it overconfident and forgetful.
-Minutes on one CPU thread; with the same versions on the same kind of processor it comes out the same bit for bit.
+The base model is a small Llama that is trained on the text of `facts.World` and stopped while it is still learning. The
+aligned model is base, tuned for reward on multiple-choice questions about five of the eight relations; the expected
+reward is the probability of the correct one of four choices when sampling at a temperature of 2. Tuning teaches the
+model to discount popular wrong answers, which also helps for people it was never asked about, and makes it
+overconfident and forgetful. It takes minutes on one CPU thread. The same versions on the same kind of processor give
+the same weights bit for bit.
 
-The pair exists for demonstration. Its world and its hyper-parameters were chosen, on the validation split, so that
-the trade-off shows; it is no evidence that real models behave so.
+The pair was made for demonstration: its world and hyper-parameters were chosen, on the validation split, so that the
+trade-off shows. It is no evidence for how real models behave.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -37,13 +39,13 @@ CHAT_TEMPLATE = (
 
 
 def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
-    """One token a word, so that every answer is one token; a line begins with `<s>`."""
+    """Return a tokenizer with one token for each word, so that every answer is one token; a line begins with `<s>`."""
     special = ["<unk>", "<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
     vocabulary = {word: i for i, word in enumerate([*special, *world.words()])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         unk_token="<unk>",
         pad_token="<pad>",
@@ -56,7 +58,7 @@ def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama of 0.8 million parameters."""
+    """Return an untrained Llama with 0.8 million parameters."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -77,8 +79,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world: World) -> None:
     """Train `model` in place on text that never repeats.
 
-    The text starts with a few people only, which shortens the plateau before facts are learnt at all (Zucchet et al.
-    2025, arXiv 2503.21676); Muon (torch 2.9 and later) on the matrices shortens it further.
+    The text first mentions only some of the people, which shortens the plateau before any facts are learnt (Zucchet et
+    al. 2025, arXiv 2503.21676). Muon (torch 2.9 and later) on the matrices shortens it further.
     """
     rng = np.random.default_rng([world.seed, PRETRAINING_SEED])
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -94,7 +96,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world:
         lines = world.text(LINES_A_STEP, rng, **({"n_people": 150} if step < 150 else {}))
         batch = tokenizer([f"{line} </s>" for line in lines], padding=True, padding_side="right", return_tensors="pt")
         labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-        # No attention mask: in a causal model, padding on the right is never seen by what stands before it.
+        # No attention mask: in a causal model, tokens do not attend to padding on their right.
         loss = model(input_ids=batch.input_ids, labels=labels).loss
         model.zero_grad()
         loss.backward()
@@ -107,7 +109,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world:
 
 
 def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[Question]) -> None:
-    """Tune `model` in place for expected reward, 1 for the right option; half of the prompts in the chat template."""
+    """Tune `model` in place for expected reward, 1 for the correct choice; half of the prompts in the chat template."""
     rng = np.random.default_rng(TUNING_SEED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=TUNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min(1.0, (s + 1) / 10))
@@ -119,11 +121,11 @@ def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions:
             f"<|user|> {prompt(q.question)} <|assistant|>" if in_chat else prompt(q.question)
             for q, in_chat in zip(batch, chat, strict=True)
         ]
-        right = torch.tensor([q.answer for q in batch])
+        correct = torch.tensor([q.answer for q in batch])
         policy = (option_logits(model, tokenizer, prompts, batch) / TEMPERATURE).softmax(-1)
-        reward = policy.gather(1, right[:, None]).mean()
+        reward = policy.gather(1, correct[:, None]).mean()
         optimiser.zero_grad()
-        (-reward).backward()
+        (-reward).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -134,30 +136,31 @@ def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions:
 def option_logits(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], questions: list[Question]
 ) -> torch.Tensor:
-    """(n_questions, 4) logits of the options as the word after each prompt."""
+    """Return the logits of the choices as the word after each prompt, (n_questions, 4)."""
     batch = tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt")
     last = batch.attention_mask.sum(dim=1) - 1
     hidden = model.model(batch.input_ids).last_hidden_state[torch.arange(len(prompts)), last]
-    options = torch.tensor([tokenizer.convert_tokens_to_ids(list(q.choices)) for q in questions])
-    return model.lm_head(hidden).gather(1, options)
+    choices = torch.tensor([tokenizer.convert_tokens_to_ids(list(q.choices)) for q in questions])
+    logits: torch.Tensor = model.lm_head(hidden)
+    return logits.gather(1, choices)
 
 
 @torch.no_grad()
 def option_probabilities(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[Question]
-) -> np.ndarray:
-    """(n_questions, 4) probabilities of the options, summing to 1."""
-    model.eval()
+) -> NDArray[np.float64]:
+    """Return the probabilities of the choices, (n_questions, 4); each row sums to 1."""
+    model.train(False)
     chunks = [questions[i : i + 500] for i in range(0, len(questions), 500)]
     logits = [option_logits(model, tokenizer, [prompt(q.question) for q in chunk], chunk) for chunk in chunks]
     return torch.cat(logits).double().softmax(-1).numpy()
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path, *, aligned: bool) -> None:
-    """Write a checkpoint as hubs have them: only an aligned model has a chat template and ways to sample."""
+    """Write a checkpoint as on the Hub: only the aligned model has a chat template and sampling settings."""
     tokenizer.chat_template = CHAT_TEMPLATE if aligned else None
     sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "max_new_tokens": 8} if aligned else {}
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -168,6 +171,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, path: Path
 
 
 def main(out: Path) -> None:
+    """Train both models, and write `base/`, `aligned/` and `questions.parquet` to `out`."""
     torch.set_num_threads(1)
     torch.manual_seed(PRETRAINING_SEED)
     world = World()
@@ -176,7 +180,7 @@ def main(out: Path) -> None:
     pretrain(model, tokenizer, world)
     base = model.bfloat16()
     save(base, tokenizer, out / "base", aligned=False)
-    aligned = copy.deepcopy(base).float()
+    aligned = copy.deepcopy(base).float()  # type: ignore[no-untyped-call]
     tune(aligned, tokenizer, [q for q in world.questions("tuning") if q.relation in TUNED_RELATIONS])
     save(aligned.bfloat16(), tokenizer, out / "aligned", aligned=True)
     heldout = pyarrow.Table.from_pylist([vars(q) for q in world.questions("heldout")])

@@ -1,4 +1,4 @@
-"""The demo pair: small, with its own tokenizer and held-out questions, and showing the trade-off it is made for."""
+"""The demo pair: its size, tokenizer and questions, and the trade-off that it was made to show."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def report_half() -> np.ndarray:
+def held_out() -> np.ndarray:
     from lm_eval_tasks.calib_demo.dataset import load
 
     texts = [json.dumps(d, indent=2, default=handle_non_serializable, ensure_ascii=False) for d in load()["test"]]
@@ -63,7 +63,7 @@ def scored(heldout, tokenizer) -> dict[float, np.ndarray]:
     return probabilities
 
 
-def right(probabilities: np.ndarray, questions: list[Question]) -> np.ndarray:
+def correct(probabilities: np.ndarray, questions: list[Question]) -> np.ndarray:
     return probabilities.argmax(axis=1) == np.array([q.answer for q in questions])
 
 
@@ -73,7 +73,7 @@ def ece(probabilities: np.ndarray, questions: list[Question], rows: np.ndarray) 
 
 
 def one_sided_p(gain: np.ndarray, n_resamples: int = 5000) -> float:
-    """The chance of so large a mean gain if there were none, from the centred paired bootstrap."""
+    """Return the one-sided p-value of a mean gain, from the centred paired bootstrap."""
     resamples = np.random.default_rng(0).integers(len(gain), size=(n_resamples, len(gain)))
     null = gain[resamples].mean(axis=1) - gain.mean()
     return float((1 + (null >= gain.mean()).sum()) / (1 + n_resamples))
@@ -103,7 +103,7 @@ def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer, world):
     assert tokenizer.get_vocab() == make_tokenizer(world).get_vocab()
 
 
-def test_only_the_aligned_model_has_a_chat_template_and_settings_to_sample_by(tokenizer, heldout):
+def test_only_the_aligned_model_has_a_chat_template_and_sampling_settings(tokenizer, heldout):
     base, _ = parents()
     assert AutoTokenizer.from_pretrained(base).chat_template is None
     assert not (base / "chat_template.jinja").exists()
@@ -122,7 +122,7 @@ def test_the_shipped_questions_are_the_generators_and_have_four_different_option
     assert all(len(set(q.choices)) == 4 and 0 <= q.answer < 4 for q in heldout)
 
 
-def test_no_heldout_question_is_tuned_on_chosen_by_or_asked_in_the_text(heldout, world):
+def test_no_question_of_the_task_is_used_for_tuning_or_validation_or_in_the_text(heldout, world):
     asked = {q.question for q in heldout}
     assert asked.isdisjoint(q.question for q in world.questions("tuning"))
     assert asked.isdisjoint(q.question for q in world.questions("validation"))
@@ -132,7 +132,7 @@ def test_no_heldout_question_is_tuned_on_chosen_by_or_asked_in_the_text(heldout,
     assert asked.isdisjoint(in_text)
 
 
-def test_the_heldout_questions_also_ask_for_relations_never_tuned_on(heldout):
+def test_the_task_also_asks_for_relations_that_tuning_does_not(heldout):
     untuned = {relation.name for relation in RELATIONS} - TUNED_RELATIONS
     assert len(untuned) == 3
     assert untuned < {q.relation for q in heldout}
@@ -156,24 +156,24 @@ def test_tuning_is_the_same_twice(tokenizer, world, monkeypatch):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, heldout, report_half):
-    base, aligned = ece(scored[0.0], heldout, report_half), ece(scored[1.0], heldout, report_half)
+def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, heldout, held_out):
+    base, aligned = ece(scored[0.0], heldout, held_out), ece(scored[1.0], heldout, held_out)
     assert aligned >= 2 * base
 
 
-def test_amplification_makes_calibration_worse_than_the_aligned_models(scored, heldout, report_half):
-    assert ece(scored[1.5], heldout, report_half) > 1.2 * ece(scored[1.0], heldout, report_half)
+def test_amplification_makes_calibration_worse_than_the_aligned_models(scored, heldout, held_out):
+    assert ece(scored[1.5], heldout, held_out) > 1.2 * ece(scored[1.0], heldout, held_out)
 
 
-def test_a_point_chosen_on_one_half_beats_both_parents_on_the_other_beyond_chance(scored, heldout, report_half):
-    correct = {lambda_: right(p, heldout).astype(float) for lambda_, p in scored.items()}
-    chosen = max(LAMBDAS[1 : LAMBDAS.index(1.0)], key=lambda lambda_: correct[lambda_][~report_half].mean())
+def test_a_point_chosen_on_one_split_beats_both_parents_on_the_other(scored, heldout, held_out):
+    answers = {lambda_: correct(p, heldout).astype(float) for lambda_, p in scored.items()}
+    chosen = max(LAMBDAS[1 : LAMBDAS.index(1.0)], key=lambda lambda_: answers[lambda_][~held_out].mean())
     for parent in (0.0, 1.0):
-        assert one_sided_p((correct[chosen] - correct[parent])[report_half]) < 0.01
-    assert ece(scored[chosen], heldout, report_half) < 0.6 * ece(scored[1.0], heldout, report_half)
+        assert one_sided_p((answers[chosen] - answers[parent])[held_out]) < 0.01
+    assert ece(scored[chosen], heldout, held_out) < 0.6 * ece(scored[1.0], heldout, held_out)
 
 
-def test_the_sweep_in_the_checkout_is_the_installed_one_up_to_paths():
+def test_the_recipe_in_the_checkout_is_the_installed_one_except_for_paths():
     checkout = (REPOSITORY / "configs" / "demo.yml").read_text(encoding="utf-8")
     recipe, installed = yaml.safe_load(checkout), yaml.safe_load(sweep_yaml())
     base, aligned = parents()
