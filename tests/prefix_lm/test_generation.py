@@ -19,6 +19,7 @@ def generations(lm: HFLM, texts: list[str], repeats: int, **kwargs: object) -> l
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "mamba"])
+@pytest.mark.filterwarnings("ignore:scored as lm-eval")
 def test_greedy_generations_are_those_of_hf(models, tokenizer, name) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=1)
     texts = ["2 + 2 =", "A longer beginning, beyond the sixteen tokens of a window,", "Once"]

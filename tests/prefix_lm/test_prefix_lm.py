@@ -161,6 +161,7 @@ def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypat
 
 
 @pytest.mark.parametrize("lengths", [(64, 512), (512, 64)])
+@pytest.mark.filterwarnings("ignore:6 of 13 requests are longer")
 def test_models_with_different_maximum_lengths_each_get_their_own_part_of_a_prompt(models, tokenizer, lengths) -> None:
     shared = SharedPrefixTrees()
     for length in lengths:

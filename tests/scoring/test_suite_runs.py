@@ -36,6 +36,7 @@ def test_sampled_answers_are_paired_across_models(write_task, load_suite, lm) ->
     assert table_of(suite, lm).generations == first.generations
 
 
+@pytest.mark.filterwarnings("ignore:scored as lm-eval")
 def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite, model, tokenizer) -> None:
     suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
     with torch.no_grad():
