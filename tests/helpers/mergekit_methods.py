@@ -1,4 +1,4 @@
-"""Methods as mergekit registers them, for recipes that are read without it."""
+"""Signatures of merge methods as in mergekit, for tests that read recipes without it."""
 
 from __future__ import annotations
 

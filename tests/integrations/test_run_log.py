@@ -1,4 +1,4 @@
-"""The hosts' noise goes to `calibration/run.log`, and what the user must know comes through."""
+"""Output of other packages goes to `calibration/run.log`, and the user sees errors and the plugin's warnings."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def make_noise(logger: logging.Logger) -> None:
 
 
 def test_records_prints_bars_and_warnings_go_to_the_file_with_times(tmp_path, capsys) -> None:
-    told: list[str] = []
+    shown: list[str] = []
     logger = host_logger("a_host")
-    with RunLog(tmp_path, told.append) as log:
+    with RunLog(tmp_path, shown.append) as log:
         make_noise(logger)
         assert not (tmp_path / "calibration").exists()
         log.started(frontier(), 3)
@@ -81,11 +81,11 @@ def test_records_prints_bars_and_warnings_go_to_the_file_with_times(tmp_path, ca
     (bar,) = [line for line in lines if "bar:" in line]
     assert "100%" in bar
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
-    assert told == ["a_host: it burns"]
+    assert shown == ["a_host: it burns"]
     assert capsys.readouterr() == ("", "")
 
 
-def test_everything_is_as_it_was_afterwards(tmp_path, capsys) -> None:
+def test_streams_and_loggers_are_restored_afterwards(tmp_path, capsys) -> None:
     logger = host_logger("another_host")
     before = sys.stdout, sys.stderr, logging.getLogger().level, list(logging.getLogger().handlers)
     with RunLog(tmp_path, lambda _: None):
@@ -97,7 +97,7 @@ def test_everything_is_as_it_was_afterwards(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])
-def test_what_is_written_past_python_goes_to_the_file_but_with_v(tmp_path, capfd, verbosity) -> None:
+def test_standard_error_of_other_than_python_goes_to_the_file_unless_verbose(tmp_path, capfd, verbosity) -> None:
     with RunLog(tmp_path, lambda _: None, verbosity) as log:
         log.started(frontier(), 3)
         os.write(2, b"from C\n")
@@ -111,25 +111,27 @@ def test_what_is_written_past_python_goes_to_the_file_but_with_v(tmp_path, capfd
     assert in_file.endswith("afterwards\n")
 
 
-def test_our_own_warnings_come_through_once(tmp_path) -> None:
-    told: list[str] = []
-    with RunLog(tmp_path, told.append):
+def test_the_plugins_warnings_are_shown_once(tmp_path) -> None:
+    shown: list[str] = []
+    with RunLog(tmp_path, shown.append):
         for _ in range(2):
             warnings.warn_explicit(
                 "scored as `hf` scores", UserWarning, "/x/mergekit_calib/scoring/model.py", 1, registry={}
             )
             logging.getLogger("mergekit_calib.x").warning("look here")
-    assert told == ["warning: scored as `hf` scores", "warning: look here"]
+    assert shown == ["warning: scored as `hf` scores", "warning: look here"]
 
 
-@pytest.mark.parametrize(("verbosity", "told"), [(0, []), (1, ["host: said"]), (2, ["host: said", "host: whispered"])])
-def test_more_comes_through_with_v(tmp_path, verbosity, told) -> None:
-    found: list[str] = []
+@pytest.mark.parametrize(
+    ("verbosity", "expected"), [(0, []), (1, ["host: said"]), (2, ["host: said", "host: whispered"])]
+)
+def test_more_is_shown_with_v(tmp_path, verbosity, expected) -> None:
+    shown: list[str] = []
     logger = logging.getLogger("host")
-    with RunLog(tmp_path, found.append, verbosity):
+    with RunLog(tmp_path, shown.append, verbosity):
         logger.info("said")
         logger.debug("whispered")
-    assert found == told
+    assert shown == expected
 
 
 def ends_early(out: Path, problem: Exception) -> None:
@@ -138,7 +140,9 @@ def ends_early(out: Path, problem: Exception) -> None:
         raise problem
 
 
-def test_a_mistake_before_the_start_leaves_no_folder_and_an_accident_says_what_was_kept(tmp_path, capsys) -> None:
+def test_an_error_before_the_start_leaves_no_folder_and_an_unexpected_one_shows_the_kept_lines(
+    tmp_path, capsys
+) -> None:
     with pytest.raises(CalibError):
         ends_early(tmp_path / "a", CalibError("a typing error"))
     assert capsys.readouterr() == ("", "")
@@ -148,7 +152,7 @@ def test_a_mistake_before_the_start_leaves_no_folder_and_an_accident_says_what_w
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_bar_of_a_download_can_be_seen_as_it_stands(tmp_path) -> None:
+def test_the_progress_bar_of_a_download_can_be_read(tmp_path) -> None:
     with RunLog(tmp_path, lambda _: None) as log:
         bar = tqdm.tqdm(total=10, desc="model.safetensors", mininterval=0, file=sys.stderr)
         bar.update(4)
@@ -164,7 +168,7 @@ def recipe(tmp_path_factory) -> Path:
     return path
 
 
-def test_in_a_pipe_there_is_one_plain_line_an_event_and_nothing_else_from_the_hosts(recipe, tmp_path) -> None:
+def test_in_a_pipe_there_is_one_plain_line_for_each_event_and_no_noise(recipe, tmp_path) -> None:
     done = subprocess.run(
         [BIN / "mergekit-yaml", recipe, tmp_path / "out"], capture_output=True, text=True, encoding="utf-8"
     )
@@ -181,7 +185,7 @@ def test_in_a_pipe_there_is_one_plain_line_an_event_and_nothing_else_from_the_ho
     assert "holds NaN or infinity" in log
 
 
-def test_in_a_terminal_of_forty_columns_the_hosts_are_silent_and_the_table_is_whole(recipe, tmp_path) -> None:
+def test_in_a_terminal_of_forty_columns_there_is_no_noise_and_the_table_is_complete(recipe, tmp_path) -> None:
     import fcntl
     import struct
     import termios

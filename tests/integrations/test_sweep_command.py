@@ -32,7 +32,7 @@ def recipe(make_model, task) -> str:
     )
 
 
-def test_it_runs_the_recipe_without_the_hooks(make_model, task, tmp_path, monkeypatch):
+def test_the_command_runs_a_recipe_without_the_hooks(make_model, task, tmp_path, monkeypatch):
     monkeypatch.setenv("MERGEKIT_CALIB_DISABLE", "1")
     (tmp_path / "sweep.yml").write_text(recipe(make_model, task))
     ran = sweep("sweep.yml", "out", "--random-seed", 3, folder=tmp_path)
@@ -49,7 +49,7 @@ def test_a_recipe_without_the_block_is_sent_to_mergekit(tmp_path):
     assert "plain.yml has no `calibration:` block" in plain.stderr
 
 
-def test_a_slip_in_the_yaml_is_named_with_its_place(tmp_path):
+def test_a_syntax_error_in_the_yaml_is_named_with_line_and_column(tmp_path):
     (tmp_path / "slip.yml").write_text("merge_method: linear\ncalibration:\n  axes: lambda: [1]\n")
     ran = CliRunner().invoke(sweep_command, [str(tmp_path / "slip.yml"), str(tmp_path / "out")])
     assert ran.exit_code == 1

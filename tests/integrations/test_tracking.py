@@ -77,7 +77,7 @@ def test_wandb_keeps_the_run_offline(tmp_path: Path) -> None:
     read = """
 import json, struct, sys
 from wandb.proto import wandb_internal_pb2
-data, at, whole, found = open(sys.argv[1], "rb").read(), 7, b"", []  # LevelDB's log format, after a header of 7 bytes
+data, at, whole, steps = open(sys.argv[1], "rb").read(), 7, b"", []  # LevelDB's log format, after a header of 7 bytes
 while at + 7 <= len(data):
     if 32768 - at % 32768 < 7:
         at += 32768 - at % 32768
@@ -91,8 +91,8 @@ while at + 7 <= len(data):
         whole = b""
         if record.history.item:
             items = record.history.item
-            found.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items})
-print("READ" + json.dumps(found))
+            steps.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items})
+print("READ" + json.dumps(steps))
 """
     steps = json.loads(python(read, str(kept), cwd=tmp_path).split("READ")[1])
     assert [step["axis/lambda"] for step in steps] == [0.0, 0.3, 0.6, 1.0, 1.3]
@@ -100,7 +100,7 @@ print("READ" + json.dumps(found))
     assert 0 < steps[2]["suite/ece"] < 1
 
 
-def test_an_unknown_tracker_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_tracker_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         CalibError, match=r"no tracker 'trakio'.*did you mean 'trackio'.*the trackers are trackio, wandb"
     ):

@@ -16,12 +16,12 @@ from mergekit_calib.recipe.axes import read_axis
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3-moe"])
-def test_the_layers_are_counted_and_told_from_the_rest(make_model, architecture):
+def test_layers_are_counted_and_their_tensors_have_a_part_of_the_name_in_common(make_model, architecture):
     (model,) = open_parents([str(make_model(architecture))], MergeOptions()).values()
     assert layers_of(model) == Layers(4, "model.layers.")
 
 
-def test_norms_are_of_the_difference_tensor_by_tensor(make_model):
+def test_there_is_a_norm_of_the_difference_for_each_tensor(make_model):
     base, aligned = open_parents([str(make_model(seed=0)), str(make_model(seed=1))], MergeOptions()).values()
     norms = difference_norms(base, aligned)
     mine, theirs = (safetensors.torch.load_file(m.folder / "model.safetensors") for m in (base, aligned))
@@ -30,7 +30,7 @@ def test_norms_are_of_the_difference_tensor_by_tensor(make_model):
         assert norm == pytest.approx(float((theirs[name].float() - mine[name].float()).norm()), rel=1e-5)
 
 
-def test_an_axis_matters_as_much_as_the_parents_differ_in_what_it_governs():
+def test_the_importance_of_an_axis_is_how_far_the_parents_differ_in_its_tensors():
     norms = {
         "model.embed_tokens.weight": 0.0,
         "model.layers.0.self_attn.q_proj.weight": 1.0,

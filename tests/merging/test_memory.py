@@ -34,28 +34,28 @@ def parents(make_model):
 
 
 def test_parents_in_the_recipes_dtype_are_mapped_and_cost_nothing(parents):
-    found = footprint(parents, "bfloat16", None, None, CPU, OPTIONS)
-    assert (found.live, found.parents, found.building) == (2 * n_parameters(parents[0]), 0, 0)
-    assert found.on_host == found.on_device == found.live + GB
+    needed = footprint(parents, "bfloat16", None, None, CPU, OPTIONS)
+    assert (needed.live, needed.parents, needed.building) == (2 * n_parameters(parents[0]), 0, 0)
+    assert needed.on_host == needed.on_device == needed.live + GB
 
 
 def test_parents_in_another_dtype_are_copies(parents):
     n = n_parameters(parents[0])
-    found = footprint(parents, "float32", None, None, CPU, OPTIONS)
-    assert (found.live, found.parents) == (4 * n, 2 * 4 * n)
+    needed = footprint(parents, "float32", None, None, CPU, OPTIONS)
+    assert (needed.live, needed.parents) == (4 * n, 2 * 4 * n)
     wide = footprint(parents, None, None, torch.float32, CPU, OPTIONS)
     assert (wide.live, wide.parents, wide.building) == (4 * n, 0, 2 * n)
 
 
-def test_copies_are_in_the_dtype_that_is_reckoned_in_and_the_live_model_in_the_written_one(parents):
+def test_copies_have_the_recipes_dtype_and_the_live_model_its_out_dtype(parents):
     n = n_parameters(parents[0])
-    found = footprint(parents, "float32", "bfloat16", None, CPU, OPTIONS)
-    assert (found.live, found.parents) == (2 * n, 2 * 4 * n)
+    needed = footprint(parents, "float32", "bfloat16", None, CPU, OPTIONS)
+    assert (needed.live, needed.parents) == (2 * n, 2 * 4 * n)
     mapped = footprint(parents, None, "float32", None, CPU, OPTIONS)
     assert (mapped.live, mapped.parents) == (4 * n, 0)
 
 
-def test_the_memory_of_a_gpu_is_asked_for_by_its_number(monkeypatch):
+def test_free_memory_is_that_of_the_numbered_gpu(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (GB, 2 * GB))
@@ -63,15 +63,15 @@ def test_the_memory_of_a_gpu_is_asked_for_by_its_number(monkeypatch):
     assert asked == [3, 1]
 
 
-def test_a_device_of_its_own_holds_the_live_model_and_the_parents_only_if_asked(parents):
+def test_a_gpu_holds_the_live_model_and_the_parents_only_with_read_to_gpu(parents):
     n = n_parameters(parents[0])
-    found = footprint(parents, "bfloat16", None, None, GPU, OPTIONS)
-    assert (found.on_device, found.on_host) == (2 * n + GB, 2 * n)
+    needed = footprint(parents, "bfloat16", None, None, GPU, OPTIONS)
+    assert (needed.on_device, needed.on_host) == (2 * n + GB, 2 * n)
     read = footprint(parents, "bfloat16", None, None, GPU, MergeOptions(read_to_gpu=True, cuda=True))
     assert (read.on_device, read.on_host) == (3 * 2 * n + GB, 2 * n)
 
 
-def test_what_a_batch_job_may_take_counts_not_what_the_machine_has(tmp_path):
+def test_free_memory_is_within_the_limit_of_the_control_group(tmp_path):
     own, job = tmp_path / "own", tmp_path / "slurm" / "job"
     own.write_text("0::/slurm/job/step\n")
     for folder, limit, used, cached in ((job, str(10 * GB), 4 * GB, GB), (job / "step", "max", 5, 0)):
@@ -84,7 +84,7 @@ def test_what_a_batch_job_may_take_counts_not_what_the_machine_has(tmp_path):
     assert left_by_control_groups(tmp_path, tmp_path / "absent") == []
 
 
-def test_where_copies_of_the_parents_do_not_fit_they_are_streamed():
+def test_parents_are_streamed_if_copies_of_them_do_not_fit():
     needed = Footprint(CPU, live=4 * GB, building=0, parents=8 * GB)
     assert fitted(needed, 13 * GB, 13 * GB) == needed
     assert fitted(needed, 12 * GB, 12 * GB).streams
@@ -107,7 +107,7 @@ def test_where_copies_of_the_parents_do_not_fit_they_are_streamed():
         ),
     ],
 )
-def test_what_cannot_fit_is_refused_with_the_numbers(needed, free, said):
+def test_a_sweep_that_does_not_fit_is_refused_with_the_numbers(needed, free, said):
     with pytest.raises(CalibError, match=said):
         fitted(needed, *free)
 

@@ -19,13 +19,13 @@ def _registered():
     register()
 
 
-def test_it_is_listed_once_however_often_it_is_registered():
+def test_the_method_is_registered_once():
     register()
     names = [m.spec.name for m in merge_methods.registered_methods()]
     assert names.count("calibration_sweep") == 1
 
 
-def test_it_merges_state_dicts():
+def test_the_method_merges_state_dicts():
     base, aligned = {"w": torch.zeros(3, 2)}, {"w": torch.ones(3, 2)}
     merged = merge_methods.merge_state_dicts(
         {"b": base, "a": aligned}, "calibration_sweep", base="b", parameters={"lambda": 1.25}
@@ -34,7 +34,7 @@ def test_it_merges_state_dicts():
 
 
 @pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "ties", "nuslerp", "multislerp"])
-def test_its_ends_are_the_parents(method):
+def test_lambda_0_and_1_are_the_parents(method):
     generator = torch.Generator().manual_seed(0)
     base, aligned = ({"w": torch.randn(8, 8, generator=generator)} for _ in range(2))
     for lambda_, parent in ((0.0, base), (1.0, aligned)):
@@ -55,7 +55,7 @@ def test_its_ends_are_the_parents(method):
         ("ties", {"merge_method": "ties", "parameters": {"lambda": 0.6, "weight": 1.0, "density": 0.5}}),
     ],
 )
-def test_a_recipe_of_it_merges_as_the_plain_recipe_does(make_model, tmp_path, method, plain):
+def test_a_recipe_of_the_method_merges_as_the_plain_recipe_does(make_model, tmp_path, method, plain):
     base, aligned = str(make_model(seed=0)), str(make_model(seed=1))
     models = [{"model": base, "parameters": {"weight": 0.4}}, {"model": aligned, "parameters": {"weight": 0.6}}]
     if method != "linear":

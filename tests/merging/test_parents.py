@@ -1,4 +1,4 @@
-"""What is found out about models before any weight is loaded, and whose tokenizer a merge carries."""
+"""Checks of models before any weight is loaded, and the tokenizer of a merge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_path_that_does_not_exist_is_named():
         open_parents(["./nowhere/model"], OPTIONS)
 
 
-def test_a_hub_name_that_cannot_be_had_is_named():
+def test_a_model_that_is_not_on_the_hub_is_named():
     with pytest.raises(CalibError, match=r"nobody/nothing: no such local folder, and not found on the Hub"):
         open_parents(["nobody/nothing"], OPTIONS)
 
@@ -44,7 +44,7 @@ def test_a_missing_shard_is_named(make_model, tmp_path):
         open_parents([str(folder)], OPTIONS)
 
 
-def test_pickles_are_refused_unless_mergekits_option_admits_them(make_model, tmp_path):
+def test_pickles_are_refused_without_lazy_unpickle(make_model, tmp_path):
     folder = shutil.copytree(make_model(seed=0), tmp_path / "model")
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -84,7 +84,7 @@ def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_named(make_model, tmp
         Plan(configuration(recipe), OPTIONS).check_sources()
 
 
-def test_too_little_room_is_refused_with_both_numbers(tmp_path):
+def test_too_little_disk_space_is_refused_with_both_numbers(tmp_path):
     with pytest.raises(CalibError, match=r"needs about \d+\.\d GB of disk, and \d+\.\d GB are free"):
         check_disk(tmp_path / "out", 10**18)
 
@@ -111,7 +111,7 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 @pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "nuslerp"])
 @pytest.mark.parametrize("padded_rows", [False, True])
-def test_a_merge_carries_the_aligned_parents_tokenizer_also_without_the_plugin(
+def test_a_merge_has_the_aligned_parents_tokenizer_with_and_without_the_plugin(
     make_model, tmp_path, method, padded_rows
 ):
     from mergekit.merge import run_merge
@@ -153,7 +153,7 @@ def test_a_merge_carries_the_aligned_parents_tokenizer_also_without_the_plugin(
     assert written.max_new_tokens == 77
 
 
-def test_a_recipe_with_its_own_say_on_the_tokenizer_is_left_alone(make_model, tmp_path):
+def test_tokenizer_settings_of_the_recipe_are_kept(make_model, tmp_path):
     register()
     base, aligned = make_model(seed=0), make_model(seed=1, chat_template=TEMPLATE)
     recipe = {

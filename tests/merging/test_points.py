@@ -106,7 +106,7 @@ def test_checkpoints_may_be_written_as_pickles(make_model, tmp_path):
     assert_scored_is_written(short_form(make_model(seed=0), make_model(seed=1)), tmp_path, safe_serialization=False)
 
 
-def test_tensors_with_strides_of_their_own_are_scored_like_others(make_model, tmp_path):
+def test_tensors_that_are_not_contiguous_are_scored_like_others(make_model, tmp_path):
     folders = []
     for seed in (0, 1):
         folder = shutil.copytree(make_model(seed=seed), tmp_path / str(seed))
@@ -188,7 +188,7 @@ def test_slices_that_change_the_depth_go_through_the_disk(make_model, tmp_path):
     assert not list((tmp_path / "scratch").iterdir())
 
 
-def test_a_point_that_goes_through_the_disk_speaks_as_the_aligned_parent_does(make_model, tmp_path):
+def test_a_point_that_goes_through_the_disk_has_the_aligned_parents_generation_config(make_model, tmp_path):
     base, aligned = make_model(seed=0), make_model(seed=1, chat_template="{{ messages[0].content }}")
     parts = [{"model": str(base), "layer_range": [0, 2]}, {"model": str(aligned), "layer_range": [1, "${end}"]}]
     slices = [{"sources": [part]} for part in parts]
@@ -294,7 +294,7 @@ def test_points_of_an_axis_that_changes_nothing_have_one_digest(make_model, tmp_
 
 
 @pytest.mark.parametrize("add_bos_token", [True, False, None])
-def test_texts_begin_as_they_do_in_lm_evals_hf(make_model, tmp_path, add_bos_token):
+def test_prompts_have_the_same_first_token_as_in_lm_evals_hf(make_model, tmp_path, add_bos_token):
     base, aligned = make_model(seed=0), make_model(seed=1)
     sweep = short_form(base, aligned)
     options = MergeOptions(random_seed=SEED, quiet=True)
@@ -310,7 +310,7 @@ def test_texts_begin_as_they_do_in_lm_evals_hf(make_model, tmp_path, add_bos_tok
     assert (ours.tok_encode("w5")[0] == theirs.tokenizer.bos_token_id) is bool(add_bos_token)
 
 
-def test_the_order_of_tokens_is_read_with_the_trust_that_the_tokenizer_needs(make_model, monkeypatch):
+def test_the_order_of_tokens_is_read_with_trust_remote_code(make_model, monkeypatch):
     trusted = []
     load = transformers.AutoTokenizer.from_pretrained
 
@@ -323,7 +323,7 @@ def test_the_order_of_tokens_is_read_with_the_trust_that_the_tokenizer_needs(mak
     assert trusted == [True]
 
 
-def test_the_models_of_a_recipe_without_a_base_model_stand_in_its_own_order():
+def test_models_are_in_the_recipes_order_without_a_base_model():
     names = [f"org/{name}" for name in "fbdaec"]
     recipe = {"merge_method": "linear", "models": [{"model": name} for name in (*names, names[2])]}
     assert [str(model) for model in configuration(recipe).referenced_models()] == names

@@ -38,7 +38,7 @@ def test_blocks_are_a_gradient_with_a_value_for_each_layer():
     ]
 
 
-def test_filters_are_mergekits_filters_and_what_none_names_has_the_mean():
+def test_filters_are_mergekits_filters_and_other_tensors_take_the_mean():
     sweep = short({"lambda": {"filters": ["self_attn", "mlp"], "values": [0, 0.5, 1]}})
     assert lambdas(sweep, {"lambda_self_attn": 0.5, "lambda_mlp": 1}) == [
         {"filter": "self_attn", "value": 0.5},
@@ -67,7 +67,7 @@ def test_both_parents_weights_are_complements_everywhere():
         assert all(a + b == pytest.approx(1) for a, b in pairs)
 
 
-def test_the_parents_stand_where_all_blocks_are_0_or_1():
+def test_the_parents_are_the_points_with_all_blocks_0_or_1():
     sweep = short({"lambda": {"blocks": 2, "values": [0, 0.5, 1]}})
     base, aligned = sweep.parents()
     assert (base.id, base.axes) == ("base", {"lambda_1": 0.0, "lambda_2": 0.0})
@@ -133,7 +133,7 @@ def test_the_points_of_a_grid_are_counted_without_making_them(axes, parameters):
     assert sweep.n_in_grid == len(list(sweep.grid()))
 
 
-def test_a_grid_that_no_one_could_make_is_counted_at_once():
+def test_a_huge_grid_is_counted_at_once():
     assert short({"lambda": {"blocks": 5, "start": 0, "stop": 1.5, "step": 0.001}}).n_in_grid == 1501**5 - 2
 
 
@@ -143,7 +143,7 @@ def test_a_range_keeps_three_digits_of_its_width():
     assert read_axis({"min": 0, "max": 1}).place(1.7) == 1
 
 
-def test_runs_of_numbered_axes_have_one_name_for_all():
+def test_the_id_of_numbered_axes_has_one_name_and_a_list_of_values():
     assert point_id({"lambda_1": 0.25, "lambda_2": 1.0, "w": 3}) == "lambda=[0.25 1],w=3"
     assert point_id({"w_2": 0.25, "w_7": 1.0}) == "w_2=0.25,w_7=1"
     assert point_id({"a_1": 0.25, "b": 1.0}) == "a_1=0.25,b=1"

@@ -34,6 +34,6 @@ def test_an_average_and_its_weights_are_kept_and_named():
         ([{"metric": "acc", "average": "mean"}], "'pooled' or 'macro'"),
     ],
 )
-def test_averages_that_make_no_sense_are_named(objectives, problem):
+def test_averages_that_contradict_are_refused(objectives, problem):
     with pytest.raises(ValidationError, match=problem):
         block(*objectives)

@@ -90,21 +90,21 @@ def test_task_vector_methods_take_their_own_lambda_with_weight_one():
     assert point.recipe["parameters"] == {"lambda": 0.5, "weight": 1.0, "density": 0.4}
 
 
-def test_the_parents_stand_where_lambda_is_0_and_1():
+def test_the_parents_are_the_points_with_lambda_0_and_1():
     base, aligned = parse(SHORT).parents()
     assert (base.id, base.role, base.axes) == ("lambda=0", "base", {"lambda": 0.0})
     assert (aligned.id, aligned.role, aligned.axes) == ("lambda=1", "aligned", {"lambda": 1.0})
     assert base.recipe == {"merge_method": "passthrough", "models": [{"model": "org/base"}], "dtype": "bfloat16"}
 
 
-def test_parents_are_scored_also_where_no_axis_reaches_them():
+def test_parents_are_scored_even_if_no_axis_reaches_them():
     text = with_changes(SHORT, calibration__axes={"lambda": [0.25]})
     sweep = parse(text)
     assert [p.role for p in sweep.parents()] == ["base", "aligned"]
     assert [p.id for p in sweep.grid()] == ["lambda=0.25"]
 
 
-def test_a_point_at_lambda_1_is_kept_where_the_method_does_not_give_the_parent_back():
+def test_a_point_at_lambda_1_is_kept_if_the_method_does_not_give_the_parent_there():
     sweep = parse(with_changes(SHORT, parameters={"method": "ties", "density": 0.4}))
     ids = [p.id for p in (*sweep.parents(), *sweep.grid())]
     assert ids == ["lambda=0", "aligned", "lambda=0.5", "lambda=1", "lambda=1.5"]
@@ -114,14 +114,14 @@ def test_a_point_at_lambda_1_is_kept_where_the_method_does_not_give_the_parent_b
     "value", ["${lambda / 2}", [0.2, "${lambda}"], [{"filter": "mlp", "value": "${lambda}"}, {"value": 0.5}]]
 )
 @pytest.mark.parametrize("method", ["linear", "slerp", "ties"])
-def test_where_lambda_is_not_the_axis_itself_its_ends_are_points_like_others(method, value):
+def test_the_ends_are_ordinary_points_if_lambda_is_not_the_axis_itself(method, value):
     text = with_changes(SHORT, parameters={"method": method, "lambda": value})
     text = with_changes(text, calibration__axes={"lambda": [0.0, 1.0]})
     assert [(p.id, p.axes) for p in parse(text).parents()] == [("base", {}), ("aligned", {})]
     assert [p.id for p in parse(text).grid()] == ["lambda=0", "lambda=1"]
 
 
-def test_the_axis_itself_may_be_written_out():
+def test_lambda_can_be_written_as_a_placeholder():
     sweep = parse(with_changes(SHORT, parameters={"method": "linear", "lambda": " ${ lambda } "}))
     assert [p.id for p in sweep.parents()] == ["lambda=0", "lambda=1"]
 
@@ -144,7 +144,7 @@ def test_a_parent_has_no_tokens_from_another_model(source):
     assert aligned == sweep.point({"lambda": 0.5}).recipe["tokenizer"] == {"source": "base", "tokens": tokens}
 
 
-def test_ids_tell_values_apart_that_differ_and_only_those():
+def test_ids_differ_if_and_only_if_values_do():
     values = [0.1, 0.1 + 0.2, 0.3, 0.3333331, 0.3333334, 2, 1e39]
     sweep = parse(with_changes(SHORT, calibration__axes={"lambda": values}))
     assert [p.id.removeprefix("lambda=") for p in sweep.grid()] == [
@@ -157,7 +157,7 @@ def test_ids_tell_values_apart_that_differ_and_only_those():
     ]
 
 
-def test_the_general_form_crosses_its_axes():
+def test_the_grid_of_the_general_form_has_every_combination():
     points = list(parse(GENERAL).grid())
     assert len(points) == 6
     assert points[1].id == "lambda=0.4,density=0.6"
@@ -165,7 +165,7 @@ def test_the_general_form_crosses_its_axes():
     assert "calibration" not in points[1].recipe
 
 
-def test_suite_options_of_the_block_hold_where_an_entry_has_none_of_its_own():
+def test_suite_options_of_the_block_apply_to_entries_without_their_own():
     mmlu, arc = parse(SHORT).calibration.suite
     assert (mmlu.limit, arc.limit) == (100, 500)
 
