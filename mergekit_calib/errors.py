@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ def option_problems(error: ValidationError, known: Iterable[str] = ()) -> list[s
     names = sorted(known)
     problems = []
     for one in error.errors(include_url=False):
-        key = ".".join(str(part) for part in one["loc"])
+        # "[key]" is pydantic's mark of a mapping's key, which the path names already.
+        key = ".".join(str(part) for part in one["loc"] if part != "[key]")
         if one["type"] == "extra_forbidden":
             options = f"; the options are {', '.join(names)}" if names else "; there are no options"
             problems.append(f"{key!r} is not an option{near_names(key, names)}{options}")
@@ -57,6 +59,8 @@ def option_problems(error: ValidationError, known: Iterable[str] = ()) -> list[s
             problems.append(f"{key} is missing")
         else:
             message = one["msg"].removeprefix("Value error, ")
+            message = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", message)
             message = message[:1].lower() + message[1:] if message.startswith("Input ") else message
-            problems.append(f"{key} is {one['input']!r}: {message}" if key else message)
+            value = "" if repr(one["input"]) in message else f" is {one['input']!r}"
+            problems.append(f"{key}{value}: {message}" if key else message)
     return problems

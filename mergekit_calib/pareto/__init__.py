@@ -1,11 +1,13 @@
 """Many points, several objectives: the frontier, its hypervolume, tests of superiority, and rules that choose a point.
 
-Knows arrays and names; where the numbers come from is its callers' business.
+It works on arrays and names, and knows nothing of where the numbers come from. Rules are in `rules/`, one module each.
 """
 
-from mergekit_calib.pareto.candidates import Candidates, Choice, SelectionRule
+from mergekit_calib.pareto import rules  # noqa: F401  (its import registers the built-in rules)
+from mergekit_calib.pareto.candidates import Candidates, Choice
 from mergekit_calib.pareto.dominance import Direction, Directions, gains, hypervolume, non_dominated
-from mergekit_calib.pareto.selection import SELECTION_RULES, select, validate_options
+from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective
+from mergekit_calib.pareto.selection_rule import SELECTION_RULES, SelectionRule, rule_problems, select, selection_rule
 from mergekit_calib.pareto.superiority_test import SuperiorityTest, gain_p_values, resamples_needed, superiority
 from mergekit_calib.pareto.uncertainty import (
     AttainmentSurface,
@@ -17,10 +19,14 @@ from mergekit_calib.pareto.uncertainty import (
 __all__ = [
     "SELECTION_RULES",
     "AttainmentSurface",
+    "Bound",
     "Candidates",
     "Choice",
     "Direction",
     "Directions",
+    "FiniteNumber",
+    "ObjectiveName",
+    "PerObjective",
     "SelectionRule",
     "SuperiorityTest",
     "attainment_surfaces",
@@ -31,7 +37,8 @@ __all__ = [
     "non_dominated",
     "resampled_hypervolume",
     "resamples_needed",
+    "rule_problems",
     "select",
+    "selection_rule",
     "superiority",
-    "validate_options",
 ]

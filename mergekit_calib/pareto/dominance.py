@@ -15,14 +15,15 @@ FloatArray = NDArray[np.float64]
 
 
 def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArray:
-    """`values` turned so that more is better: those of minimised objectives are negated.
+    """Return `values` turned so that more is better: those of minimised objectives are negated.
 
     Args:
         values: any shape whose `axis` runs over the objectives.
         directions: (n_objectives,) `maximize` or `minimize`.
+        axis: the axis of `values` that runs over the objectives.
 
     Raises:
-        ValueError: an unknown direction, or another number of them than of objectives.
+        ValueError: a direction is unknown, or their number is not that of the objectives.
     """
     array = np.asarray(values, dtype=np.float64)
     if unknown := [d for d in directions if d not in get_args(Direction)]:
@@ -36,7 +37,7 @@ def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArr
 
 
 def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_]:
-    """Which points are on the frontier: no other is at least as good on every objective and better on one.
+    """Return which points are on the frontier: no other is at least as good on every objective and better on one.
 
     Points with the same values do not dominate each other, so all copies of a frontier point are on it. A point with
     a NaN is never on the frontier and dominates nothing.
@@ -58,7 +59,7 @@ def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_
 
 
 def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike) -> float:
-    """The volume between the frontier and a reference point that is worse than it (Zitzler and Thiele 1998).
+    """Return the volume between the frontier and a worse reference point (Zitzler and Thiele 1998).
 
     In the product of the objectives' units; infinite where a point better than the reference has an infinite value.
     Points with a NaN, and points not better than the reference on every objective, add nothing; no points give 0.
@@ -69,7 +70,7 @@ def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike)
         reference: (n_objectives,), finite.
 
     Raises:
-        ValueError: a reference of another length, or not finite.
+        ValueError: the reference has another length, or is not finite.
     """
     losses = -_points(values, directions)
     bound = -gains(reference, directions)

@@ -1,4 +1,4 @@
-"""Whether points are better than their parents beyond chance: an intersection-union test over resampled items."""
+"""The test that points are better than their parents beyond chance: intersection-union, over resampled items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mergekit_calib.pareto.dominance import Directions, FloatArray, gains
 
-# Gains no larger than the rounding of a mean over items are none, and 1 − .9 is a little less than .1.
+# A gain below this is floating-point error of a mean over items; and 1 − .9 is a little less than .1.
 _ROUNDING = 1e-12
 
 
@@ -32,12 +32,12 @@ class SuperiorityTest:
 def superiority(
     differences: ArrayLike, directions: Directions, level: float = 0.95, *, observed: ArrayLike
 ) -> list[SuperiorityTest]:
-    """Test of each point that it is better than every parent on every objective.
+    """Test each point for being better than every parent on every objective.
 
-    "At least as good everywhere and better somewhere" cannot be shown from a sample, as equality cannot; what is
-    tested is the strict form. The intersection-union test (Berger 1982) rejects "not better on some objective than
-    some parent" where every single comparison rejects its own null: p is the largest of the comparisons' p, with no
-    correction for their number. Over the points, p is corrected by Holm's method (1979), so at most 1 − level of
+    A sample cannot show "at least as good everywhere and better somewhere", since it cannot show equality; so the
+    strict form is tested. The intersection-union test (Berger 1982) rejects "not better than some parent on some
+    objective" if every single comparison rejects its own null: p is the largest p of the comparisons, with no
+    correction for their number. Over the points, p is corrected by Holm's method (1979), so at most 1 − level of the
     sweeps without a superior point show one.
 
     The smallest p that n_resamples can give is 1/(1 + n_resamples); among n_points, anything can be shown only if
@@ -67,11 +67,11 @@ def superiority(
 
 
 def gain_p_values(differences: ArrayLike, directions: Directions, observed: ArrayLike) -> FloatArray:
-    """One-sided p of each comparison's gain, from the centred bootstrap.
+    """Return the one-sided p of each comparison's gain, from the centred bootstrap.
 
-    p = (1 + #(replicate − mean of replicates ≥ observed gain)) / (1 + n_resamples): how often resampling alone, its
-    centre taken out, moves the difference as far as was observed. A difference that is 0 on every resample has p = 1.
-    So has one that is not finite, on the items or on a resample.
+    p = (1 + #(replicate − mean of replicates ≥ observed gain)) / (1 + n_resamples): how often resampling alone, once
+    centred, moves the difference as far as was observed. A difference that is 0 on every resample has p = 1, and so has
+    one that is not finite on the items or on a resample.
 
     Why centred: a resample repeats items, and so has a larger ECE than its sample, the more so the better calibrated
     the model. The percentile p, #(replicate ≤ 0), counts that shift as evidence; the basic one, #(replicate ≥ 2 ×
@@ -85,7 +85,9 @@ def gain_p_values(differences: ArrayLike, directions: Directions, observed: Arra
     point's favour, have a percentile p of .02, a centred one of .05, and .06 by the exact sign test.
 
     Args:
-        differences, directions, observed: as in `superiority`.
+        differences: (n_points, n_parents, n_objectives, n_resamples) as in `superiority`.
+        directions: (n_objectives,).
+        observed: (n_points, n_parents, n_objectives) as in `superiority`.
 
     Returns:
         (n_points, n_parents, n_objectives) above 0, at most 1.
@@ -108,14 +110,20 @@ def gain_p_values(differences: ArrayLike, directions: Directions, observed: Arra
 
 
 def resamples_needed(n_points: int, level: float = 0.95) -> int:
-    """The fewest resamples with which `superiority` can show anything: those whose smallest p, times n_points, is
-    1 − level."""
+    """Return the fewest resamples with which `superiority` can show anything.
+
+    Their smallest p, times n_points, is 1 − level.
+
+    Args:
+        n_points: how many points are tested.
+        level: of the test.
+    """
     # Rounded, as 1 − .95 is a little more than .05.
     return max(1, math.ceil(round(n_points / (1.0 - level), 6)) - 1)
 
 
 def _holm(p: FloatArray) -> FloatArray:
-    """(n,) p-values adjusted for their number, step-down (Holm 1979)."""
+    """Return p-values adjusted for their number, step-down (Holm 1979): (n,)."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1.0)

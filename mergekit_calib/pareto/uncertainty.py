@@ -1,4 +1,4 @@
-"""What chance makes of a frontier: who is on it, how much it dominates, and where it runs, over resampled items."""
+"""The uncertainty of a frontier over resampled items: its points, its hypervolume, and where it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mergekit_calib.pareto.dominance import Directions, FloatArray, gains, hyper
 
 @dataclass(frozen=True, eq=False)
 class AttainmentSurface:
-    """The boundary of what a share of resamples attains.
+    """The boundary of the values that a share of resamples attains.
 
     Attributes:
         share: of resamples whose frontier attains (is at least as good as) each of `points`.
@@ -26,7 +26,7 @@ class AttainmentSurface:
 
 
 def frontier_probabilities(replicates: ArrayLike, directions: Directions) -> FloatArray:
-    """(n_points,) the share of resamples in which each point is on the frontier.
+    """Return the share of resamples in which each point is on the frontier: (n_points,).
 
     Args:
         replicates: (n_points, n_objectives, n_resamples) values on the same resamples; centre those of biased metrics.
@@ -39,12 +39,13 @@ def frontier_probabilities(replicates: ArrayLike, directions: Directions) -> Flo
 
 
 def resampled_hypervolume(replicates: ArrayLike, directions: Directions, reference: ArrayLike) -> FloatArray:
-    """(n_resamples,) the hypervolume of each resample, all from the same reference point.
+    """Return the hypervolume of each resample, all from one reference point: (n_resamples,).
 
     The best of several noisy values is too good on average: the mean is above the hypervolume of the true values.
 
     Args:
-        replicates, directions: as in `frontier_probabilities`.
+        replicates: (n_points, n_objectives, n_resamples) as in `frontier_probabilities`.
+        directions: (n_objectives,).
         reference: (n_objectives,) as in `hypervolume`.
     """
     drawn = _checked(replicates)
@@ -54,14 +55,15 @@ def resampled_hypervolume(replicates: ArrayLike, directions: Directions, referen
 def attainment_surfaces(
     replicates: ArrayLike, directions: Directions, shares: Sequence[float] = (0.025, 0.5, 0.975)
 ) -> list[AttainmentSurface]:
-    """The quantiles of the frontier over resamples (Fonseca et al. 2011; by moocore's `eaf`).
+    """Return quantiles of the frontier over resamples (Fonseca et al. 2011; by moocore's `eaf`).
 
-    What 97.5 % of resamples attain lies inside what 2.5 % do: between the two runs the frontier in 95 % of resamples,
-    at each place by itself. Of 2 objectives only, empty for other numbers: of 3 they cost the square of the number of
-    resamples, in time and in corners.
+    The surface that 97.5 % of resamples attain lies inside the one that 2.5 % attain. At each single place, the
+    frontier lies between the two in 95 % of resamples. Empty for other numbers of objectives than 2: for 3, time and
+    corners grow with the square of the number of resamples.
 
     Args:
-        replicates, directions: as in `frontier_probabilities`.
+        replicates: (n_points, n_objectives, n_resamples) as in `frontier_probabilities`.
+        directions: (n_objectives,).
         shares: each above 0, at most 1.
     """
     drawn = _checked(replicates)

@@ -18,7 +18,10 @@ from mergekit_calib.search.journal import storage_problem
 
 
 def check_rule(sweep: Sweep) -> None:
-    """That the selection rule exists and can use its options.
+    """Check that the selection rule exists and can use its options.
+
+    Args:
+        sweep: the sweep.
 
     Raises:
         RecipeError: naming the key.
@@ -35,8 +38,8 @@ def check_rule(sweep: Sweep) -> None:
         )
     names = [objective.name for objective in sweep.calibration.objectives]
     options = {k: v for k, v in select.items() if k != "rule"}
-    if problems := pareto.validate_options(rule, options, names, rules):
-        raise RecipeError("calibration.select", problems[0], sweep.source)
+    if problems := pareto.rule_problems(rule, options, names, rules):
+        raise RecipeError("calibration.select", "; ".join(problems), sweep.source)
 
 
 def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Objective]:

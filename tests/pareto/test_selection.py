@@ -1,4 +1,4 @@
-"""Each rule chooses what its definition says, says why in numbers, and is not swayed by points that cannot matter."""
+"""Each rule chooses what its definition says, gives its reason in numbers, and ignores points that cannot matter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mergekit_calib.pareto import (
     Choice,
     SelectionRule,
     non_dominated,
+    rule_problems,
     select,
-    validate_options,
 )
 
 ACC_ECE = ("acc", "ece")
@@ -127,8 +127,8 @@ def test_the_knee_says_where_it_lies_and_between_what():
     choice = select("knee", SWEEP, {})
     assert choice == Choice(
         "lambda=0.5",
-        "lambda=0.5 (acc 0.73, ece 0.04) is the knee: of 3 frontier points it lies furthest beyond the line between "
-        "the frontier's ends, lambda=0.75 (acc 0.74, ece 0.08) and lambda=0.25 (acc 0.68, ece 0.03), by 0.45 with each "
+        "λ = 0.5 (acc 0.73, ece 0.04) is the knee: of 3 frontier points it lies furthest beyond the line between "
+        "the frontier's ends, λ = 0.75 (acc 0.74, ece 0.08) and λ = 0.25 (acc 0.68, ece 0.03), by 0.45 with each "
         "objective's range as 1",
     )
 
@@ -163,7 +163,7 @@ def test_max_takes_the_best_within_bounds_and_names_them():
     options = {"objective": "acc", "bounds": {"ece": {"max": 0.05}}}
     choice = select("max", SWEEP, options)
     assert choice.id == "lambda=0.5"
-    assert choice.reason == "lambda=0.5 (acc 0.73, ece 0.04) has the best acc of 3 of 6 points with ece at most 0.05"
+    assert choice.reason == "λ = 0.5 (acc 0.73, ece 0.04) has the best acc of 3 of 6 points with ece at most 0.05"
     assert select("max", SWEEP, {"objective": "acc"}).id == "lambda=0.75"
 
 
@@ -179,7 +179,7 @@ def test_max_without_a_point_within_bounds_takes_the_least_violation_and_says_so
     choice = select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"max": 0.01}, "acc": {"min": 0.5}}})
     assert choice.id == "lambda=0.25"
     assert choice.reason == (
-        "none of 6 points has ece at most 0.01 and acc at least 0.5; lambda=0.25 (acc 0.68, ece 0.03) comes nearest, "
+        "none of 6 points has ece at most 0.01 and acc at least 0.5; λ = 0.25 (acc 0.68, ece 0.03) comes nearest, "
         "missing the bound on ece"
     )
 
@@ -192,7 +192,7 @@ def test_pareto_superior_takes_the_point_that_gains_most_where_it_gains_least():
     choice = select("pareto_superior", with_points(SWEEP, SWEEP.ids, values), {})
     assert choice.id == "lambda=0.25"
     assert choice.reason == (
-        "lambda=0.25 (acc 0.68, ece 0.03) is one of 2 points at least as good as base (acc 0.6, ece 0.04) and aligned "
+        "λ = 0.25 (acc 0.68, ece 0.03) is one of 2 points at least as good as base (acc 0.6, ece 0.04) and aligned "
         "(acc 0.66, ece 0.1) on every objective and better on one, and gains most where it gains least"
     )
 
@@ -286,9 +286,13 @@ def test_points_that_tie_are_decided_by_the_other_objectives():
 @pytest.mark.parametrize(
     ("rule", "options", "problem"),
     [
-        ("knee", {"objective": "acc"}, "objective: knee takes no options"),
-        ("max", {}, "objective: max needs it"),
-        ("max", {"objective": "acc", "bound": {}}, "bound: max takes objective, bounds (did you mean 'bounds'?)"),
+        ("knee", {"objective": "acc"}, "'objective' is not an option; there are no options"),
+        ("max", {}, "objective is missing"),
+        (
+            "max",
+            {"objective": "acc", "bound": {}},
+            "'bound' is not an option (did you mean 'bounds'?); the options are",
+        ),
         (
             "max",
             {"objective": "acc_nrm"},
@@ -297,27 +301,29 @@ def test_points_that_tie_are_decided_by_the_other_objectives():
         (
             "max",
             {"objective": "acc", "bounds": {"ec": {"max": 1}}},
-            "bounds: 'ec' is not an objective (did you mean 'ece'",
+            "bounds.ec: 'ec' is not an objective (did you mean",
         ),
-        ("max", {"objective": "acc", "bounds": {"ece": 0.05}}, "bounds: ece: expected {min: …}, {max: …} or both"),
         (
             "max",
-            {"objective": "acc", "bounds": {"ece": {"most": 1}}},
-            "bounds: ece: a bound is min or max; found 'most'",
+            {"objective": "acc", "bounds": {"ece": 0.05}},
+            "bounds.ece is 0.05: input should be a mapping",
         ),
-        ("max", {"objective": "acc", "bounds": {"ece": {"max": float("nan")}}}, "bounds: ece: nan is not finite"),
-        ("max", {"objective": "acc", "bounds": {"ece": {"max": "5e-2"}}}, "ece: '5e-2' is text in YAML; write 0.05"),
-        ("max", {"objective": "acc", "bounds": {"ece": {"max": True}}}, "bounds: ece: True is not a number"),
-        ("max", {"objective": "acc", "bounds": {"ece": {"min": 1, "max": 0}}}, "bounds: ece: min 1 is above max 0"),
-        ("max", {"objective": "acc", "bounds": None}, "bounds: expected a mapping of objectives to"),
-        ("weighted", {"weights": {"acc": -1}}, "weights: acc: a weight of -1 is below 0"),
-        ("weighted", {"weights": dict.fromkeys(("acc", "ece", "acc_norm"), 0)}, "weights: every weight is 0"),
-        ("weighted", {"weights": [1, 2]}, "weights: expected a mapping of objectives to a number; found [1, 2]"),
-        ("nearest", {"ideal": {"acc": float("inf")}}, "ideal: acc: inf is not finite"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"most": 1}}}, "'bounds.ece.most' is not an option"),
+        ("max", {"objective": "acc", "bounds": {"ece": {}}}, "bounds.ece is {}: give min, max or both"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"max": float("nan")}}}, "bounds.ece.max: nan is not finite"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"max": "5e-2"}}}, "'5e-2' is text in YAML; write 0.05"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"max": "x"}}}, "bounds.ece.max: 'x' is not a number"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"max": True}}}, "bounds.ece.max: True is not a number"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"min": 1, "max": 0}}}, "min 1 is above max 0"),
+        ("max", {"objective": "acc", "bounds": [1]}, "bounds is [1]: input should be a mapping"),
+        ("weighted", {"weights": {"acc": -1}}, "acc: a weight of -1 is below 0"),
+        ("weighted", {"weights": dict.fromkeys(("acc", "ece", "acc_norm"), 0)}, "every weight is 0"),
+        ("weighted", {"weights": [1, 2]}, "weights is [1, 2]: input should be a mapping"),
+        ("nearest", {"ideal": {"acc": float("inf")}}, "ideal.acc: inf is not finite"),
     ],
 )
 def test_mistakes_in_options_are_named(rule, options, problem):
-    problems = validate_options(rule, options, ("acc", "ece", "acc_norm"))
+    problems = rule_problems(rule, options, ("acc", "ece", "acc_norm"))
     assert any(problem in p for p in problems), problems
 
 
@@ -330,11 +336,11 @@ def test_good_options_have_no_problems():
         ("weighted", {}),
         ("nearest", {"ideal": {"ece": 0}}),
     ]
-    assert [validate_options(rule, options, ("mmlu/acc", "ece")) for rule, options in good] == [[]] * len(good)
+    assert [rule_problems(rule, options, ("mmlu/acc", "ece")) for rule, options in good] == [[]] * len(good)
 
 
 def test_every_problem_is_given_not_just_the_first():
-    assert len(validate_options("max", {"objectiv": "acc", "bounds": {"ece": {"max": "x"}}}, ACC_ECE)) == 3
+    assert len(rule_problems("max", {"objectiv": "acc", "bounds": {"ece": {"max": "x"}}}, ACC_ECE)) == 3
 
 
 def test_select_refuses_what_it_cannot_use():
@@ -355,12 +361,19 @@ def test_candidates_that_do_not_fit_are_refused():
         Candidates(("a", "b"), ACC_ECE, UP_DOWN, np.zeros((2, 2)), ("c",))
 
 
-def test_a_rule_of_somebody_elses_is_checked_and_chosen_by_like_the_built_in_ones():
-    def is_point(value, objectives):
-        return [] if isinstance(value, str) else [f"{value!r} is not a point"]
+def test_a_third_partys_rule_is_checked_and_chosen_by_like_the_built_in_ones():
+    class Fixed(SelectionRule):
+        name = "fixed"
+        id: str
 
-    fixed = SelectionRule(lambda c, options: Choice(options["id"], "as told"), {"id": is_point}, required=("id",))
-    rules = {**SELECTION_RULES, "fixed": fixed}
-    assert validate_options("fixed", {}, ACC_ECE, rules) == ["id: fixed needs it"]
-    assert validate_options("fixed", {"id": 3}, ACC_ECE, rules) == ["id: 3 is not a point"]
-    assert select("fixed", SWEEP, {"id": "base"}, rules).id == "base"
+        def choose(self, candidates):
+            return candidates.choice(candidates.ids.index(self.id), "the recipe names it")
+
+    rules = {**SELECTION_RULES, "fixed": Fixed}
+    assert rule_problems("fixed", {}, ACC_ECE, rules) == ["id is missing"]
+    assert rule_problems("fixed", {"id": 3}, ACC_ECE, rules) == ["id is 3: input should be a valid string"]
+    assert select("fixed", SWEEP, {"id": "base"}, rules) == Choice("base", "the recipe names it")
+
+
+def test_a_rule_is_registered_by_its_decorator():
+    assert {name: rule.name for name, rule in SELECTION_RULES.items()} == {name: name for name in RULES}

@@ -1,4 +1,4 @@
-// The ways to choose a point, as mergekit_calib/pareto/rules.py has them, over the selection split's values.
+// The selection rules of mergekit_calib/pareto/rules/, applied to the values on the selection split.
 calib.rules = (() => {
   const sum = (row) => row.reduce((total, value) => total + value, 0);
   const rounded = (value) => Math.round(value * 1e9) / 1e9;

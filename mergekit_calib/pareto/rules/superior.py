@@ -1,0 +1,51 @@
+"""The rule `pareto_superior`: the point that dominates every parent with the largest least gain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mergekit_calib.pareto.candidates import Candidates, Choice
+from mergekit_calib.pareto.dominance import FloatArray
+from mergekit_calib.pareto.rules.knee import Knee
+from mergekit_calib.pareto.selection_rule import SelectionRule, selection_rule
+
+
+@selection_rule("pareto_superior")
+class ParetoSuperior(SelectionRule):
+    """Choose, of the points that dominate every parent as scored, the one whose least gain is largest.
+
+    Gains are over the better parent, divided by the objective's range over frontier and parents together. If no point
+    dominates every parent, the knee is chosen. Whether the gain is beyond chance is for `superiority` to say.
+    """
+
+    def choose(self, candidates: Candidates) -> Choice:
+        """Return the superior point with the largest least gain, or the knee."""
+        parents = [candidates.ids.index(parent) for parent in candidates.parents]
+        if not parents:
+            return _knee(candidates, "no parent is among the points")
+        gains, of_parents = candidates.gains, candidates.gains[parents]
+        superior = np.array([i for i in candidates.frontier if _dominates_all(gains[i], of_parents)], dtype=np.intp)
+        names = " and ".join(candidates.describe(p) for p in parents)
+        if not len(superior):
+            return _knee(candidates, f"no point is at least as good as {names} on every objective and better on one")
+        values = np.concatenate([gains[candidates.frontier], of_parents])
+        ranges = values.max(axis=0) - values.min(axis=0)
+        differs = ranges > 0
+        over_best = ((gains[superior] - of_parents.max(axis=0)) / np.where(differs, ranges, 1.0))[:, differs]
+        chosen = candidates.least(superior, -over_best.min(axis=1), -over_best.sum(axis=1))
+        single = len(superior) == 1
+        reason = (
+            f"{candidates.describe(chosen)} is {'the one point' if single else f'one of {len(superior)} points'} at "
+            f"least as good as {names} on every objective and better on one"
+            + ("" if single else ", and gains most where it gains least")
+        )
+        return candidates.choice(chosen, reason)
+
+
+def _knee(candidates: Candidates, why: str) -> Choice:
+    choice = Knee().choose(candidates)
+    return Choice(id=choice.id, reason=f"{why}, so the knee is taken: {choice.reason}")
+
+
+def _dominates_all(gains: FloatArray, others: FloatArray) -> bool:
+    return bool(((gains >= others).all(axis=1) & (gains > others).any(axis=1)).all())
