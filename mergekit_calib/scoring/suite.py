@@ -76,15 +76,10 @@ class Suite:
 
     @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:
-        """Entry → the metrics that its tasks compute themselves for each document → whether more is better.
-
-        Metrics of an entry with several tasks are those that all of its tasks have.
-        """
-        by_entry = {}
-        for item in self.entries:
-            directions = [own_metrics(task) for task in item.tasks]
-            shared = set.intersection(*(set(d) for d in directions))
-            by_entry[item.entry.name] = {name: up for name, up in directions[0].items() if name in shared}
+        """Entry → the metrics that its tasks compute themselves for each document → whether more is better."""
+        by_entry: dict[str, dict[str, bool]] = {item.entry.name: {} for item in self.entries}
+        for task in self.tasks:
+            by_entry[task.entry] |= {name: way == "maximize" for name, way in task.own_metrics.items()}
         return by_entry
 
     def describe(self) -> list[dict[str, Any]]:
