@@ -141,7 +141,7 @@ def test_a_worker_that_died_over_scores_that_give_no_objective_is_taken_over(wor
 def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
     worker.run()
     worker.session = "second"
-    monkeypatch.setattr(Evaluator, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(Evaluator, "evaluate", lambda *_: 1 / 0)
     _, _, outcomes = worker.run()
     assert {outcome.reason for outcome in outcomes.values()} == {"ZeroDivisionError: division by zero"}
 
