@@ -79,9 +79,8 @@ def register_metrics(_: ModuleType) -> None:
         defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
     except (ImportError, AttributeError) as problem:
         raise HostVersionError(str(problem)) from problem
-    from lm_eval_tasks.pooled_metrics import POOLED_METRICS, PooledMetric
-
     from lm_eval_tasks.completions import DIVERSITY, Diversity
+    from lm_eval_tasks.pooled_metrics import POOLED_METRICS, PooledMetric
 
     ours: dict[str, PooledMetric | Diversity] = {**POOLED_METRICS, **DIVERSITY}
     for name, metric in ours.items():
@@ -111,9 +110,8 @@ def wrap_configurable_task(module: ModuleType) -> None:
     signature = inspect.signature(module.ConfigurableTask.process_results)
     if list(signature.parameters) != ["self", "doc", "results"]:
         raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
-    from lm_eval_tasks.pooled_metrics import PooledMetric, scored_choices
-
     from lm_eval_tasks import completions
+    from lm_eval_tasks.pooled_metrics import PooledMetric, scored_choices
 
     def pooled(task: Any) -> dict[str, PooledMetric]:
         return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, PooledMetric)}
