@@ -1,7 +1,29 @@
-"""Arrays in, numbers out: calibration, proper scores, ranking, diversity, and the bootstrap over items."""
+"""Metrics of arrays: calibration, proper scores, ranking, diversity, and the bootstrap over items.
+
+They know neither models nor files, and need numpy and scipy only (`self_bleu` sacrebleu too), so they can be used on
+the scores of any model:
+
+    >>> from mergekit_calib import metrics
+    >>> probabilities = [[0.7, 0.2, 0.1], [0.4, 0.6, float("nan")]]
+    >>> round(metrics.brier_score(probabilities, [0, 1]), 3)
+    0.23
+    >>> round(metrics.expected_calibration_error(probabilities, [0, 1]), 3)
+    0.35
+
+A function `x(…)` returns a number, and `x_statistic(…)` the same number in a form that `bootstrap` can resample.
+"""
 
 from __future__ import annotations
 
+from mergekit_calib.metrics.bootstrapping import (
+    BootstrapResult,
+    Resamples,
+    bootstrap,
+    centred,
+    centred_interval,
+    interval,
+    resample_weights,
+)
 from mergekit_calib.metrics.calibration import (
     bin_index,
     classwise_calibration_error,
@@ -14,7 +36,6 @@ from mergekit_calib.metrics.diversity import (
     answer_entropy,
     compression_ratio,
     distinct_n,
-    diversity_statistic,
     expectation_adjusted_distinct,
 )
 from mergekit_calib.metrics.padding import pad
@@ -43,8 +64,6 @@ from mergekit_calib.metrics.reliability import (
     reliability_curve,
     wilson_interval,
 )
-from mergekit_calib.metrics.resamples import Resamples, centred, centred_interval
-from mergekit_calib.metrics.resampling import BootstrapResult, bootstrap, interval, paired_p_value, resample_weights
 from mergekit_calib.metrics.semantic import sentence_kernel
 from mergekit_calib.metrics.similarity import (
     embedding_kernel,
@@ -96,7 +115,6 @@ __all__ = [
     "classwise_calibration_error",
     "compression_ratio",
     "distinct_n",
-    "diversity_statistic",
     "embedding_kernel",
     "expectation_adjusted_distinct",
     "expected_calibration_error",
@@ -114,7 +132,6 @@ __all__ = [
     "overconfidence",
     "overconfidence_statistic",
     "pad",
-    "paired_p_value",
     "pairwise_rouge_l",
     "reliability_curve",
     "resample_weights",

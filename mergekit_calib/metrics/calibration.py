@@ -1,6 +1,6 @@
-"""How far confidence is from accuracy: expected calibration error over bins, class-wise too, and overconfidence.
+"""Calibration errors over bins of confidence, of answers and of each choice, and overconfidence.
 
-Arguments are checked, and answers found, as `inputs.predictions` says.
+The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ def expected_calibration_error(
     norm: Norm = "l1",
     debias: bool = False,
 ) -> float:
-    """The calibration error of the answers given: |confidence − accuracy| in bins of confidence, averaged; 0 to 1.
+    """Return the calibration error of answers: |confidence − accuracy| in bins of confidence, averaged; 0 to 1.
 
-    `binning="width"`: bins [0, 1/n), [1/n, 2/n) … [1 − 1/n, 1), and confidence of exactly 1 in a bin of its own, as
-    torchmetrics has it: a confidence at an edge belongs to the bin above. The edges are k/n in float64.
+    `binning="width"`: bins [0, 1/n), [1/n, 2/n) … [1 − 1/n, 1), and a confidence of exactly 1 in a bin of its own, as
+    in torchmetrics: a confidence at an edge belongs to the bin above. The edges are k/n in float64.
     `binning="mass"`: the items in order of confidence, cut into n_bins parts whose sizes differ by at most 1 (the
-    larger ones first); equal confidences stay together, in the first part that any of them falls in, as Kumar et al.'s
-    `get_equal_bins`.
+    larger ones first); equal confidences stay together, in the first part that any of them falls in, as in Kumar et
+    al.'s `get_equal_bins`.
 
     `norm="l1"` is Σ_b (n_b/n)|conf_b − acc_b| (Naeini et al. 2015; Guo et al. 2017), `"l2"` the root of the mean
-    square, and `"max"` the worst bin. The binned estimate is biased upward, the more so with few items to a bin.
-    `debias` (for `"l2"`) takes the bias off as Kumar et al. (2019): acc_b(1 − acc_b)/(n_b − 1) is subtracted from the
+    square, and `"max"` the largest gap of a bin. The binned estimate is biased upward, more so with few items in a bin.
+    `debias` (for `"l2"`) removes the bias as in Kumar et al. (2019): acc_b(1 − acc_b)/(n_b − 1) is subtracted from the
     square in each bin; a bin of a single item then counts as 0, and so does a negative sum.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
         labels: (n_items,) int, or (n_items, n_choices) bool; with confidences, (n_items,) bool.
-        n_bins: at least 1.
+        n_bins: the number of bins, at least 1.
+        binning: `width` or `mass`.
+        norm: `l1`, `l2` or `max`.
+        debias: whether to remove the bias; with `l2` only.
 
     Raises:
-        ValueError: an unknown binning or norm, n_bins below 1, `debias` with another norm than l2.
+        ValueError: the binning or norm is unknown, n_bins is below 1, or `debias` comes with another norm than l2.
     """
     return expected_calibration_error_statistic(probabilities, labels, n_bins, binning, norm, debias).value()
 
@@ -57,10 +60,10 @@ def expected_calibration_error_statistic(
     norm: Norm = "l1",
     debias: bool = False,
 ) -> FunctionOfMeans:
-    """`expected_calibration_error`, to be resampled; the bins stay those of the items given.
+    """Return `expected_calibration_error` as a statistic; resamples keep the bins of the items themselves.
 
-    A resample repeats items, so its ECE is biased upward once more: a percentile interval of a small ECE sits too
-    high, and can leave the value out. Differences of two models, paired, suffer far less.
+    A resample repeats items, so its ECE is biased upward once more: a percentile interval of a small ECE lies too
+    high, and may not contain the value. Paired differences of two models suffer far less.
     """
     given = predictions(probabilities, labels)
     index = bin_index(given.confidence, n_bins, binning)
@@ -74,15 +77,21 @@ def classwise_calibration_error(
     binning: Binning = "width",
     norm: Norm = "l1",
 ) -> float:
-    """The calibration error of each choice's probability, averaged over the choices' positions; 0 to 1.
+    """Return the calibration error of each choice's probability, averaged over the choices' positions; 0 to 1.
 
-    After Kull et al. (2019) and Nixon et al. (2019): position c (option A, B …) is a yes-or-no forecast with
-    probability p_c that is right or not; its error is taken over the items that have such a choice, and the
-    positions are averaged with equal weight. Bins and norms as `expected_calibration_error`.
+    After Kull et al. (2019) and Nixon et al. (2019): position c (option A, B …) is a forecast, with probability p_c,
+    that the choice there is correct. Its error is computed over the items that have such a choice, and the positions
+    are averaged with equal weight.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded.
         labels: (n_items,) int, or (n_items, n_choices) bool.
+        n_bins: as in `expected_calibration_error`, and so the others.
+        binning: `width` or `mass`.
+        norm: `l1`, `l2` or `max`.
+
+    Raises:
+        ValueError: `probabilities` are confidences, without choices.
     """
     if np.asarray(probabilities).ndim == 1:
         raise ValueError("class-wise calibration needs the probability of each choice, not one confidence an item")
@@ -92,13 +101,13 @@ def classwise_calibration_error(
         rows = given.present[:, choice]
         if rows.any():
             p = np.minimum(given.probabilities[rows, choice], 1.0)
-            right = given.right[rows, choice].astype(np.float64)
-            errors.append(_binned_error(p, right, bin_index(p, n_bins, binning), norm, debias=False).value())
+            correct = given.labels[rows, choice].astype(np.float64)
+            errors.append(_binned_error(p, correct, bin_index(p, n_bins, binning), norm, debias=False).value())
     return float(np.mean(errors))
 
 
 def overconfidence(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean confidence − accuracy, −1 to 1: above 0 the model claims more than it knows.
+    """Return mean confidence − accuracy, −1 to 1; above 0 the model is overconfident.
 
     Its size never exceeds the L1 calibration error, whatever the bins.
 
@@ -110,13 +119,22 @@ def overconfidence(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def overconfidence_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
-    """`overconfidence`, to be resampled."""
+    """Return `overconfidence` as a statistic."""
     given = predictions(probabilities, labels)
     return mean_statistic(given.confidence - given.correct)
 
 
 def bin_index(confidence: FloatArray, n_bins: int, binning: Binning) -> NDArray[np.intp]:
-    """(n_items,) the bin of each confidence, from 0; of equal width, bin `n_bins` holds those of exactly 1."""
+    """Return the bin of each confidence, (n_items,), from 0.
+
+    Args:
+        confidence: (n_items,) from 0 to 1.
+        n_bins: the number of bins, at least 1. With bins of equal width, bin `n_bins` holds confidences of exactly 1.
+        binning: `width` or `mass`, as in `expected_calibration_error`.
+
+    Raises:
+        ValueError: n_bins is below 1, or the binning is unknown.
+    """
     if n_bins < 1:
         raise ValueError(f"n_bins is {n_bins}; at least 1 is needed")
     if binning == "width":
@@ -131,7 +149,7 @@ def bin_index(confidence: FloatArray, n_bins: int, binning: Binning) -> NDArray[
 
 
 def width_edges(n_bins: int) -> FloatArray:
-    """(n_bins + 1,) the edges k/n of bins of equal width, each the float64 nearest to it."""
+    """Return the edges k/n of bins of equal width, (n_bins + 1,), each the nearest float64."""
     edges: FloatArray = np.arange(n_bins + 1) / n_bins
     return edges
 
@@ -151,7 +169,7 @@ def _binned_error(
         return FunctionOfMeans(gap, lambda means: np.abs(means).sum(axis=-1))
 
     def squares(means: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Share of the items in each bin, and the square of its gap; 0 in a bin that a resample left empty."""
+        """Return the share of items in each bin, and the square of its gap; 0 for a bin that a resample left empty."""
         share, total = means[..., :n_used], means[..., n_used : 2 * n_used]
         mean_gap = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
         return share, mean_gap**2

@@ -1,7 +1,7 @@
-"""How varied the texts drawn for one prompt are, by what they are made of: n-grams, bytes, answers.
+"""Diversity of the texts drawn for one prompt, by their n-grams, bytes or answers.
 
-Each metric is a function of the texts of one prompt; `diversity_statistic` averages one over prompts, to be resampled
-prompt by prompt.
+Each metric is a function of the texts of one prompt. Average it over prompts; `mean_statistic` of the prompts' values
+can be resampled prompt by prompt.
 """
 
 from __future__ import annotations
@@ -10,76 +10,65 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
 
 import numpy as np
 
-from mergekit_calib.metrics.statistic import FunctionOfMeans, mean_statistic
-
 Tokenize = Callable[[str], Sequence[str]]
-Drawn = TypeVar("Drawn")
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def words(text: str) -> list[str]:
-    """The words and punctuation marks of a text, in their own case; what metrics count unless told otherwise."""
+    """Return the words and punctuation marks of a text, in their own case: the default tokens of the metrics."""
     return _WORD.findall(text)
 
 
-def diversity_statistic(
-    metric: Callable[[Sequence[Drawn]], float], generations: Sequence[Sequence[Drawn]]
-) -> FunctionOfMeans:
-    """The mean over prompts of a metric of each prompt's texts; the prompt is what is resampled.
-
-    Args:
-        metric: a function of the texts of one prompt; bind its options with `functools.partial`.
-        generations: the texts of each prompt.
-    """
-    return mean_statistic([metric(texts) for texts in generations])
-
-
 def distinct_n(texts: Sequence[str], n: int = 2, tokenize: Tokenize = words) -> float:
-    """The share of different n-grams among all n-grams of the texts, 0 to 1; more is more diverse (Li et al. 2016).
+    """Return the share of different n-grams among all n-grams of the texts, 0 to 1; more is more diverse.
 
-    N-grams do not reach from one text into the next. It falls as texts get longer: compare equal lengths, or use
-    `expectation_adjusted_distinct`. Texts too short to hold any n-gram give 0.
+    After Li et al. (2016). N-grams do not cross from one text into the next. The share falls as texts get longer:
+    compare equal lengths, or use `expectation_adjusted_distinct`. Texts too short for any n-gram give 0.
 
     Args:
         texts: at least 1.
-        n: words in an n-gram, at least 1.
+        n: the number of words in an n-gram, at least 1.
+        tokenize: a text → its words.
     """
-    found = ngrams(_tokens(texts, tokenize), n)
-    return len(found) / found.total() if found else 0.0
+    counts = ngrams(_tokens(texts, tokenize), n)
+    return len(counts) / counts.total() if counts else 0.0
 
 
 def expectation_adjusted_distinct(
     texts: Sequence[str], vocabulary_size: int = 50_000, tokenize: Tokenize = words
 ) -> float:
-    """Different words over the number expected of that many draws from the vocabulary (Liu et al. 2022); 0 and up.
+    """Return the number of different words over that expected of as many draws from a vocabulary; more is more diverse.
 
-    N / (V·(1 − ((V − 1)/V)^C)) for N different among C words: unlike `distinct_n` it does not fall as texts
-    get longer. More is more diverse. Texts without words give 0.
+    N / (V·(1 − ((V − 1)/V)^C)) for N different among C words (Liu et al. 2022), at least 0: unlike `distinct_n` it does
+    not fall as texts get longer. Texts without words give 0.
 
     Args:
         texts: at least 1.
-        vocabulary_size: V; the same for all models compared, by its authors' advice the largest of theirs.
+        vocabulary_size: V; the same for all models compared. The authors advise the largest of theirs.
+        tokenize: a text → its words.
+
+    Raises:
+        ValueError: V is below 1, or there is no text.
     """
     if vocabulary_size < 1:
         raise ValueError(f"vocabulary_size is {vocabulary_size}; at least 1 is needed")
-    found = ngrams(_tokens(texts, tokenize), 1)
-    if not found:
+    counts = ngrams(_tokens(texts, tokenize), 1)
+    if not counts:
         return 0.0
     with np.errstate(divide="ignore"):
-        unseen = np.expm1(found.total() * np.log1p(-1.0 / vocabulary_size))
-    return float(len(found) / (-vocabulary_size * unseen))
+        unseen = np.expm1(counts.total() * np.log1p(-1.0 / vocabulary_size))
+    return float(len(counts) / (-vocabulary_size * unseen))
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
-    """Bytes of the texts over their bytes when compressed together, above 0; less is more diverse (Shaib et al. 2024).
+    """Return the bytes of the texts over their bytes when compressed together, above 0; less is more diverse.
 
-    UTF-8, the texts joined by line feeds, gzip at level 9. It grows with the amount of text; a few short texts stay
-    below 1, for gzip's 20 bytes of frame. No text at all but empty ones gives a ratio near 0.
+    After Shaib et al. (2024): UTF-8, the texts joined by line feeds, gzip at level 9. The ratio grows with the amount
+    of text; a few short texts have one below 1, because of the 20 bytes that gzip adds. Empty texts have one near 0.
 
     Args:
         texts: at least 1.
@@ -90,10 +79,10 @@ def compression_ratio(texts: Sequence[str]) -> float:
 
 
 def answer_entropy(answers: Sequence[Hashable]) -> float:
-    """Entropy of the answers to one prompt, in nats: 0 where all agree, log k where k answers all differ.
+    """Return the entropy of the answers to one prompt, in nats: 0 if all agree, log k if k answers all differ.
 
-    The plug-in estimate, −Σ s log s over the share s of each different answer: it cannot exceed log k, so compare
-    equal k. Equal means equal: normalise answers first. None is an answer like any other.
+    The plug-in estimate, −Σ s log s over the share s of each different answer. It cannot exceed log k, so compare equal
+    k. Answers are compared as they are: normalise them first. None is an answer like any other.
 
     Args:
         answers: at least 1.
@@ -105,7 +94,15 @@ def answer_entropy(answers: Sequence[Hashable]) -> float:
 
 
 def ngrams(tokens: Sequence[Sequence[str]], n: int) -> Counter[tuple[str, ...]]:
-    """How often each n-gram occurs in tokenised texts."""
+    """Return how often each n-gram occurs in tokenised texts.
+
+    Args:
+        tokens: the words of each text.
+        n: the number of words in an n-gram.
+
+    Raises:
+        ValueError: n is below 1.
+    """
     if n < 1:
         raise ValueError(f"n is {n}; at least 1 is needed")
     return Counter(tuple(text[i : i + n]) for text in tokens for i in range(len(text) - n + 1))
@@ -117,7 +114,11 @@ def _tokens(texts: Sequence[str], tokenize: Tokenize) -> list[Sequence[str]]:
 
 
 def check_texts(texts: Sequence[str], at_least: int) -> None:
-    """Raise where a string stands for the texts, or there are too few of them."""
+    """Raise an error if a string stands for the texts, or there are too few of them.
+
+    Raises:
+        ValueError: as above.
+    """
     if isinstance(texts, str):
         raise ValueError("one string was given; a sequence of texts is needed")
     if len(texts) < at_least:

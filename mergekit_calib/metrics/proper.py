@@ -1,7 +1,7 @@
-"""Scores of single items, averaged: accuracy, and the proper scores, Brier's and the logarithmic one.
+"""Accuracy, and the two proper scores: Brier's and the logarithmic one.
 
-Arguments are checked, and answers found, as `inputs.predictions` says. Where an item has several right choices they
-are one outcome, whose probability is their sum, under both proper scores.
+The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is.
+Under both proper scores, several correct choices of an item are one outcome, whose probability is their sum.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mergekit_calib.metrics.statistic import FunctionOfMeans, mean_statistic
 
 
 def accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The share of items whose most probable choice is right, 0 to 1.
+    """Return the share of items whose most probable choice is correct, 0 to 1.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded.
@@ -24,16 +24,16 @@ def accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def accuracy_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
-    """`accuracy`, to be resampled."""
+    """Return `accuracy` as a statistic."""
     return mean_statistic(predictions(probabilities, labels).correct)
 
 
 def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Brier's score over all choices, 0 (certain and right) to 2 (certain and wrong); less is better.
+    """Return the Brier score over all choices, 0 (certain and correct) to 2 (certain and wrong); less is better.
 
-    The mean over items of Σ_c (p_c − y_c)², as Brier (1950) and lm-eval's `brier_score`; scikit-learn's
-    `brier_score_loss` of two classes is half of it. Several right choices are one outcome:
-    (1 − Σ_right p)² + Σ_wrong p², which is 0 when all probability lies on right choices, however it is shared.
+    The mean over items of Σ_c (p_c − y_c)², as in Brier (1950) and lm-eval's `brier_score`; scikit-learn's
+    `brier_score_loss` of two classes is half of it. Several correct choices are one outcome:
+    (1 − Σ_correct p)² + Σ_wrong p², which is 0 if all probability lies on correct choices, however it is shared.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded.
@@ -43,17 +43,17 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def brier_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
-    """`brier_score`, to be resampled."""
+    """Return `brier_score` as a statistic."""
     given = predictions(probabilities, labels)
-    wrong = np.where(given.right, 0.0, given.probabilities)
-    return mean_statistic((1.0 - given.right_mass) ** 2 + (wrong**2).sum(axis=1))
+    wrong = np.where(given.labels, 0.0, given.probabilities)
+    return mean_statistic((1.0 - given.label_mass) ** 2 + (wrong**2).sum(axis=1))
 
 
 def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The mean of −log p(right), in nats, 0 to inf; less is better.
+    """Return the mean of −log p(label), in nats, 0 to inf; less is better.
 
-    Several right choices count by their sum, −log Σ_right p. An item whose right choices all have probability 0
-    (a log-likelihood of −inf) makes the mean inf: no floor is put under p, as scikit-learn's `log_loss` does.
+    Several correct choices count by their sum, −log Σ_correct p. An item whose correct choices all have probability 0
+    (a log-likelihood of −inf) makes the mean inf: p is not clipped, as it is in scikit-learn's `log_loss`.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded.
@@ -63,7 +63,7 @@ def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> floa
 
 
 def nll_statistic(probabilities: ArrayLike, labels: ArrayLike) -> FunctionOfMeans:
-    """`negative_log_likelihood`, to be resampled."""
-    mass = predictions(probabilities, labels).right_mass
+    """Return `negative_log_likelihood` as a statistic."""
+    mass = predictions(probabilities, labels).label_mass
     with np.errstate(divide="ignore"):
         return mean_statistic(-np.log(mass))

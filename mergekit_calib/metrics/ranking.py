@@ -1,7 +1,7 @@
-"""Whether confidence ranks right answers above wrong ones: AUROC, risk against coverage, accuracy at a coverage.
+"""How well confidence ranks correct answers above wrong ones: AUROC, risk against coverage, accuracy at a coverage.
 
-Arguments are checked, and answers found, as `inputs.predictions` says. Equally confident items are ranked in every
-order at once: a number is its mean over all ways to break the ties, so the order of the items never matters.
+The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is. With
+equally confident items a number is its mean over all ways to break the ties, so the order of the items never matters.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from mergekit_calib.metrics.statistic import FloatArray, WeightedStatistic
 
 
 def auroc(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The chance that a right answer was given with more confidence than a wrong one, ties counting half; 0 to 1.
+    """Return the probability that a correct answer has more confidence than a wrong one, ties counting half; 0 to 1.
 
-    The area under the ROC curve of confidence as a detector of right answers, as scikit-learn's `roc_auc_score`;
-    0.5 is chance. It does not change when confidences are rescaled by an increasing function.
+    The area under the ROC curve of confidence as a detector of correct answers, as in scikit-learn's `roc_auc_score`;
+    random confidence has 0.5. It does not change when confidences are rescaled by an increasing function.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
         labels: (n_items,) int, or (n_items, n_choices) bool; with confidences, (n_items,) bool.
 
     Raises:
-        ValueError: if all answers are right, or all are wrong.
+        ValueError: all answers are correct, or all are wrong.
     """
     return auroc_statistic(probabilities, labels).value()
 
 
 def auroc_statistic(probabilities: ArrayLike, labels: ArrayLike) -> WeightedStatistic:
-    """`auroc`, to be resampled; a resample without right answers, or without wrong ones, counts as 0.5."""
+    """Return `auroc` as a statistic; a resample without correct answers, or without wrong ones, counts as 0.5."""
     given = predictions(probabilities, labels)
     if given.correct.all() or not given.correct.any():
-        found = "right" if given.correct.all() else "wrong"
-        raise ValueError(f"all {len(given)} answers are {found}; AUROC compares right answers with wrong ones")
+        which = "correct" if given.correct.all() else "wrong"
+        raise ValueError(f"all {len(given)} answers are {which}; AUROC compares correct answers with wrong ones")
     ranked = _Ranked.of(given)
 
     def area(weights: FloatArray) -> FloatArray:
-        total, right = ranked.totals(weights)
-        wrong = total - right
+        total, correct = ranked.totals(weights)
+        wrong = total - correct
         n_wrong = wrong.sum(axis=1)
         below = n_wrong[:, None] - np.cumsum(wrong, axis=1) + wrong / 2.0
-        pairs = right.sum(axis=1) * n_wrong
-        won: FloatArray = (right * below).sum(axis=1)
+        pairs = correct.sum(axis=1) * n_wrong
+        won: FloatArray = (correct * below).sum(axis=1)
         share: FloatArray = np.divide(won, pairs, out=np.full_like(won, 0.5), where=pairs > 0)
         return share
 
@@ -66,25 +66,25 @@ class RiskCoverageCurve:
 
 
 def risk_coverage_curve(probabilities: ArrayLike, labels: ArrayLike) -> RiskCoverageCurve:
-    """The share of wrong answers among the most confident ones, at each coverage (El-Yaniv and Wiener 2010).
+    """Return the share of wrong answers among the most confident ones, at each coverage (El-Yaniv and Wiener 2010).
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
         labels: (n_items,) int, or (n_items, n_choices) bool; with confidences, (n_items,) bool.
     """
     given = predictions(probabilities, labels)
-    total, right = _Ranked.of(given).totals(np.ones((1, len(given))))
+    total, correct = _Ranked.of(given).totals(np.ones((1, len(given))))
     size = total[0].astype(np.int64)
     # Within a group of equals, each place is taken by a wrong answer as often as the group has them.
-    wrong = np.repeat((total[0] - right[0]) / total[0], size)
+    wrong = np.repeat((total[0] - correct[0]) / total[0], size)
     answered = np.arange(1, len(given) + 1)
     return RiskCoverageCurve(answered / len(given), np.cumsum(wrong) / answered)
 
 
 def area_under_risk_coverage(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The mean of the risk-coverage curve over its n points, 0 to 1; less is better (AURC, Geifman et al. 2019).
+    """Return the mean of the risk-coverage curve over its n points, 0 to 1; less is better (AURC, Geifman et al. 2019).
 
-    The error rate when answers come in random order; 0 only if every answer is right. Unlike AUROC it rewards
+    With random confidence it is the error rate; it is 0 only if every answer is correct. Unlike AUROC it rewards
     accuracy as well as ranking.
 
     Args:
@@ -95,13 +95,13 @@ def area_under_risk_coverage(probabilities: ArrayLike, labels: ArrayLike) -> flo
 
 
 def area_under_risk_coverage_statistic(probabilities: ArrayLike, labels: ArrayLike) -> WeightedStatistic:
-    """`area_under_risk_coverage`, to be resampled."""
+    """Return `area_under_risk_coverage` as a statistic."""
     given = predictions(probabilities, labels)
     ranked = _Ranked.of(given)
 
     def area(weights: FloatArray) -> FloatArray:
-        total, right = ranked.totals(weights)
-        wrong = total - right
+        total, correct = ranked.totals(weights)
+        wrong = total - correct
         answered, wrong_before = np.cumsum(total, axis=1), np.cumsum(wrong, axis=1) - wrong
         # A group of m equals after a others, e and E of them wrong, adds Σ_j (e + E·j/m) / (a + j) over j = 1 … m.
         harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, int(answered[:, -1].max()) + 1))])
@@ -116,30 +116,33 @@ def area_under_risk_coverage_statistic(probabilities: ArrayLike, labels: ArrayLi
 
 
 def accuracy_at_coverage(probabilities: ArrayLike, labels: ArrayLike, coverage: float) -> float:
-    """Accuracy on the most confident items, when only a share `coverage` of them is answered; 0 to 1.
+    """Return the accuracy on the most confident items, if only a share `coverage` of all is answered; 0 to 1.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
         labels: (n_items,) int, or (n_items, n_choices) bool; with confidences, (n_items,) bool.
         coverage: above 0, at most 1; ⌈coverage · n_items⌉ items are answered.
+
+    Raises:
+        ValueError: coverage is outside its range.
     """
     return accuracy_at_coverage_statistic(probabilities, labels, coverage).value()
 
 
 def accuracy_at_coverage_statistic(probabilities: ArrayLike, labels: ArrayLike, coverage: float) -> WeightedStatistic:
-    """`accuracy_at_coverage`, to be resampled."""
+    """Return `accuracy_at_coverage` as a statistic."""
     if not 0.0 < coverage <= 1.0:
         raise ValueError(f"coverage is {coverage}; above 0 and at most 1 is needed")
     given = predictions(probabilities, labels)
     ranked = _Ranked.of(given)
 
     def accuracy(weights: FloatArray) -> FloatArray:
-        total, right = ranked.totals(weights)
+        total, correct = ranked.totals(weights)
         answered = np.cumsum(total, axis=1)
         # 0.07 · 100 is 7.000000000000001, which must not become 8 items.
         kept = np.ceil(np.round(coverage * answered[:, -1:], 9))
         taken = np.clip(kept - (answered - total), 0.0, total)
-        rate = np.divide(right, total, out=np.zeros_like(right), where=total > 0)
+        rate = np.divide(correct, total, out=np.zeros_like(correct), where=total > 0)
         hits: FloatArray = (rate * taken).sum(axis=1)
         return hits / kept[:, 0]
 
@@ -153,7 +156,7 @@ class _Ranked:
     Attributes:
         order: (n_items,) the items in that order.
         starts: (n_groups,) where in it each group starts.
-        correct: (n_items,) which of them, in that order, are right.
+        correct: (n_items,) which of them, in that order, are correct.
     """
 
     order: NDArray[np.intp]
@@ -168,8 +171,8 @@ class _Ranked:
         return cls(order, starts, given.correct[order].astype(np.float64))
 
     def totals(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(r, n_groups) the weight of each group, and the weight of its right answers."""
+        """Return the weight of each group, and the weight of its correct answers, both (r, n_groups)."""
         ranked = weights[:, self.order]
         total: FloatArray = np.add.reduceat(ranked, self.starts, axis=1)
-        right: FloatArray = np.add.reduceat(ranked * self.correct, self.starts, axis=1)
-        return total, right
+        correct: FloatArray = np.add.reduceat(ranked * self.correct, self.starts, axis=1)
+        return total, correct

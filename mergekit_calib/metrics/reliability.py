@@ -1,4 +1,4 @@
-"""Confidence against accuracy in bins, taken apart: the reliability curve, and the parts of the Brier score."""
+"""The reliability curve, and the parts of the Brier score."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ class ReliabilityCurve:
 
     Attributes:
         bins: the bin's number, 0 to n_bins − 1.
-        lower, upper: its edges; of equal mass, its least and its greatest confidence.
-        counts: how many items it holds.
+        lower: the bin's lower edge; with bins of equal mass, its least confidence.
+        upper: the bin's upper edge; with bins of equal mass, its greatest confidence.
+        counts: the number of its items.
         confidence: their mean confidence.
-        accuracy: the share of them that is right.
-        low, high: the interval of the accuracy.
+        accuracy: the share of them that is correct.
+        low: the lower end of the accuracy's interval.
+        high: the upper end of the accuracy's interval.
     """
 
     bins: NDArray[np.intp]
@@ -39,15 +41,20 @@ class ReliabilityCurve:
 def reliability_curve(
     probabilities: ArrayLike, labels: ArrayLike, n_bins: int = 15, binning: Binning = "width", level: float = 0.95
 ) -> ReliabilityCurve:
-    """Accuracy against confidence in bins, with Wilson's score interval of each bin's accuracy.
+    """Return accuracy against confidence in bins, with Wilson's score interval of each bin's accuracy (Wilson 1927).
 
-    Bins as in `expected_calibration_error`, but that confidences of exactly 1 join the last bin. Intervals after
-    Wilson (1927): they are right for one bin at a time.
+    Bins are as in `expected_calibration_error`, except that confidences of exactly 1 join the last bin. An interval has
+    its level for each bin by itself, not for all bins together.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
         labels: (n_items,) int, or (n_items, n_choices) bool; with confidences, (n_items,) bool.
-        level: the share of the intervals, 0 to 1.
+        n_bins: the number of bins, at least 1.
+        binning: `width` or `mass`.
+        level: the confidence level of the intervals, 0 to 1.
+
+    Raises:
+        ValueError: n_bins is below 1, the binning is unknown, or the level is outside its range.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"level is {level}; between 0 and 1 is needed")
@@ -66,17 +73,21 @@ def reliability_curve(
 
 
 def wilson_interval(share: ArrayLike, counts: ArrayLike, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-    """Wilson's score interval of a binomial share, within 0 to 1.
+    """Return Wilson's score interval of a binomial share, within 0 to 1.
 
     Args:
         share: (...) the observed shares, 0 to 1.
-        counts: (...) how many trials each is of, at least 1.
+        counts: (...) the numbers of trials, at least 1.
+        level: the confidence level, 0 to 1.
+
+    Returns:
+        (...) the lower ends, and (...) the upper ends.
     """
     p, n = np.asarray(share, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     z = ndtri((1.0 + level) / 2.0)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    split = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.clip(centre - split, 0.0, p), np.clip(centre + split, p, 1.0)
+    margin = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.clip(centre - margin, 0.0, p), np.clip(centre + margin, p, 1.0)
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,8 @@ class BrierDecomposition:
     Attributes:
         reliability: at least 0; how far forecasts are from how often they come true. Less is better.
         resolution: at least 0; how far the bins' outcomes are from the average outcome. More is better.
-        uncertainty: 0 to 2; the score of forecasting the average outcome. Not the model's doing: (m − 1)/m where every
-            item has m choices.
+        uncertainty: 0 to 2; the score of forecasting the average outcome. It does not depend on the model: it is
+            (m − 1)/m if every item has m choices.
         within_bin_variance: at least 0; the forecasts' spread inside the bins.
         within_bin_covariance: twice the covariance of forecast and outcome inside the bins.
     """
@@ -100,7 +111,7 @@ class BrierDecomposition:
 
     @property
     def score(self) -> float:
-        """The Brier score: `brier_score` of the same items, but for rounding."""
+        """The sum of the parts: `brier_score` of the same items, up to rounding."""
         return (
             self.reliability
             - self.resolution
@@ -113,19 +124,21 @@ class BrierDecomposition:
 def brier_decomposition(
     probabilities: ArrayLike, labels: ArrayLike, n_bins: int = 15, binning: Binning = "width"
 ) -> BrierDecomposition:
-    """Take the Brier score apart, after Murphy (1973), with the within-bin terms of Stephenson et al. (2008).
+    """Decompose the Brier score after Murphy (1973), with the within-bin terms of Stephenson et al. (2008).
 
     Every choice of every item is a forecast that comes true or not; all are pooled and put into bins of their
-    probability, as `expected_calibration_error` puts confidences. Several right choices are one forecast, as in
-    `brier_score`. Without the within-bin terms the parts would not add up, as bins hold unequal forecasts.
+    probability, as `expected_calibration_error` does with confidences. Several correct choices are one forecast, as in
+    `brier_score`. Without the within-bin terms the parts would not add up, since a bin holds unequal forecasts.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded.
         labels: (n_items,) int, or (n_items, n_choices) bool.
+        n_bins: the number of bins, at least 1.
+        binning: `width` or `mass`.
     """
     given = predictions(probabilities, labels)
-    wrong = given.present & ~given.right
-    forecast = np.concatenate([given.right_mass, np.minimum(given.probabilities[wrong], 1.0)])
+    wrong = given.present & ~given.labels
+    forecast = np.concatenate([given.label_mass, np.minimum(given.probabilities[wrong], 1.0)])
     outcome = np.concatenate([np.ones(len(given)), np.zeros(np.count_nonzero(wrong))])
     _, column, counts = np.unique(bin_index(forecast, n_bins, binning), return_inverse=True, return_counts=True)
     mean_forecast = np.bincount(column, forecast) / counts

@@ -1,4 +1,4 @@
-"""Similarity in meaning: texts embedded by a sentence-transformers model, which the extra `[semantic]` brings."""
+"""Similarity in meaning, by a sentence-transformers model; needs the extra `[semantic]`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from mergekit_calib.metrics.similarity import embedding_kernel
 from mergekit_calib.metrics.statistic import FloatArray
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+"""The default model."""
 
 
 def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[Sequence[str]], FloatArray]:
-    """A kernel for `vendi_score`: texts → (k, k) cosine similarity of their embeddings.
+    """Return a kernel for `vendi_score`: texts → (k, k) cosine similarity of their embeddings.
 
     Args:
-        model: a sentence-transformers model, by hub name or folder; loaded once, here.
-        device: where it runs; the GPU if there is one, if None.
+        model: a sentence-transformers model, by hub name or folder; it is loaded once, by this call.
+        device: where it runs; None for the GPU if there is one.
 
     Raises:
-        ImportError: sentence-transformers is not installed; it says how to have it.
+        ImportError: sentence-transformers is not installed.
     """
     try:
         from sentence_transformers import SentenceTransformer

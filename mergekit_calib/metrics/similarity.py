@@ -1,6 +1,6 @@
-"""How varied the texts drawn for one prompt are, by how much they resemble each other: BLEU, ROUGE-L, Vendi score.
+"""Diversity of the texts drawn for one prompt, by their similarity to each other: BLEU, ROUGE-L, Vendi score.
 
-Each metric is a function of the texts of one prompt; average it over prompts with `diversity.diversity_statistic`.
+Each metric is a function of the texts of one prompt. Average it over prompts.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _ROUGE_WORD = re.compile(r"[^\W_]+")
 
 
 def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
-    """The mean BLEU of each text against all others as its references, 0 to 1; less is more diverse (Zhu et al. 2018).
+    """Return the mean BLEU of each text with all others as its references, 0 to 1; less is more diverse.
 
-    sacrebleu's sentence BLEU (13a tokens, exponential smoothing, effective order), over 100. A text equal to another
-    counts as 1 even if it is empty. It grows with the number of texts: compare equal numbers.
+    After Zhu et al. (2018), with sacrebleu's sentence BLEU (13a tokens, exponential smoothing, effective order), over
+    100. A text equal to another counts as 1, even if it is empty. The mean grows with the number of texts: compare
+    equal numbers.
 
     Args:
         texts: at least 2.
-        max_order: the longest n-grams compared.
+        max_order: the largest n of the n-grams that are compared.
     """
     check_texts(texts, 2)
     bleu = _bleu(max_order)
@@ -46,11 +47,11 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
 
 
 def pairwise_rouge_l(texts: Sequence[str]) -> float:
-    """The mean ROUGE-L F-measure over all pairs of texts, 0 to 1; less is more diverse.
+    """Return the mean ROUGE-L F-measure over all pairs of texts, 0 to 1; less is more diverse.
 
-    As rouge_score's `rougeL` without stemming, from the longest common subsequence of their words in lower case;
-    but letters of every script make words, where rouge_score drops all but a to z, and equal texts count as 1 even
-    if they have no words.
+    As rouge_score's `rougeL` without stemming, from the longest common subsequence of the words in lower case. Unlike
+    rouge_score, which drops all letters but a to z, it keeps those of every script; and equal texts count as 1, even if
+    they have no words.
 
     Args:
         texts: at least 2.
@@ -69,26 +70,35 @@ def pairwise_rouge_l(texts: Sequence[str]) -> float:
 
 
 def vendi_score(texts: Sequence[str], kernel: Kernel | None = None, order: float = 1.0) -> float:
-    """The effective number of different texts, 1 (all alike) to k (nothing in common) (Friedman and Dieng 2023).
+    """Return the effective number of different texts, 1 (all alike) to k (nothing in common).
 
-    exp of the entropy of the eigenvalues of K/k, for the texts' similarity matrix K.
+    The exponential of the entropy of the eigenvalues of K/k, for the texts' similarity matrix K (Friedman and Dieng
+    2023).
 
     Args:
         texts: at least 1.
-        kernel: texts → (k, k) similarities, positive semi-definite with 1 on the diagonal; `ngram_kernel` if None,
-            as the vendi-score package's `ngram_vendi_score`.
-        order: of the Rényi entropy, above 0: below 1 it counts rare texts for more, above 1 for less (Pasarkar and
-            Dieng 2024).
+        kernel: texts → (k, k) similarities, positive semi-definite with 1 on the diagonal; None for `ngram_kernel`, as
+            in the vendi-score package's `ngram_vendi_score`.
+        order: the order of the Rényi entropy, above 0; below 1 rare texts count for more, above 1 for less (Pasarkar
+            and Dieng 2024).
 
     Raises:
-        ValueError: if the kernel's matrix is not of that kind.
+        ValueError: the kernel's matrix is not of that kind, or the order is not above 0.
     """
     check_texts(texts, 1)
     return vendi_score_of_similarities(ngram_kernel(texts) if kernel is None else kernel(texts), order)
 
 
 def vendi_score_of_similarities(similarities: ArrayLike, order: float = 1.0) -> float:
-    """`vendi_score`, from the (k, k) similarities themselves."""
+    """Return `vendi_score` from the similarities themselves.
+
+    Args:
+        similarities: (k, k) as a kernel returns them.
+        order: as in `vendi_score`.
+
+    Raises:
+        ValueError: as `vendi_score`.
+    """
     matrix = np.asarray(similarities, dtype=np.float64)
     k = len(matrix) if matrix.ndim else 0
     square = k > 0 and matrix.shape == (k, k)
@@ -108,14 +118,14 @@ def vendi_score_of_similarities(similarities: ArrayLike, order: float = 1.0) -> 
 
 
 def ngram_kernel(texts: Sequence[str], orders: Sequence[int] = (1, 2, 3, 4), tokenize: Tokenize = words) -> FloatArray:
-    """(k, k) cosine similarity of the texts' n-gram counts, averaged over the orders n; 0 to 1.
+    """Return the cosine similarity of the texts' n-gram counts, averaged over the orders n; (k, k), 0 to 1.
 
-    Texts too short for an n-gram of some order are alike in it if they are of the same words, and otherwise have
-    nothing in common.
+    In an order for which a text is too short, its similarity is 1 to texts of the same words, and 0 to others.
 
     Args:
         texts: at least 1.
-        orders: the n of the n-grams.
+        orders: each n of the n-grams.
+        tokenize: a text → its words.
     """
     check_texts(texts, 1)
     tokens = [tuple(tokenize(text)) for text in texts]
@@ -125,10 +135,13 @@ def ngram_kernel(texts: Sequence[str], orders: Sequence[int] = (1, 2, 3, 4), tok
 
 
 def embedding_kernel(embeddings: ArrayLike) -> FloatArray:
-    """(k, k) cosine similarity of the texts' embeddings.
+    """Return the cosine similarity of the texts' embeddings, (k, k).
 
     Args:
-        embeddings: (k, d) one vector a text, none of them 0.
+        embeddings: (k, d) one vector for each text, none of them 0.
+
+    Raises:
+        ValueError: the embeddings have another shape, are not finite, or hold a zero vector.
     """
     vectors = np.asarray(embeddings, dtype=np.float64)
     if vectors.ndim != 2 or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
@@ -139,7 +152,7 @@ def embedding_kernel(embeddings: ArrayLike) -> FloatArray:
 
 
 def _cosines(counts: Sequence[Counter[tuple[str, ...]]], same: FloatArray) -> FloatArray:
-    """(k, k) cosines of the counts; `same` where either has none."""
+    """Return the cosines of the counts, (k, k); those of `same` where either text has no counts."""
     column = {gram: i for i, gram in enumerate(dict.fromkeys(gram for count in counts for gram in count))}
     matrix = np.zeros((len(counts), len(column)))
     for row, count in enumerate(counts):
@@ -151,7 +164,7 @@ def _cosines(counts: Sequence[Counter[tuple[str, ...]]], same: FloatArray) -> Fl
 
 
 def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a row of the table at a time as bits of one integer (Hyyrö 2004)."""
+    """Return the length of the longest common subsequence (Hyyrö 2004, with a row of the table as an integer's bits)."""
     places: dict[str, int] = {}
     for i, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << i
@@ -165,7 +178,7 @@ def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
 
 @lru_cache(maxsize=8)
 def _bleu(max_order: int) -> BLEU:
-    # Imported where it is used: sacrebleu takes half a second that most users of these metrics need not pay.
+    # Imported here: importing sacrebleu takes half a second, which most users of these metrics need not spend.
     from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(effective_order=True, max_ngram_order=max_order)

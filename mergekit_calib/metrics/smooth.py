@@ -1,4 +1,4 @@
-"""Smooth calibration error: confidence against accuracy under a kernel, with no bins to choose."""
+"""The smooth calibration error, which needs no bins."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LEAST_DENSITY = 1e-4
 
 
 def smooth_ece(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """SmoothECE (Błasiok and Nakkiran 2023, arXiv 2309.12236), 0 to 1; less is better.
+    """Return SmoothECE (Błasiok and Nakkiran 2023, arXiv 2309.12236), 0 to 1; less is better.
 
-    Confidence − correctness is smoothed along confidence by a Gaussian kernel reflected at 0 and 1, and its size
-    averaged; the bandwidth is the one that equals the error found with it, so there is nothing to tune. It is
-    continuous in the confidences, which binned errors are not. The grids and the search are those of the authors'
-    `relplot.smECE`, bandwidths being multiples of 1/1024.
+    Confidence − correctness is smoothed along confidence by a Gaussian kernel reflected at 0 and 1, and its absolute
+    value averaged. The bandwidth is the one that equals the error with that bandwidth, so there is nothing to tune. The
+    error is continuous in the confidences, which binned errors are not. The grids and the search are those of the
+    authors' `relplot.smECE`; bandwidths are multiples of 1/1024.
 
     Args:
         probabilities: (n_items, n_choices), NaN-padded; or (n_items,) confidences.
@@ -34,14 +34,14 @@ def smooth_ece(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def smooth_ece_statistic(probabilities: ArrayLike, labels: ArrayLike) -> WeightedStatistic:
-    """`smooth_ece`, to be resampled; each resample finds its own bandwidth."""
+    """Return `smooth_ece` as a statistic; each resample has its own bandwidth."""
     given = predictions(probabilities, labels)
     confidence, residual = given.confidence, given.confidence - given.correct
     n_items = len(given)
 
     @cache
     def grid(n_points: int) -> csr_array:
-        """(n_items, n_points) how each item is shared between the two points of the grid that it lies between."""
+        """Return how each item is shared between the two points of the grid around it, (n_items, n_points)."""
         position = confidence * (n_points - 1)
         left = np.clip(position.astype(np.int64), 0, n_points - 2)
         fraction = position - left
@@ -52,12 +52,12 @@ def smooth_ece_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Weighte
     def search(weights: FloatArray) -> FloatArray:
         @cache
         def spectra(n_points: int) -> tuple[ComplexArray, ComplexArray]:
-            """Spectra of the summed residuals and of the summed weights on the grid, a row for each row of weights."""
+            """Return the spectra of the summed residuals and of the summed weights on the grid, one for each row."""
             return _spectrum((weights * residual) @ grid(n_points)), _spectrum(weights @ grid(n_points))
 
         def error(bandwidth: FloatArray) -> FloatArray:
-            """(r,) the smoothed error of each row, each at its own bandwidth."""
-            found = np.empty(len(weights))
+            """Return the smoothed error of each row at its own bandwidth, (r,)."""
+            errors = np.empty(len(weights))
             for width in np.unique(bandwidth):
                 rows = np.flatnonzero(bandwidth == width)
                 n_points = max(2000, round(20 / width)) // 2 + 1
@@ -66,8 +66,8 @@ def smooth_ece_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Weighte
                     _interpolate(mesh, _smooth(spectrum[rows], n_points, float(width)))
                     for spectrum in spectra(n_points)
                 )
-                found[rows] = np.abs(gap).sum(axis=1) / (density + _LEAST_DENSITY).sum(axis=1)
-            return found
+                errors[rows] = np.abs(gap).sum(axis=1) / (density + _LEAST_DENSITY).sum(axis=1)
+            return errors
 
         low, high = np.zeros(len(weights)), np.ones(len(weights))
         for _ in range(_SEARCH_STEPS):
@@ -80,13 +80,13 @@ def smooth_ece_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Weighte
 
 
 def _spectrum(values: FloatArray) -> ComplexArray:
-    """The spectrum of values on a grid from 0 to 1, made periodic by their mirror image."""
+    """Return the spectrum of values on a grid from 0 to 1, made periodic by their mirror image."""
     spectrum: ComplexArray = np.fft.rfft(np.concatenate([values, values[:, -2:0:-1]], axis=1))
     return spectrum
 
 
 def _smooth(spectrum: ComplexArray, n_points: int, bandwidth: float) -> FloatArray:
-    """(r, n_points) the values of a spectrum smoothed by a Gaussian, cut off half a unit away."""
+    """Return the values of a spectrum smoothed by a Gaussian that is cut off at half a unit, (r, n_points)."""
     offset = np.linspace(0.0, 1.0, n_points) - 0.5
     kernel = np.zeros(2 * (n_points - 1))
     kernel[:n_points] = np.exp(-(offset**2) / (2.0 * bandwidth**2)) / (np.sqrt(2.0 * np.pi) * bandwidth)
@@ -96,7 +96,7 @@ def _smooth(spectrum: ComplexArray, n_points: int, bandwidth: float) -> FloatArr
 
 
 def _interpolate(mesh: FloatArray, values: FloatArray) -> FloatArray:
-    """(r, n_mesh) each row of values, given on an even grid from 0 to 1, at the points of the mesh."""
+    """Return each row of values, given on an even grid from 0 to 1, at the points of the mesh, (r, n_mesh)."""
     last = values.shape[1] - 1
     left = np.clip((mesh * last).astype(np.int64), 0, last - 1)
     fraction = mesh * last - left

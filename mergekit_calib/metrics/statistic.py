@@ -1,6 +1,6 @@
-"""Statistics that can be resampled: what a metric needs to be, so that its bootstrap is one matrix product.
+"""Statistics that can be resampled: a metric in a form whose bootstrap is one matrix product.
 
-Most metrics here are functions of means over items (`Statistic`); those that rank the items are functions of the
+Most metrics are functions of means over items (`FunctionOfMeans`); those that rank the items are functions of the
 items' weights (`WeightedStatistic`). Both have a value, and replicates under resampled weights.
 """
 
@@ -15,26 +15,24 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-_BLOCK_ELEMENTS = 1 << 20
-"""How many numbers a block of replicates or jackknife values may hold at once (8 MB of float64)."""
+BLOCK_ELEMENTS = 1 << 20
+"""The largest number of elements of a block of resamples (8 MB of float64)."""
 
 
 class Statistic(Protocol):
-    """A number computed from items, that can be computed again for other weights of the same items."""
+    """A number computed from items that can be computed again with other weights of the same items."""
 
     @property
-    def n_items(self) -> int: ...
+    def n_items(self) -> int:
+        """The number of items."""
+        ...
 
     def value(self) -> float:
-        """The number itself, every item counted once."""
+        """Return the number with every item counted once."""
         ...
 
     def replicates(self, weights: ArrayLike) -> FloatArray:
-        """(n_resamples,) the number under each row of `weights` (n_resamples, n_items)."""
-        ...
-
-    def jackknife(self) -> FloatArray:
-        """The number with one item, or one of many equal groups of items, left out in turn."""
+        """Return the number under each row of `weights` (n_resamples, n_items), as an array (n_resamples,)."""
         ...
 
 
@@ -58,91 +56,65 @@ class FunctionOfMeans:
 
     @property
     def n_items(self) -> int:
+        """The number of items."""
         return len(self.contributions)
 
     def value(self) -> float:
-        """The statistic of the items, each counted once."""
+        """Return the statistic with every item counted once."""
         return float(self.reduce(self.contributions.mean(axis=0)))
 
     def replicates(self, weights: ArrayLike) -> FloatArray:
-        """(n_resamples,) the statistic under each row of `weights`.
+        """Return the statistic under each row of `weights`.
 
         Args:
             weights: (n_resamples, n_items) how often each item was drawn, as from `resample_weights`. Statistics
                 given the same weights are paired: their replicates can be subtracted.
+
+        Returns:
+            (n_resamples,) the replicates.
         """
         counts = _checked_weights(weights, self.n_items)
         totals = counts.sum(axis=1, keepdims=True)
         infinite = np.isinf(self.contributions)
         if not infinite.any():
             return self.reduce(counts @ self.contributions / totals)
-        # 0 · inf is NaN: an item that was not drawn must not count, so infinities are added by hand.
+        # 0 · inf is NaN: an item that was not drawn must not count, so infinities are added separately.
         means = counts @ np.where(infinite, 0.0, self.contributions) / totals
         drawn = counts @ infinite.astype(np.float64) > 0
         return self.reduce(np.where(drawn, np.inf, means))
 
-    def jackknife(self) -> FloatArray:
-        """(n_items,) the statistic with each item left out in turn; of at least 2 items."""
-        n = self.n_items
-        if n < 2:
-            raise ValueError("leaving one item out needs at least 2 items")
-        infinite = np.isinf(self.contributions)
-        finite = np.where(infinite, 0.0, self.contributions)
-        total, n_infinite = finite.sum(axis=0), infinite.sum(axis=0)
-        values = np.empty(n)
-        for rows in blocks(n, self.contributions.shape[1]):
-            means = (total - finite[rows]) / (n - 1)
-            values[rows] = self.reduce(np.where(n_infinite - infinite[rows] > 0, np.inf, means))
-        return values
-
 
 @dataclass(frozen=True)
 class WeightedStatistic:
-    """A number that depends on the items' weights in a way that means do not carry, as one of their ranks does.
+    """A number that depends on the items' weights otherwise than through means, such as one of their ranks.
 
     Attributes:
-        n_items: how many items it is computed from.
+        n_items: the number of items.
         of_weights: (r, n_items) weights → (r,) the statistic under each row.
-        max_groups: the jackknife leaves out single items up to this many, and as many groups of items above it.
     """
 
     n_items: int
     of_weights: Callable[[FloatArray], FloatArray]
-    max_groups: int = 1000
 
     def value(self) -> float:
-        """The statistic of the items, each counted once."""
+        """Return the statistic with every item counted once."""
         return float(self.of_weights(np.ones((1, self.n_items)))[0])
 
     def replicates(self, weights: ArrayLike) -> FloatArray:
-        """(n_resamples,) the statistic under each row of `weights`; see `Statistic.replicates`."""
+        """Return the statistic under each row of `weights`; see `FunctionOfMeans.replicates`."""
         counts = _checked_weights(weights, self.n_items)
         values = np.empty(counts.shape[0])
         for rows in blocks(counts.shape[0], self.n_items):
             values[rows] = self.of_weights(counts[rows])
         return values
 
-    def jackknife(self) -> FloatArray:
-        """The statistic with each of min(n_items, max_groups) equal groups of items left out in turn."""
-        if self.n_items < 2:
-            raise ValueError("leaving one item out needs at least 2 items")
-        n_groups = min(self.n_items, self.max_groups)
-        group = np.arange(self.n_items)
-        if n_groups < self.n_items:
-            group = np.random.default_rng(0).permutation(self.n_items) % n_groups
-        values = np.empty(n_groups)
-        for rows in blocks(n_groups, self.n_items):
-            left_out = np.arange(rows.start, rows.stop)[:, None]
-            values[rows] = self.of_weights((group != left_out).astype(np.float64))
-        return values
-
 
 @dataclass(frozen=True)
 class WeightedAverage:
-    """The weighted average of statistics of different items, those of the first before those of the second.
+    """The weighted average of statistics of different items; the items of the first come before those of the second.
 
     Attributes:
-        parts: at least one.
+        parts: at least one statistic.
         weights: (n_parts,) none below 0, not all 0; they need not sum to 1.
     """
 
@@ -155,14 +127,18 @@ class WeightedAverage:
 
     @property
     def n_items(self) -> int:
+        """The number of items of all parts together."""
         return sum(part.n_items for part in self.parts)
 
     def value(self) -> float:
-        """The average of the values."""
-        return float(sum(share * part.value() for share, part in self._used))
+        """Return the average of the parts' values; a part with weight 0 is not computed."""
+        total = sum(self.weights)
+        return float(
+            sum(weight / total * part.value() for weight, part in zip(self.weights, self.parts, strict=True) if weight)
+        )
 
     def replicates(self, weights: ArrayLike) -> FloatArray:
-        """(n_resamples,) the average under each row of `weights` (n_resamples, n_items)."""
+        """Return the average under each row of `weights`; see `FunctionOfMeans.replicates`."""
         counts = _checked_weights(weights, self.n_items)
         ends = np.cumsum([part.n_items for part in self.parts])
         columns = [counts[:, end - part.n_items : end] for end, part in zip(ends, self.parts, strict=True)]
@@ -172,25 +148,15 @@ class WeightedAverage:
                 average += weight / sum(self.weights) * part.replicates(own)
         return average
 
-    def jackknife(self) -> FloatArray:
-        """The average with one item, or one group of items, of one part left out in turn."""
-        whole = self.value()
-        return np.concatenate([whole + share * (part.jackknife() - part.value()) for share, part in self._used])
-
-    @property
-    def _used(self) -> list[tuple[float, Statistic]]:
-        total = sum(self.weights)
-        return [(w / total, part) for w, part in zip(self.weights, self.parts, strict=True) if w]
-
 
 def mean_statistic(values: ArrayLike) -> FunctionOfMeans:
-    """The mean of one number for each item, as a statistic.
+    """Return the mean of one number for each item, as a statistic.
 
     Args:
         values: (n_items,) finite, or +inf.
 
     Raises:
-        ValueError: if there is no item, or a value is NaN or -inf.
+        ValueError: there is no item, or a value is NaN or −inf.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -201,14 +167,16 @@ def mean_statistic(values: ArrayLike) -> FunctionOfMeans:
 
 
 def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMeans:
-    """The mean of a number that some items have; a resample without any of those counts as the mean itself.
+    """Return the mean of a number that only some items have, as a statistic of all items.
+
+    The replicate of a resample without any of those items is the mean itself.
 
     Args:
         values: (n_items,) finite, or +inf, where `given`.
         given: (n_items,) bool, at least one true.
 
     Raises:
-        ValueError: if no item has a number, or one has NaN or -inf.
+        ValueError: no item has a number, or one has NaN or −inf.
     """
     has = np.asarray(given, dtype=bool)
     some = mean_statistic(np.asarray(values, dtype=np.float64)[has])
@@ -226,13 +194,13 @@ def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMea
 
 
 def first_mean(means: FloatArray) -> FloatArray:
-    """The `reduce` of a plain mean: its only column."""
+    """Return the only column of (..., 1) means: the `reduce` of a plain mean."""
     return means[..., 0]
 
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows that together hold a bounded number of elements."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, n_columns))
+    """Yield slices of rows, each with a bounded number of elements."""
+    step = max(1, BLOCK_ELEMENTS // max(1, n_columns))
     for start in range(0, n_rows, step):
         yield slice(start, min(n_rows, start + step))
 

@@ -1,4 +1,4 @@
-"""Scores of choices as probabilities: the softmax over each item's choices, and the temperature that fits it."""
+"""Probabilities of choices: the softmax over each item's choices, and the temperature that fits labels best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 
 def choice_probabilities(scores: ArrayLike, temperature: float = 1.0) -> FloatArray:
-    """(n_items, n_choices) softmax(scores / temperature) over each item's choices, NaN-padded as the scores are.
+    """Return softmax(scores / temperature) over each item's choices, (n_items, n_choices), NaN-padded as the scores.
 
     Args:
         scores: (n_items, n_choices) log-likelihoods in nats, or logits; NaN-padded on the right. A score of −inf is
@@ -22,7 +22,8 @@ def choice_probabilities(scores: ArrayLike, temperature: float = 1.0) -> FloatAr
         temperature: above 0; above 1 makes a model less confident, and never changes which choice is the best.
 
     Raises:
-        ValueError: NaN but for padding, +inf, an item whose scores are all −inf, a temperature that is not positive.
+        ValueError: scores hold +inf, or NaN elsewhere than in padding; all scores of an item are −inf; the temperature
+            is not positive.
     """
     if not 0.0 < temperature < np.inf:
         raise ValueError(f"temperature is {temperature}; a number above 0 is needed")
@@ -34,44 +35,45 @@ def choice_probabilities(scores: ArrayLike, temperature: float = 1.0) -> FloatAr
 
 
 def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
-    """The temperature under which the labels are likeliest (Guo et al. 2017): fit it on items held out for it.
+    """Return the temperature under which the labels are likeliest (Guo et al. 2017); fit it on items of its own.
 
     The T that minimises the mean negative log-likelihood of softmax(scores / T), searched from 0.01 to 100, the ends
-    included: a model that is always right, by whatever gap, has no best T, and gets 0.01. Items whose scores do not
-    tell choices apart, or whose right choices are all −inf (their likelihood is 0 at any T), do not matter; if no other
-    item is left, the answer is 1.
+    included: a model that is always correct has no best T, and gets 0.01. Items whose choices all have the same score,
+    or whose correct choices are all −inf (their likelihood is 0 at any T), do not matter; if no other item is left, the
+    temperature is 1.
 
     Args:
         scores: (n_items, n_choices) log-likelihoods in nats, or logits; NaN-padded on the right.
         labels: (n_items,) int, or (n_items, n_choices) bool.
 
     Raises:
-        ValueError: no items, NaN but for padding, +inf, labels that point at no choice.
+        ValueError: there are no items; scores hold +inf, or NaN elsewhere than in padding; a label is not among the
+            item's choices.
     """
     filled, present = _checked_scores(scores)
-    right = correct_choices(np.asarray(labels), present)
-    best_right = np.where(right, filled, -np.inf).max(axis=1)
+    correct = correct_choices(np.asarray(labels), present)
+    best_correct = np.where(correct, filled, -np.inf).max(axis=1)
     uneven = filled.max(axis=1) > np.where(present, filled, np.inf).min(axis=1)
-    telling = np.isfinite(best_right) & uneven
-    if not telling.any():
+    informative = np.isfinite(best_correct) & uneven
+    if not informative.any():
         return 1.0
     # Differences to the best choice: β·s then never overflows, and softmax does not change.
-    relative = filled[telling] - filled[telling].max(axis=1, keepdims=True)
-    return 1.0 / _best_inverse_temperature(relative, right[telling])
+    relative = filled[informative] - filled[informative].max(axis=1, keepdims=True)
+    return 1.0 / _best_inverse_temperature(relative, correct[informative])
 
 
-def _best_inverse_temperature(scores: FloatArray, right: BoolArray) -> float:
+def _best_inverse_temperature(scores: FloatArray, correct: BoolArray) -> float:
     finite = np.where(np.isneginf(scores), 0.0, scores)
-    right_scores = np.where(right, scores, -np.inf)
+    correct_scores = np.where(correct, scores, -np.inf)
 
     def loss(beta: float) -> float:
-        return float(np.mean(logsumexp(beta * scores, axis=1) - logsumexp(beta * right_scores, axis=1)))
+        return float(np.mean(logsumexp(beta * scores, axis=1) - logsumexp(beta * correct_scores, axis=1)))
 
     def slope(beta: float) -> float:
-        expected = softmax(beta * scores, axis=1) - softmax(beta * right_scores, axis=1)
+        expected = softmax(beta * scores, axis=1) - softmax(beta * correct_scores, axis=1)
         return float(np.mean(np.sum(expected * finite, axis=1)))
 
-    # With one right choice the loss is convex in β = 1/T; with several it need not be, so its basin is looked up first.
+    # With one correct choice the loss is convex in β = 1/T; with several it need not be: first a grid finds the basin.
     grid = np.geomspace(1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE, 65)
     # From the end: a loss that falls for ever is flat there, once it is too small for a float.
     best = len(grid) - 1 - int(np.argmin([loss(beta) for beta in grid[::-1]]))
@@ -84,7 +86,7 @@ def _best_inverse_temperature(scores: FloatArray, right: BoolArray) -> float:
 
 
 def _checked_scores(scores: ArrayLike) -> tuple[FloatArray, BoolArray]:
-    """(n_items, n_choices) scores with -inf for padding, and which choices are there."""
+    """Return the scores with −inf for padding, and which choices each item has, both (n_items, n_choices)."""
     s = np.asarray(scores, dtype=np.float64)
     if s.ndim != 2 or s.size == 0:
         raise ValueError(f"scores have shape {s.shape}; (n_items >= 1, n_choices) is needed")

@@ -1,4 +1,4 @@
-"""How a quantity goes along an ordered setting: rank correlation, monotone fit, and where it is best."""
+"""The trend of a quantity along an ordered setting: rank correlation, monotone fit, and a test of monotonicity."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mergekit_calib.metrics.statistic import FloatArray
 
 
 def kendall_tau(settings: ArrayLike, values: ArrayLike) -> FloatArray:
-    """Kendall's τ-b of each row of values with the settings, −1 (falls throughout) to 1 (rises throughout).
+    """Return Kendall's τ-b of each row of values with the settings, −1 (falls throughout) to 1 (rises throughout).
 
-    As `scipy.stats.kendalltau`, for many rows at once. NaN where a row holds a NaN or one value throughout.
+    As `scipy.stats.kendalltau`, for many rows at once. NaN for a row that holds a NaN, or one value throughout.
 
     Args:
         settings: (n,) at least 2, no two alike.
@@ -33,26 +33,27 @@ def kendall_tau(settings: ArrayLike, values: ArrayLike) -> FloatArray:
 
 
 def monotone_fit(values: ArrayLike, increasing: bool = True) -> FloatArray:
-    """(n,) the monotone sequence nearest to the values, in least squares (isotonic regression, by scipy).
+    """Return the monotone sequence nearest to the values, (n,), in least squares (isotonic regression, by scipy).
 
     Args:
         values: (n,) in the order of the settings.
-        increasing: whether the sequence never falls, or never rises.
+        increasing: True for a sequence that never falls, False for one that never rises.
     """
     fitted: FloatArray = isotonic_regression(np.asarray(values, dtype=np.float64), increasing=increasing).x
     return fitted
 
 
 def monotone_p_value(values: ArrayLike, replicates: ArrayLike, increasing: bool = True) -> float:
-    """p of the null that the quantity is monotone: small where the values depart from any monotone sequence.
+    """Return the p-value of the null hypothesis that the quantity is monotone along the settings.
 
-    The departure is the root mean square of values − `monotone_fit`; its distribution under the null is that of the
-    resamples' errors alone, as a constant is the monotone truth from which noise departs furthest (Robertson et
-    al. 1988): the fit with errors added claims too often. p = (1 + #(departure ≥ observed)) / (1 + n_resamples).
+    The departure is the root mean square of values − `monotone_fit`. Its null distribution is that of the resamples'
+    errors alone, since noise departs furthest from a constant among all monotone truths (Robertson et al. 1988); errors
+    added to the fit would reject too often. p = (1 + #(departure ≥ observed)) / (1 + n_resamples).
 
     Args:
         values: (n,) in the order of the settings.
         replicates: (n, n_resamples) bootstrap replicates of the values, on the same resamples.
+        increasing: True for a quantity that never falls under the null, False for one that never rises.
     """
     observed, drawn = np.asarray(values, dtype=np.float64), np.asarray(replicates, dtype=np.float64)
     departure = _root_mean_square(observed - monotone_fit(observed, increasing))

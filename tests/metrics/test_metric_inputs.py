@@ -1,4 +1,4 @@
-"""What the metrics accept, what they refuse, and what they say then."""
+"""The arguments of metrics: accepted forms, and errors that name what does not fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_no_items_is_an_error(metric):
 
 
 @pytest.mark.parametrize("metric", OF_PROBABILITIES)
-def test_nan_in_is_an_error(metric):
+def test_nan_is_an_error(metric):
     p, y = random_items(20)
     p[7, 1] = nan
     with pytest.raises(ValueError, match="item 7 hold NaN"):
@@ -54,7 +54,7 @@ def test_nan_in_is_an_error(metric):
         ([[0.5, 0.5]], [-1], "label of item 0 is -1"),
         ([[0.5, 0.5, nan]], [2], "label of item 0 is 2, but the item has 2 choices"),
         ([[0.5, 0.5, nan]], [[True, False, True]], "but the item has 2 choices"),
-        ([[0.5, 0.5]], [[False, False]], "item 0 has no right choice"),
+        ([[0.5, 0.5]], [[False, False]], "item 0 has no correct choice"),
         ([[0.5, 0.5]], [0.0], "type float64"),
         ([[0.5, 0.5]], [True], "type bool"),
         ([[0.5, 0.5]], [0, 1], r"shape \(2,\)"),
@@ -65,27 +65,27 @@ def test_nan_in_is_an_error(metric):
         ([0.5, 0.6], [True], r"shape \(1,\)"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_named_in_the_error(p, y, message):
+def test_an_error_names_the_argument_that_does_not_fit(p, y, message):
     with pytest.raises(ValueError, match=message):
         predictions(np.array(p), np.array(y))
 
 
-def test_rows_may_miss_one_by_rounding():
+def test_rows_may_sum_to_1_up_to_rounding():
     p = np.array([[0.5 + 4e-7, 0.5], [1 / 3, 2 / 3]])
     assert predictions(p, np.array([0, 1])).correct.all()
     above = predictions(np.array([[1.0 + 4e-7, 0.0]]), np.array([0]))
-    assert (above.confidence[0], above.right_mass[0]) == (1.0, 1.0)
+    assert (above.confidence[0], above.label_mass[0]) == (1.0, 1.0)
 
 
 def test_a_tie_goes_to_the_first_choice():
-    found = predictions(np.array([[0.2, 0.4, 0.4]] * 2), np.array([1, 2]))
-    assert found.correct.tolist() == [True, False]
+    checked = predictions(np.array([[0.2, 0.4, 0.4]] * 2), np.array([1, 2]))
+    assert checked.correct.tolist() == [True, False]
 
 
 def test_padding_is_never_the_answer():
-    found = predictions(np.array([[1.0, nan, nan], [0.1, 0.2, 0.7]]), np.array([0, 2]))
-    assert found.correct.all()
-    assert found.confidence.tolist() == [1.0, 0.7]
+    checked = predictions(np.array([[1.0, nan, nan], [0.1, 0.2, 0.7]]), np.array([0, 2]))
+    assert checked.correct.all()
+    assert checked.confidence.tolist() == [1.0, 0.7]
 
 
 @settings(max_examples=40)
@@ -99,9 +99,9 @@ def test_both_forms_of_labels_agree(case):
 
 @settings(max_examples=40)
 @given(items())
-def test_confidences_alone_give_what_the_probabilities_give(case):
+def test_metrics_of_confidences_are_those_of_the_probabilities(case):
     p, y = case
-    found = predictions(p, y)
+    checked = predictions(p, y)
     for metric in (
         metrics.accuracy,
         metrics.expected_calibration_error,
@@ -109,7 +109,7 @@ def test_confidences_alone_give_what_the_probabilities_give(case):
         metrics.area_under_risk_coverage,
         metrics.smooth_ece,
     ):
-        assert metric(found.confidence, found.correct) == metric(p, y)
+        assert metric(checked.confidence, checked.correct) == metric(p, y)
 
 
 def test_confidences_stand_for_two_outcomes_under_the_proper_scores():

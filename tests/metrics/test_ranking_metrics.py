@@ -38,7 +38,7 @@ def test_auroc_is_scikit_learns(seed):
     assert auroc(p, y) == pytest.approx(roc_auc_score(correct, confidence), abs=1e-12)
 
 
-@pytest.mark.parametrize("case", ["confidence at bin edges", "certain, right or wrong", "uniform, so all tied"])
+@pytest.mark.parametrize("case", ["confidence at bin edges", "certain, correct or wrong", "uniform, so all tied"])
 def test_auroc_of_tied_confidences_is_scikit_learns(case):
     p, y = adversarial_items()[case]
     confidence, correct = top(p, y)
@@ -46,7 +46,7 @@ def test_auroc_of_tied_confidences_is_scikit_learns(case):
 
 
 @given(items(min_items=2))
-def test_auroc_counts_pairs(case):
+def test_auroc_is_the_share_of_pairs_in_the_correct_order(case):
     confidence, correct = top(*case)
     assume(correct.any() and not correct.all())
     more = confidence[correct][:, None] - confidence[~correct]
@@ -54,14 +54,14 @@ def test_auroc_counts_pairs(case):
     assert auroc(confidence**3, correct) == pytest.approx(auroc(*case), abs=1e-12)
 
 
-def test_auroc_needs_both_kinds_of_answers():
-    with pytest.raises(ValueError, match="all 3 answers are right"):
+def test_auroc_needs_a_correct_and_a_wrong_answer():
+    with pytest.raises(ValueError, match="all 3 answers are correct"):
         auroc([0.5, 0.6, 0.7], [True, True, True])
     with pytest.raises(ValueError, match="all 1 answers are wrong"):
         auroc([0.5], [False])
 
 
-def test_a_resample_of_one_kind_of_answers_counts_as_chance():
+def test_a_resample_without_wrong_or_without_correct_answers_counts_as_one_half():
     statistic = auroc_statistic([0.9, 0.6, 0.7], [True, True, False])
     assert statistic.replicates([[1, 2, 0], [0, 0, 3], [1, 1, 1]]).tolist() == [0.5, 0.5, 0.5]
     assert statistic.replicates([[2, 0, 1]]).tolist() == [1.0]
@@ -119,7 +119,7 @@ def test_a_coverage_outside_0_to_1_is_an_error(coverage):
         lambda p, y: accuracy_at_coverage_statistic(p, y, 0.3),
     ],
 )
-def test_a_replicate_is_the_number_of_the_items_drawn(statistic):
+def test_a_replicate_is_the_metric_of_the_drawn_items(statistic):
     rng = np.random.default_rng(0)
     confidence, correct = rng.integers(1, 12, 40) / 12, rng.random(40) < 0.5
     weights = resample_weights(40, 20)

@@ -33,27 +33,27 @@ def test_the_parts_of_adversarial_items_add_up(case):
     assert brier_decomposition(p, y).score == pytest.approx(brier_score(p, y), abs=1e-12)
 
 
-def test_the_parts_add_up_where_several_choices_are_right():
+def test_the_parts_add_up_with_several_correct_choices():
     p, _ = random_items(200, 5)
-    right = np.random.default_rng(0).random((200, 5)) < 0.4
-    right[:, 0] |= ~right.any(axis=1)
-    assert brier_decomposition(p, right).score == pytest.approx(brier_score(p, right), abs=1e-12)
+    labels = np.random.default_rng(0).random((200, 5)) < 0.4
+    labels[:, 0] |= ~labels.any(axis=1)
+    assert brier_decomposition(p, labels).score == pytest.approx(brier_score(p, labels), abs=1e-12)
 
 
-def test_forecasting_the_average_is_all_uncertainty():
+def test_the_score_of_forecasting_the_average_is_its_uncertainty():
     parts = brier_decomposition(np.full((40, 4), 0.25), np.arange(40) % 4)
     assert parts.uncertainty == pytest.approx(0.75)
     others = (parts.reliability, parts.resolution, parts.within_bin_variance, parts.within_bin_covariance)
     assert others == pytest.approx((0, 0, 0, 0))
 
 
-def test_certain_and_right_resolves_all_uncertainty():
+def test_certain_and_correct_forecasts_resolve_all_uncertainty():
     parts = brier_decomposition(np.eye(4), np.arange(4))
     assert parts.resolution == pytest.approx(parts.uncertainty)
     assert parts.reliability == pytest.approx(0)
 
 
-def test_one_level_a_bin_leaves_nothing_within_the_bins():
+def test_with_one_forecast_in_each_bin_the_within_bin_terms_are_zero():
     rng = np.random.default_rng(3)
     level = rng.integers(1, 10, 300) / 10 + 0.05
     p = np.stack([level, 1 - level], axis=1)
@@ -72,7 +72,7 @@ def test_the_curve_is_scikit_learns(n_bins):
 
 
 @given(items(), st.integers(1, 20), st.sampled_from(["width", "mass"]))
-def test_the_curve_holds_every_item_in_order(case, n_bins, binning):
+def test_the_bins_of_the_curve_hold_every_item_in_order(case, n_bins, binning):
     curve = reliability_curve(*case, n_bins, binning)
     assert curve.counts.sum() == len(case[0])
     assert curve.counts.min() > 0
@@ -87,14 +87,14 @@ def test_the_curve_holds_every_item_in_order(case, n_bins, binning):
 
 
 @pytest.mark.parametrize("binning", ["width", "mass"])
-def test_the_curve_gives_the_calibration_error(binning):
+def test_the_calibration_error_follows_from_the_curve(binning):
     p, y = random_items(400, 4, sharpness=0.3)
     curve = reliability_curve(p, y, 10, binning)
     gap = np.abs(curve.confidence - curve.accuracy)
     assert curve.counts @ gap / 400 == pytest.approx(expected_calibration_error(p, y, 10, binning), abs=1e-12)
 
 
-def test_certainty_joins_the_last_bin_of_the_curve():
+def test_a_confidence_of_1_is_in_the_last_bin_of_the_curve():
     curve = reliability_curve([1.0, 0.97], [True, False], n_bins=10)
     assert (curve.bins.tolist(), curve.counts.tolist()) == ([9], [2])
     assert (curve.lower.tolist(), curve.upper.tolist()) == ([0.9], [1.0])

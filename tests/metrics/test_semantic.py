@@ -1,4 +1,4 @@
-"""The Vendi score in meaning, by a small embedding model made on the spot."""
+"""The Vendi score of embeddings, by a small model with random weights; skipped where torch is not installed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-import tokenizers
-import torch
-import transformers
 
-from mergekit_calib import metrics
+torch = pytest.importorskip("torch", reason="torch is not installed, which sentence-transformers needs")
+
+import tokenizers  # noqa: E402
+import transformers  # noqa: E402
+
+from mergekit_calib import metrics  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def encoder(tmp_path_factory) -> str:
     return str(folder)
 
 
-def test_texts_that_are_alike_count_as_one(encoder):
+def test_equal_texts_count_as_one(encoder):
     kernel = metrics.sentence_kernel(encoder, device="cpu")
     assert metrics.vendi_score(["the cat", "the cat", "the cat"], kernel) == pytest.approx(1.0, abs=1e-3)
     similarity = kernel(["the cat", "the dog", "sky"])
@@ -38,7 +40,7 @@ def test_texts_that_are_alike_count_as_one(encoder):
     assert 1.0 < metrics.vendi_score(["the cat", "sky", "sea sea"], kernel) <= 3.0
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch):
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ImportError, match=r"pip install mergekit-calib\[semantic\]"):
         metrics.sentence_kernel()

@@ -45,13 +45,13 @@ def test_scores_that_make_no_distribution_are_an_error(scores, message):
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, nan, inf])
-def test_a_temperature_is_a_positive_number(temperature):
+def test_a_temperature_must_be_a_positive_number(temperature):
     with pytest.raises(ValueError, match="temperature"):
         choice_probabilities([[0.0, 1.0]], temperature)
 
 
 @pytest.mark.parametrize("truth", [0.3, 1.0, 2.5, 8.0])
-def test_the_temperature_of_the_labels_is_found(truth):
+def test_the_temperature_that_labels_were_drawn_with_is_recovered(truth):
     assert fit_temperature(*scores_and_labels(temperature=truth)) == pytest.approx(truth, rel=0.05)
 
 
@@ -68,13 +68,13 @@ def test_no_other_temperature_makes_the_labels_likelier(seed, n_items):
 
 @settings(max_examples=40)
 @given(st.integers(0, 1000))
-def test_with_several_right_answers_too(seed):
+def test_no_other_temperature_makes_several_labels_of_an_item_likelier(seed):
     scores, _ = scores_and_labels(12, 1.0, seed)
-    right = np.random.default_rng(seed).random(scores.shape) < 0.4
-    right[:, 1] |= ~right.any(axis=1)
-    at_best = negative_log_likelihood(choice_probabilities(scores, fit_temperature(scores, right)), right)
+    labels = np.random.default_rng(seed).random(scores.shape) < 0.4
+    labels[:, 1] |= ~labels.any(axis=1)
+    at_best = negative_log_likelihood(choice_probabilities(scores, fit_temperature(scores, labels)), labels)
     for other in np.geomspace(0.01, 100, 100):
-        assert at_best <= negative_log_likelihood(choice_probabilities(scores, other), right) + 1e-9
+        assert at_best <= negative_log_likelihood(choice_probabilities(scores, other), labels) + 1e-9
 
 
 def test_scaled_scores_scale_the_temperature_and_shifted_ones_leave_it():
@@ -92,28 +92,28 @@ def test_a_temperature_never_changes_the_answers():
         )
 
 
-def test_ends_of_the_search():
+def test_the_temperature_stays_between_0_01_and_100():
     scores = np.array([[2.0, 0.0], [3.0, 0.0]])
     assert fit_temperature(scores, [0, 0]) == pytest.approx(0.01)
     assert fit_temperature(scores, [1, 1]) == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("gap", [1e-3, 1.0, 10.0, 50.0, 1000.0, 1e5])
-def test_a_model_that_is_always_right_gets_the_least_temperature_by_whatever_gap(gap):
+def test_a_model_that_is_always_correct_gets_the_smallest_temperature(gap):
     assert fit_temperature([[0.0, -gap], [-2 * gap, 0.0]], [0, 1]) == pytest.approx(0.01)
     assert fit_temperature([[0.0, -gap]], [1]) == pytest.approx(100.0)
 
 
-def test_items_that_say_nothing_do_not_matter():
+def test_items_with_equal_scores_or_an_impossible_label_do_not_matter():
     scores, labels = scores_and_labels(200)
     best = fit_temperature(scores, labels)
-    silent = np.array([[-1.0, -1.0, -1.0, -1.0], [0.0, -inf, -2.0, -1.0], [-4.0, nan, nan, nan], [-inf] * 4])
-    with_silent = np.vstack([scores, silent])
-    assert fit_temperature(with_silent, [*labels, 2, 1, 0, 3]) == pytest.approx(best, rel=1e-9)
-    assert fit_temperature(silent, [2, 1, 0, 3]) == 1.0
+    uninformative = np.array([[-1.0, -1.0, -1.0, -1.0], [0.0, -inf, -2.0, -1.0], [-4.0, nan, nan, nan], [-inf] * 4])
+    with_uninformative = np.vstack([scores, uninformative])
+    assert fit_temperature(with_uninformative, [*labels, 2, 1, 0, 3]) == pytest.approx(best, rel=1e-9)
+    assert fit_temperature(uninformative, [2, 1, 0, 3]) == 1.0
 
 
-def test_impossible_wrong_choices_are_taken_as_they_are():
+def test_impossible_wrong_choices_do_not_matter():
     scores, labels = scores_and_labels(400, 2.0)
     widened = np.hstack([scores, np.full((400, 1), -inf)])
     assert fit_temperature(widened, labels) == pytest.approx(fit_temperature(scores, labels), rel=1e-9)

@@ -1,4 +1,4 @@
-"""Shared resamples are paired across subsets of items, and intervals are centred on what was measured."""
+"""Shared resamples: pairing across subsets of items, centred intervals, and averages of statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mergekit_calib.metrics import (
 )
 
 
-def test_statistics_of_some_items_are_on_the_resamples_of_all():
+def test_statistics_of_some_items_use_the_resamples_of_all():
     values = np.random.default_rng(0).random(50)
     resamples = Resamples([20, 0, 30], 100, seed=3)
     items = np.arange(20, 50)
@@ -38,25 +38,25 @@ def test_the_same_strata_and_seed_are_the_same_resamples():
     assert not np.array_equal(first, other)
 
 
-def test_an_interval_of_a_small_calibration_error_holds_it_and_is_not_below_zero():
+def test_the_interval_of_a_small_calibration_error_contains_it_and_is_not_below_zero():
     rng = np.random.default_rng(1)
     confidence = rng.uniform(0.3, 1.0, 400)
-    right = rng.random(400) < confidence
-    found = Resamples([400], 300).bootstrap({"ece": expected_calibration_error_statistic(confidence, right)})["ece"]
-    assert 0.0 <= found.low <= found.value <= found.high
-    assert np.quantile(found.replicates, 0.025) > found.value - 0.01
-    assert found.replicates.mean() > found.value
+    correct = rng.random(400) < confidence
+    result = Resamples([400], 300).bootstrap({"ece": expected_calibration_error_statistic(confidence, correct)})["ece"]
+    assert 0.0 <= result.low <= result.value <= result.high
+    assert np.quantile(result.replicates, 0.025) > result.value - 0.01
+    assert result.replicates.mean() > result.value
 
 
-def test_a_centred_interval_covers_a_calibration_error_oftener_than_a_percentile_one():
+def test_a_centred_interval_holds_the_true_calibration_error_more_often_than_a_percentile_interval():
     rng, covered, n_sets = np.random.default_rng(2), {"centred": 0, "percentile": 0}, 60
     for _ in range(n_sets):
         confidence = rng.uniform(0.4, 1.0, 500)
-        right = rng.random(500) < confidence - 0.05
-        statistic = expected_calibration_error_statistic(confidence, right)
-        found = Resamples([500], 100, seed=int(rng.integers(1 << 30))).bootstrap({"ece": statistic})["ece"]
-        low, high = np.quantile(found.replicates, [0.025, 0.975])
-        covered["centred"] += found.low <= 0.05 <= found.high
+        correct = rng.random(500) < confidence - 0.05
+        statistic = expected_calibration_error_statistic(confidence, correct)
+        result = Resamples([500], 100, seed=int(rng.integers(1 << 30))).bootstrap({"ece": statistic})["ece"]
+        low, high = np.quantile(result.replicates, [0.025, 0.975])
+        covered["centred"] += result.low <= 0.05 <= result.high
         covered["percentile"] += low <= 0.05 <= high
     assert covered["centred"] >= 0.75 * n_sets
     assert covered["centred"] > covered["percentile"]
@@ -71,16 +71,16 @@ def test_centred_replicates_have_the_value_as_their_mean(seed):
     assert moved.std(axis=-1) == pytest.approx(replicates.std(axis=-1))
 
 
-def test_an_infinite_replicate_leaves_the_interval_as_it_was_drawn():
+def test_with_an_infinite_replicate_the_interval_is_not_centred():
     assert centred_interval([1.0, 2.0, 3.0, np.inf], 2.0, 0.5) == (1.0, 3.0)
     scores = np.array([[0.0, -np.inf], [0.0, -1.0]])
     p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    found = Resamples([2], 50).bootstrap({"nll": nll_statistic(p, np.array([1, 0]))})["nll"]
-    assert found.value == np.inf
-    assert found.high == np.inf
+    result = Resamples([2], 50).bootstrap({"nll": nll_statistic(p, np.array([1, 0]))})["nll"]
+    assert result.value == np.inf
+    assert result.high == np.inf
 
 
-def test_an_average_of_statistics_has_the_average_of_their_values_replicates_and_influences():
+def test_an_average_of_statistics_has_the_average_of_their_values_and_replicates():
     rng = np.random.default_rng(4)
     p, labels = rng.dirichlet(np.ones(3), 40), rng.integers(3, size=40)
     first, second = accuracy_statistic(p[:15], labels[:15]), auroc_statistic(p[15:], labels[15:])
@@ -90,29 +90,25 @@ def test_an_average_of_statistics_has_the_average_of_their_values_replicates_and
     assert average.value() == pytest.approx(0.25 * first.value() + 0.75 * second.value())
     expected = 0.25 * first.replicates(weights[:, :15]) + 0.75 * second.replicates(weights[:, 15:])
     assert average.replicates(weights) == pytest.approx(expected)
-    left_out = 0.25 * accuracy_statistic(p[1:15], labels[1:15]).value() + 0.75 * second.value()
-    assert average.jackknife()[0] == pytest.approx(left_out)
-    assert len(average.jackknife()) == 40
 
 
-def test_a_part_without_weight_cannot_spoil_an_average():
+def test_a_part_without_weight_does_not_affect_an_average():
     infinite, fine = mean_statistic([np.inf, 1.0]), mean_statistic([1.0, 3.0])
     average = WeightedAverage([infinite, fine], [0.0, 2.0])
     assert average.value() == 2.0
     assert average.replicates(np.ones((1, 4))).tolist() == [2.0]
 
 
-def test_a_mean_of_some_items_is_of_those_in_every_resample():
+def test_a_mean_of_some_items_counts_only_those_in_every_resample():
     values, given = np.array([1.0, np.nan, 4.0, np.nan]), np.array([True, False, True, False])
     statistic = mean_of_some_statistic(values, given)
     assert (statistic.n_items, statistic.value()) == (4, 2.5)
     assert statistic.replicates([[1, 1, 1, 1], [2, 1, 1, 0], [0, 3, 0, 1]]).tolist() == [2.5, 2.0, 2.5]
-    assert statistic.jackknife() == pytest.approx([4.0, 2.5, 1.0, 2.5])
     with pytest.raises(ValueError, match="at least 1 item"):
         mean_of_some_statistic(values, ~given & given)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])
-def test_weights_that_make_no_average_are_refused(weights):
+def test_weights_must_be_as_many_as_the_parts_and_not_all_zero(weights):
     with pytest.raises(ValueError, match="one above 0 is needed"):
         WeightedAverage([mean_statistic([1.0]), mean_statistic([2.0])], weights)
