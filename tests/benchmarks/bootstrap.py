@@ -1,6 +1,8 @@
-"""How long 1,000 resamples of ECE, Brier score and accuracy take over as many items as MMLU has; both interval kinds.
+"""Time 1,000 resamples of accuracy, ECE and Brier score over 14,042 items, as many as MMLU has.
 
-python tests/benchmarks/bootstrap.py
+    python tests/benchmarks/bootstrap.py    # some ten seconds
+
+It prints the best and the worst of five runs for each kind of interval, percentile and BCa.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ import numpy as np
 
 from mergekit_calib import metrics
 
-N_ITEMS, N_CHOICES, N_RESAMPLES = 14_042, 4, 1000
+N_ITEMS, N_CHOICES, N_RESAMPLES, N_RUNS = 14_042, 4, 1000, 5
 
 
 def main() -> None:
-    draw = np.random.default_rng(0)
-    probabilities = draw.dirichlet(np.full(N_CHOICES, 0.7), size=N_ITEMS)
-    labels = np.array([draw.choice(N_CHOICES, p=p) for p in probabilities])
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.full(N_CHOICES, 0.7), size=N_ITEMS)
+    labels = np.array([rng.choice(N_CHOICES, p=p) for p in probabilities])
     statistics = {
         "acc": metrics.accuracy_statistic(probabilities, labels),
         "ece": metrics.expected_calibration_error_statistic(probabilities, labels),
@@ -25,11 +27,11 @@ def main() -> None:
     }
     for method in ("percentile", "bca"):
         seconds = []
-        for _ in range(5):
+        for _ in range(N_RUNS):
             began = time.perf_counter()
             metrics.bootstrap(statistics, n_resamples=N_RESAMPLES, method=method)
             seconds.append(time.perf_counter() - began)
-        print(f"{method}: {min(seconds):.2f} s at best, {max(seconds):.2f} s at worst of 5")
+        print(f"{method}: {min(seconds):.2f} s at best, {max(seconds):.2f} s at worst of {N_RUNS} runs")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Takes the report page's pictures of the README: `python tests/benchmarks/screenshots.py OUT…`, of finished runs.
+"""Take the pictures of the report page that the README shows, from the output folders of finished runs.
 
-The first run's are `configs/results/page_light.png` and `page_dark.png`; another's have its name before. The page is
-made anew from the run's `frontier.json`. Takes playwright and a Chromium, by its name or in MERGEKIT_CALIB_BROWSER.
+    python tests/benchmarks/screenshots.py OUT… [--to configs/results]    # seconds
+
+The first run's pictures are `page_light.png` and `page_dark.png`; those of the others begin with the run's name. The
+page is made anew from the run's `frontier.json`. It needs playwright and a Chromium: MERGEKIT_CALIB_BROWSER if set,
+else `chromium` or `google-chrome`.
 """
 
 from __future__ import annotations
@@ -19,25 +22,26 @@ from mergekit_calib.results.frontier import Frontier
 
 RESULTS = Path(__file__).parents[2] / "configs" / "results"
 SIZE = {"width": 1240, "height": 1230}
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="OUT")
     parser.add_argument("--to", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     executable = os.environ.get("MERGEKIT_CALIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=executable, args=root)
+        arguments_of_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments_of_root)
         for i, run in enumerate(arguments.runs):
             frontier = Frontier.load(run)
-            picture(browser, frontier, arguments.to, "" if i == 0 else f"{frontier.name}_")
+            take_pictures(browser, frontier, arguments.to, "" if i == 0 else f"{frontier.name}_")
         browser.close()
 
 
-def picture(browser: Browser, frontier: Frontier, folder: Path, prefix: str) -> None:
+def take_pictures(browser: Browser, frontier: Frontier, folder: Path, prefix: str) -> None:
+    """Save the top of a run's report page in both colour schemes."""
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "report.html"
         source.write_text(report_html(frontier), encoding="utf-8")
@@ -49,7 +53,7 @@ def picture(browser: Browser, frontier: Frontier, folder: Path, prefix: str) -> 
             page.screenshot(path=path)
             context.close()
             size = path.stat().st_size
-            assert size < MOST_BYTES, f"{path} has {size:,} bytes"
+            assert size < MAX_BYTES, f"{path} has {size:,} bytes"
             print(f"{path}: {size:,} bytes")
 
 

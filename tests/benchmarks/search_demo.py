@@ -1,17 +1,17 @@
-"""The demo pair, λ by blocks of layers and kinds of module: `bayesian` with racing against random searches.
+"""Compare `bayesian` with racing against random searches, on the demo pair with a λ for each block and kind of module.
 
     python tests/benchmarks/search_demo.py [--seeds 20] [--limit 1000] [--points 200] [--out configs/results]
 
-The demo's models have three layers, so there are three blocks of one layer, and with `self_attn` and `mlp` six λ.
-A dense random search scores `--points` points with all items; `bayesian` with racing and `random` without get a quarter
-of its item evaluations, parents included. Four random runs together, of which the parents count once for each, are a
-dense search of four times the budget, so there is one for every four seeds, and each seed is judged by its own.
+It takes half a minute of a free core for each seed. The demo's models have three layers, so there are three blocks of
+one layer, and with `self_attn` and `mlp` six λ. A dense random search scores `--points` points with all items;
+`bayesian` with racing and `random` without get a quarter of its item evaluations, parents included. Four random
+searches together make a dense one (the parents count once for each), so every four seeds share a dense search.
 
-Hypervolume is above the parents' lower accuracy and below their larger ECE: on the *selection* split of those items,
-which the searches see, of all points that were scored to the end; and on the *held-out* split, which no search sees, of
-the points that are non-dominated on the other one. Scores are kept by the points' content, so seeds share them; a point
-from there costs its search as many item evaluations as if it had been scored. Runs that are done are kept as well, and
-not run again: a command that was stopped goes on.
+The hypervolume is that above the parents' lower accuracy and below their larger ECE. On the selection split, which the
+searches see, it is of all points that were scored to the end; on the held-out split, which no search sees, it is of
+those points that are non-dominated on the selection split. Item scores are kept by the points' content, so seeds share
+them; a point from there costs its search as many item evaluations as if it had been scored. Finished searches are kept
+as well and not run again, so a command that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 
 class Remembered(ItemStore):
-    """Item scores of one search, in memory: nothing here is killed and goes on."""
+    """The item scores of one search, in memory."""
 
     def __init__(self) -> None:
         self._whole: dict[str, StoredPoint] = {}
@@ -80,10 +80,10 @@ class Remembered(ItemStore):
 
 
 class Scorer:
-    """Scores points with one live model, each split once: what was scored is kept on disk.
+    """Scores points with one live model, and keeps the scores of each split on disk.
 
-    Documents, their hashes and which choices are right come from the first model that is scored; of the others only the
-    log-likelihoods are taken, by the suite's own requests and scorer.
+    Documents, their hashes and their labels come from the first model that is scored; for the others only the
+    log-likelihoods are computed, with the suite's own requests and scorer.
     """
 
     def __init__(self, prepared: Prepared, folder: Path) -> None:
@@ -99,7 +99,7 @@ class Scorer:
             self._requests["selection" if selected[instance.doc_id] else "held_out"].append(instance)
 
     def scored(self, point: Point, split: Split) -> tuple[str, ItemTable]:
-        """The digest of a point's weights, and its item table, with the log-likelihoods of that split only."""
+        """Return the digest of a point's weights, and its item table with the log-likelihoods of that split only."""
         path = self._folder / f"{self.prepared.key_of(point)}-{split}.npz"
         rows = self.template.rows(split)
         if not path.exists():
@@ -137,7 +137,7 @@ class Scorer:
 
 
 def part(table: ItemTable, documents: Documents | None) -> Tables:
-    """What scoring only those documents would have given."""
+    """Return the tables that scoring only those documents would have given."""
     return {TASK: [table if documents is None else table.take(np.isin(table.doc_ids, documents[TASK]))]}
 
 
@@ -160,7 +160,7 @@ def recipe(limit: int) -> dict[str, Any]:
 
 
 def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> list[dict[str, Any]]:
-    """One search: each of its points with what it cost and its objectives on the selection split."""
+    """Run one search, and return each of its points with its cost and its objectives on the selection split."""
     prepared = scorer.prepared
     block = prepared.sweep.calibration
     settings = type(block.search)(**SEARCHES[name], item_evaluations=budget, seed=seed)
@@ -169,11 +169,11 @@ def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> l
     mine.folder.items = Remembered()
     points: list[dict[str, Any]] = []
     with mine.folder.joined(mine.study_name) as session:
-        going = mine.search(session)
-        for point in going.points():
+        loop = mine.search(session)
+        for point in loop.points():
             digest, table = scorer.scored(point, "selection")
-            stored = going.score(point, digest, lambda wanted, table=table: part(table, wanted))
-            going.finish(point, stored)
+            stored = loop.score(point, digest, lambda wanted, table=table: part(table, wanted))
+            loop.finish(point, stored)
             stopped = stored.stopped is not None
             seen = objectives(table, "selection")
             points.append({"axes": point.axes, "items": stored.n_items, "stopped": stopped, "selection": seen})
@@ -181,7 +181,7 @@ def search(name: str, seed: int, budget: int, scorer: Scorer, folder: Path) -> l
 
 
 def objectives(table: ItemTable, split: Split) -> list[float]:
-    """Accuracy and ECE of the items of one split."""
+    """Return accuracy and ECE of the items of one split."""
     kept = table.take(table.rows(split))
     by_name = {metric.name: metric for metric in BUILT_IN}
     return [float(by_name[name].statistic(kept, MetricContext()).value()) for name in ("acc", "ece")]
@@ -189,11 +189,11 @@ def objectives(table: ItemTable, split: Split) -> list[float]:
 
 @dataclass(frozen=True)
 class Runs:
-    """The searches that are done, one JSON file each.
+    """The finished searches, one JSON file each.
 
     Attributes:
-        scorer: what the searches see.
-        folder: where they are kept.
+        scorer: scores the searches' points.
+        folder: holds the files.
         dense: item evaluations of the dense search; the others have a quarter.
     """
 
@@ -202,43 +202,43 @@ class Runs:
     dense: int
 
     def get(self, name: str, seed: int) -> list[dict[str, Any]]:
+        """Return the points of a search, which is run if it is not among the finished ones."""
         path = self.folder / f"{name}-{self.dense}-{seed}.json"
         if not path.exists():
             with tempfile.TemporaryDirectory() as scratch:
-                points = search(name, seed, self.dense // 4, self.scorer, Path(scratch))
-            write_text_atomic(path, json.dumps(points))
-        found: list[dict[str, Any]] = json.loads(path.read_text())
-        return found
+                write_text_atomic(path, json.dumps(search(name, seed, self.dense // 4, self.scorer, Path(scratch))))
+        points: list[dict[str, Any]] = json.loads(path.read_text())
+        return points
 
 
 class Judge:
-    """Judges searches on the held-out split, of as many items as `scorer` has."""
+    """Computes the hypervolume of searches on the held-out split of the scorer's items."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._parents = [self._values(point) for point in scorer.prepared.parents]
 
     def hypervolume(self, points: list[dict[str, Any]]) -> float:
-        """Of the points that are non-dominated on the selection split."""
+        """Return the hypervolume of the points that are non-dominated on the selection split."""
         whole = [p for p in points if not p["stopped"]]
         best = pareto.non_dominated(np.array([p["selection"] for p in whole]), DIRECTIONS)
         space = self._scorer.prepared
         axes = [p["axes"] for p, is_best in zip(whole, best, strict=True) if is_best]
         values = [self._values(space.point(a)) for a in axes if not space.is_parent(a)]
-        return pareto.hypervolume(np.array([*self._parents, *values]), DIRECTIONS, worse(self._parents))
+        return pareto.hypervolume(np.array([*self._parents, *values]), DIRECTIONS, reference_point(self._parents))
 
     def _values(self, point: Point) -> list[float]:
         return objectives(self._scorer.scored(point, "held_out")[1], "held_out")
 
 
-def worse(parents: list[list[float]]) -> np.ndarray:
-    """The reference point."""
+def reference_point(parents: list[list[float]]) -> np.ndarray:
+    """Return the parents' lower accuracy and larger ECE."""
     return np.array([min(p[0] for p in parents), max(p[1] for p in parents)])
 
 
-def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """Item evaluations, and the hypervolume on the selection split, after each point; the first two are the parents."""
-    reference = worse([p["selection"] for p in points[:2]])
+def course(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
+    """Return item evaluations, and the hypervolume on the selection split, after each point; parents come first."""
+    reference = reference_point([p["selection"] for p in points[:2]])
     whole = np.array([[np.nan, np.nan] if p["stopped"] else p["selection"] for p in points])
     volumes = []
     for n in range(1, len(points) + 1):
@@ -248,12 +248,12 @@ def so_far(points: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
 
 
 def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
-    """A row for each seed and search: hypervolumes on both splits, as shares of the dense search's."""
+    """Return a row for each seed and search, with the hypervolumes on both splits as shares of the dense search's."""
     rows = []
     for seed in range(seeds):
         first = seed - seed % _TOGETHER
         dense = [point for other in range(first, first + _TOGETHER) for point in runs.get("random", other)]
-        whole, judged = so_far(dense)[1][-1], judge.hypervolume(dense)
+        whole, judged = course(dense)[1][-1], judge.hypervolume(dense)
         for name in SEARCHES:
             points = runs.get(name, seed)
             rows.append(
@@ -263,7 +263,7 @@ def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
                     "points": len(points),
                     "stopped": sum(p["stopped"] for p in points),
                     "items": sum(p["items"] for p in points),
-                    "selection": so_far(points)[1][-1] / whole,
+                    "selection": course(points)[1][-1] / whole,
                     "held_out": judge.hypervolume(points) / judged,
                 }
             )
@@ -271,7 +271,7 @@ def compare(runs: Runs, judge: Judge, seeds: int) -> pd.DataFrame:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Markdown: each search's shares of the dense search, and in how many seeds the targets are met."""
+    """Return a Markdown table of each search's shares of the dense search, and in how many seeds it is ahead."""
     columns = ["", "item evaluations", "points (stopped)", "selection split", "least", "seeds ≥ 98 %", "above `random`"]
     lines = ["| " + " | ".join([*columns, "held-out split", "above `random`"]) + " |"]
     lines.append("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
@@ -289,7 +289,7 @@ def table(results: pd.DataFrame) -> str:
             f"{100 * mine.selection.min():.0f} %",
             f"{int((mine.selection >= 0.98).sum())} of {n}",
             beats["selection"],
-            f"{100 * mine.report.mean():.0f} %",
+            f"{100 * mine.held_out.mean():.0f} %",
             beats["held_out"],
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -297,20 +297,20 @@ def table(results: pd.DataFrame) -> str:
 
 
 def figure(runs: Runs, seeds: int) -> Figure:
-    """Hypervolume on the selection split over item evaluations, and where the dense searches end."""
+    """Draw the hypervolume on the selection split over item evaluations, and where the dense searches end."""
     drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = drawn.subplots()
     at = np.linspace(runs.dense / 200, runs.dense / 4, 120)
     for name, colour in (("random", "#8a8a8a"), ("bayesian", "#2f5d9b")):
         lines = []
         for seed in range(seeds):
-            items, volumes = so_far(runs.get(name, seed))
+            items, volumes = course(runs.get(name, seed))
             lines.append([volumes[max(int(np.searchsorted(items, x, side="right")) - 1, 0)] for x in at])
         axes.plot(at, np.mean(lines, axis=0), color=colour, label=name + (", racing" if name == "bayesian" else ""))
         axes.fill_between(at, np.min(lines, axis=0), np.max(lines, axis=0), color=colour, alpha=0.12, linewidth=0)
     ends = []
     for first in range(0, seeds, _TOGETHER):
-        ends.append(so_far([p for s in range(first, first + _TOGETHER) for p in runs.get("random", s)])[1][-1])
+        ends.append(course([p for s in range(first, first + _TOGETHER) for p in runs.get("random", s)])[1][-1])
     axes.axhspan(min(ends), max(ends), color="#c9a227", alpha=0.25, linewidth=0)
     axes.axhline(float(np.mean(ends)), color="#c9a227", label=f"dense random search, {runs.dense:,} items")
     axes.set_xlabel("item evaluations")
@@ -327,18 +327,20 @@ def scorer_of(limit: int, cache: Path) -> Scorer:
     return Scorer(prepare(sweep, cache / f"run-{limit}", MergeOptions(quiet=True)), cache / f"items-{limit}")
 
 
-@click.command()
+@click.command(help=__doc__.partition("\n\n")[0])
 @click.option("--seeds", default=20, show_default=True)
 @click.option("--limit", default=1000, show_default=True, help="Items that a search sees, both splits together.")
-@click.option("--judge-limit", type=int, help="Items whose held-out split judges; as many as --limit where not given.")
-@click.option("--points", default=200, show_default=True, help="Of the dense search.")
+@click.option(
+    "--judge-limit", type=int, help="Items whose held-out split is used for the comparison; --limit if not given."
+)
+@click.option("--points", default=200, show_default=True, help="Points of the dense search.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_demo"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
 def main(seeds: int, limit: int, judge_limit: int | None, points: int, cache: Path, out: Path) -> None:
     runs = Runs(scorer_of(limit, cache), cache / "runs", points * limit)
     for seed in range(seeds):
         for name in SEARCHES:
-            click.echo(f"seed {seed:>2} {name:<9} hypervolume {so_far(runs.get(name, seed))[1][-1]:.5f}")
+            click.echo(f"seed {seed:>2} {name:<9} hypervolume {course(runs.get(name, seed))[1][-1]:.5f}")
     judging = runs.scorer if judge_limit is None else scorer_of(judge_limit, cache)
     results = compare(runs, Judge(judging), seeds)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
-"""A real pair on ARC-Easy: `adaptive` against a 21-point grid on one λ, and one λ for each block against one for all.
+"""Compare searches on a real pair: `adaptive` with a grid of 21 points, and a λ for each block of layers with one λ.
 
-    python tests/benchmarks/search_real.py pair/base pair/aligned out/ [--train 300] [--validation 200]
-    python tests/benchmarks/search_real.py --demo out/       # the same on the embedded pair, in minutes
+    python tests/benchmarks/search_real.py pair/base pair/aligned out/    # some 45 minutes on 2 CPU cores
+    python tests/benchmarks/search_real.py --demo out/                    # the same on the embedded pair, in minutes
 
-Points are chosen on questions of the train split and reported on questions of the validation split. `adaptive` found
-a point of the grid's frontier if one of its own lies within that point's interval in every objective, on the
-validation split. The blocks get as many item evaluations as the grid took. Everything can be stopped, and goes on.
+Points are chosen on questions of ARC-Easy's train split and reported on questions of its validation split. A point of
+the grid's frontier counts as found by `adaptive` if one of its own points lies within that point's interval in every
+objective, on the validation split. The search over blocks gets as many item evaluations as the grid took. A second
+command with the same arguments joins as a second worker, and a command that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -29,21 +30,24 @@ _GRID = {"start": 0.0, "stop": 2.0, "step": 0.1}
 _RANGE = {"min": 0.0, "max": 2.0}
 
 
-class Printed(Progress):
+class PointPrinter(Progress):
+    """Prints a line for each finished point."""
+
     def point_finished(self, result: PointResult, frontier: Frontier) -> None:
         seconds = sum(result.seconds.values())
         click.echo(f"  {result.id}: {result.status}, {seconds:.0f} s")
 
 
-def split(name: str, folder: Path) -> str:
-    """ARC-Easy as lm-eval has it, but asking the questions of another split."""
+def write_task(split: str, folder: Path) -> str:
+    """Write lm-eval's `arc_easy` with the questions of another split, and return the file's path."""
     original = Path(lm_eval.tasks.__file__).parent / "arc" / "arc_easy.yaml"
-    path = folder / f"arc_easy_{name}.yaml"
-    write_text_atomic(path, yaml.safe_dump({"include": str(original), "task": path.stem, "test_split": name}))
+    path = folder / f"arc_easy_{split}.yaml"
+    write_text_atomic(path, yaml.safe_dump({"include": str(original), "task": path.stem, "test_split": split}))
     return str(path)
 
 
 def run(name: str, axis: Any, search: Any, parents: tuple[str, str], suite: list[Any], out: Path) -> Frontier:
+    """Run one search in a folder of its own, and return its frontier."""
     recipe = {
         "merge_method": "calibration_sweep",
         "base_model": parents[0],
@@ -60,31 +64,31 @@ def run(name: str, axis: Any, search: Any, parents: tuple[str, str], suite: list
     click.echo(name)
     path = out / f"{name}.yml"
     write_text_atomic(path, dump_recipe(recipe))
-    return run_sweep(path, out / name, MergeOptions(quiet=True), Printed())
+    return run_sweep(path, out / name, MergeOptions(quiet=True), PointPrinter())
 
 
 def evaluations(frontier: Frontier) -> int:
-    """Documents scored, where no point was stopped early."""
+    """Return the number of items scored; no point of these searches is stopped early."""
     return len(frontier.complete_points) * sum(entry.n_items for entry in frontier.suite)
 
 
-def found(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
-    """Each point of the grid's frontier, and the point of `adaptive` that lies within its intervals."""
+def covered(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
+    """Return each point of the grid's frontier, with the point of `adaptive` that lies within its intervals or None."""
 
-    def stands_for(mine: PointResult, theirs: PointResult) -> bool:
+    def lies_within(mine: PointResult, theirs: PointResult) -> bool:
         estimates = [(mine.estimate(o), theirs.estimate(o)) for o in grid.objectives]
         return all(t.low <= m.value <= t.high for m, t in estimates)  # type: ignore[operator]
 
     pairs = []
     for point in grid.complete_points:
         if point.on_frontier["held_out"]:
-            near = [p.id for p in adaptive.complete_points if stands_for(p, point)]
+            near = [p.id for p in adaptive.complete_points if lies_within(p, point)]
             pairs.append((point.id, near[0] if near else None))
     return pairs
 
 
 def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
-    """Markdown: what each run took and found."""
+    """Return a Markdown table of the searches' costs and results, and a sentence on what `adaptive` found."""
     lines = ["| | points | item evaluations | hypervolume on the held-out split | chosen: acc, ECE |"]
     lines.append("| --- | --: | --: | --- | --- |")
     for name, frontier in (("grid, one λ", grid), ("`adaptive`, one λ", adaptive), ("`bayesian`, λ by blocks", blocks)):
@@ -96,7 +100,7 @@ def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
         cells.append(f"{volume.value:.5f} [{volume.low:.5f}, {volume.high:.5f}]")
         cells.append(f"{frontier.selected.id}: {', '.join(chosen)}")
         lines.append("| " + " | ".join(cells) + " |")
-    pairs = found(grid, adaptive)
+    pairs = covered(grid, adaptive)
     missed = [point for point, near in pairs if near is None]
     lines.append("")
     lines.append(
@@ -107,12 +111,12 @@ def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(help=__doc__.partition("\n\n")[0])
 @click.argument("folders", nargs=-1, required=True)
-@click.option("--demo", is_flag=True, help="The embedded pair, its task's splits by hash; only the output is named.")
-@click.option("--train", default=300, show_default=True, help="Questions that points are chosen on.")
-@click.option("--validation", default=200, show_default=True, help="Questions that are reported on.")
-@click.option("--blocks", default=3, show_default=True, help="Of layers.")
+@click.option("--demo", is_flag=True, help="Use the embedded pair; then give only the output folder.")
+@click.option("--train", default=300, show_default=True, help="Questions of the train split, to choose on.")
+@click.option("--validation", default=200, show_default=True, help="Questions of the validation split, to report.")
+@click.option("--blocks", default=3, show_default=True, help="Number of blocks of layers.")
 def main(folders: tuple[str, ...], demo: bool, train: int, validation: int, blocks: int) -> None:
     if len(folders) != (1 if demo else 3):
         raise click.UsageError("name base, aligned and an output folder; with --demo the output folder alone")
@@ -126,8 +130,8 @@ def main(folders: tuple[str, ...], demo: bool, train: int, validation: int, bloc
     else:
         parents = (folders[0], folders[1])
         suite = [
-            {"task": split("train", out), "limit": train, "split": "selection"},
-            {"task": split("validation", out), "limit": validation, "split": "held_out"},
+            {"task": write_task("train", out), "limit": train, "split": "selection"},
+            {"task": write_task("validation", out), "limit": validation, "split": "held_out"},
         ]
     grid = run("grid", _GRID, "grid", parents, suite, out)
     adaptive = run("adaptive", _RANGE, "adaptive", parents, suite, out)

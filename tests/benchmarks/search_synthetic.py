@@ -1,12 +1,12 @@
-"""Hypervolume over budget of every strategy, on fronts that are known, with noise as of 500 and 5,000 items.
+"""Compare every search strategy on fronts whose true hypervolume is known, with the noise of 500 and of 5,000 items.
 
-    python tests/benchmarks/search_synthetic.py [--seeds 20] [--out configs/results] [--cache folder]
+    python tests/benchmarks/search_synthetic.py [--seeds 20] [--out configs/results] [--cache .search_synthetic]
 
-The fronts are those of ZDT1 (convex), ZDT2 (concave) and ZDT3 (disconnected; Zitzler, Deb, Thiele 2000), over four axes
-with the optimum of three of them inside their ranges, and a curve over one axis like accuracy against calibration error
-along λ. A strategy sees values with noise; it is judged by the true values of the points that it would report, the
-non-dominated ones by what it saw, as a share of the true front's hypervolume. Runs that are done are kept in the cache,
-and not run again: a command that was stopped goes on.
+It takes some twenty minutes of a core. The fronts are those of ZDT1 (convex), ZDT2 (concave) and ZDT3 (disconnected;
+Zitzler, Deb, Thiele 2000), over four axes with the optimum of three of them inside their ranges, and a curve over one
+axis that is like accuracy and calibration error along λ. A strategy sees values with noise. Its result is the true
+hypervolume of the points that it would report (those non-dominated by the values that it saw), as a share of the true
+front's. Finished searches are kept in the cache and not run again, so a command that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ from mergekit_calib.storage.atomic import write_text_atomic
 
 DIRECTIONS: list[pareto.Direction] = ["minimize", "minimize"]
 REFERENCE = np.array([1.1, 1.1])
-STEPS = 16  # of an axis, for strategies that need values
+STEPS = 16  # values of an axis, for `grid`
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched.
+    """A function of some axes with two objectives.
 
     Attributes:
-        values: (n_axes,) in 0 to 1 → (2,) both to be minimised, about 0 to 1 where it matters.
-        n_axes, budget: how many axes and points.
-        strategies: that can search it.
+        name: its name in the table.
+        values: (n_axes,) in 0 to 1 → (2,) both to be minimised; on the front both lie about in 0 to 1.
+        n_axes: the number of axes.
+        budget: the number of points of a search.
+        strategies: the strategies that can search it.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Problem:
     strategies: tuple[str, ...]
 
     def best(self) -> float:
-        """The hypervolume of the true front."""
+        """Return the hypervolume of the true front."""
         if self.n_axes == 1:
             front = np.array([self.values(np.array([x])) for x in np.linspace(0, 1, 4001)])
         else:
@@ -66,6 +68,8 @@ OPTIMUM = 0.35
 
 
 def zdt(height: Callable[[float], float]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a ZDT problem whose front is the curve of `height` over the first objective."""
+
     def values(x: NDArray[np.float64]) -> NDArray[np.float64]:
         g = 1.0 + 4.0 * float(np.mean((x[1:] - OPTIMUM) ** 2) / 0.2)
         return np.array([x[0], g * height(x[0] / g)])
@@ -74,7 +78,7 @@ def zdt(height: Callable[[float], float]) -> Callable[[NDArray[np.float64]], NDA
 
 
 def along_lambda(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 − accuracy, with its best at λ = 0.7 of 1.5, and a calibration error that is least near λ = 0.15, scaled."""
+    """Return error rate, least at λ = 0.7 of 0 to 1.5, and calibration error, least at λ = 0.15; both scaled."""
     lambda_ = 1.5 * float(x[0])
     return np.array([0.1 + 0.9 * (lambda_ - 0.7) ** 2, 0.1 + 0.75 * abs(lambda_ - 0.15) ** 1.2])
 
@@ -89,12 +93,12 @@ PROBLEMS = [
 
 
 def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Path) -> list[float]:
-    """The share of the front's hypervolume after each point."""
+    """Run one search, and return the share of the true front's hypervolume after each point."""
     step = {"start": 0.0, "stop": 1.0, "step": round(1 / (STEPS - 1), 10)}
     axis = step if strategy == "grid" else {"min": 0.0, "max": 1.0}
     axes = {f"x_{i}": read_axis(axis) for i in range(1, problem.n_axes + 1)}
     study = Study(folder / f"{problem.name}-{strategy}-{n_items}-{seed}.log", "s", axes, DIRECTIONS, seed=seed)
-    asked = STRATEGIES[strategy].make({})
+    asked = STRATEGIES[strategy]()
     rng = np.random.default_rng([seed, n_items])
     error = 0.45 / np.sqrt(n_items / 2)  # of an accuracy near 0.7 on the selection split
     whole, truths, shares = problem.best(), [], list[float]()
@@ -103,17 +107,18 @@ def search(problem: Problem, strategy: str, n_items: int, seed: int, folder: Pat
             break
         truth = problem.values(np.array([float(proposal.setting[name]) for name in axes]))
         seen = truth + rng.normal(0, error, 2)
-        measured = Evaluation(seen, seen + rng.normal(0, error, (200, 2)))
+        evaluation = Evaluation(seen, seen + rng.normal(0, error, (200, 2)))
         study.name_point(proposal.number, str(proposal.number))
-        study.tell(proposal.number, measured)
-        study.known.append(Evaluated(proposal.setting, measured))
+        study.tell(proposal.number, evaluation)
+        study.evaluated.append(Evaluated(proposal.setting, evaluation))
         truths.append(truth)
-        reported = pareto.non_dominated(np.array([k.measured.values for k in study.known]), DIRECTIONS)
+        reported = pareto.non_dominated(np.array([point.evaluation.values for point in study.evaluated]), DIRECTIONS)
         shares.append(pareto.hypervolume(np.array(truths)[reported], DIRECTIONS, REFERENCE) / whole)
     return shares + [shares[-1]] * (problem.budget - len(shares))
 
 
 def run(seeds: int, cache: Path) -> pd.DataFrame:
+    """Return a row for each front, strategy, number of items, seed and number of points."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for problem in PROBLEMS:
@@ -133,7 +138,7 @@ def run(seeds: int, cache: Path) -> pd.DataFrame:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Markdown: the mean share at a quarter, half and all of the budget, and in how many seeds it beats random."""
+    """Return a Markdown table of the mean share at a quarter, half and all of the budget, and of wins over `random`."""
     lines = ["| front | items | strategy | ¼ of the budget | ½ | all | seeds above `random` at the end |"]
     lines.append("| --- | --: | --- | --: | --: | --: | --: |")
     for problem in PROBLEMS:
@@ -151,6 +156,7 @@ def table(results: pd.DataFrame) -> str:
 
 
 def figure(results: pd.DataFrame) -> Figure:
+    """Draw the mean share over points, with the range of 80 % of the seeds."""
     drawn = Figure(figsize=(11, 5.4), layout="constrained")
     panels = drawn.subplots(2, len(PROBLEMS), sharey="col", squeeze=False)
     colours = {
@@ -186,7 +192,7 @@ def figure(results: pd.DataFrame) -> Figure:
     return drawn
 
 
-@click.command()
+@click.command(help=__doc__.partition("\n\n")[0])
 @click.option("--seeds", default=20, show_default=True, help="Runs of each strategy on each front.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("configs/results"), show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".search_synthetic"), show_default=True)

@@ -1,8 +1,17 @@
-"""A sweep's time against lm-eval's `hf` and mergekit as people use them today; both sides in one run, by turns.
+"""Compare the time of a sweep and of its parts with lm-eval's `hf` and mergekit.
 
-    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--only scorer,merge,…]
+    python tests/benchmarks/speed.py PAIR OUT.json [--questions 64] [--points 11] [--only scorer,merge,…]
 
-PAIR holds `base/` and `aligned/`, as `make_pair.py` of the project's shared data builds them.
+PAIR holds `base/` and `aligned/`, as `tests/benchmarks/make_real_pair.py` writes them. The whole takes about 40 minutes
+on 2 CPU cores, most of it for `scorer`, `sweep` and `linear`. Both sides of a comparison run by turns. The parts:
+
+    scorer    `hf-prefix` against `hf`: time, log-probabilities, share of the machine's rate of matrix products
+    merge     setting the next point in place, against a copy of the weights and mergekit's kernel
+    sweep     a sweep of MMLU, against one `lm_eval` run, and against `mergekit-yaml` and `lm_eval` for each point
+    linear    the cost of a point in a longer sweep, and of twice the items
+    memory    peak memory of a sweep
+    startup   time from the command to the first batch
+    profile   share of each kind of operation in scoring
 """
 
 from __future__ import annotations
@@ -45,10 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pair", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--questions", type=int, default=64, help="of each subject; of arc_easy 4 x")
-    parser.add_argument("--points", type=int, default=11)
+    parser.add_argument(
+        "--questions", type=int, default=64, help="questions of each MMLU subject; four times as many of arc_easy"
+    )
+    parser.add_argument("--points", type=int, default=11, help="points of the sweep")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default=",".join(MEASURES))
+    parser.add_argument("--only", default=",".join(MEASURES), help="the parts to run; all if not given")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     report: Report = {
@@ -63,11 +74,11 @@ def main() -> None:
 
 
 def scorer(options: argparse.Namespace) -> Report:
-    """`hf-prefix` against `hf` at its best batch size, and the share of the machine's matrix products that it uses."""
+    """Compare `hf-prefix` with `hf` at its best batch size, and with the machine's rate of matrix products."""
     model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32)
     model = model.to(options.device).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(options.pair / "base")
-    found: Report = {}
+    report: Report = {}
     slices = {
         "mmlu, 5 shots": [SuiteEntry(task=s, limit=options.questions, num_fewshot=5) for s in SUBJECTS],
         "arc_easy, 0 shots": [SuiteEntry(task="arc_easy", limit=4 * options.questions)],
@@ -96,22 +107,23 @@ def scorer(options: argparse.Namespace) -> Report:
                     "greedy_agrees": all(a[1] == b[1] for a, b in zip(theirs, ours, strict=True)),
                 }
             )
-        found[name] = {
+        report[name] = {
             "hf_batch_size": best,
             "ratio": sum(t["hf_seconds"] for t in turns) / sum(t["seconds"] for t in turns),
             "turns": turns,
         }
-    return found
+    return report
 
 
 def largest_difference(theirs: list[tuple[float, bool]], ours: list[tuple[float, bool]]) -> float:
+    """Return the largest absolute difference of two lists of log-likelihoods, in nats."""
     return max(abs(a[0] - b[0]) for a, b in zip(theirs, ours, strict=True))
 
 
 def _best_batch_size(model: Any, tokenizer: Any, entry: SuiteEntry) -> int:
     few = _instances(entry.model_copy(update={"limit": 8}), model, tokenizer)
     seconds = {}
-    for size in (1, 2, 4, 8):  # `auto` tries what a processor has no memory for
+    for size in (1, 2, 4, 8):  # not `auto`, which runs out of memory on a CPU
         seconds[size], _ = timed(HFLM(model, tokenizer=tokenizer, batch_size=size).loglikelihood, few)
     return min(seconds, key=seconds.__getitem__)
 
@@ -123,7 +135,7 @@ def _instances(entry: SuiteEntry, model: Any, tokenizer: Any) -> list[Any]:
 
 
 def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
-    """Floating-point operations of each distinct token through the body once, and the head where it is read."""
+    """Return the floating-point operations that are needed: each distinct token once, and the head where it is read."""
     steps = lm.tokenize(instances).steps(lm.batch_limits.step_tokens)
     head = model.get_output_embeddings().weight.numel()
     body = sum(p.numel() for p in model.parameters()) - head
@@ -131,15 +143,15 @@ def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
 
 
 def matmul_rate(device: str) -> float:
-    """Operations a second of a large matrix product, the best of five."""
+    """Return the floating-point operations a second of a large matrix product, the best of five."""
     a = torch.randn(2048, 2048, device=device)
     return max(2 * 2048**3 / timed(torch.matmul, a, a)[0] for _ in range(5))
 
 
 def merge(options: argparse.Namespace) -> Report:
-    """Setting the next point in place, against one copy of the live model's weights and the method's own kernel.
+    """Compare setting the next point in place with a copy of the live model's weights and with the method's kernel.
 
-    The kernel is mergekit's `merge_state_dicts` over both parents' tensors in memory; by turns.
+    The kernel is mergekit's `merge_state_dicts` over both parents' tensors in memory.
     """
     register()
     return {
@@ -176,19 +188,19 @@ def _merge(options: argparse.Namespace, method: str, dtype: str) -> Report:
 
 
 def _state(folder: Path, dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, in memory and in the recipe's dtype."""
+    """Return the tensors of a checkpoint in the recipe's dtype."""
     files = folder.glob("*.safetensors")
     state = {k: v for file in files for k, v in safetensors.torch.load_file(file).items()}
     return {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
 
 
 @torch.no_grad()
-def _kernel(method: str, states: list[dict[str, torch.Tensor]], lam: float) -> None:
+def _kernel(method: str, states: list[dict[str, torch.Tensor]], lambda_: float) -> None:
     models = dict(zip(("base", "aligned"), states, strict=True))
     given: dict[str, Any] = {
-        "linear": {"parameters": {"weight": {"base": 1 - lam, "aligned": lam}, "normalize": False}},
-        "slerp": {"parameters": {"t": lam}, "base": "base"},
-        "ties": {"parameters": {"weight": 1.0, "density": 1.0, "lambda": lam}, "base": "base"},
+        "linear": {"parameters": {"weight": {"base": 1 - lambda_, "aligned": lambda_}, "normalize": False}},
+        "slerp": {"parameters": {"t": lambda_}, "base": "base"},
+        "ties": {"parameters": {"weight": 1.0, "density": 1.0, "lambda": lambda_}, "base": "base"},
     }[method]
     merge_state_dicts(models, method, **given)
 
@@ -199,8 +211,10 @@ def _copy(model: Any, sources: list[torch.Tensor]) -> None:
 
 
 def sweep(options: argparse.Namespace) -> Report:
-    """A whole sweep of the MMLU slice from the command line, against one `lm_eval --model hf` run of it, and against
-    `mergekit-yaml` and `lm_eval` for each point (one point is run, and counted as often as there are points)."""
+    """Compare a sweep of some of MMLU with `lm_eval --model hf`, once and, with `mergekit-yaml`, for each point.
+
+    For the latter one point is run, and counted as often as there are points.
+    """
     tasks = ",".join(SUBJECTS)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -224,7 +238,7 @@ def sweep(options: argparse.Namespace) -> Report:
 
 
 def linear(options: argparse.Namespace) -> Report:
-    """What 21 points cost against 11, and twice the items against as many, beside what both have in common."""
+    """Compare the cost of a point in sweeps of 21 and 11 points, and the cost of scoring twice the items."""
     few = max(2, options.questions // 4)
     seconds, scoring = {}, {}
     tokenizer = transformers.AutoTokenizer.from_pretrained(options.pair / "base")
@@ -247,20 +261,20 @@ def linear(options: argparse.Namespace) -> Report:
 
 
 def _slice_work(questions: int, model: Any, tokenizer: Any) -> list[float]:
-    """The useful work of as many questions of each subject; questions share a subject's examples."""
+    """Return the useful work of that many questions of each subject; questions share a subject's examples."""
     lm = PrefixLM(model, tokenizer=tokenizer)
     entries = [SuiteEntry(task=s, limit=questions, num_fewshot=5) for s in SUBJECTS]
     return [useful_work(lm, model, _instances(entry, model, tokenizer)) for entry in entries]
 
 
 def memory(options: argparse.Namespace) -> Report:
-    """Peak memory of a sweep's process beyond parents and live model, for as many items and for twice as many.
+    """Measure a sweep's peak memory beyond parents and live model, for some items and for twice as many.
 
     The parents are bfloat16 files that are memory-mapped, the live model is float32.
     """
     a_parent = sum(f.stat().st_size for f in (options.pair / "base").glob("*.safetensors"))
     weights = (2 + 2) * a_parent
-    found: Report = {"parents_and_live_bytes": weights}
+    report: Report = {"parents_and_live_bytes": weights}
     for times in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -271,13 +285,13 @@ def memory(options: argparse.Namespace) -> Report:
                 "import resource, sys; from mergekit_calib import run_sweep; run_sweep(*sys.argv[1:]);"
                 "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
             )
-            said = run(sys.executable, "-c", code, place / "sweep.yml", place / "out")
-            found[f"beyond_bytes_{times}x_items"] = int(said.split()[-1]) - weights
-    return found
+            output = run(sys.executable, "-c", code, place / "sweep.yml", place / "out")
+            report[f"beyond_bytes_{times}x_items"] = int(output.split()[-1]) - weights
+    return report
 
 
 def startup(options: argparse.Namespace) -> Report:
-    """From the command to the first point's first batch, of the embedded demo: seconds, the best of three."""
+    """Time the embedded demo from the command to its first batch, the best of three runs."""
     code = (
         "import sys; from mergekit_calib import run_sweep; from mergekit_calib.scoring import suite\n"
         "class FirstBatch(BaseException): pass\n"
@@ -297,7 +311,7 @@ def startup(options: argparse.Namespace) -> Report:
 
 
 def profile(options: argparse.Namespace) -> Report:
-    """The share of each kind of operation in scoring one subject, by torch's profiler; those above one percent."""
+    """Return the share of each kind of operation in scoring one subject by torch's profiler, if above one percent."""
     model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32)
     lm = PrefixLM(
         model.to(options.device).eval(), tokenizer=transformers.AutoTokenizer.from_pretrained(options.pair / "base")
@@ -305,9 +319,9 @@ def profile(options: argparse.Namespace) -> Report:
     entry = SuiteEntry(task=SUBJECTS[1], limit=options.questions, num_fewshot=5)
     instances = _instances(entry, lm.model, lm.tokenizer)
     lm.loglikelihood(instances)
-    with torch.profiler.profile() as seen:
+    with torch.profiler.profile() as profiler:
         lm.loglikelihood(instances)
-    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
     shares = {name: time_ / sum(spent.values()) for name, time_ in sorted(spent.items(), key=lambda x: -x[1])}
     return {name: round(share, 3) for name, share in shares.items() if share > 0.01}
 
@@ -330,7 +344,7 @@ def _plain_recipe(pair: Path) -> str:
 
 
 def run(*command: object) -> str:
-    """The output of a command of this environment."""
+    """Return the output of a command of this environment, and exit if it fails."""
     first, *rest = [str(part) for part in command]
     beside = Path(sys.executable).parent / first
     done = subprocess.run(
@@ -342,6 +356,7 @@ def run(*command: object) -> str:
 
 
 def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and its result."""
     began = time.perf_counter()
     result = work(*arguments)
     if torch.cuda.is_available():

@@ -1,10 +1,10 @@
-"""Draws the terminal's pictures for the README, in the checkout's top folder.
+"""Draw the pictures of the terminal that the README shows. Run it in the top folder of the checkout.
 
-    python tests/benchmarks/terminal_picture.py configs/results/terminal.svg
-    python tests/benchmarks/terminal_picture.py --finished out/ configs/results/real_pair_terminal.svg
+    python tests/benchmarks/terminal_picture.py configs/results/terminal.svg    # about a minute on 2 CPU cores
+    python tests/benchmarks/terminal_picture.py --finished out/ configs/results/real_pair_terminal.svg    # seconds
 
-The first runs the embedded demo, about a minute on two cores, and shows it on its way; the second shows what the
-finished run in `out/` leaves in the terminal.
+The first command runs the embedded demo and draws its live view while it runs; the second draws what the finished run
+in `out/` leaves in the terminal.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from mergekit_calib.storage.atomic import write_text_atomic
 from mergekit_calib.sweep.coordinator import run_sweep
 
 RECIPE = Path("configs/demo.yml")
-WIDTH, HEIGHT, WIDER = 84, 40, 100
-POINTS, SHARE = 10, 0.6  # when the picture is taken: so many points done, and so much of the next one
+WIDTH, HEIGHT, WIDTH_OF_FINISHED = 84, 40, 100
+POINTS, SHARE = 10, 0.6  # the picture is taken with so many points finished, and so much of the next one
 
 
-class Photographed(ConsoleProgress):
-    """Shows the run to nobody, and keeps what a terminal would show at one moment."""
+class PhotographedView(ConsoleProgress):
+    """A live view that no one sees, which keeps a picture of one moment."""
 
     def __init__(self) -> None:
         super().__init__(Console(file=io.StringIO(), force_terminal=True, width=WIDTH, height=HEIGHT))
@@ -48,7 +48,7 @@ class Photographed(ConsoleProgress):
     def _photograph(self) -> str:
         frontier = self.view.frontier
         assert frontier is not None
-        console = _recording(WIDTH)
+        console = _recording_console(WIDTH)
         console.print(Text.assemble(("$ ", "green"), "mergekit-yaml configs/demo.yml out/"))
         items = sum(entry.n_items for entry in frontier.suite)
         console.print(
@@ -59,42 +59,46 @@ class Photographed(ConsoleProgress):
             )
         )
         console.print(self.view)
-        return _drawn(console)
+        return _export(console)
 
 
-def on_its_way() -> str:
+def draw_running() -> str:
+    """Run the demo, and return its live view as SVG."""
     register()
     sweep = parse_sweep(RECIPE.read_text(encoding="utf-8"), registered_signatures(), str(RECIPE))
     with tempfile.TemporaryDirectory() as folder:
-        progress = Photographed()
+        progress = PhotographedView()
         log = RunLog(folder, progress.note)
         with log, progress:
             run_sweep(sweep, Path(folder) / "out", MergeOptions(), ProgressGroup(log, progress))
     return progress.picture
 
 
-def finished_run(out: Path) -> str:
-    console = _recording(WIDER)
+def draw_finished(out: Path) -> str:
+    """Return the last output of a finished run as SVG."""
+    console = _recording_console(WIDTH_OF_FINISHED)
     ConsoleProgress(console, out_path=out.name).finished(Frontier.load(out))
-    return _drawn(console)
+    return _export(console)
 
 
-def _recording(width: int) -> Console:
+def _recording_console(width: int) -> Console:
     return Console(
         file=io.StringIO(), record=True, force_terminal=True, width=width, height=HEIGHT, color_system="truecolor"
     )
 
 
-def _drawn(console: Console) -> str:
+def _export(console: Console) -> str:
     drawn = console.export_svg(title="mergekit-calib", unique_id="terminal")
-    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # nothing is fetched
+    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # so that a viewer fetches nothing
 
 
-@click.command()
+@click.command(help=__doc__.partition("\n\n")[0])
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--finished", type=click.Path(exists=True, path_type=Path), help="The output folder of a finished run.")
+@click.option(
+    "--finished", type=click.Path(exists=True, path_type=Path), help="Draw the end of the run in this output folder."
+)
 def main(target: Path, finished: Path | None) -> None:
-    write_text_atomic(target, on_its_way() if finished is None else finished_run(finished))
+    write_text_atomic(target, draw_running() if finished is None else draw_finished(finished))
     click.echo(target)
 
 
