@@ -13,7 +13,7 @@ _PUBLIC: dict[str, str | None] = {  # name → the module that defines it; None 
     "Frontier": "mergekit_calib.results.frontier",
     "SweepResult": "mergekit_calib.notebook",
     "ItemTable": "mergekit_calib.items.table",
-    "hookimpl": "mergekit_calib.plugins",
+    "hookimpl": "mergekit_calib.hookspecs",
     "metrics": None,
 }
 

@@ -1,99 +1,139 @@
-"""The extension points: what a third party's package can add to mergekit-calib. The whole surface is on this screen.
-
-A package registers a module or object under the entry point group `mergekit_calib`; the built-in metrics, rules,
-strategies and axes are registered the same way.
-"""
+"""The plugin manager, and readers of what the built-in plugin and the installed ones add."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-import pluggy
+from pluggy import PluginManager
+
+from mergekit_calib import hookspecs
+from mergekit_calib.errors import CalibError
+from mergekit_calib.hookspecs import GROUP, hookimpl
 
 if TYPE_CHECKING:
     from mergekit_calib.items.metric_registry import Metric
     from mergekit_calib.pareto import SelectionRule
     from mergekit_calib.recipe import AxisKind
-    from mergekit_calib.search.strategy import StrategyKind
+    from mergekit_calib.search import Strategy
 
-NAME = "mergekit_calib"
-
-hookspec = pluggy.HookspecMarker(NAME)
-hookimpl = pluggy.HookimplMarker(NAME)
-
-
-class Hooks:
-    @hookspec
-    def calib_metrics(self) -> Iterable[Metric]:  # type: ignore[empty-body]
-        """Metrics of item tables, which `objectives:` can then name."""
-
-    @hookspec
-    def calib_selection_rules(self) -> Mapping[str, SelectionRule]:  # type: ignore[empty-body]
-        """Rules, by name, that `select: {rule: …}` can then name."""
-
-    @hookspec
-    def calib_search_strategies(self) -> Mapping[str, StrategyKind]:  # type: ignore[empty-body]
-        """Strategies, by name, that `search: {strategy: …}` can then name."""
-
-    @hookspec
-    def calib_axis_kinds(self) -> Iterable[type[AxisKind]]:  # type: ignore[empty-body]
-        """Return kinds of axes that stand for several, as `blocks` in `lambda: {blocks: 6, …}`."""
+_ADDS = {
+    "calib_metrics": "metric",
+    "calib_selection_rules": "selection rule",
+    "calib_search_strategies": "search strategy",
+    "calib_axis_kinds": "axis kind",
+}
 
 
 class BuiltIn:
+    """The plugin with everything that is built in. Its imports are lazy: optuna, for one, takes a second."""
+
     @hookimpl
     def calib_metrics(self) -> Iterable[Metric]:
+        """Return the metrics of `items.item_metrics`."""
         from mergekit_calib.items.metric_registry import BUILT_IN
 
         return BUILT_IN
 
     @hookimpl
-    def calib_selection_rules(self) -> Mapping[str, SelectionRule]:
+    def calib_selection_rules(self) -> Iterable[type[SelectionRule]]:
+        """Return the rules of `pareto.rules`."""
         from mergekit_calib.pareto import SELECTION_RULES
 
-        return SELECTION_RULES
+        return SELECTION_RULES.values()
 
     @hookimpl
-    def calib_search_strategies(self) -> Mapping[str, StrategyKind]:
+    def calib_search_strategies(self) -> Iterable[type[Strategy]]:
+        """Return the strategies of `search.strategies`."""
         from mergekit_calib.search import STRATEGIES
 
-        return STRATEGIES
+        return STRATEGIES.values()
 
     @hookimpl
     def calib_axis_kinds(self) -> Iterable[type[AxisKind]]:
+        """Return the axis kinds of `recipe`."""
         from mergekit_calib.recipe import AXIS_KINDS
 
         return AXIS_KINDS.values()
 
 
 @cache
-def manager() -> pluggy.PluginManager:
-    """The plugin manager, with the built-in plugin and every installed one registered."""
-    plugins = pluggy.PluginManager(NAME)
-    plugins.add_hookspecs(Hooks)
+def manager() -> PluginManager:
+    """Return the plugin manager, with the built-in plugin and every installed one.
+
+    Raises:
+        CalibError: an installed plugin cannot be imported.
+    """
+    plugins = PluginManager(GROUP)
+    plugins.add_hookspecs(hookspecs)
     plugins.register(BuiltIn())
-    plugins.load_setuptools_entrypoints(NAME)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            plugins.load_setuptools_entrypoints(GROUP, entry.name)
+        except Exception as problem:  # a third party's module may raise anything
+            package = entry.dist.name if entry.dist else entry.name
+            reason = f"{type(problem).__name__}: {problem}"
+            raise CalibError(f"the plugin {package} cannot be loaded: {reason}; update or uninstall it") from problem
     return plugins
 
 
-def metrics() -> list[Metric]:
-    """Every registered metric; of two with one name the later plugin's."""
-    found = {m.name: m for some in reversed(manager().hook.calib_metrics()) for m in some}
-    return list(found.values())
+def metrics() -> dict[str, Metric]:
+    """Return name → every registered metric; of two with one name the later plugin's."""
+    return {metric.name: metric for some in reversed(manager().hook.calib_metrics()) for metric in some}
 
 
-def selection_rules() -> dict[str, SelectionRule]:
-    """Every registered selection rule."""
-    return {name: rule for some in reversed(manager().hook.calib_selection_rules()) for name, rule in some.items()}
+def selection_rules() -> dict[str, type[SelectionRule]]:
+    """Return name → every registered selection rule; of two with one name the later plugin's."""
+    return {rule.name: rule for some in reversed(manager().hook.calib_selection_rules()) for rule in some}
 
 
-def search_strategies() -> dict[str, StrategyKind]:
-    """Every registered search strategy."""
-    return {name: kind for some in reversed(manager().hook.calib_search_strategies()) for name, kind in some.items()}
+def search_strategies() -> dict[str, type[Strategy]]:
+    """Return name → every registered search strategy; of two with one name the later plugin's."""
+    strategies = reversed(manager().hook.calib_search_strategies())
+    return {strategy.name: strategy for some in strategies for strategy in some}
 
 
 def axis_kinds() -> dict[str, type[AxisKind]]:
     """Return name → every registered axis kind; of two with one name the later plugin's."""
     return {kind.name: kind for some in reversed(manager().hook.calib_axis_kinds()) for kind in some}
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """A plugin from an installed distribution.
+
+    Attributes:
+        distribution: the distribution's name.
+        version: its version.
+        adds: what the plugin adds, each as `metric mean_confidence`.
+    """
+
+    distribution: str
+    version: str
+    adds: list[str]
+
+
+def installed_plugins() -> list[InstalledPlugin]:
+    """Return the plugins of other distributions.
+
+    Raises:
+        CalibError: one of them cannot be imported.
+    """
+    return [
+        InstalledPlugin(distribution.metadata["name"], distribution.version, _added_by(plugin))
+        for plugin, distribution in manager().list_plugin_distinfo()
+    ]
+
+
+def _added_by(plugin: object) -> list[str]:
+    """Return what a plugin adds, in the order of the hooks."""
+    return [
+        f"{kind} {one.name}"
+        for hook, kind in _ADDS.items()
+        for implementation in getattr(manager().hook, hook).get_hookimpls()
+        if implementation.plugin is plugin
+        for one in implementation.function()
+    ]

@@ -73,7 +73,7 @@ class CardMaker:
 
     def _estimator(self) -> Estimator:
         return Estimator(
-            of_choices=plugins.metrics(),
+            of_choices=list(plugins.metrics().values()),
             macro_weights=None,
             level=self.card.level,
             n_resamples=self.card.n_resamples,
@@ -82,7 +82,7 @@ class CardMaker:
         )
 
     def _note_directions(self, scope: str, tables: Tables) -> None:
-        scopes = Scopes(describe_tables(tables, self._higher_is_better), plugins.metrics())
+        scopes = Scopes(describe_tables(tables, self._higher_is_better), plugins.metrics().values())
         directions = {name: metric.direction for name, metric in scopes.metrics(scope).items()}
         self.card.directions.setdefault(scope, {}).update(directions)
 

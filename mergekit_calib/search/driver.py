@@ -1,4 +1,4 @@
-"""The search as its coordinator sees it: points to score, one after another, shared with whoever else works on them."""
+"""The search as its coordinator sees it: points to score, one after another, shared with other workers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ from mergekit_calib.search.strategy import Strategy
 from mergekit_calib.search.study import Evaluated, Study
 from mergekit_calib.storage.locks import Claims, exclusive
 
-_POLL = 0.5  # seconds between looks at what other workers have done
+_POLL = 0.5  # seconds between checks of other workers' progress
 
 
 class Search:
-    """Hands out points, and keeps what comes of them. Item scores on disk are the truth; the study follows them.
+    """Hands out points to score, and stores their scores.
+
+    If the study and the item scores on disk disagree, the item scores are taken to be true.
 
     Args:
-        space: what can be searched.
-        settings: the budget; the strategy and its options were taken from them.
-        strategy, study, store, claims, ruler: what the search is made of.
-        lock: a file that workers wait for each other on while they decide, a moment a point.
-        race: how points are stopped early, if they are.
-        n_items: documents of a point that is scored to the end.
+        space: the points that can be searched.
+        settings: the budget.
+        strategy: proposes points.
+        study: the proposed points.
+        store: the item scores on disk.
+        claims: mark the points that workers are scoring.
+        evaluator: computes a point's objectives from its item scores.
+        lock: a lock file, held while a worker changes the study; that takes a moment for each point.
+        n_items: number of documents of a fully scored point.
+        race: stops points early; None if every point is scored fully.
     """
 
     def __init__(
@@ -47,43 +53,46 @@ class Search:
         race: Race | None = None,
     ) -> None:
         self._space, self._settings, self._strategy, self._study = space, settings, strategy, study
-        self._store, self._claims, self._ruler, self._lock = store, claims, evaluator, lock
+        self._store, self._claims, self._evaluator, self._lock = store, claims, evaluator, lock
         self._n_items, self._race = n_items, race
         self._began = time.monotonic()
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._reported: set[str] = set()
-        self._numbers: dict[str, int] = {}  # content key → number of the trial that this worker is on
-        self._begun: dict[str, int] = {}  # content key → documents that this worker scored or began to
+        self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
+        self._begun: dict[str, int] = {}  # content key → number of documents that this worker began to score
 
     def points(self) -> Iterator[Point]:
-        """Points to score, each claimed by this worker; `finish` or `fail` each before the next.
+        """Yield points to score, each claimed by this worker; `finish` or `fail` each before the next.
 
-        Ends when the budget is used up or the strategy is done, and no other worker is on a point.
+        Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring a point.
         """
         with exclusive(self._lock):
-            self._take_in_stored()
+            self._update_from_store()
         while True:
             with exclusive(self._lock):
-                self._take_in_others()
+                self._update_from_workers()
                 point = self._next()
-                idle = point is None and not self._others_at_work()
+                is_over = point is None and not self._workers_are_busy()
             if point is not None:
                 yield point
-            elif idle:
+            elif is_over:
                 return
             else:
                 time.sleep(_POLL)
 
     def score(self, point: Point, digest: str, score: Callable[[Documents | None], Tables]) -> StoredPoint:
-        """Score a claimed point: at once, or in blocks until a race stops it. Equal weights have equal scores.
+        """Score a claimed point: at once, or in blocks until a race stops it.
+
+        A point with the same weights as an earlier one takes over its scores.
 
         Args:
-            digest: of the point's weights.
-            score: scores the point on documents, or (None) on all.
+            point: the point.
+            digest: the digest of its weights.
+            score: scores the point on documents; given None, on all.
         """
-        twin = next((o.stored for o in self._outcomes.values() if o.stored and o.stored.digest == digest), None)
-        if twin is not None:
-            return StoredPoint(point.id, twin.tables, digest, {}, twin.stopped)
+        same = next((o.stored for o in self._outcomes.values() if o.stored and o.stored.digest == digest), None)
+        if same is not None:
+            return StoredPoint(point.id, same.tables, digest, {}, same.stopped)
         key = self._space.key_of(point)
         if self._race is None:
             self._begun[key] = self._n_items
@@ -106,21 +115,31 @@ class Search:
         return StoredPoint(point.id, tables, digest, {}, stopped)
 
     def finish(self, point: Point, stored: StoredPoint) -> None:
-        """Keep a claimed point's scores, and let go of it. It fails where an objective cannot be computed from them."""
+        """Store a claimed point's scores, and release it. If an objective cannot be computed from them, it fails.
+
+        Args:
+            point: the point.
+            stored: its item scores.
+        """
         self._save(point, stored, whole=stored.stopped is None)
-        measured = self._measured(stored)
+        evaluation = self._evaluation(stored)
         key = self._space.key_of(point)
         with exclusive(self._lock):
             number = self._numbers.pop(key, None)
-            if number is not None and isinstance(measured, Evaluation):
-                self._study.tell(number, measured, stopped=stored.stopped is not None)
-            if number is not None and isinstance(measured, str):
-                self._study.fail(number, measured, stored.n_items)
-            self._settle(key, point, number, stored, measured)
+            if number is not None and isinstance(evaluation, Evaluation):
+                self._study.tell(number, evaluation, stopped=stored.stopped is not None)
+            if number is not None and isinstance(evaluation, str):
+                self._study.fail(number, evaluation, stored.n_items)
+            self._add_outcome(key, point, number, stored, evaluation)
             self._claims.release(key)
 
     def fail(self, point: Point, reason: str) -> None:
-        """Note that a claimed point cannot be scored, and let go of it."""
+        """Note that a claimed point cannot be scored, and release it.
+
+        Args:
+            point: the point.
+            reason: why it cannot be scored.
+        """
         key = self._space.key_of(point)
         with exclusive(self._lock):
             number = self._numbers.pop(key, None)
@@ -131,12 +150,13 @@ class Search:
             self._claims.release(key)
 
     def news(self) -> list[Outcome]:
-        """What came of points, here and elsewhere, since this was last asked; in the order of the points."""
+        """Return the outcomes on all workers since the last call, in the order of the points."""
         fresh = {key: outcome for key, outcome in self._outcomes.items() if key not in self._reported}
         self._reported |= fresh.keys()
         return sorted(fresh.values(), key=lambda outcome: outcome.order)
 
     def _next(self) -> Point | None:
+        """Claim and return the next point; None if there is none now."""
         for parent in self._space.parents:
             key = self._space.key_of(parent)
             if key not in self._outcomes and self._claims.take(key):
@@ -165,104 +185,105 @@ class Search:
         if settings.item_evaluations is None:
             return True
         spent = sum(outcome.n_items for outcome in self._outcomes.values())
-        running = sum(self._claims.is_held(key) for key in self._keys_at_work())
+        running = sum(self._claims.is_held(key) for key in self._unfinished_keys())
         return spent + (running + 1) * self._n_items <= settings.item_evaluations
 
     def _n_points(self) -> int:
         done = sum(o.point.role is None for o in self._outcomes.values())
         return done + len(self._study.trials(TrialState.RUNNING))
 
-    def _keys_at_work(self) -> list[str]:
-        """Of the points that no outcome is known of, but that someone may be on."""
+    def _unfinished_keys(self) -> list[str]:
+        """Return the content keys of points without an outcome that a worker may be scoring."""
         proposed = [t.user_attrs.get("point") for t in self._study.trials(TrialState.RUNNING)]
         parents = [self._space.key_of(parent) for parent in self._space.parents]
         return [key for key in (*parents, *proposed) if key and key not in self._outcomes]
 
-    def _others_at_work(self) -> bool:
-        return any(self._claims.is_held(key) for key in self._keys_at_work())
+    def _workers_are_busy(self) -> bool:
+        return any(self._claims.is_held(key) for key in self._unfinished_keys())
 
-    def _take_in_others(self) -> None:
-        """Learn what became of the points of others; give those of dead workers free."""
+    def _update_from_workers(self) -> None:
+        """Add the outcomes of other workers' points; release the points of dead workers."""
         for parent in self._space.parents:
             key = self._space.key_of(parent)
             if key not in self._outcomes and (stored := self._store.load(key)):
-                self._settle(key, parent, None, stored, self._measured(stored))
+                self._add_outcome(key, parent, None, stored, self._evaluation(stored))
         for trial in self._study.trials(TrialState.RUNNING):
             key = trial.user_attrs.get("point", "")
             if trial.number in self._numbers.values() or (key and self._claims.is_held(key)):
                 continue
             stored = self._load(key) if key else None
-            measured = self._measured(stored) if stored else None
-            if stored and isinstance(measured, Evaluation):  # it died between writing the scores and saying so
-                self._study.tell(trial.number, measured, stored.stopped is not None)
+            evaluation = self._evaluation(stored) if stored else None
+            if stored and isinstance(evaluation, Evaluation):  # the worker died after it wrote the scores
+                self._study.tell(trial.number, evaluation, stored.stopped is not None)
                 continue
             self._study.fail(trial.number, None)
-            if stored and isinstance(measured, str):
-                self._study.add_failure(self._study.setting_of(trial), key, measured, stored.n_items)
-        for key, number in self._study.told.items():
+            if stored and isinstance(evaluation, str):
+                self._study.add_failure(self._study.setting_of(trial), key, evaluation, stored.n_items)
+        for key, number in self._study.completed.items():
             if key not in self._outcomes and (stored := self._load(key)):
                 setting = self._study.setting_of(self._study.trials()[number])
-                self._settle(key, self._space.point(setting), number, stored, self._measured(stored))
+                self._add_outcome(key, self._space.point(setting), number, stored, self._evaluation(stored))
         for key, failure in self._study.failures.items():
             if not self._space.is_parent(failure.setting):
                 point = self._space.point(failure.setting)
                 outcome = Outcome(point, failure.number, reason=failure.reason, n_items=failure.n_items)
                 self._outcomes.setdefault(key, outcome)
 
-    def _take_in_stored(self) -> None:
-        """Bring the study in line with the item scores on disk, the oldest first."""
-        whole = {key: facts for key, facts in self._store.described() if facts.get("role") is None}
-        if any(key not in whole for key in self._study.told) and not self._others_at_work():
+    def _update_from_store(self) -> None:
+        """Add to the study the points whose item scores are on disk, the oldest first."""
+        complete = {key: facts for key, facts in self._store.described() if facts.get("role") is None}
+        if any(key not in complete for key in self._study.completed) and not self._workers_are_busy():
             self._study.start_over()
-        for key, facts in whole.items():
-            taken_in = key in self._study.told or key in self._study.failures
-            if taken_in or not (setting := self._setting(facts.get("axes", {}))):
+        for key, facts in complete.items():
+            is_in_study = key in self._study.completed or key in self._study.failures
+            if is_in_study or not (setting := self._setting(facts.get("axes", {}))):
                 continue
             point = self._space.point(setting)
             if self._space.key_of(point) == key and (stored := self._load(key)):
-                measured = self._measured(stored)
-                if isinstance(measured, Evaluation):
-                    self._study.add(setting, key, measured)
+                evaluation = self._evaluation(stored)
+                if isinstance(evaluation, Evaluation):
+                    self._study.add(setting, key, evaluation)
                 else:
-                    self._study.add_failure(setting, key, measured, stored.n_items)
+                    self._study.add_failure(setting, key, evaluation, stored.n_items)
 
     def _setting(self, axes: Mapping[str, Value]) -> Setting:
-        """`axes` as a setting of this search; empty where it does not stand in its space."""
-        mine = self._study.axes
-        if axes.keys() != mine.keys() or not all(axis.holds(axes[name]) for name, axis in mine.items()):
+        """Return `axes` as a setting of this search; empty if it is a parent or not in the space."""
+        own = self._study.axes
+        if axes.keys() != own.keys() or not all(axis.holds(axes[name]) for name, axis in own.items()):
             return {}
-        return {} if self._space.is_parent(axes) else {name: axes[name] for name in mine}
+        return {} if self._space.is_parent(axes) else {name: axes[name] for name in own}
 
     def _load(self, key: str) -> StoredPoint | None:
-        """What is on disk of a point that is done: whole, or stopped in a race while there is one."""
+        """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""
         stored = self._store.load(key)
         if stored is None and self._race is not None:
             part = self._store.load_part(key)
             stored = part if part and part.stopped else None
         return stored
 
-    def _measured(self, stored: StoredPoint) -> Evaluation | str:
-        """A point's objectives, or the reason why its scores do not give them."""
+    def _evaluation(self, stored: StoredPoint) -> Evaluation | str:
+        """Return a point's objectives, or the reason why they cannot be computed from its scores."""
         try:
-            return self._ruler.evaluate(stored.tables)
+            return self._evaluator.evaluate(stored.tables)
         except CalibError as problem:
             return str(problem)
         except Exception as problem:  # a third party's metric may raise anything
             return f"{type(problem).__name__}: {problem}"
 
-    def _settle(
-        self, key: str, point: Point, number: int | None, stored: StoredPoint, measured: Evaluation | str
+    def _add_outcome(
+        self, key: str, point: Point, number: int | None, stored: StoredPoint, evaluation: Evaluation | str
     ) -> None:
+        """Keep the outcome of a scored point, and show the point to the strategy if it is in the space."""
         order = self._order(point, number)
-        if isinstance(measured, str):
-            self._outcomes[key] = Outcome(point, order, reason=measured, n_items=stored.n_items)
+        if isinstance(evaluation, str):
+            self._outcomes[key] = Outcome(point, order, reason=evaluation, n_items=stored.n_items)
             return
         self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
         if point.axes.keys() == self._study.axes.keys():
-            self._study.known.append(Evaluated(point.axes, measured, stored.stopped is not None))
-            on_axes = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())
-            if point.role and on_axes and not self._study.has_content(key):
-                self._study.add(point.axes, key, measured, point.role)
+            self._study.evaluated.append(Evaluated(point.axes, evaluation, stored.stopped is not None))
+            in_space = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())
+            if point.role and in_space and not self._study.has_content(key):
+                self._study.add(point.axes, key, evaluation, point.role)
 
     def _order(self, point: Point, number: int | None) -> int:
         return {"base": -2, "aligned": -1}[point.role] if point.role else int(number or 0)

@@ -1,4 +1,4 @@
-"""Where optuna keeps a study: a file that workers share and that outlives any of them, or a database."""
+"""Storage of optuna studies: a journal file that workers share, or a database."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
 
-_OFF_STEP = 1e-8  # how far off, in steps, optuna takes a number for a step
+_STEP_TOLERANCE = 1e-8  # the distance from a step, in steps, within which optuna accepts a number
 
 
 def storage_problem(url: str) -> str | None:
-    """Why no study can be kept in the database at `url`; None if one can."""
+    """Return why the database at `url` cannot hold a study; None if it can."""
     try:
         engine = create_engine(make_url(url))
         engine.connect().close()
         engine.dispose()
     except NoSuchModuleError as problem:
-        return f"{problem}; sqlite, postgresql and mysql are known"
+        return f"{problem}; sqlite, postgresql and mysql are supported"
     except ArgumentError:
         return "is no database URL; it takes the form sqlite:////folder/study.db or postgresql://user@host/name"
     except ImportError as problem:
@@ -39,9 +39,15 @@ def storage_problem(url: str) -> str | None:
 
 
 def open_study(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:
-    """The study of that name in the journal `log` or the database of that URL; it is made where it is missing.
+    """Open a study, or create it if it does not exist.
 
-    A journal that cannot be read (a disk was full) is set aside: item scores are the truth, and fill a new one.
+    A journal that cannot be read, for example because the disk was full, is renamed; the search then fills a new one
+    from the item scores.
+
+    Args:
+        log: optuna's journal, or the URL of a database.
+        name: the study's name.
+        directions: (n_objectives,) `maximize` or `minimize`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if isinstance(log, str):
@@ -55,14 +61,14 @@ def open_study(log: Path | str, name: str, directions: Sequence[Direction]) -> o
 
 
 def emptied(study: optuna.Study, log: Path | str) -> optuna.Study:
-    """The same study without its trials."""
+    """Delete the study, and return a new one with the same name and directions."""
     directions: list[Direction] = ["maximize" if d.name == "MAXIMIZE" else "minimize" for d in study.directions]
     optuna.delete_study(study_name=study.study_name, storage=_storage(log))
     return _create(log, study.study_name, directions)
 
 
 def distribution(axis: Axis) -> BaseDistribution:
-    """An axis as optuna has it: evenly spaced numbers and ranges in their order, anything else as names."""
+    """Return optuna's form of an axis: numeric for ranges and evenly spaced numbers, otherwise categorical."""
     if axis.values is None:
         low, high = axis.numbers
         return FloatDistribution(low, high)
@@ -71,23 +77,23 @@ def distribution(axis: Axis) -> BaseDistribution:
         steps = np.diff(np.array(numbers, dtype=float))
         if (steps > 0).all() and np.allclose(steps, steps[0], rtol=1e-9):
             stepped = _stepped(float(numbers[0]), float(numbers[-1]), round(float(steps[0]), 10))
-            if _holds(stepped, numbers):
+            if _has_all(stepped, numbers):
                 return stepped
     return CategoricalDistribution(values)
 
 
 def _stepped(low: float, high: float, step: float) -> FloatDistribution:
-    """Optuna lowers `high` where steps do not lead to it, and warns of that."""
+    """Return a distribution with steps. If they miss `high`, optuna lowers it; its warning about that is silenced."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return FloatDistribution(low, high, step=step)
 
 
-def _holds(stepped: FloatDistribution, numbers: Sequence[float]) -> bool:
-    """Whether optuna takes every number for one of the steps."""
+def _has_all(stepped: FloatDistribution, numbers: Sequence[float]) -> bool:
+    """Return whether optuna accepts every number as one of the steps."""
     assert stepped.step is not None
     steps = (np.array(numbers, dtype=float) - stepped.low) / stepped.step
-    return stepped.high >= numbers[-1] and bool((np.abs(steps - np.round(steps)) < _OFF_STEP).all())
+    return stepped.high >= numbers[-1] and bool((np.abs(steps - np.round(steps)) < _STEP_TOLERANCE).all())
 
 
 def _storage(log: Path | str) -> optuna.storages.BaseStorage:

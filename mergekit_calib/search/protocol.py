@@ -1,4 +1,4 @@
-"""What a search is over, and what comes of its points: all that it and its coordinator say to each other."""
+"""The interface between a search and its coordinator: the space that is searched, and the outcome of each point."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from mergekit_calib.recipe import Point, Value
 
 
 class Space(Protocol):
-    """What can be searched, and how its points are told apart."""
+    """The points that can be searched, with their content keys."""
 
     @property
     def parents(self) -> list[Point]:
-        """Scored before all else; those that stand in the space have their axes."""
+        """The parents, which are scored first; those that are points of the space have axes."""
 
     def point(self, setting: Mapping[str, Value]) -> Point:
-        """The point at `setting`."""
+        """Return the point at `setting`."""
 
     def is_parent(self, setting: Mapping[str, Value]) -> bool:
-        """Whether the point at `setting` is a parent, which is scored anyway."""
+        """Return whether the point at `setting` is a parent; parents are scored in any case."""
 
     def key_of(self, point: Point) -> str:
-        """Of everything that the point's scores depend on."""
+        """Return the content key: a hash of everything that the point's scores depend on."""
 
     def facts_of(self, point: Point) -> dict[str, Any]:
-        """What is written beside its scores."""
+        """Return the facts that are stored with the point's item scores."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a point, on whichever worker.
+    """The outcome of a point, on whichever worker.
 
     Attributes:
-        order: points in this order are in the order in which they were proposed, parents first.
-        stored: its item scores; None where it failed, for `reason`.
-        n_items: how many documents of it were scored, also where it failed.
+        point: the point.
+        order: sorts outcomes by when their points were proposed; parents come first.
+        stored: the item scores; None if the point failed.
+        reason: why the point failed.
+        n_items: how many of its documents were scored, also if it failed.
     """
 
     point: Point

@@ -1,15 +1,15 @@
-"""Racing: a point that another one dominates beyond doubt is not scored to the end.
+"""Racing: stop scoring a point as soon as another one dominates it significantly.
 
-Items come in random blocks, the same for all points: the selection split in several, then the held-out split in one.
-After each block of the selection split a point is compared with every point that was scored to the end, on the items that
-both have. It stops where one of those is better on *every* objective at a level that keeps the chance of any wrong
-stop in the whole race below the error that was asked for.
+Items are scored in random blocks, the same for all points: the selection split in several, then the held-out split in
+one. After each block of the selection split, a point is compared with every fully scored point on the items that both
+have. It is stopped if one of those is better on *every* objective, at a level that keeps the probability of any wrong
+stop in the whole race below the requested error.
 
 The level: an intersection-union test (Berger 1982) over the objectives, each a one-sided z-test of the paired
 difference with its bootstrap standard error, at error / (looks × rivals × i (i + 1)) for the i-th point begun. The
 shares 1 / (i (i + 1)) sum to 1, so this is Bonferroni's bound over all comparisons that the race can make, however many
-points follow and however often the budget is raised. The normal approximation is at its weakest with few items: there
-is no verdict before 100.
+points follow and however often the budget is raised. The normal approximation is poor for few items, so no point is
+stopped before 100.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mergekit_calib.items.table import in_selection_split, joined
 from mergekit_calib.recipe import Racing
 from mergekit_calib.search.evaluation import Evaluation, Evaluator
 
-_LEAST_ITEMS = 100
+_MIN_ITEMS = 100  # of the selection split, before a point can be stopped
 
 Documents = dict[str, list[int]]  # task → document numbers
 
@@ -37,8 +37,8 @@ class Race:
     """The blocks of a suite's documents, and the test that stops a point.
 
     Attributes:
-        settings: number of blocks, and the error over the whole race.
-        ruler: what measures points.
+        settings: the number of blocks, and the error over the whole race.
+        evaluator: computes a point's objectives.
         documents: task → the hashes of its documents, in order of their numbers.
     """
 
@@ -58,7 +58,12 @@ class Race:
             self.blocks[-1][task] = sorted(set(range(len(hashes))) - set(chosen))
 
     def level(self, order: int, n_rivals: int) -> float:
-        """The level of one comparison of the point begun as number `order` (from 1)."""
+        """Return the significance level of one comparison.
+
+        Args:
+            order: the number of the point, from 1, in the order in which points were begun.
+            n_rivals: how many points it is compared with.
+        """
         return self.settings.error / (order * (order + 1) * self.settings.blocks * max(n_rivals, 1))
 
     def run(
@@ -69,17 +74,17 @@ class Race:
         earlier: Tables | None = None,
         keep: Callable[[Tables], None] = lambda tables: None,
     ) -> tuple[Tables, str | None]:
-        """Score a point block by block, until it is done or dominated.
+        """Score a point block by block, until it is complete or dominated.
 
         Args:
             score: scores the point on documents.
-            rivals: the name and the tables of every point that was scored to the end.
-            order: of the point among those begun, from 1.
-            earlier: what was scored of it before.
-            keep: told all that was scored, after each block but the last.
+            rivals: the name and the tables of every fully scored point.
+            order: the number of the point, from 1, in the order in which points were begun.
+            earlier: tables of the point from an earlier run.
+            keep: called with all tables so far, after each block but the last.
 
         Returns:
-            What was scored, and why it was stopped, if it was.
+            The point's tables, and the reason why it was stopped; None if it was not.
         """
         tables = earlier or {}
         for look, block in enumerate(self.blocks):
@@ -87,28 +92,35 @@ class Race:
                 tables = self._with(tables, score(missing))
                 if look < len(self.blocks) - 1:
                     keep(tables)
-            if look < len(self.blocks) - 1 and (reason := self.verdict(tables, look, rivals, order)):
+            if look < len(self.blocks) - 1 and (reason := self.reason_to_stop(tables, look, rivals, order)):
                 return tables, reason
         return tables, None
 
-    def verdict(self, tables: Tables, look: int, rivals: Sequence[tuple[str, Tables]], order: int) -> str | None:
-        """Why the point that scored `tables` is to be stopped after that block; None if it is not."""
+    def reason_to_stop(self, tables: Tables, look: int, rivals: Sequence[tuple[str, Tables]], order: int) -> str | None:
+        """Return why a point should be stopped after a block; None if it should not.
+
+        Args:
+            tables: the point's tables so far.
+            look: the block's index.
+            rivals: as in `run`.
+            order: as in `run`.
+        """
         seen = self._seen(look)
-        if sum(map(len, seen.values())) < _LEAST_ITEMS:
+        if sum(map(len, seen.values())) < _MIN_ITEMS:
             return None
-        mine = self._measured(_on(tables, seen))
-        if mine is None:
+        own = self._evaluation(_on(tables, seen))
+        if own is None:
             return None
         level = self.level(order, len(rivals))
         for name, theirs in rivals:
             if (name, look) not in self._rivals:
-                measured = self._measured(_on(theirs, seen))
-                if measured is None:
+                evaluation = self._evaluation(_on(theirs, seen))
+                if evaluation is None:
                     continue
-                self._rivals[name, look] = measured
+                self._rivals[name, look] = evaluation
             rival = self._rivals[name, look]
-            gains = self.evaluator.signs * (rival.values - mine.values)
-            errors = np.std(rival.replicates - mine.replicates, axis=0, ddof=1)
+            gains = self.evaluator.signs * (rival.values - own.values)
+            errors = np.std(rival.replicates - own.replicates, axis=0, ddof=1)
             if not (gains > 0).all() or not (errors > 0).all():
                 continue
             p = float(ndtr(-gains / errors).max())
@@ -118,11 +130,11 @@ class Race:
         return None
 
     def _seen(self, look: int) -> Documents:
-        """The documents of all blocks up to that one."""
+        """Return the documents of all blocks up to that one."""
         return {task: [i for block in self.blocks[: look + 1] for i in block[task]] for task in self.documents}
 
     def _with(self, tables: Tables, new: Tables) -> Tables:
-        """Both together, in the suite's order."""
+        """Return both together, in the suite's order."""
         entries = {table.task: entry for some in (tables, new) for entry, ts in some.items() for table in ts}
         together: Tables = {}
         for task in (task for task in self.documents if task in entries):
@@ -131,8 +143,8 @@ class Race:
             together.setdefault(entry, []).append(joined(parts))
         return together
 
-    def _measured(self, tables: Tables) -> Evaluation | None:
-        """None where too little was scored for one of the objectives."""
+    def _evaluation(self, tables: Tables) -> Evaluation | None:
+        """Return the objectives; None if too few items were scored for one of them."""
         try:
             return self.evaluator.evaluate(tables)
         except CalibError:
@@ -140,18 +152,23 @@ class Race:
 
 
 def rivals_among(points: Mapping[str, StoredPoint]) -> list[tuple[str, Tables]]:
-    """Those that were scored to the end."""
+    """Return the name and the tables of the points that were not stopped.
+
+    Args:
+        points: name → point.
+    """
     return [(name, stored.tables) for name, stored in points.items() if stored.stopped is None]
 
 
 def _missing(block: Documents, tables: Tables) -> Documents:
+    """Return the documents of a block that are not in the tables."""
     done = {table.task: set(table.doc_ids.tolist()) for some in tables.values() for table in some}
     left = {task: [i for i in numbers if i not in done.get(task, ())] for task, numbers in block.items()}
     return {task: numbers for task, numbers in left.items() if numbers}
 
 
 def _on(tables: Tables, documents: Documents) -> Tables:
-    """The rows of those documents."""
+    """Return the rows of those documents."""
     kept = {
         entry: [table.take(np.isin(table.doc_ids, documents[table.task])) for table in some]
         for entry, some in tables.items()

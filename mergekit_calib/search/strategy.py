@@ -1,59 +1,79 @@
-"""What a search strategy is: asked for the next point, given the points that are finished and running."""
+"""Search strategies: the base class and its decorator.
+
+A strategy is one module in `strategies/` with one class; its fields are the options that the YAML gives beside
+`strategy:`:
+
+    @search_strategy("evolve")
+    class Evolve(Strategy):
+        population: int = 12
+        def ask(self, study): ...
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict
 
 from mergekit_calib.recipe import Axis
 from mergekit_calib.search.study import Proposal, Study
 
 
-class Strategy(Protocol):
-    """Proposes points. What it knows of earlier ones it asks the study, so that any worker can go on at any time."""
+class Strategy(BaseModel, ABC):
+    """A way to choose the next point; its fields are the strategy's options.
 
+    A strategy keeps nothing between two calls. It asks the study for the points so far, so that any worker can go on
+    at any time.
+
+    Attributes:
+        name: what `search: {strategy: …}` names; set by `search_strategy`.
+        needs_budget: whether the strategy would propose points without end, so that the recipe has to set a budget.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    needs_budget: ClassVar[bool] = True
+
+    @classmethod
+    def fits(cls, axes: Mapping[str, Axis]) -> str | None:
+        """Return why the strategy cannot search these axes; None if it can.
+
+        Args:
+            axes: name → axis.
+        """
+        return None
+
+    @abstractmethod
     def ask(self, study: Study) -> Proposal | None:
-        """The next point, from `study.start` or `study.sample`; None while there is nothing more to propose.
+        """Return the next point, made by `study.start` or `study.sample`; None if there is no point to propose now.
 
-        It is asked again after each point that finishes, also on other workers; the search is over when it has
-        nothing to propose and nothing is running.
+        It is called again after each point that finishes, on any worker. The search ends when it returns None and no
+        point is running.
+
+        Args:
+            study: the points so far.
         """
 
 
-def any_axes(axes: Mapping[str, Axis]) -> str | None:
-    """For strategies that take all axes there are."""
-    return None
+STRATEGIES: dict[str, type[Strategy]] = {}
+"""Name → registered strategy."""
+
+_Kind = TypeVar("_Kind", bound=type[Strategy])
 
 
-def whole_number(at_least: int) -> Callable[[Any], str | None]:
-    """A check of an option."""
+def search_strategy(name: str) -> Callable[[_Kind], _Kind]:
+    """Return a decorator that registers a `Strategy` under a name.
 
-    def check(value: Any) -> str | None:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= at_least
-        return None if good else f"expected a whole number, at least {at_least}"
-
-    return check
-
-
-def positive(value: Any) -> str | None:
-    """A check of an option."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-    return None if good else "expected a number above 0"
-
-
-@dataclass(frozen=True)
-class StrategyKind:
-    """A strategy as it is registered.
-
-    Attributes:
-        make: its options, already checked → the strategy.
-        options: the options it takes: name → check of a given value: what is wrong with it, or None.
-        needs_budget: whether it would go on for ever.
-        fits: axes → why it cannot search them, or None.
+    Args:
+        name: what `search: {strategy: …}` names.
     """
 
-    make: Callable[[Mapping[str, Any]], Strategy]
-    options: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
-    needs_budget: bool = True
-    fits: Callable[[Mapping[str, Axis]], str | None] = any_axes
+    def register(strategy: _Kind) -> _Kind:
+        strategy.name = name
+        STRATEGIES[name] = strategy
+        return strategy
+
+    return register

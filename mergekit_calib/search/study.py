@@ -1,4 +1,4 @@
-"""The study: which points were proposed, which are running, what came of them; optuna's, shared by all workers."""
+"""The study: an optuna study of the proposed points, shared by all workers of a search."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from mergekit_calib.search.evaluation import Evaluation
 from mergekit_calib.search.journal import distribution, emptied, open_study
 
 _POINT, _REASON, _SESSION, _STOPPED, _ITEMS = "point", "reason", "session", "stopped", "items"
-_TRIES = 5  # of a sampler that proposes what is known already, as it will once a small grid is nearly done
+_MAX_DRAWS = 5  # of a sampler that draws points that were proposed before, as happens when few points are left
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point that was entered into the study as running.
+    """A point that the study has noted as running.
 
     Attributes:
         number: optuna's number of the trial.
@@ -41,16 +41,16 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A point that was scored, whole or until it was stopped.
+    """A scored point of the space with its objectives.
 
     Attributes:
         setting: axis → value.
-        measured: its objectives on the selection split.
-        stopped: whether a race ended it early.
+        evaluation: the objectives on the selection split.
+        stopped: whether a race stopped the point, so that only part of the items is scored.
     """
 
     setting: Setting
-    measured: Evaluation
+    evaluation: Evaluation
     stopped: bool = False
 
 
@@ -59,9 +59,9 @@ class Failure:
     """A point that failed in this session.
 
     Attributes:
-        number: of its trial.
+        number: optuna's number of the trial.
         setting: axis → value.
-        reason: why.
+        reason: why the point failed.
         n_items: how many of its documents were scored.
     """
 
@@ -72,20 +72,23 @@ class Failure:
 
 
 class Study:
-    """The points of one search, as its strategy sees them.
+    """The points of one search: proposed, running, scored and failed.
 
     Attributes:
-        axes: what is varied.
+        axes: name → axis.
         directions: (n_objectives,) `maximize` or `minimize`.
-        known: every scored point that stands in the space, parents included.
-        optuna: the study itself; `optuna-dashboard` opens its file.
+        evaluated: every scored point of the space, parents included.
+        distributions: name → optuna's form of the axis.
+        optuna: optuna's study; `optuna-dashboard` opens its file.
 
     Args:
         log: optuna's journal, or the URL of a database.
-        name: of what all points of the study have in common; a file holds many studies.
-        seed: of the samplers.
-        session: of the workers that run at this time; points that failed in an earlier one are tried again.
-        importance: as the attribute; only called where a strategy asks.
+        name: the name of the study; a journal or database can hold several studies.
+        axes: name → axis.
+        directions: (n_objectives,) `maximize` or `minimize`.
+        seed: the seed of the samplers.
+        session: the id of the current session of workers; points that failed in an earlier session are tried again.
+        importance: returns the property `importance`; it is called only if a strategy needs it.
     """
 
     def __init__(
@@ -99,8 +102,8 @@ class Study:
         importance: Callable[[], dict[str, float]] = dict,
     ) -> None:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
-        self.known: list[Evaluated] = []
-        self._mine: dict[int, optuna.Trial] = {}
+        self.evaluated: list[Evaluated] = []
+        self._own_trials: dict[int, optuna.Trial] = {}
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}
         self._seed, self._session, self._log = seed, session, log
         self.optuna = open_study(log, name, self.directions)
@@ -109,21 +112,31 @@ class Study:
 
     @cached_property
     def importance(self) -> dict[str, float]:
-        """Axis → how far the parents differ in what it governs, the most being 1; without axes that govern no part."""
+        """Axis → how much the parents' weights differ in the part of the model that it governs, at most 1.
+
+        Axes that govern no part are left out.
+        """
         return self._importance()
 
     def start(self, setting: Mapping[str, Value]) -> Proposal:
-        """Propose the point at `setting`."""
+        """Propose the point at `setting`, and note it as running."""
         return self._ask(lambda: PartialFixedSampler(dict(setting), RandomSampler(seed=0)))
 
     def sample(self, sampler: Callable[[int], BaseSampler]) -> Proposal | None:
-        """Propose the point that an optuna sampler, made with the seed that it is given, draws.
+        """Propose a point that an optuna sampler draws.
 
-        Where it draws a point that is known, it draws again, and then any point that is left; None if there is none.
+        If the sampler draws points that were proposed before, a point at random is proposed instead (of a finite space,
+        the first that is left).
+
+        Args:
+            sampler: returns the sampler, given a seed.
+
+        Returns:
+            The proposal; None if every point was proposed already.
         """
         if grid_size(self.axes) < 1e6 and next(self.unexplored(), None) is None:
             return None
-        for _ in range(_TRIES):
+        for _ in range(_MAX_DRAWS):
             proposal = self._ask(partial(sampler, self.next_seed))
             if not self.has(proposal.setting, but=proposal.number):
                 return proposal
@@ -132,68 +145,67 @@ class Study:
 
     @property
     def first_seed(self) -> int:
-        """One seed for the whole study."""
-        return _mixed(f"{self._seed}")
+        """A seed for the whole study."""
+        return _seed_from(f"{self._seed}")
 
     @property
     def next_seed(self) -> int:
-        """Another for each trial, and the same when a run is repeated."""
-        return _mixed(f"{self._seed}:{len(self.trials())}")
+        """A seed for the next trial; a repeated run gets the same ones."""
+        return _seed_from(f"{self._seed}:{len(self.trials())}")
 
     @property
     def n_proposed(self) -> int:
-        """How many points were proposed and came to something, or are running; parents aside."""
-        counted = [t for t in self.trials() if self._is_point(t) and not self.is_forgotten(t)]
+        """How many points are running, scored or failed, without the parents."""
+        counted = [t for t in self.trials() if self._is_point(t) and not self._is_void(t)]
         return len({self._key(self.setting_of(t)) for t in counted})
 
     @property
     def running(self) -> list[Setting]:
-        """Where workers are at this moment."""
+        """The settings of the points that workers are scoring now."""
         return [self.setting_of(t) for t in self.trials(TrialState.RUNNING)]
 
     def has(self, setting: Mapping[str, Value], but: int | None = None) -> bool:
-        """Whether the point at `setting` is known, is running (other than as trial `but`), or has failed."""
+        """Return whether the point at `setting` is running, scored or failed.
+
+        Args:
+            setting: axis → value.
+            but: the number of a trial that is ignored.
+        """
         return self._key(setting) in self._taken(but)
 
     def unexplored(self) -> Iterator[Setting]:
-        """The combinations of values that no one was on yet, in order; of ranges, points at random."""
+        """Yield the settings that were not proposed yet; random ones without end if an axis is a range."""
         taken = self._taken()
         if any(axis.values is None for axis in self.axes.values()):
             rng = np.random.default_rng(self.next_seed)
             while True:
-                yield {name: axis.place(_drawn(axis, rng)) for name, axis in self.axes.items()}
+                yield {name: axis.place(_random_value(axis, rng)) for name, axis in self.axes.items()}
         for values in itertools.product(*(axis.levels for axis in self.axes.values())):
             setting = dict(zip(self.axes, values, strict=True))
             if self._key(setting) not in taken:
                 yield setting
 
-    # What the coordinator keeps of a point, from its proposal to its end.
-
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Optuna's trials, as they stand in the file now."""
+        """Return optuna's trials as they are in the file now; only those in one of `states`, if any is given."""
         return self.optuna.get_trials(deepcopy=False, states=states or None)
 
     def setting_of(self, trial: FrozenTrial) -> Setting:
-        """Where a trial stands; empty if its worker died before it was written down."""
+        """Return the setting of a trial; empty if its worker died before it was written."""
         if trial.params.keys() != self.axes.keys():
             return {}
         return {name: axis.place(trial.params[name]) for name, axis in self.axes.items()}
 
-    def is_forgotten(self, trial: FrozenTrial) -> bool:
-        """Whether a trial says nothing of its point: its worker died, or it failed in an earlier session."""
-        return trial.state is TrialState.FAIL and trial.user_attrs.get(_SESSION) != self._session
-
     @property
     def lost(self) -> list[Setting]:
-        """Points whose worker died, and that no one has taken up."""
+        """The settings of points whose worker died, and that no other worker has begun since."""
         failed = [t for t in self.trials(TrialState.FAIL) if _POINT in t.user_attrs]
-        dead = [self.setting_of(t) for t in failed if _REASON not in t.user_attrs]
-        return [setting for setting in dead if setting and not self.has(setting)]
+        lost = [self.setting_of(t) for t in failed if _REASON not in t.user_attrs]
+        return [setting for setting in lost if setting and not self.has(setting)]
 
     @property
     def failures(self) -> dict[str, Failure]:
-        """Content key → what failed in this session."""
-        failed = [t for t in self.trials(TrialState.FAIL) if _REASON in t.user_attrs and not self.is_forgotten(t)]
+        """Content key → failure, of the points that failed in this session."""
+        failed = [t for t in self.trials(TrialState.FAIL) if _REASON in t.user_attrs and not self._is_void(t)]
         return {
             t.user_attrs[_POINT]: Failure(
                 t.number, self.setting_of(t), t.user_attrs[_REASON], t.user_attrs.get(_ITEMS, 0)
@@ -202,41 +214,67 @@ class Study:
         }
 
     @property
-    def told(self) -> dict[str, int]:
-        """Content key → number, of the points whose values the study has."""
+    def completed(self) -> dict[str, int]:
+        """Content key → number of the trial, of the points whose objectives are in optuna's study."""
         return {t.user_attrs[_POINT]: t.number for t in self.trials(TrialState.COMPLETE) if _POINT in t.user_attrs}
 
     def name_point(self, number: int, key: str) -> None:
-        """Note which point, by its content key, a trial of this worker is about."""
-        self._mine[number].set_user_attr(_POINT, key)
+        """Note the content key of the point that a trial of this worker stands for."""
+        self._own_trials[number].set_user_attr(_POINT, key)
 
-    def tell(self, number: int, measured: Evaluation, stopped: bool = False) -> None:
-        """The values of a running trial. A stopped point's are of the items that it was scored on."""
-        if stopped and number in self._mine:
-            self._mine[number].set_user_attr(_STOPPED, True)
-        self.optuna.tell(number, measured.values.tolist(), skip_if_finished=True)
+    def tell(self, number: int, evaluation: Evaluation, stopped: bool = False) -> None:
+        """Note that a running trial is complete.
+
+        Args:
+            number: the trial's number.
+            evaluation: the point's objectives; of the items that were scored, if the point was stopped.
+            stopped: whether a race stopped the point.
+        """
+        if stopped and number in self._own_trials:
+            self._own_trials[number].set_user_attr(_STOPPED, True)
+        self.optuna.tell(number, evaluation.values.tolist(), skip_if_finished=True)
 
     def fail(self, number: int, reason: str | None, n_items: int = 0) -> None:
-        """A running trial came to nothing: for a reason of its point's, or (None) because its worker died."""
+        """Note that a running trial failed.
+
+        Args:
+            number: the trial's number.
+            reason: why the point cannot be scored; None if its worker died, so that another one can try it.
+            n_items: how many of its documents were scored.
+        """
         if reason is not None:
             for name, value in self._reasons(reason, n_items).items():
-                self._mine[number].set_user_attr(name, value)
+                self._own_trials[number].set_user_attr(name, value)
         self.optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def add(self, setting: Mapping[str, Value], key: str, measured: Evaluation, role: str | None = None) -> None:
-        """Enter a point that is scored already: a parent, or one that an earlier study or run left."""
+    def add(self, setting: Mapping[str, Value], key: str, evaluation: Evaluation, role: str | None = None) -> None:
+        """Add a point that is scored already: a parent, or a point of an earlier run.
+
+        Args:
+            setting: axis → value.
+            key: the point's content key.
+            evaluation: the point's objectives.
+            role: `base` or `aligned`, if the point is a parent.
+        """
         attributes: dict[str, Any] = {"role": role} if role else {_POINT: key}
         self.optuna.add_trial(
             optuna.trial.create_trial(
                 params=dict(setting),
                 distributions=self.distributions,
-                values=measured.values.tolist(),
+                values=evaluation.values.tolist(),
                 user_attrs={**attributes, "content": key},
             )
         )
 
     def add_failure(self, setting: Mapping[str, Value], key: str, reason: str, n_items: int) -> None:
-        """Enter a point that is scored already, but whose scores give no value."""
+        """Add a point that is scored already, but whose objectives cannot be computed from its scores.
+
+        Args:
+            setting: axis → value.
+            key: the point's content key.
+            reason: why they cannot be computed.
+            n_items: how many of its documents were scored.
+        """
         self.optuna.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.FAIL,
@@ -247,48 +285,53 @@ class Study:
         )
 
     def has_content(self, key: str) -> bool:
-        """Whether the point of that content key was added."""
+        """Return whether the point with that content key was added."""
         return any(t.user_attrs.get("content") == key for t in self.trials(TrialState.COMPLETE))
 
     def start_over(self) -> None:
-        """Forget everything: the study says what the item scores do not."""
+        """Delete all trials, because the study disagrees with the item scores."""
         self.optuna = emptied(self.optuna, self._log)
 
     def _taken(self, but: int | None = None) -> set[tuple[Value, ...]]:
-        """Where points are known or running, or have failed."""
-        trials = [t for t in self.trials() if t.number != but and not self.is_forgotten(t)]
+        """Return the keys of all points that are running, scored or failed; without trial number `but`."""
+        trials = [t for t in self.trials() if t.number != but and not self._is_void(t)]
         taken = {self._key(self.setting_of(t)) for t in trials if self._is_point(t)}
-        return taken | {self._key(known.setting) for known in self.known}
+        return taken | {self._key(point.setting) for point in self.evaluated}
 
     def _reasons(self, reason: str, n_items: int) -> dict[str, Any]:
         return {_REASON: reason, _SESSION: self._session, _ITEMS: n_items}
 
     def _has_these_distributions(self) -> bool:
-        """Whether the study has the axes as this version has them: optuna takes one kind of distribution for each."""
+        """Return whether the trials have the kinds of distributions that this version makes; optuna accepts no mix."""
         kinds = {name: type(own) for name, own in self.distributions.items()}
         return all(kinds.get(name) is type(d) for trial in self.trials() for name, d in trial.distributions.items())
 
     def _is_point(self, trial: FrozenTrial) -> bool:
-        """Whether a trial is more than a proposal that was not taken up."""
+        """Return whether a trial stands for a point, not for a draw that was rejected."""
         return trial.state is TrialState.RUNNING or _POINT in trial.user_attrs
+
+    def _is_void(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial failed, but its point may be tried again: its worker or its session has ended."""
+        return trial.state is TrialState.FAIL and trial.user_attrs.get(_SESSION) != self._session
 
     def _ask(self, sampler: Callable[[], BaseSampler]) -> Proposal:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parts of optuna that are called experimental
+            warnings.simplefilter("ignore")  # optuna warns that some of its parts are experimental
             self.optuna.sampler = sampler()
             trial = self.optuna.ask(self.distributions)
-        self._mine[trial.number] = trial
+        self._own_trials[trial.number] = trial
         return Proposal(trial.number, {name: axis.place(trial.params[name]) for name, axis in self.axes.items()})
 
     def _key(self, setting: Mapping[str, Value]) -> tuple[Value, ...]:
         return tuple(setting[name] for name in self.axes) if setting else ()
 
 
-def _mixed(text: str) -> int:
+def _seed_from(text: str) -> int:
+    """Return a 32-bit seed made from a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
-def _drawn(axis: Axis, rng: np.random.Generator) -> Value:
+def _random_value(axis: Axis, rng: np.random.Generator) -> Value:
     if axis.values is None:
         return float(rng.uniform(axis.numbers[0], axis.numbers[1]))
     return axis.values[int(rng.integers(len(axis.values)))]

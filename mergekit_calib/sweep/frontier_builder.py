@@ -29,7 +29,7 @@ class FrontierBuilder:
         self._rule, self._rule_options = rule, rule_options
         self._analysis = SweepAnalysis(
             objectives=frontier.objectives,
-            of_choices=plugins.metrics(),
+            of_choices=list(plugins.metrics().values()),
             level=frontier.level,
             n_resamples=frontier.n_resamples,
             n_bins=frontier.n_bins,

@@ -156,7 +156,7 @@ class Prepared:
     def search(self, session: Session) -> Search:
         """Return the search, shared with the other workers of the session."""
         block, settings = self.sweep.calibration, self.sweep.calibration.search
-        evaluator = Evaluator(self.objectives, plugins.metrics(), block.n_bins, block.seed)
+        evaluator = Evaluator(self.objectives, list(plugins.metrics().values()), block.n_bins, block.seed)
         documents = self.suite.documents
         with exclusive(session.lock):
             # A database may hold the same sweep of another folder, whose item scores this one does not have.

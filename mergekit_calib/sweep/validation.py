@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
+
 from mergekit_calib import pareto, plugins
-from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.errors import RecipeError, near_names, option_problems
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.scopes import Scopes, TaskDescription
 from mergekit_calib.items.table import in_selection_split
@@ -54,7 +56,7 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
             direction, or without items in one of the splits.
     """
     _check_splits(sweep)
-    scopes = Scopes(tasks, plugins.metrics())
+    scopes = Scopes(tasks, plugins.metrics().values())
     objectives = []
     for i, spec in enumerate(sweep.calibration.objectives):
         key = f"calibration.objectives[{i}]"
@@ -88,7 +90,7 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
 
 def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric], sweep: Sweep) -> None:
     """Check that the objective's metric is one of `available`, and one that has a direction."""
-    signed = {metric.name for metric in plugins.metrics() if metric.signed}
+    signed = {name for name, metric in plugins.metrics().items() if metric.signed}
     if spec.metric.partition(",")[0] in signed:
         problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
@@ -130,34 +132,34 @@ def _check_splits(sweep: Sweep) -> None:
 
 
 def strategy_of(sweep: Sweep) -> Strategy:
-    """The search strategy, with its options.
+    """Return the search strategy with its options.
+
+    Args:
+        sweep: with its axes expanded.
 
     Raises:
-        RecipeError: no such strategy, options or axes that it cannot use, no budget where it needs one, or a database
-            that cannot be had.
+        RecipeError: no strategy has that name; its options are wrong; it cannot search the axes; it needs a budget and
+            has none; or the database cannot be used.
     """
-    settings, kinds, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
+    settings, strategies, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
     name, key = settings.strategy, "calibration.search"
-    if name not in kinds:
-        known = ", ".join(sorted(kinds))
-        raise RecipeError(
-            f"{key}.strategy", f"no strategy {name!r}{near_names(name, kinds)}; there are {known}", source
-        )
-    kind = kinds[name]
-    for option, value in settings.options.items():
-        if option not in kind.options:
-            near = near_names(option, [*type(settings).model_fields, *kind.options])
-            takes = f"{name} takes {', '.join(kind.options) or 'no options of its own'}"
-            raise RecipeError(f"{key}.{option}", f"is not a key here{near}; {takes}", source)
-        if problem := kind.options[option](value):
-            raise RecipeError(f"{key}.{option}", f"{problem} (found {value!r})", source)
-    if problem := kind.fits(sweep.axes):
+    if name not in strategies:
+        known = ", ".join(sorted(strategies))
+        problem = f"no strategy {name!r}{near_names(name, strategies)}; there are {known}"
         raise RecipeError(f"{key}.strategy", problem, source)
-    if kind.needs_budget and not settings.has_budget:
-        raise RecipeError(key, f"{name} has no end of its own: give it points, item_evaluations or minutes", source)
-    if settings.storage and (problem := storage_problem(settings.storage)):
-        raise RecipeError(f"{key}.storage", problem, source)
-    return kind.make(settings.options)
+    chosen = strategies[name]
+    try:
+        strategy = chosen.model_validate(settings.options)
+    except ValidationError as error:
+        known_options = [*type(settings).model_fields, *chosen.model_fields]
+        raise RecipeError(key, "; ".join(option_problems(error, known_options)), source) from None
+    if problem_with_axes := chosen.fits(sweep.axes):
+        raise RecipeError(f"{key}.strategy", problem_with_axes, source)
+    if chosen.needs_budget and not settings.has_budget:
+        raise RecipeError(key, f"{name} never stops by itself: give it points, item_evaluations or minutes", source)
+    if settings.storage and (problem_with_storage := storage_problem(settings.storage)):
+        raise RecipeError(f"{key}.storage", problem_with_storage, source)
+    return strategy
 
 
 def check_budget(sweep: Sweep, suite: Suite) -> None:

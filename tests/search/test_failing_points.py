@@ -97,12 +97,12 @@ class Worker:
         return handed, evaluations, outcomes
 
     def search(self, claims: Claims) -> Search:
-        evaluator = Evaluator(self.objectives, plugins.metrics(), n_bins=15, seed=0)
+        evaluator = Evaluator(self.objectives, list(plugins.metrics().values()), n_bins=15, seed=0)
         directions = [objective.direction for objective in self.objectives]
         study = Study(self.folder / "study.log", "s", {"lambda": self.axis}, directions, session=self.session)
         documents = {"t": scores(0)["t"][0].doc_hashes}
         race = Race(self.racing, evaluator, documents) if self.racing else None
-        strategy, store = STRATEGIES[self.strategy].make({}), ItemStore(self.folder / "items")
+        strategy, store = STRATEGIES[self.strategy](), ItemStore(self.folder / "items")
         lock = self.folder / "lock"
         return Search(self.space, self.settings, strategy, study, store, claims, evaluator, lock, N, race)
 
@@ -148,7 +148,7 @@ def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
 
 def test_item_scores_without_an_objectives_metric_say_which_they_have():
     own = Objective(metric="exact", task="t", direction="maximize")
-    evaluator = Evaluator([own], plugins.metrics(), n_bins=15, seed=0)
+    evaluator = Evaluator([own], list(plugins.metrics().values()), n_bins=15, seed=0)
     with pytest.raises(CalibError, match=r"t/exact: the item scores give no exact; they give acc, acc_norm, ece"):
         evaluator.evaluate(scores(0))
     with pytest.raises(CalibError, match="they give none at all"):

@@ -31,7 +31,7 @@ def table(task: str, strength: np.ndarray, numbers: list[int] | None = None) -> 
 
 
 def evaluator(objectives: list[Objective]) -> Evaluator:
-    return Evaluator(objectives, plugins.metrics(), n_bins=15, seed=0)
+    return Evaluator(objectives, list(plugins.metrics().values()), n_bins=15, seed=0)
 
 
 def weighted(large: float, small: float) -> list[Objective]:

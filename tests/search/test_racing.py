@@ -37,7 +37,7 @@ def table(strength: np.ndarray, docs: list[str], rows: np.ndarray | None = None)
 
 
 def evaluator(*objectives: Objective) -> Evaluator:
-    return Evaluator(objectives, plugins.metrics(), n_bins=15, seed=0)
+    return Evaluator(objectives, list(plugins.metrics().values()), n_bins=15, seed=0)
 
 
 def race(docs: list[str], blocks: int = 5, error: float = 0.2, *objectives) -> Race:
@@ -138,7 +138,7 @@ def test_one_objective_is_tested_at_about_its_level():
         contest = race(docs, 2, level * 2 * 2, BRIER)  # two looks, and half of the error for the first point
         rival = {"e": [table(shared + rng.normal(0, 1, 400), docs)]}
         mine = {"e": [table(shared + rng.normal(0, 1, 400), docs)]}
-        wrong += contest.verdict(mine, 1, [("rival", rival)], 1) is not None
+        wrong += contest.reason_to_stop(mine, 1, [("rival", rival)], 1) is not None
     assert 0.06 <= wrong / trials <= 0.15
 
 

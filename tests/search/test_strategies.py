@@ -29,14 +29,14 @@ def make_study(tmp_path):
 
 def drive(study: Study, strategy: str, function, budget: int = 60, error: float = 0.0, **options) -> list[dict]:
     """Ask and tell, one point after another, until the strategy is done."""
-    asked, rng, settings = STRATEGIES[strategy].make(options), np.random.default_rng(0), []
+    asked, rng, settings = STRATEGIES[strategy](**options), np.random.default_rng(0), []
     noise = rng.normal(0, 1, (200, 2))  # common to all points: differences are paired
     while len(settings) < budget and (proposal := asked.ask(study)) is not None:
         values = function(*proposal.setting.values())
-        measured = Evaluation(values, values + error * (0.8 * noise + 0.6 * rng.normal(0, 1, (200, 2))))
+        evaluation = Evaluation(values, values + error * (0.8 * noise + 0.6 * rng.normal(0, 1, (200, 2))))
         study.name_point(proposal.number, str(proposal.number))
-        study.tell(proposal.number, measured)
-        study.known.append(Evaluated(proposal.setting, measured))
+        study.tell(proposal.number, evaluation)
+        study.evaluated.append(Evaluated(proposal.setting, evaluation))
         settings.append(proposal.setting)
     return settings
 
@@ -49,16 +49,16 @@ def test_grid_takes_every_combination_in_order(make_study):
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_no_point_is_proposed_twice_also_while_others_run(make_study, strategy):
-    study, asked = make_study(x=[0.0, 0.5, 1.0, 1.5, 2.5]), STRATEGIES[strategy].make({})
+    study, asked = make_study(x=[0.0, 0.5, 1.0, 1.5, 2.5]), STRATEGIES[strategy]()
     proposals = []
     while (proposal := asked.ask(study)) is not None:
         study.name_point(proposal.number, str(proposal.number))
         proposals.append(proposal.setting["x"])
         if len(proposals) == 1:
             continue  # the first one runs until the end
-        measured = Evaluation(along_lambda(proposal.setting["x"]), np.zeros((200, 2)) + along_lambda(0.5))
-        study.tell(proposal.number, measured)
-        study.known.append(Evaluated(proposal.setting, measured))
+        evaluation = Evaluation(along_lambda(proposal.setting["x"]), np.zeros((200, 2)) + along_lambda(0.5))
+        study.tell(proposal.number, evaluation)
+        study.evaluated.append(Evaluated(proposal.setting, evaluation))
         assert len(proposals) <= 5
     assert len(set(proposals)) == len(proposals)
     assert strategy == "adaptive" or len(proposals) == 5
@@ -77,9 +77,9 @@ def test_adaptive_finds_the_front_of_a_21_point_grid_with_far_fewer(make_study):
     settings = drive(study, "adaptive", along_lambda, error=error)
     assert len(settings) <= 0.4 * 21
     grid = np.array([along_lambda(x) for x in np.linspace(0, 2, 21)])
-    found = np.array([k.measured.values for k in study.known])
+    evaluated = np.array([p.evaluation.values for p in study.evaluated])
     for point in grid[pareto.non_dominated(grid, BOTH_LESS)]:
-        assert np.abs(found - point).max(axis=1).min() <= 2 * error  # within the intervals
+        assert np.abs(evaluated - point).max(axis=1).min() <= 2 * error  # within the intervals
 
 
 def test_adaptive_spends_its_points_where_the_front_is(make_study):
@@ -95,19 +95,19 @@ def test_adaptive_ends_at_its_resolution_where_nothing_is_uncertain_but_place(ma
 
 
 def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
-    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for _ in range(3):
         proposal = asked.ask(study)
         values = np.array([proposal.setting["x"], -proposal.setting["x"]])
         study.tell(proposal.number, Evaluation(values, np.tile(values, (200, 1))))
-        study.known.append(Evaluated(proposal.setting, Evaluation(values, np.tile(values, (200, 1)))))
+        study.evaluated.append(Evaluated(proposal.setting, Evaluation(values, np.tile(values, (200, 1)))))
     assert {asked.ask(study).setting["x"], asked.ask(study).setting["x"]} == {0.25, 0.75}
     assert asked.ask(study) is None
 
 
 def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
     study = make_study(x={"min": 0.0, "max": 1.0})
-    asked, places = STRATEGIES["adaptive"].make({"coarse": 3, "resolution": 0.125}), []
+    asked, places = STRATEGIES["adaptive"](coarse=3, resolution=0.125), []
     while (proposal := asked.ask(study)) is not None and len(places) < 30:
         place = proposal.setting["x"]
         places.append(place)
@@ -115,9 +115,9 @@ def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
         if 0.0 < place < 0.4:
             study.fail(proposal.number, "it cannot be merged")
             continue
-        measured = Evaluation(np.array([place, -place]), np.tile([place, -place], (200, 1)))
-        study.tell(proposal.number, measured)
-        study.known.append(Evaluated(proposal.setting, measured))
+        evaluation = Evaluation(np.array([place, -place]), np.tile([place, -place], (200, 1)))
+        study.tell(proposal.number, evaluation)
+        study.evaluated.append(Evaluated(proposal.setting, evaluation))
     assert len(places) < 30
     assert len(set(places)) == len(places)
     assert 0.25 in places
@@ -126,14 +126,14 @@ def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
 
 @pytest.mark.parametrize("known", [0, 1])
 def test_adaptive_waits_while_its_coarse_points_run_or_have_failed(make_study, known):
-    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for i in range(3):
         proposal = asked.ask(study)
         study.name_point(proposal.number, str(proposal.number))
         if i < known:
-            measured = Evaluation(np.zeros(2), np.zeros((200, 2)))
-            study.tell(proposal.number, measured)
-            study.known.append(Evaluated(proposal.setting, measured))
+            evaluation = Evaluation(np.zeros(2), np.zeros((200, 2)))
+            study.tell(proposal.number, evaluation)
+            study.evaluated.append(Evaluated(proposal.setting, evaluation))
         elif i == 2:
             study.fail(proposal.number, "it cannot be merged")
     assert asked.ask(study) is None
@@ -157,24 +157,24 @@ def test_the_model_of_the_surface_finds_more_than_chance_does(make_study, tmp_pa
         off = (c - 0.3) ** 2 + (d - 0.6) ** 2
         return np.array([a + off, 1 - a + (b - 0.5) ** 2 + off])
 
-    found = {}
+    volumes = {}
     for name in ("random", strategy):
         axes = {axis: read_axis({"min": 0.0, "max": 1.0}) for axis in "abcd"}
         study = Study(tmp_path / f"{name}.log", name, axes, BOTH_LESS, seed=1)
         options = {"random": {}, "evolve": {"population": 8}, "bayesian": {"startup": 6}}[name]
         drive(study, name, surface, budget=14 if strategy == "bayesian" else 60, **options)
-        values = np.array([k.measured.values for k in study.known])
-        found[name] = pareto.hypervolume(values, BOTH_LESS, [1.5, 1.5])
-    assert found[strategy] > found["random"]
+        values = np.array([p.evaluation.values for p in study.evaluated])
+        volumes[name] = pareto.hypervolume(values, BOTH_LESS, [1.5, 1.5])
+    assert volumes[strategy] > volumes["random"]
 
 
 def test_a_stopped_point_is_on_no_frontier(make_study):
-    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"].make({"coarse": 3})
+    study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for x in (0.0, 0.5, 1.0):
         proposal = asked.ask(study)
         values = np.array([x, -x])
-        measured = Evaluation(values, values + 0.001 * np.random.default_rng(int(10 * x)).normal(size=(200, 2)))
-        study.tell(proposal.number, measured)
-        study.known.append(Evaluated(proposal.setting, measured, stopped=x > 0.25))
+        evaluation = Evaluation(values, values + 0.001 * np.random.default_rng(int(10 * x)).normal(size=(200, 2)))
+        study.tell(proposal.number, evaluation)
+        study.evaluated.append(Evaluated(proposal.setting, evaluation, stopped=x > 0.25))
     assert asked.ask(study).setting == {"x": 0.25}
     assert asked.ask(study) is None

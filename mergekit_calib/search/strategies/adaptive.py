@@ -1,0 +1,117 @@
+"""The strategy `adaptive`: on one axis, a coarse grid, then the middles of intervals where the frontier is uncertain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from mergekit_calib import pareto
+from mergekit_calib.recipe import Axis, Number
+from mergekit_calib.search.strategy import Strategy, search_strategy
+from mergekit_calib.search.study import Evaluated, Proposal, Study
+
+_LEAST_PROBABILITY = 0.05  # an interval whose ends are both on the frontier in fewer resamples than this is left alone
+
+
+@search_strategy("adaptive")
+class Adaptive(Strategy):
+    """Halve the interval that may hide most of the frontier, until noise hides more than the intervals do.
+
+    The weight of an interval is the probability that one of its ends is on the frontier (the share of resamples of the
+    items), times the distance between its ends in the objectives. If the ends differ by less than four standard errors
+    of a value, the width of its 95 % interval, the interval is not halved once it is half as wide as the coarse grid's:
+    a point between the ends would lie within the confidence interval of one of them.
+
+    Attributes:
+        coarse: points of the first grid, both ends included.
+        resolution: intervals of at most this width are not halved; None for a 64th of the axis.
+    """
+
+    needs_budget: ClassVar[bool] = False
+
+    coarse: int = Field(default=5, strict=True, ge=3)
+    resolution: Annotated[pareto.FiniteNumber, Field(gt=0)] | None = None
+
+    @classmethod
+    def fits(cls, axes: Mapping[str, Axis]) -> str | None:
+        """Return a message unless there is exactly one axis, and that has several numbers."""
+        if len(axes) != 1:
+            return f"adaptive searches one axis, and there are {len(axes)}: {', '.join(axes)}"
+        ((name, axis),) = axes.items()
+        if len(axis.numbers) > 1:
+            return None
+        return f"adaptive needs an axis of several numbers, and {name} has {len(axis.numbers) or 'none'}"
+
+    def ask(self, study: Study) -> Proposal | None:
+        """Return the next point of the coarse grid, or the middle of the interval with the largest weight."""
+        ((name, axis),) = study.axes.items()
+        low, high = min(axis.numbers), max(axis.numbers)
+        for place in np.linspace(low, high, self.coarse):
+            setting = {name: axis.place(float(place))}
+            if not study.has(setting):
+                return study.start(setting)
+        resolution = self.resolution or (high - low) / 64
+        intervals = self._uncertain_intervals(study, name, (high - low) / (2 * (self.coarse - 1)))
+        for _, left, right in sorted(intervals, reverse=True):
+            middle = _between(axis, left, right)
+            if middle is None or right - left <= resolution * (1 + 1e-9):
+                continue
+            if not study.has({name: middle}):
+                return study.start({name: middle})
+        return None
+
+    def _uncertain_intervals(self, study: Study, name: str, narrow: float) -> list[tuple[float, float, float]]:
+        """Return the intervals between neighbours that are worth halving, each as its weight and its two ends.
+
+        Args:
+            study: the points so far.
+            name: the axis.
+            narrow: the width from which on an interval is left alone if its ends do not differ beyond noise.
+        """
+        points = sorted((e for e in study.evaluated if name in e.setting), key=lambda e: float(e.setting[name]))
+        if len(points) < 2:
+            return []
+        gains = pareto.gains([e.evaluation.values for e in points], study.directions)
+        ranges = np.maximum(gains.max(axis=0) - gains.min(axis=0), 1e-12)
+        probabilities = _frontier_probabilities(points, study.directions)
+        running = [float(setting[name]) for setting in study.running]
+        intervals = []
+        for i in range(len(points) - 1):
+            left, right = (float(e.setting[name]) for e in points[i : i + 2])
+            if any(left < place < right for place in running):
+                continue  # a worker is scoring a point inside it
+            probability = float(probabilities[i : i + 2].max())
+            difference = np.abs(gains[i + 1] - gains[i])
+            noise = 4.0 * np.mean([np.std(e.evaluation.replicates, axis=0) for e in points[i : i + 2]], axis=0)
+            resolved = bool((difference <= noise).all()) and right - left <= narrow * (1 + 1e-9)
+            if probability >= _LEAST_PROBABILITY and not resolved:
+                weight = probability * float(np.linalg.norm(np.maximum(difference, noise) / ranges))
+                intervals.append((weight, left, right))
+        return intervals
+
+
+def _frontier_probabilities(points: Sequence[Evaluated], directions: pareto.Directions) -> NDArray[np.float64]:
+    """Return the share of resamples in which each point is on the frontier, (n_points,): 0 for points that were stopped.
+
+    The resamples are not centred as those of the report are. Centring them would change which points a search proposes.
+    """
+    complete = [i for i, e in enumerate(points) if not e.stopped]
+    shares = np.zeros(len(points))
+    if complete:
+        replicates = np.stack([points[i].evaluation.replicates.T for i in complete])
+        shares[complete] = pareto.frontier_probabilities(replicates, directions)
+    return shares
+
+
+def _between(axis: Axis, left: float, right: float) -> Number | None:
+    """Return the value nearest to the middle that lies strictly between; None if there is none."""
+    middle = (left + right) / 2
+    if axis.values is None:
+        middle = axis.place(middle)  # type: ignore[assignment]
+        return middle if left < middle < right else None
+    inside = [value for value in axis.numbers if left < value < right]
+    return min(inside, key=lambda value: abs(value - middle)) if inside else None

@@ -1,0 +1,67 @@
+"""The strategy `bayesian`: the point with the largest expected gain in hypervolume, by Gaussian processes.
+
+For few points that are expensive to score. The processes, the acquisition function (log expected hypervolume
+improvement) and the treatment of points that are still running (its batch form, so that no worker waits for another)
+are those of optuna's `GPSampler`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from optuna.samplers import GPSampler
+from pydantic import Field
+from scipy.stats import qmc
+
+from mergekit_calib.recipe import Axis, Setting, Value
+from mergekit_calib.search.strategy import Strategy, search_strategy
+from mergekit_calib.search.study import Proposal, Study
+
+# The least spread of an axis in the first points, for axes where the parents hardly differ: with no spread at all, the
+# points would say nothing about the axis.
+_LEAST_SPREAD = 0.25
+
+
+@search_strategy("bayesian")
+class Bayesian(Strategy):
+    """Propose points that fill the space, then points by the model.
+
+    Among the first points, each axis of a family (such as `blocks`) is spread by how much the parents differ in its
+    part of the model, around a value common to all: a guess of which blocks matter, as in AP-BMM (arXiv 2512.09972),
+    which the model then corrects.
+
+    Attributes:
+        startup: number of the first points; None for twice the number of axes, within 4 to 16.
+    """
+
+    startup: int | None = Field(default=None, strict=True, ge=1)
+
+    def ask(self, study: Study) -> Proposal | None:
+        """Return the next of the first points, or the point with the largest expected gain."""
+        n_startup = self.startup or min(max(2 * len(study.axes), 4), 16)
+        n_before = study.n_proposed
+        if n_before < n_startup or len(study.evaluated) < 2:
+            setting = _space_filling(study, n_before)
+            if not study.has(setting):
+                return study.start(setting)
+        return study.sample(lambda seed: GPSampler(seed=seed, n_startup_trials=2, warn_independent_sampling=False))
+
+
+def _space_filling(study: Study, index: int) -> Setting:
+    """Return point number `index` of a scrambled Sobol' sequence, drawn to a common value where the parents agree."""
+    sobol = qmc.Sobol(len(study.axes) + 1, seed=study.first_seed)
+    if index:
+        sobol.fast_forward(index)
+    common, *own = sobol.random(1)[0]
+    setting: Setting = {}
+    for (name, axis), u in zip(study.axes.items(), own, strict=True):
+        spread = max(study.importance[name], _LEAST_SPREAD) if name in study.importance else 1.0
+        setting[name] = axis.place(_value_at(axis, float(np.clip(common + spread * (u - common), 0.0, 1.0))))
+    return setting
+
+
+def _value_at(axis: Axis, share: float) -> Value:
+    """Return the value at `share` of an axis, where 0 is its start and 1 its end."""
+    if axis.values is None:
+        low, high = axis.numbers
+        return low + share * (high - low)
+    return axis.values[min(int(share * len(axis.values)), len(axis.values) - 1)]

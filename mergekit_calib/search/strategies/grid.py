@@ -1,0 +1,30 @@
+"""The strategy `grid`: every combination of the axes' values, in order; the paper's method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from mergekit_calib.recipe import Axis
+from mergekit_calib.search.strategy import Strategy, search_strategy
+from mergekit_calib.search.study import Proposal, Study
+
+
+@search_strategy("grid")
+class Grid(Strategy):
+    """Propose every combination of the axes' values, in order."""
+
+    needs_budget: ClassVar[bool] = False
+
+    @classmethod
+    def fits(cls, axes: Mapping[str, Axis]) -> str | None:
+        """Return the name of an axis that has no list of values, and what to do; None if all have one."""
+        ranges = [name for name, axis in axes.items() if axis.values is None]
+        if not ranges:
+            return None
+        return f"{ranges[0]} is a range without values: give it start, stop and step, or choose another strategy"
+
+    def ask(self, study: Study) -> Proposal | None:
+        """Return the first combination that was not proposed yet."""
+        setting = next(study.unexplored(), None)
+        return None if setting is None else study.start(setting)
