@@ -164,7 +164,7 @@ def _cosines(counts: Sequence[Counter[tuple[str, ...]]], same: FloatArray) -> Fl
 
 
 def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """Return the length of the longest common subsequence (Hyyrö 2004, with a row of the table as an integer's bits)."""
+    """Return the length of the longest common subsequence (Hyyrö 2004: a row of the table is an integer's bits)."""
     places: dict[str, int] = {}
     for i, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << i
