@@ -1,4 +1,4 @@
-"""The strategy `adaptive`: on one axis, a coarse grid, then the middles of intervals where the frontier is uncertain."""
+"""The strategy `adaptive`: on one axis, a coarse grid, then middles of intervals where the frontier is uncertain."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Adaptive(Strategy):
 
 
 def _frontier_probabilities(points: Sequence[Evaluated], directions: pareto.Directions) -> NDArray[np.float64]:
-    """Return the share of resamples in which each point is on the frontier, (n_points,): 0 for points that were stopped.
+    """Return the share of resamples in which each point is on the frontier, (n_points,): 0 for stopped points.
 
     The resamples are not centred as those of the report are. Centring them would change which points a search proposes.
     """
