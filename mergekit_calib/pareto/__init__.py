@@ -6,9 +6,9 @@ It works on arrays and names, and knows nothing of where the numbers come from. 
 from mergekit_calib.pareto import rules  # noqa: F401  (its import registers the built-in rules)
 from mergekit_calib.pareto.candidates import Candidates, Choice
 from mergekit_calib.pareto.dominance import Direction, Directions, gains, hypervolume, non_dominated
-from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective
-from mergekit_calib.pareto.selection_rule import SELECTION_RULES, SelectionRule, rule_problems, select, selection_rule
 from mergekit_calib.pareto.intersection_union import SuperiorityTest, gain_p_values, resamples_needed, superiority
+from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective
+from mergekit_calib.pareto.selection import SELECTION_RULES, SelectionRule, rule_problems, select, selection_rule
 from mergekit_calib.pareto.uncertainty import (
     AttainmentSurface,
     attainment_surfaces,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mergekit_calib.pareto.candidates import Candidates, Choice
-from mergekit_calib.pareto.selection_rule import SelectionRule, selection_rule
+from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 
 @selection_rule("knee")

@@ -8,7 +8,7 @@ from pydantic import Field
 from mergekit_calib.pareto.candidates import Candidates, Choice
 from mergekit_calib.pareto.dominance import FloatArray
 from mergekit_calib.pareto.option_types import PerObjective
-from mergekit_calib.pareto.selection_rule import SelectionRule, selection_rule
+from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 
 @selection_rule("nearest")

@@ -7,7 +7,7 @@ import numpy as np
 from mergekit_calib.pareto.candidates import Candidates, Choice
 from mergekit_calib.pareto.dominance import FloatArray
 from mergekit_calib.pareto.rules.knee import Knee
-from mergekit_calib.pareto.selection_rule import SelectionRule, selection_rule
+from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 
 @selection_rule("pareto_superior")

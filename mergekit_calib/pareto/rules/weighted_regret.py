@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from mergekit_calib.pareto.candidates import Candidates, Choice
 from mergekit_calib.pareto.option_types import PerObjective
-from mergekit_calib.pareto.selection_rule import SelectionRule, selection_rule
+from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 
 @selection_rule("weighted")
