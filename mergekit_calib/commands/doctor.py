@@ -1,4 +1,4 @@
-"""Whether the plugin is active in this environment, and what it can see: a few lines for a puzzled user."""
+"""The command `doctor`: check whether mergekit-calib works in this environment, and list what it uses."""
 
 from __future__ import annotations
 
@@ -8,59 +8,67 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mergekit_calib import plugins
+from mergekit_calib.errors import CalibError
 from mergekit_calib.versions import RELIED_ON
 
-# Asked of a new interpreter, because this one has loaded the plugin by another door.
-_PROBE = """
-import sys
+# These programs run in a new interpreter, because `mergekit-calib` itself has imported the package without the hooks.
+_CHECK_MERGEKIT = """
 import mergekit.merge, mergekit.merge_methods
 names = [m.spec.name for m in mergekit.merge_methods.registered_methods()]
 print("sweep" if hasattr(mergekit.merge.run_merge, "__wrapped__") else "-")
 print("method" if "calibration_sweep" in names else "-")
 """
-_PROBE_TASKS = """
-import inspect, lm_eval.tasks.manager as m
+_CHECK_LM_EVAL = """
+import lm_eval.tasks.manager as m
 print("tasks" if hasattr(m.TaskManager.__init__, "__wrapped__") else "-")
 """
+_MEANINGS = {
+    "sweep": "mergekit-yaml runs recipes with a `calibration:` block as sweeps",
+    "method": "merge_method: calibration_sweep is registered",
+    "tasks": "lm_eval finds the calib_* tasks",
+}
 
 
 def examine() -> tuple[list[str], bool]:
-    """Lines to print, and whether everything is as it should be."""
+    """Return the lines to print, and whether everything works."""
     lines = [f"mergekit-calib {_version('mergekit-calib')} in {sys.prefix} (Python {sys.version.split()[0]})"]
-    healthy = True
-    for package, relied_on in RELIED_ON.items():
-        found = _version(package)
-        note = "" if found == relied_on else f"  (this plugin was made against {relied_on})"
-        lines.append(f"{package} {found}{note}")
+    for package, supported in RELIED_ON.items():
+        installed = _version(package)
+        note = "" if installed == supported else f"  (mergekit-calib was tested with {supported})"
+        lines.append(f"{package} {installed}{note}")
     lines.append(f"transformers {_version('transformers')}, torch {_version('torch')}, {_accelerators()}")
     if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
-        lines.append("✗ switched off: MERGEKIT_CALIB_DISABLE=1 is set")
-        return lines, False
-    start_up = [Path(p) / "mergekit_calib_autoload.pth" for p in sys.path if p]
-    if not any(p.exists() for p in start_up):
-        lines.append(
-            "✗ the start-up file mergekit_calib_autoload.pth is not in this environment: install the package again"
-        )
+        return [*lines, "✗ switched off: MERGEKIT_CALIB_DISABLE=1 is set"], False
+    plugin_lines, healthy = _plugins()
+    lines += plugin_lines
+    if not any((Path(folder) / "mergekit_calib_autoload.pth").exists() for folder in sys.path if folder):
+        missing = "the start-up file mergekit_calib_autoload.pth is not in this environment"
+        lines.append(f"✗ {missing}: install mergekit-calib again")
         healthy = False
-    seen, complaints = _ask(_PROBE)
-    checks = {
-        "sweep": "mergekit-yaml runs recipes with a `calibration:` block as sweeps",
-        "method": "merge_method: calibration_sweep is registered",
-        "tasks": "lm_eval finds the calib_* tasks",
-    }
-    seen_tasks, more_complaints = _ask(_PROBE_TASKS)
-    for key, meaning in checks.items():
-        active = key in seen + seen_tasks
-        healthy &= active
-        lines.append(f"{'✓' if active else '✗'} {meaning}")
-    return lines + [f"  {line}" for line in complaints + more_complaints], healthy
+    active, messages = _run(_CHECK_MERGEKIT)
+    more_active, more_messages = _run(_CHECK_LM_EVAL)
+    for key, meaning in _MEANINGS.items():
+        is_active = key in active + more_active
+        healthy &= is_active
+        lines.append(f"{'✓' if is_active else '✗'} {meaning}")
+    return lines + [f"  {line}" for line in messages + more_messages], healthy
 
 
-def _ask(program: str) -> tuple[list[str], list[str]]:
-    """What a new interpreter prints, and what the plugin says there on standard error."""
+def _plugins() -> tuple[list[str], bool]:
+    """Return a line for each installed plugin, and whether all can be loaded."""
+    try:
+        installed = plugins.installed_plugins()
+    except CalibError as problem:
+        return [f"✗ {problem}"], False
+    return [f"plugin {p.distribution} {p.version}: {', '.join(p.adds) or 'adds nothing'}" for p in installed], True
+
+
+def _run(program: str) -> tuple[list[str], list[str]]:
+    """Run a program in a new interpreter; return the words that it prints, and its lines about errors."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if "mergekit-calib" in line or "Error" in line]
-    return done.stdout.split(), said
+    errors = [line for line in done.stderr.splitlines() if "mergekit-calib" in line or "Error" in line]
+    return done.stdout.split(), errors
 
 
 def _version(package: str) -> str:
