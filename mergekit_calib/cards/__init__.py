@@ -1,1 +1,1 @@
-"""Calibration cards of models that need not be points of a sweep: from the models, or from lm-eval's samples."""
+"""Calibration cards of models outside sweeps: made from the models, or from lm-eval's samples of them."""

@@ -1,4 +1,4 @@
-"""The calibration card of one model, or of several side by side. The schema of `scores.json`."""
+"""The calibration card of one model, or of several side by side: the schema of `scores.json`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SCHEMA_VERSION: Final = 1
 
 
 class ModelScores(BaseModel):
-    """What one model scored.
+    """The scores of one model.
 
     Attributes:
-        name: the model as it was given, or as lm-eval's run names it.
-        metrics: scope (a task as it was given, `suite` for all items with choices pooled) → metric → estimate.
-        differences: scope → metric → paired difference to the first model; empty where it scored other items.
+        name: the model as the user named it, or as lm-eval's run names it.
+        metrics: scope (a task as the user named it, or `suite` for all items with choices pooled) → metric → estimate.
+        differences: scope → metric → paired difference to the first model; empty if the models scored other items.
         reliability: scope → diagram of its items with choices.
-        seconds: how long scoring took; None where it was read from samples.
+        seconds: how long scoring took, in seconds; None if the scores were read from samples.
     """
 
     name: str
@@ -37,12 +37,16 @@ class Scores(BaseModel):
     """Calibration cards. `scores.json` is this, as JSON.
 
     Attributes:
-        created: ISO 8601, UTC.
-        models: in the order given.
+        schema_version: the version of this schema.
+        created: the time, in ISO 8601, UTC.
+        models: the scores of each model, in the order given.
         directions: scope → metric → which way is better.
-        level, n_resamples, seed: of the intervals.
-        n_bins: of `ece` and its kin, and of the diagrams.
-        notes: what the reader must know.
+        level: the confidence level of intervals.
+        n_resamples: the number of resamples of intervals.
+        n_bins: the number of bins of binned calibration errors and of diagrams.
+        seed: the seed of resamples.
+        versions: package → its version.
+        notes: remarks for the reader, one sentence each.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -58,33 +62,33 @@ class Scores(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
-        """Read `scores.json`, or the one in a folder."""
+        """Read `scores.json`, or the file of that name in a folder."""
         path = Path(path)
         file = path / "scores.json" if path.is_dir() else path
         return cls.model_validate_json(file.read_text(encoding="utf-8"))
 
     def save(self, folder: Path) -> None:
-        """Write `scores.json` and `scores.csv`, each whole."""
+        """Write `scores.json` and `scores.csv` to a folder, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(folder / "scores.json", self.model_dump_json(indent=1))
         write_text_atomic(folder / "scores.csv", self.frame().to_csv(index=False))
 
     @property
     def scopes(self) -> list[str]:
-        """The tasks, and `suite` after them where several have choices to pool."""
+        """The tasks, and `suite` after them if several have choices to pool."""
         tasks = [scope for scope in self.directions if scope != SUITE]
         return [*tasks, SUITE] if sum(map(self.has_choices, tasks)) > 1 else tasks
 
     def has_choices(self, scope: str) -> bool:
-        """Whether a model was scored on items with choices there, so that calibration is defined."""
+        """Return whether a model was scored on items with choices in a scope, so that calibration is defined."""
         return any(scope in model.reliability for model in self.models)
 
     def frame(self) -> pd.DataFrame:
-        """One row for each model, scope and metric: value, interval, number of items, and the difference's."""
+        """Return one row for each model, scope and metric: value, interval, number of items, paired difference."""
         rows = []
         for model in self.models:
-            for scope, found in model.metrics.items():
-                for metric, estimate in found.items():
+            for scope, estimates in model.metrics.items():
+                for metric, estimate in estimates.items():
                     difference = model.differences.get(scope, {}).get(metric) or Difference(value=None)
                     rows.append(
                         {
@@ -101,4 +105,5 @@ class Scores(BaseModel):
                         }
                     )
         columns = "model scope metric value low high n difference difference_low difference_high".split()
-        return pd.DataFrame(rows, columns=columns)
+        table: pd.DataFrame = pd.DataFrame(rows, columns=columns)
+        return table

@@ -1,4 +1,4 @@
-"""From the item tables of models to their cards: intervals, and paired differences to the first model."""
+"""Make cards from the item tables of models: intervals, and paired differences to the first model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from mergekit_calib.versions import versions
 
 
 class CardMaker:
-    """Adds models to a card, one after another.
+    """A card to which models are added one after another.
 
     Args:
         higher_is_better: task → the directions of its own metrics, as lm-eval states them.
-        level, n_resamples, n_bins, seed: of intervals and binned errors.
+        level: the confidence level of intervals.
+        n_resamples: the number of resamples of intervals.
+        n_bins: the number of bins of binned calibration errors and of diagrams.
+        seed: the seed of resamples.
+
+    Attributes:
+        card: the card with the models added so far.
     """
 
     def __init__(
@@ -44,10 +50,15 @@ class CardMaker:
         self._first: tuple[dict[str, list[list[str]]], Estimator, ResultsByScope] | None = None
 
     def add(self, name: str, tables: Tables, seconds: float | None = None) -> ModelScores:
-        """A model's metrics, and how they differ from the first model's on the same items.
+        """Add a model to the card, and return its metrics and their differences to the first model's.
+
+        Args:
+            name: the model's name on the card.
+            tables: task → its item tables.
+            seconds: how long scoring took.
 
         Raises:
-            CalibError: scores that no metric can be taken of.
+            CalibError: a metric cannot be computed from the scores.
         """
         hashes = {task: [table.doc_hashes for table in some] for task, some in tables.items()}
         paired = self._first is not None and self._first[0] == hashes
@@ -86,12 +97,15 @@ class CardMaker:
         directions = {name: metric.direction for name, metric in scopes.metrics(scope).items()}
         self.card.directions.setdefault(scope, {}).update(directions)
 
-    def _differences(self, mine: ResultsByScope, theirs: ResultsByScope, model: ModelScores) -> dict[str, dict[str, Difference]]:
-        found = {}
+    def _differences(
+        self, mine: ResultsByScope, first: ResultsByScope, model: ModelScores
+    ) -> dict[str, dict[str, Difference]]:
+        """Return scope → metric → the paired difference of a model's results to the first model's."""
+        by_scope = {}
         for scope, directions in self.card.directions.items():
             objectives = [Objective(metric=m, task=scope, direction=way) for m, way in directions.items()]
-            each = [of_objectives(results, objectives, "all") for results in (mine, theirs)]
+            each = [of_objectives(results, objectives, "all") for results in (mine, first)]
             counts = {o.name: model.metrics[scope][o.metric].n for o in objectives if o.metric in model.metrics[scope]}
             between = differences(each[0], each[1], objectives, self.card.level, counts)
-            found[scope] = {o.metric: between[o.name] for o in objectives if o.name in between}
-        return found
+            by_scope[scope] = {o.metric: between[o.name] for o in objectives if o.name in between}
+        return by_scope

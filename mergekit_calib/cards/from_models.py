@@ -1,4 +1,4 @@
-"""From models to their cards: loaded one after another as lm-eval loads them, scored on one suite."""
+"""Score models on one suite, loaded one after another as lm-eval loads them, and make their card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from mergekit.options import MergeOptions
 
-from mergekit_calib.cards.calibration_card import ModelScores, Scores
+from mergekit_calib.cards.calibration_card import Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.items.store import ItemStore, StoredPoint, content_key
@@ -25,12 +25,12 @@ from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.suite import Suite
 
-Told = Callable[[str, int, int], None]
-"""Told the task, how many of its requests were answered, and how many there are."""
+OnAnswers = Callable[[str, int, int], None]
+"""Called with the task, the number of its requests that are answered, and the number of all its requests."""
 
 
 def score_model(model: str, suite: Sequence[str | SuiteEntry], **options: Any) -> Scores:
-    """The card of one model; see `score_models`."""
+    """Return the card of one model; `score_models` describes the options."""
     return score_models([model], suite, **options)
 
 
@@ -46,21 +46,27 @@ def score_models(
     level: float = 0.95,
     n_resamples: int = 1000,
     on_model: Callable[[str], None] = lambda name: None,
-    on_answers: Told | None = None,
-    on_card: Callable[[ModelScores, Scores], None] = lambda model, card: None,
+    on_answers: OnAnswers | None = None,
 ) -> Scores:
-    """Score models on lm-eval's tasks and take every metric, the later ones in pairs with the first.
+    """Score models on lm-eval's tasks, and return their card, with paired differences to the first model.
 
     Args:
-        models: as mergekit names them: a hub name, a folder, `model+lora`.
-        suite: tasks, or entries with their own options.
-        out: where item scores and `scores.json` go, a model at a time; a model that is there is not scored again.
-        model_args: as lm-eval's `hf` takes them.
-        level, n_resamples, n_bins: of intervals and binned errors.
-        on_model, on_answers, on_card: told of a model that is begun, of its requests, and of its card.
+        models: the models as mergekit names them: a hub name, a folder, or `model+lora`.
+        suite: tasks, or entries with options of their own.
+        out: the folder for item scores and `scores.json`, which are written after each model; a model whose item scores
+            are there is not scored again. None to write nothing.
+        model_args: arguments of lm-eval's `hf`.
+        trust_remote_code: whether to run code that comes with a model.
+        seeds: seeds of few-shot examples and of sampled answers; None for lm-eval's defaults.
+        n_bins: the number of bins of binned calibration errors.
+        level: the confidence level of intervals.
+        n_resamples: the number of resamples of intervals.
+        on_model: called with the name of a model before it is loaded.
+        on_answers: called while a model answers.
 
     Raises:
-        CalibError: a model or a task that there is not, before anything is loaded; or scores that are unusable.
+        CalibError: a model or a task does not exist, or an argument is misspelt, before anything is loaded; or scores
+            cannot be used.
     """
     entries = [SuiteEntry(task=entry) if isinstance(entry, str) else entry for entry in suite]
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]
@@ -88,27 +94,29 @@ def score_models(
             stored = _scored(model, loaded, given, on_answers)
             if store:
                 store.save(key, stored, {"model": name, **content})
-        on_card(maker.add(name, stored.tables, stored.seconds.get("score")), maker.card)
+        maker.add(name, stored.tables, stored.seconds.get("score"))
         if out:
             maker.card.save(Path(out))
     return maker.card
 
 
 def _check_model_args(model_args: Mapping[str, Any]) -> None:
-    """`hf` hands on what it does not know to the model's class: what looks like a slip is stopped here."""
-    known = list(inspect.signature(HFLM.__init__).parameters)
+    """Raise an error if a name looks like a misspelt argument of `hf`, which passes all others to the model."""
+    accepted = list(inspect.signature(HFLM.__init__).parameters)
     for name in model_args:
-        if name not in known and (near := near_names(name, known)):
+        if name not in accepted and (near := near_names(name, accepted)):
             raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
 
 
 def _fingerprint_of_tokenizer(model: ParentModel, model_args: Mapping[str, Any]) -> str:
-    """Of the files that say how a model reads and speaks: its own, and those of a `tokenizer` that is named instead."""
+    """Return a fingerprint of a model's tokenizer files, and of those of the `tokenizer` that `model_args` names."""
     folders = [model.folder, *([Path(model_args["tokenizer"])] if model_args.get("tokenizer") else [])]
     return fingerprint(tokenizer_files(folders))
 
 
-def _scored(model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_answers: Told | None) -> StoredPoint:
+def _scored(
+    model: ParentModel, suite: Suite, model_args: Mapping[str, Any], on_answers: OnAnswers | None
+) -> StoredPoint:
     began = time.perf_counter()
     reference = model.reference
     device = "cuda" if torch.cuda.is_available() else "cpu"

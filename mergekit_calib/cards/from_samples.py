@@ -1,7 +1,7 @@
-"""Item tables from finished `lm_eval --log_samples` runs: no model, no task, only what the files say.
+"""Item tables from finished `lm_eval --log_samples` runs: no model and no task is loaded, only their files are read.
 
-Written for the files of lm-eval 0.4.13; earlier ones, whose `arguments` are lists and whose numbers are no strings, are
-read too.
+Written for the files of lm-eval 0.4.13; earlier ones, whose `arguments` are lists and whose log-likelihoods are numbers
+instead of texts, are read too.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lm_eval_tasks.labels import warn_of_unlabelled
+from mergekit_calib.cards.sample_lines import Document, Line, judged_by_choice, labels_of, metrics_not_averaged
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable
+from mergekit_calib.metrics import pad
 
 _NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.:-]+))?\.jsonl$")
-Line = Mapping[str, Any]
 
 
 @dataclass
 class SampledModel:
-    """What one run of `lm_eval` left of one model.
+    """What a run of `lm_eval` wrote about one model.
 
     Attributes:
         name: the model, as `results_*.json` beside the samples names it; else the folder's name.
         tables: task → its item table, in a list of one.
-        higher_is_better: task → metric → whether more of it is better, as far as the run says.
+        higher_is_better: task → metric → whether more of it is better, for the metrics that the run states.
     """
 
     name: str
@@ -42,19 +42,22 @@ class SampledModel:
 
 
 def read_samples(paths: Iterable[str | Path]) -> list[SampledModel]:
-    """The models whose samples are in `paths`: files, or folders that `--output_path` named.
+    """Return the models whose samples are in `paths`.
 
-    Files of one folder are of one model. Of a task that was run several times, the last is taken.
+    Files of one folder are of one model. If a task was run several times, the last run is taken.
+
+    Args:
+        paths: samples files, or folders that `--output_path` named.
 
     Raises:
-        CalibError: no samples are there, or a file that cannot be understood, with its line and key.
+        CalibError: there are no samples, or a file cannot be understood; the message names its line and key.
     """
     files: dict[Path, dict[str, Path]] = {}
     for path in _files(paths):
         match = _NAME.search(path.name)
         task = match["task"] if match else path.stem
-        known = files.setdefault(path.parent, {}).get(task)
-        if known is None or path.name > known.name:
+        earlier = files.setdefault(path.parent, {}).get(task)
+        if earlier is None or path.name > earlier.name:
             files[path.parent][task] = path
     models = []
     for folder, tasks in files.items():
@@ -68,22 +71,23 @@ def read_samples(paths: Iterable[str | Path]) -> list[SampledModel]:
 
 
 def _files(paths: Iterable[str | Path]) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
             raise CalibError(f"{path}: no such file or folder")
         inside = sorted(path.rglob("samples_*.jsonl")) if path.is_dir() else [path]
         if not inside:
             raise CalibError(f"{path}: there is no samples_*.jsonl in it; run lm_eval with --log_samples --output_path")
-        found += inside
-    return list(dict.fromkeys(found))
+        files += inside
+    return list(dict.fromkeys(files))
 
 
 @dataclass
 class _Runs:
-    """What the `results_*.json` of a folder say: of a task that several have, what the newest says.
+    """What the `results_*.json` of a folder state; of a task that several have, what the newest states.
 
     Attributes:
+        model_name: the model, as the newest file names it.
         configs: task → its configuration.
         higher_is_better: task → metric → whether more of it is better.
     """
@@ -96,10 +100,11 @@ class _Runs:
     def of(cls, folder: Path) -> _Runs:
         runs = cls()
         for file in sorted(folder.glob("results_*.json")):
-            found = json.loads(file.read_text(encoding="utf-8"))
-            runs.model_name = str(found.get("model_name") or runs.model_name)
-            runs.configs |= found.get("configs") or {}
-            runs.higher_is_better |= {task: ways or {} for task, ways in (found.get("higher_is_better") or {}).items()}
+            results = json.loads(file.read_text(encoding="utf-8"))
+            runs.model_name = str(results.get("model_name") or runs.model_name)
+            runs.configs |= results.get("configs") or {}
+            directions = results.get("higher_is_better") or {}
+            runs.higher_is_better |= {task: ways or {} for task, ways in directions.items()}
         return runs
 
 
@@ -124,182 +129,51 @@ def _lines(file: Path) -> list[Line]:
 
 
 def table_of(task: str, lines: Sequence[Line], file: Path, config: Mapping[str, Any] | None = None) -> ItemTable:
-    """The item table of a task's samples; without choices, where the task judges by something else than the likeliest.
+    """Return the item table of a task's samples.
+
+    It has no choices if the task judges answers by something else than the likeliest choice. A document whose label is
+    not among its choices is left out with a warning, as in the run itself.
 
     Args:
-        config: the task's configuration, where it is known.
+        task: the task's name.
+        lines: the samples of one filter.
+        file: the file that they are from, for messages.
+        config: the task's configuration, if it is known.
 
     Raises:
-        CalibError: neither choices nor numbers of the task's own, or right answers that cannot be told.
+        CalibError: the documents have neither choices nor numbers of the task's own; or it cannot be told which
+            choices are correct.
     """
     config = config or {}
-    left_out = _not_averaged(config)
-    items = [_Item.of(line, left_out, f"{file}, document {line['doc_id']}") for line in lines]
-    right = _right_answers(items, file) if _judges_by_choice(items, config) else None
-    if right is None:
-        items, right = [replace(item, scores=[], texts=[]) for item in items], [[] for _ in items]
-    width = max(len(item.scores) for item in items)
-    # Of choices, `acc` follows from the log-likelihoods.
-    names = sorted(set().union(*(item.values for item in items)) - ({"acc"} if width else set()))
-    if not width and not names:
+    not_averaged = metrics_not_averaged(config)
+    documents = [Document.of(line, not_averaged, f"{file}, document {line['doc_id']}") for line in lines]
+    labels = labels_of(documents, file) if judged_by_choice(documents, config) else None
+    if labels is None:
+        documents, labels = [document.without_choices() for document in documents], [[] for _ in documents]
+    elif unlabelled := labels.count([]):
+        warn_of_unlabelled(str(file), unlabelled, len(documents))
+        labelled = [(document, each) for document, each in zip(documents, labels, strict=True) if each]
+        documents, labels = [document for document, _ in labelled], [each for _, each in labelled]
+    has_choices = any(document.scores for document in documents)
+    # `acc` of choices follows from the log-likelihoods.
+    names = sorted(set().union(*(document.values for document in documents)) - ({"acc"} if has_choices else set()))
+    if not has_choices and not names:
         raise CalibError(
             f"{file}: task {task} has neither choices to judge by nor a number of a document that lm-eval averages, so "
             "it has no calibration here"
         )
-    labels = [[i in those for i in range(len(item.scores))] for item, those in zip(items, right, strict=True)]
+    is_label = [[i in each for i in range(len(d.scores))] for d, each in zip(documents, labels, strict=True)]
     return ItemTable(
         task=task,
-        doc_ids=np.array([int(line["doc_id"]) for line in lines], dtype=np.int64),
-        doc_hashes=[str(line.get("doc_hash") or _hash(line)) for line in lines],
-        log_likelihoods=_padded([item.scores for item in items], np.nan, np.float64),
-        labels=_padded(labels, False, np.bool_),
-        choice_chars=_padded([[len(text) for text in item.texts] for item in items], 0, np.int64),
-        choice_bytes=_padded([[len(text.encode()) for text in item.texts] for item in items], 0, np.int64),
-        generations=None if width else [[str(text) for text in _flat(line["resps"])] for line in lines],
-        values={name: np.array([item.values.get(name, np.nan) for item in items]) for name in names},
+        doc_ids=np.array([int(document.line["doc_id"]) for document in documents], dtype=np.int64),
+        doc_hashes=[str(d.line.get("doc_hash") or _hash(d.line)) for d in documents],
+        log_likelihoods=pad([document.scores for document in documents]),
+        labels=pad(is_label, False, np.bool_),
+        choice_chars=pad([[len(text) for text in d.texts] for d in documents], 0, np.int64),
+        choice_bytes=pad([[len(text.encode()) for text in d.texts] for d in documents], 0, np.int64),
+        generations=None if has_choices else [[str(text) for text in _flat(d.line["resps"])] for d in documents],
+        values={name: np.array([d.values.get(name, np.nan) for d in documents]) for name in names},
     )
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A document's choices, none if it has none, and the numbers that the task gave it to be averaged."""
-
-    line: Line
-    scores: list[float]
-    texts: list[str]
-    values: dict[str, float]
-
-    @classmethod
-    def of(cls, line: Line, left_out: Collection[str], where: str) -> _Item:
-        choices = _choices(line, _requests(line, where))
-        scores = [_log_likelihood(response, where) for response in line["resps"][: len(choices)]]
-        return cls(line, scores, [choice.lstrip() for choice in choices], _own_values(line, left_out))
-
-    @property
-    def best(self) -> int:
-        return int(np.argmax(self.scores))
-
-
-def _padded(rows: Sequence[Sequence[Any]], fill: Any, dtype: type[np.generic]) -> NDArray[Any]:
-    array = np.full((len(rows), max(map(len, rows))), fill, dtype=dtype)
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array
-
-
-def _requests(line: Line, where: str) -> list[list[Any]]:
-    """The arguments of each request: a context, and what follows it or how to go on."""
-    arguments = line["arguments"]
-    if isinstance(arguments, dict):
-        ordered = sorted(arguments, key=lambda name: int(name.rsplit("_", 1)[-1]))
-        return [[arguments[name][key] for key in sorted(arguments[name])] for name in ordered]
-    if isinstance(arguments, list):
-        return [list(each) for each in arguments]
-    raise CalibError(f"{where}: `arguments` is a {type(arguments).__name__}; an object or a list was expected")
-
-
-def _choices(line: Line, requests: Sequence[Sequence[Any]]) -> list[str]:
-    """What was scored after the context; empty where nothing was chosen among."""
-    texts = [r[1] for r in requests if len(r) > 1 and isinstance(r[1], str)]
-    if len(texts) < 2 or len(texts) < len(requests):
-        return []
-    # With acc_mutual_info, the choices follow again without the question.
-    return texts[: len(texts) // 2] if "acc_mutual_info" in line else texts
-
-
-def _log_likelihood(response: Any, where: str) -> float:
-    """Of `[["-2.69", "False"]]`, `[[-2.69, false]]`, or either with one bracket fewer."""
-    found = response
-    while isinstance(found, list) and found:
-        found = found[0]
-    try:
-        value = float(found)
-    except (TypeError, ValueError):
-        raise CalibError(f"{where}: `resps` holds {response!r}; a log-likelihood was expected") from None
-    if np.isnan(value):
-        raise CalibError(f"{where}: a log-likelihood is not a number")
-    return value
-
-
-def _own_values(line: Line, left_out: Collection[str]) -> dict[str, float]:
-    """The numbers that the task gave the document."""
-    names = line.get("metrics") or [k for k in line if k in ("acc", "acc_norm", "exact_match", "f1", "bleu", "em")]
-    values = {k: line[k] for k in names if k not in left_out and isinstance(line.get(k), (bool, int, float))}
-    return {name: float(value) for name, value in values.items() if not np.isnan(value)}
-
-
-def _not_averaged(config: Mapping[str, Any]) -> set[str]:
-    """The metrics of which lm-eval takes something else than the mean over documents, as the task or its default is."""
-    stated = {entry["metric"]: entry.get("aggregation") for entry in config.get("metric_list") or ()}
-    aggregations = {"perplexity": "perplexity"} | {name: how for name, how in stated.items() if how}
-    return {name for name, how in aggregations.items() if how != "mean"}
-
-
-def _judges_by_choice(items: Sequence[_Item], config: Mapping[str, Any]) -> bool:
-    """Whether a document is right or wrong by its likeliest choice, as far as configuration and `acc` tell."""
-    if not any(item.scores for item in items):
-        return False
-    if all(map(_as_pooled, items)):
-        return True
-    in_its_own_way = config.get("process_results") not in (None, "CalibrationTask")
-    return not in_its_own_way and all(item.values.get("acc", 0.0) in (0.0, 1.0) for item in items)
-
-
-def _right_answers(items: Sequence[_Item], file: Path) -> list[list[int]] | None:
-    """Item → its right choices: as our own metrics state them, else by number, by text, or from `acc` between two.
-
-    None where they can be told, and `acc` is something else than whether the likeliest is among them.
-    """
-    told = False
-    for read in (_as_pooled, _as_number, _as_text, _from_accuracy):
-        found = [read(item) for item in items]
-        if all(right and _agrees(item, right) for item, right in zip(items, found, strict=True)):
-            return found
-        told = told or all(found)
-    if told:
-        warnings.warn(
-            f"{file}: `acc` is not whether the likeliest choice is the one that `target` names; only the task's own "
-            "numbers are taken, without calibration",
-            stacklevel=2,
-        )
-        return None
-    item = next((item for item in items if not _as_number(item) and not _as_text(item)), items[0])
-    raise CalibError(
-        f"{file}, document {item.line['doc_id']}: `target` is {item.line['target']!r}; the number or the text of a "
-        f"choice was expected (the choices are {', '.join(map(repr, item.texts))})"
-    )
-
-
-def _as_pooled(item: _Item) -> list[int]:
-    for name in item.line.get("metrics") or ():
-        value = item.line.get(name)
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], list) and isinstance(value[1], list):
-            return [int(i) for i in value[0]]
-    return []
-
-
-def _as_number(item: _Item) -> list[int]:
-    numbers = re.fullmatch(r"\[?\s*(\d+(?:\s*,\s*\d+)*)\s*\]?", str(item.line["target"]).strip())
-    found = [int(n) for n in numbers[1].split(",")] if numbers else []
-    return found if found and max(found) < len(item.scores) else []
-
-
-def _as_text(item: _Item) -> list[int]:
-    found = [i for i, text in enumerate(item.texts) if text.strip() == str(item.line["target"]).strip()]
-    return found if len(found) == 1 else []
-
-
-def _from_accuracy(item: _Item) -> list[int]:
-    accuracy = item.line.get("acc")
-    if len(item.scores) != 2 or accuracy not in (0, 1):
-        return []
-    return [item.best if accuracy == 1 else 1 - item.best]
-
-
-def _agrees(item: _Item, right: list[int]) -> bool:
-    """Whether the likeliest choice is right just where the file says so."""
-    accuracy = item.line.get("acc")
-    return accuracy not in (0, 1) or (item.best in right) == bool(accuracy)
 
 
 def _flat(responses: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Calibration cards for a terminal, as Markdown and as pictures."""
+"""Print calibration cards, and write them as Markdown and pictures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mergekit_calib import plugins
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
-from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.metric_registry import IN_ORDER_OF_SUBJECTS
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.figures.plot_reliability import diagrams_figure
 from mergekit_calib.report.tables.markdown import escape_markdown, markdown_table
@@ -22,14 +23,13 @@ from mergekit_calib.results.findings import SUITE, Estimate
 from mergekit_calib.results.frontier import Reliability
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
-_ORDER = "acc acc_norm ece ece_mass rms_ce rms_ce_debiased smooth_ece brier nll overconfidence auroc aurc".split()
-_SIGNED = {metric.name for metric in BUILT_IN if metric.signed}  # best near 0: no arrow says which way is better
+_ORDER = [metric.name for metric in IN_ORDER_OF_SUBJECTS]
 _BAR = 24  # columns of a bar of length 1
-_FEW = 20
+_FEW = 20  # items in a bin below which its accuracy is dimmed
 
 
 def print_card(card: Scores, console: Console) -> None:
-    """Every scope's table, and the reliability diagrams of its models side by side."""
+    """Print the table of every scope, and the reliability diagrams of the last scope with choices."""
     for scope in card.scopes:
         console.print(_heading(card, scope), style="bold")
         console.print(_table(card, scope))
@@ -41,7 +41,7 @@ def print_card(card: Scores, console: Console) -> None:
 
 
 def write_card(card: Scores, folder: Path) -> None:
-    """`scores.md`, and `reliability-*.png` of every scope that has choices, to `folder`."""
+    """Write `scores.md`, and `reliability-*.png` of every scope with choices, to `folder`."""
     write_text_atomic(folder / "scores.md", markdown(card))
     for scope in card.scopes:
         shown = [(_panel_title(m, scope), m.reliability[scope]) for m in card.models if scope in m.reliability]
@@ -51,7 +51,7 @@ def write_card(card: Scores, folder: Path) -> None:
 
 
 def markdown(card: Scores) -> str:
-    """The card as Markdown tables; names are data in them."""
+    """Return the card as Markdown tables, with names escaped."""
     parts = []
     for scope in card.scopes:
         rows = []
@@ -73,18 +73,19 @@ def _heading(card: Scores, scope: str) -> str:
 
 
 def _metrics(card: Scores, scope: str) -> list[str]:
-    found = {metric for model in card.models for metric in model.metrics.get(scope, {})}
-    return [m for m in _ORDER if m in found] + sorted(found - set(_ORDER))
+    names = {metric for model in card.models for metric in model.metrics.get(scope, {})}
+    return [name for name in _ORDER if name in names] + sorted(names - set(_ORDER))
 
 
 def _label(card: Scores, scope: str, metric: str) -> str:
-    if metric.partition(",")[0] in _SIGNED:
-        return metric
+    registered = plugins.metrics().get(metric.partition(",")[0])
+    if registered is not None and registered.signed:
+        return metric  # best near 0: no arrow says which way is better
     return f"{metric} {'↑' if card.directions[scope][metric] == 'maximize' else '↓'}"
 
 
 def _cells(card: Scores, scope: str, metric: str) -> Iterator[tuple[str, str, str]]:
-    """Model after model: value, interval, and the difference to the first where there is one."""
+    """Yield for each model the value, the interval, and the difference to the first model if there is one."""
     everything = [m.metrics.get(scope, {}).get(metric, Estimate(value=None)) for m in card.models]
     places = formatting.decimals(everything)
     for model, estimate in zip(card.models, everything, strict=True):
@@ -111,24 +112,24 @@ def _table(card: Scores, scope: str) -> RenderableType:
     if not differs:
         return table
     level = formatting.percent(card.level)
-    said = f"In brackets the paired difference to {card.models[0].name}; * where its {level} interval leaves out 0."
-    return Group(table, Text(said, style="dim"), Text())
+    legend = f"In brackets: the paired difference to {card.models[0].name}; * if its {level} interval excludes 0."
+    return Group(table, Text(legend, style="dim"), Text())
 
 
 def _diagram(name: str, diagram: Reliability) -> RenderableType:
-    """A bar of accuracy for each bin of confidence, and what confidence lies above (░) or below (▒) it."""
+    """Return a bar of accuracy for each bin of confidence, with the confidence above (░) or below (▒) it."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, title=Text(name, style="bold"), title_justify="left")
     table.add_column("confidence", style="dim")
-    table.add_column("accuracy ▇, too confident by ░, too little by ▒")
+    table.add_column("accuracy ▇, overconfident by ░, underconfident by ▒")
     table.add_column("items", justify="right")
     rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
     for low, high, count, accuracy, confidence in rows:
         if accuracy is None or confidence is None:
             continue
-        right, sure = (round(_BAR * x) for x in (accuracy, confidence))
-        bar = Text("▇" * min(right, sure), style="blue")
-        bar.append("░" * (sure - right), style="red")
-        bar.append("▒" * (right - sure), style="green")
+        accurate, confident = (round(_BAR * x) for x in (accuracy, confidence))
+        bar = Text("▇" * min(accurate, confident), style="blue")
+        bar.append("░" * (confident - accurate), style="red")
+        bar.append("▒" * (accurate - confident), style="green")
         bar.append(f" {accuracy:.2f}", style="dim" if count < _FEW else "")
         table.add_row(f"{low:.2f}–{high:.2f}", bar, f"{count:,}")
     return table
@@ -136,6 +137,6 @@ def _diagram(name: str, diagram: Reliability) -> RenderableType:
 
 def _panel_title(model: ModelScores, scope: str) -> str:
     name = model.name.rstrip("/").rsplit("/", 1)[-1]
-    found = model.metrics.get(scope, {})
-    numbers = [f"{m} {formatting.number(found[m].value)}" for m in ("acc", "ece") if m in found]
+    estimates = model.metrics.get(scope, {})
+    numbers = [f"{m} {formatting.number(estimates[m].value)}" for m in ("acc", "ece") if m in estimates]
     return f"{name[:20]}\n{'   '.join(numbers)}"

@@ -61,15 +61,15 @@ def test_samples_of_a_run_give_the_card_of_the_model(scored, samples):
     assert of_samples.metrics["calib_demo"].keys() == of_model.metrics["calib_demo"].keys()
     for metric, estimate in of_model.metrics["calib_demo"].items():
         theirs = of_samples.metrics["calib_demo"][metric]
-        found, wanted = (theirs.value, theirs.low, theirs.high), (estimate.value, estimate.low, estimate.high)
+        actual, expected = (theirs.value, theirs.low, theirs.high), (estimate.value, estimate.low, estimate.high)
         # lm-eval's `hf` takes the log-softmax in bfloat16.
-        assert found == pytest.approx(wanted, abs=0.02), metric
+        assert actual == pytest.approx(expected, abs=0.02), metric
     results = json.loads(next(samples.rglob("results_*.json")).read_text())["results"]["calib_demo"]
     assert of_samples.metrics["calib_demo"]["ece"].value == pytest.approx(results["ece,none"], abs=1e-9)
     assert of_samples.metrics["calib_demo"]["acc"].value == results["acc,none"]
 
 
-def test_a_later_model_is_compared_with_the_first_in_pairs(scored):
+def test_a_later_model_has_paired_differences_to_the_first(scored):
     base, aligned = scored[0].models
     assert not base.differences
     difference = aligned.differences["calib_demo"]["ece"]
@@ -78,12 +78,12 @@ def test_a_later_model_is_compared_with_the_first_in_pairs(scored):
     assert difference.low < difference.value < difference.high
 
 
-def test_what_was_scored_is_on_disk_and_not_scored_again(scored):
+def test_scores_on_disk_are_not_computed_again(scored):
     card, out = scored
     assert Scores.load(out) == card
     assert len(list((out / "items").glob("*.parquet"))) == 2
     asked = []
-    again = score_models(PAIR, SUITE, out=out, n_resamples=200, on_answers=lambda *told: asked.append(told))
+    again = score_models(PAIR, SUITE, out=out, n_resamples=200, on_answers=lambda *counts: asked.append(counts))
     assert not asked
     assert [m.metrics for m in again.models] == [m.metrics for m in card.models]
     frame = card.frame()
@@ -91,7 +91,7 @@ def test_what_was_scored_is_on_disk_and_not_scored_again(scored):
     assert (row.value, row.n) == (card.models[1].metrics["calib_demo"]["brier"].value, 60)
 
 
-def test_another_chat_template_is_scored_anew(tmp_path):
+def test_a_model_with_a_changed_chat_template_is_scored_again(tmp_path):
     model, asked = shutil.copytree(PAIR[0], tmp_path / "model"), []
 
     def score() -> None:
@@ -118,7 +118,7 @@ def test_pooled_items_have_the_directions_of_their_tasks():
     maker = CardMaker({"a": {"spread": False}, "b": {"spread": False, "hits": True}}, n_resamples=10)
     maker.add("model", {"a": [table("a", spread=1.0)], "b": [table("b", spread=2.0, hits=1.0)]})
 
-    ways = {scope: found.get("spread") for scope, found in maker.card.directions.items()}
+    ways = {scope: directions.get("spread") for scope, directions in maker.card.directions.items()}
     assert ways == {"a": "minimize", "b": "minimize", "suite": "minimize"}
     assert "hits" not in maker.card.directions["suite"]
 
@@ -133,15 +133,15 @@ def test_models_scored_on_other_items_are_not_compared_in_pairs(samples, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("models", "tasks", "said"),
+    ("models", "tasks", "message"),
     [
         (["./nowhere"], ["calib_demo"], "'./nowhere' does not exist"),
         (PAIR[:1], ["calib_dem"], r"tasks: .*'calib_dem' \(did you mean 'calib_demo'"),
         ([PAIR[0], PAIR[0]], ["calib_demo"], "is named twice"),
     ],
 )
-def test_mistakes_are_said_before_anything_is_scored(models, tasks, said):
-    with pytest.raises(CalibError, match=said):
+def test_mistakes_are_reported_before_anything_is_scored(models, tasks, message):
+    with pytest.raises(CalibError, match=message):
         score_models(models, tasks)
 
 
@@ -153,20 +153,20 @@ def test_a_misspelt_model_argument_is_named():
 @pytest.mark.parametrize(
     "wrong", [["--limit", "0"], ["--num-fewshot", "-1"], ["--n-bins", "0"], ["--repeats", "0"], ["--tasks", ","]]
 )
-def test_options_out_of_range_are_refused_at_once(wrong):
-    found = CliRunner().invoke(main, ["score", PAIR[0], "--tasks", "calib_demo", *wrong])
-    assert (found.exit_code, wrong[0] in found.output) == (2, True)
+def test_options_out_of_range_are_usage_errors(wrong):
+    result = CliRunner().invoke(main, ["score", PAIR[0], "--tasks", "calib_demo", *wrong])
+    assert (result.exit_code, wrong[0] in result.output) == (2, True)
 
 
 def test_the_command_prints_and_writes_the_card(samples, tmp_path):
     runner = CliRunner()
-    found = runner.invoke(main, ["score", "--from", str(samples), "--out", str(tmp_path / "card")])
-    assert found.exit_code == 0, found.output
+    result = runner.invoke(main, ["score", "--from", str(samples), "--out", str(tmp_path / "card")])
+    assert result.exit_code == 0, result.output
     value = card_of(samples).models[0].metrics["calib_demo"]["ece"].value
-    assert f"{value:.3f}" in found.output
-    assert "░" in found.output
-    assert "overconfidence" in found.output
-    assert "overconfidence ↓" not in found.output  # it is best near 0
+    assert f"{value:.3f}" in result.output
+    assert "░" in result.output
+    assert "overconfidence" in result.output
+    assert "overconfidence ↓" not in result.output  # it is best near 0
     assert {p.name for p in (tmp_path / "card").iterdir()} == {
         "scores.json",
         "scores.csv",
@@ -185,18 +185,18 @@ def test_samples_are_read_without_torch(samples):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_names_are_data_in_markdown(scored):
+def test_names_are_escaped_in_markdown(scored):
     card = scored[0].model_copy(deep=True)
     card.models[0].name = "a|b <script>"
     assert "<script>" not in markdown(card)
     assert "| a&#124;b" in markdown(card)
 
 
-def test_scores_are_those_of_the_version_that_is_installed(scored):
+def test_a_card_has_the_installed_version_of_lm_eval(scored):
     assert scored[0].versions["lm-eval"] == lm_eval.__version__
 
 
-def test_reliability_counts_every_item(scored):
+def test_diagrams_count_every_item(scored):
     for model in scored[0].models:
         assert np.sum(model.reliability["calib_demo"].counts) == 60
 

@@ -1,4 +1,4 @@
-"""What lines of lm-eval's samples mean, in the forms that its releases wrote them, and what is said of other lines."""
+"""Reading lm-eval's samples: lines of several of its releases, labels, own metrics, and errors."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ def table(*lines, tmp_path):
     return model.tables["made_up"][0]
 
 
-def test_choices_with_their_lengths_and_the_right_one(tmp_path):
-    found = table(
+def test_choices_have_their_log_likelihoods_lengths_and_labels(tmp_path):
+    read = table(
         line(texts=("ja", "né"), target="1"), line(scores=(-1, -2, -3), texts="abc", doc_id=1), tmp_path=tmp_path
     )
-    np.testing.assert_array_equal(found.log_likelihoods, [[-1.0, -2.5, np.nan], [-1, -2, -3]])
-    np.testing.assert_array_equal(found.labels, [[False, True, False], [True, False, False]])
-    np.testing.assert_array_equal(found.choice_chars, [[2, 2, 0], [1, 1, 1]])
-    np.testing.assert_array_equal(found.choice_bytes, [[2, 3, 0], [1, 1, 1]])
-    assert found.doc_hashes == ["hash-0", "hash-1"]
+    np.testing.assert_array_equal(read.log_likelihoods, [[-1.0, -2.5, np.nan], [-1, -2, -3]])
+    np.testing.assert_array_equal(read.labels, [[False, True, False], [True, False, False]])
+    np.testing.assert_array_equal(read.choice_chars, [[2, 2, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(read.choice_bytes, [[2, 3, 0], [1, 1, 1]])
+    assert read.doc_hashes == ["hash-0", "hash-1"]
 
 
-def test_lines_of_earlier_releases_mean_the_same(tmp_path):
+def test_lines_of_earlier_releases_give_the_same_table(tmp_path):
     new = line()
     old = {k: v for k, v in new.items() if k not in ("doc_hash", "filter")}
     old["arguments"] = [["Is it?", " yes"], ["Is it?", " no"]]
     old["resps"] = [[[-1.0, False]], [[-2.5, False]]]
-    found, expected = table(old, tmp_path=tmp_path), table(new, tmp_path=tmp_path)
-    np.testing.assert_array_equal(found.log_likelihoods, expected.log_likelihoods)
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    assert len(found.doc_hashes[0]) == 64
+    read, expected = table(old, tmp_path=tmp_path), table(new, tmp_path=tmp_path)
+    np.testing.assert_array_equal(read.log_likelihoods, expected.log_likelihoods)
+    np.testing.assert_array_equal(read.labels, expected.labels)
+    assert len(read.doc_hashes[0]) == 64
 
 
 @pytest.mark.parametrize(
-    ("given", "right"),
+    ("given", "labels"),
     [
         ({"target": "1"}, [1]),
         ({"target": "[0, 1]"}, [0, 1]),
@@ -68,16 +68,16 @@ def test_lines_of_earlier_releases_mean_the_same(tmp_path):
         ({"target": "?", "metrics": ["ece"], "ece": [[1], [-1.0, -2.5]]}, [1]),
     ],
 )
-def test_right_answers_by_number_by_text_or_by_accuracy(given, right, tmp_path):
-    assert np.flatnonzero(table(line(**given), tmp_path=tmp_path).labels[0]).tolist() == right
+def test_labels_are_read_from_a_number_a_text_or_the_accuracy(given, labels, tmp_path):
+    assert np.flatnonzero(table(line(**given), tmp_path=tmp_path).labels[0]).tolist() == labels
 
 
-def test_mutual_information_asks_twice_and_counts_once(tmp_path):
+def test_requests_of_mutual_information_without_the_question_are_not_choices(tmp_path):
     twice = line(scores=(-1, -2, -3, -4), texts=("a", "b", "a", "b"), acc=1.0, acc_mutual_info=1.0)
     np.testing.assert_array_equal(table(twice, tmp_path=tmp_path).log_likelihoods, [[-1, -2]])
 
 
-def test_the_tasks_own_numbers_are_kept_and_those_of_generations_are_all_there_is(tmp_path):
+def test_the_tasks_own_metrics_are_kept_and_generations_have_no_others(tmp_path):
     own = table(line(acc=1.0, acc_norm=0.0, metrics=["acc", "acc_norm"]), tmp_path=tmp_path)
     assert {name: values.tolist() for name, values in own.values.items()} == {"acc_norm": [0.0]}
     generated = {
@@ -85,14 +85,14 @@ def test_the_tasks_own_numbers_are_kept_and_those_of_generations_are_all_there_i
         "arguments": {"gen_args_0": {"arg_0": "2 + 2 =", "arg_1": {"until": ["\n"]}}},
         "resps": [["4", "5"]],
     }
-    found = table(generated, {**generated, "filter": "last"}, tmp_path=tmp_path)
-    assert not found.has_choices
-    assert found.generations == [["4", "5"]]
-    assert found.values["exact_match"].tolist() == [1.0]
+    read = table(generated, {**generated, "filter": "last"}, tmp_path=tmp_path)
+    assert not read.has_choices
+    assert read.generations == [["4", "5"]]
+    assert read.values["exact_match"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "it is empty"),
         ('{"doc_id": 0', "line 1: not JSON"),
@@ -107,21 +107,21 @@ def test_the_tasks_own_numbers_are_kept_and_those_of_generations_are_all_there_i
         ),
     ],
 )
-def test_what_cannot_be_understood_is_named(text, said, tmp_path):
+def test_an_error_names_what_cannot_be_read(text, message, tmp_path):
     file = tmp_path / "samples_made_up.jsonl"
     file.write_text(text)
-    with pytest.raises(CalibError, match=said):
+    with pytest.raises(CalibError, match=message):
         read_samples([file])
 
 
-def test_folders_without_samples_and_paths_that_are_not_there(tmp_path):
+def test_folders_without_samples_and_missing_paths_are_errors(tmp_path):
     with pytest.raises(CalibError, match=r"no samples_\*\.jsonl in it; run lm_eval with --log_samples"):
         read_samples([tmp_path])
     with pytest.raises(CalibError, match="no such file"):
         read_samples([tmp_path / "nowhere"])
 
 
-def test_of_a_task_that_was_run_twice_the_last_counts(tmp_path):
+def test_the_last_run_of_a_task_counts(tmp_path):
     for month, score in (("01", -1.0), ("02", -5.0)):
         file = tmp_path / f"samples_made_up_2026-{month}-02T03-04-05.678.jsonl"
         file.write_text(json.dumps(line(scores=(score, -2.0))))
@@ -133,11 +133,11 @@ def test_of_a_task_that_was_run_twice_the_last_counts(tmp_path):
 def results(folder, month, **tasks):
     """The `results_*.json` of a run: task → its configuration, and which way its metrics are better."""
     configs, directions = ({task: both[i] for task, both in tasks.items()} for i in (0, 1))
-    found = {"model_name": f"model-{month}", "configs": configs, "higher_is_better": directions}
-    (folder / f"results_2026-{month}-02T03-04-05.678.json").write_text(json.dumps(found))
+    read = {"model_name": f"model-{month}", "configs": configs, "higher_is_better": directions}
+    (folder / f"results_2026-{month}-02T03-04-05.678.json").write_text(json.dumps(read))
 
 
-def test_every_run_of_a_folder_says_which_way_its_tasks_are_better(tmp_path):
+def test_directions_come_from_the_newest_run_of_each_task(tmp_path):
     for month, task, way in (("01", "first", False), ("02", "second", True), ("03", "second", False)):
         file = tmp_path / f"samples_{task}_2026-{month}-02T03-04-05.678.jsonl"
         file.write_text(json.dumps(line(spread=1.0, metrics=["spread"])))
@@ -156,10 +156,10 @@ def test_every_run_of_a_folder_says_which_way_its_tasks_are_better(tmp_path):
         ({"metric_list": [{"metric": "perplexity", "aggregation": "mean"}]}, ["acc", "perplexity", "spread"]),
     ],
 )
-def test_what_lm_eval_takes_no_mean_of_is_left_out(config, kept, tmp_path):
-    said = line(scores=(-3.0,), texts=("yes",), acc=0, perplexity=-3.0, spread=1.0)
-    found = table_of("made_up", [{**said, "metrics": ["acc", "perplexity", "spread"]}], tmp_path, config)
-    assert list(found.values) == kept
+def test_metrics_that_lm_eval_does_not_average_are_left_out(config, kept, tmp_path):
+    one = line(scores=(-3.0,), texts=("yes",), acc=0, perplexity=-3.0, spread=1.0)
+    read = table_of("made_up", [{**one, "metrics": ["acc", "perplexity", "spread"]}], tmp_path, config)
+    assert list(read.values) == kept
 
 
 @pytest.mark.parametrize(
@@ -170,31 +170,42 @@ def test_what_lm_eval_takes_no_mean_of_is_left_out(config, kept, tmp_path):
         ({"spread": 1.0}, {"process_results": "def by_difference(doc, results): ..."}),
     ],
 )
-def test_a_task_that_judges_in_its_own_way_keeps_its_numbers_and_has_no_choices(given, config, tmp_path):
-    found = table_of("made_up", [line(**given, metrics=list(given))], tmp_path, config)
-    assert not found.has_choices
-    assert {name: values.tolist() for name, values in found.values.items()} == {k: [v] for k, v in given.items()}
+def test_a_task_that_does_not_judge_by_choice_keeps_its_own_metrics_and_has_no_choices(given, config, tmp_path):
+    read = table_of("made_up", [line(**given, metrics=list(given))], tmp_path, config)
+    assert not read.has_choices
+    assert {name: values.tolist() for name, values in read.values.items()} == {k: [v] for k, v in given.items()}
 
 
-def test_an_accuracy_that_is_not_the_likeliest_choices_is_kept_and_told_of(tmp_path):
+def test_an_accuracy_that_is_not_of_the_likeliest_choice_is_kept_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"samples_made_up.*`acc` is not whether the likeliest choice is the one"):
-        found = table(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc"), tmp_path=tmp_path)
-    assert not found.has_choices
-    assert found.values["acc"].tolist() == [0.0]
+        read = table(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc"), tmp_path=tmp_path)
+    assert not read.has_choices
+    assert read.values["acc"].tolist() == [0.0]
 
 
-def test_choices_of_a_calibration_task_are_those_that_it_says_whatever_else_it_computes(tmp_path):
-    said = line(acc=0.25, ece=[[1], [-1.0, -2.5]], metrics=["acc", "ece"])
+def test_labels_that_a_calibration_metric_states_are_used_whatever_else_the_task_computes(tmp_path):
+    stated = line(acc=0.25, ece=[[1], [-1.0, -2.5]], metrics=["acc", "ece"])
     for own in ("CalibrationTask", "def by_any_of_several(doc, results): ..."):
-        assert table_of("made_up", [said], tmp_path, {"process_results": own}).labels.tolist() == [[False, True]]
+        assert table_of("made_up", [stated], tmp_path, {"process_results": own}).labels.tolist() == [[False, True]]
     assert table_of("made_up", [line()], tmp_path, {"process_results": "CalibrationTask"}).has_choices
 
 
-def test_a_metric_of_some_documents_is_not_a_number_for_the_others(tmp_path):
+def test_a_metric_of_some_documents_is_nan_for_the_others(tmp_path):
     lines = [line(spread=1.0, metrics=["spread"]), line(doc_id=1, metrics=[])]
     np.testing.assert_array_equal(table(*lines, tmp_path=tmp_path).values["spread"], [1.0, np.nan])
 
 
-def test_negative_infinity_is_a_score(tmp_path):
-    found = table_of("t", [line(scores=("-inf", -1.0))], tmp_path)
-    assert found.probabilities[0].tolist() == [0.0, 1.0]
+def test_a_log_likelihood_can_be_negative_infinity(tmp_path):
+    read = table_of("t", [line(scores=("-inf", -1.0))], tmp_path)
+    assert read.probabilities[0].tolist() == [0.0, 1.0]
+
+
+def test_a_document_whose_label_is_not_among_its_choices_is_left_out_with_a_warning(tmp_path):
+    def stated(doc_id, labels, acc):
+        return line(doc_id=doc_id, target="7", acc=acc, ece=[labels, [-1.0, -2.5]], metrics=["acc", "ece"])
+
+    lines = [stated(0, [0], 1.0), stated(1, [], 0.0), stated(2, [7], 0.0), stated(3, [1], 0.0)]
+    with pytest.warns(UserWarning, match=r"samples_made_up.* 2 of 4 documents"):
+        kept = table(*lines, tmp_path=tmp_path)
+    assert kept.doc_ids.tolist() == [0, 3]
+    assert kept.labels.tolist() == [[True, False], [False, True]]
