@@ -59,7 +59,7 @@ def with_configuration(model: Path, folder: Path, **keys: Any) -> Path:
 
 @pytest.mark.parametrize(
     ("method", "remedy"),
-    [("linear", "changes nothing else in linear"), ("nuslerp", "takes part in nuslerp as the base")],
+    [("linear", "changes nothing else in linear"), ("nuslerp", "in nuslerp it is also the base")],
 )
 def test_without_a_base_model_configurations_that_differ_are_refused(make_model, no_tasks, tmp_path, method, remedy):
     base, aligned = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)

@@ -21,9 +21,10 @@ from mergekit.options import MergeOptions
 from mergekit_calib import Frontier
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore
+from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.merging.models import PointModels, digest_of
-from mergekit_calib.merging.plan import configuration
+from mergekit_calib.merging.models import PointModels
+from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.results.events import Progress
 from mergekit_calib.sweep.coordinator import run_sweep
@@ -280,30 +281,3 @@ def test_programs_that_call_run_merge_with_the_text_run_the_sweep(recipe, tmp_pa
     config = configuration({k: v for k, v in recipe.items() if k != "calibration"})
     merge.run_merge(config, str(tmp_path / "out"), MergeOptions(quiet=True), config_source=text)
     assert Frontier.load(tmp_path / "out").finished
-
-
-def test_a_plugins_metric_and_rule_are_named_like_the_built_in_ones(recipe, tmp_path):
-    from mergekit_calib import hookimpl, metrics, plugins
-    from mergekit_calib.items.metric_registry import Metric
-    from mergekit_calib.pareto import Choice, SelectionRule
-
-    class ThirdParty:
-        @hookimpl
-        def calib_metrics(self):
-            return [
-                Metric("n_choices", "minimize", "choices an item", lambda t, _: metrics.mean_statistic(t.labels.sum(1)))
-            ]
-
-        @hookimpl
-        def calib_selection_rules(self):
-            return {"first": SelectionRule(lambda candidates, _: Choice(candidates.ids[0], "It is the first."))}
-
-    plugin = ThirdParty()
-    plugins.manager().register(plugin)
-    try:
-        recipe = change(recipe, objectives=["acc", "n_choices"], select={"rule": "first"})
-        frontier = sweep(recipe, tmp_path / "out")
-    finally:
-        plugins.manager().unregister(plugin)
-    assert frontier.selected.id == "lambda=0"
-    assert frontier.points[0].estimate(frontier.objectives[1]).value == 1.0
