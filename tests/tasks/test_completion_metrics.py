@@ -39,7 +39,7 @@ def third_party_task(folder: Path, metric_list: list[dict[str, object]], **more:
 
 
 def run(manager: TaskManager, limit: int = 12, **options: object) -> tuple[dict[str, float], list[dict[str, object]]]:
-    found = lm_eval.simple_evaluate(
+    finished = lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(Path(demo.__file__).parent / "base")},
         tasks=["drawn"],
@@ -49,10 +49,10 @@ def run(manager: TaskManager, limit: int = 12, **options: object) -> tuple[dict[
         batch_size=48,
         **options,
     )
-    return found["results"]["drawn"], found["samples"]["drawn"]
+    return finished["results"]["drawn"], finished["samples"]["drawn"]
 
 
-def test_every_metric_is_the_mean_over_prompts_and_lm_evals_own_sees_the_first_completion(tmp_path):
+def test_every_diversity_metric_is_a_mean_over_prompts_and_lm_evals_own_are_of_the_first_completion(tmp_path):
     listed = [{"metric": "exact_match"}, *({"metric": name} for name in DIVERSITY if name != "distinct_n")]
     results, samples = run(third_party_task(tmp_path, [*listed, {"metric": "distinct_n", "n": 3}]))
     drawn = [sample["resps"][0] for sample in samples]
@@ -65,7 +65,7 @@ def test_every_metric_is_the_mean_over_prompts_and_lm_evals_own_sees_the_first_c
     assert results["exact_match,none"] == pytest.approx(np.mean(first))
 
 
-def test_they_are_of_what_a_filter_extracts_and_a_filter_that_votes_has_none(tmp_path):
+def test_diversity_is_of_the_texts_that_a_filter_extracts_and_a_filter_that_votes_has_none(tmp_path):
     first_letter = {"function": "regex", "regex_pattern": "([a-z])"}
     filters = [
         {"name": "letters", "filter": [first_letter, {"function": "take_first"}]},
@@ -81,7 +81,7 @@ def test_they_are_of_what_a_filter_extracts_and_a_filter_that_votes_has_none(tmp
     assert {"exact_match,letters", "exact_match,voted"} <= set(results)
 
 
-def test_predict_only_takes_no_metric(tmp_path):
+def test_predict_only_computes_no_metric(tmp_path):
     results, samples = run(third_party_task(tmp_path, [{"metric": "distinct_2"}]), limit=2, predict_only=True)
     assert not any(key.startswith("distinct_2") for key in results)
     assert [len(sample["resps"][0]) for sample in samples] == [4, 4]
@@ -100,6 +100,6 @@ def test_predict_only_takes_no_metric(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_answered_is_said_when_the_task_is_made(metric, more, message, tmp_path):
+def test_a_metric_that_cannot_be_computed_is_refused_when_the_task_is_loaded(metric, more, message, tmp_path):
     with pytest.raises(CalibError, match=message):
         third_party_task(tmp_path, [metric], **more).load(["drawn"])

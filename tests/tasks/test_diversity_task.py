@@ -13,8 +13,8 @@ from lm_eval_tasks import TASKS_DIR
 from mergekit_calib import demo, metrics
 
 
-def test_the_metrics_are_the_means_over_prompts_of_completions_that_were_drawn():
-    found = lm_eval.simple_evaluate(
+def test_the_metrics_are_means_over_prompts():
+    finished = lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(Path(demo.__file__).parent / "aligned")},
         tasks=["calib_diversity"],
@@ -25,7 +25,7 @@ def test_the_metrics_are_the_means_over_prompts_of_completions_that_were_drawn()
         batch_size=8,
         apply_chat_template=True,
     )
-    samples, results = found["samples"]["calib_diversity"], found["results"]["calib_diversity"]
+    samples, results = finished["samples"]["calib_diversity"], finished["results"]["calib_diversity"]
     drawn = [sample["resps"][0] for sample in samples]
     assert [len(completions) for completions in drawn] == [8, 8, 8]
     assert all(len(set(completions)) > 1 for completions in drawn)
@@ -40,7 +40,7 @@ def test_the_metrics_are_the_means_over_prompts_of_completions_that_were_drawn()
     assert results["rouge_l,none"] == mean_of(metrics.pairwise_rouge_l)
     assert results["vendi_score,none"] == mean_of(metrics.vendi_score)
     assert results["compression_ratio,none"] == mean_of(metrics.compression_ratio)
-    directions = found["higher_is_better"]["calib_diversity"]
+    directions = finished["higher_is_better"]["calib_diversity"]
     assert {name for name in directions if directions[name]} == {
         "distinct_1",
         "distinct_2",

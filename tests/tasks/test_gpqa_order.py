@@ -15,7 +15,7 @@ from lm_eval_tasks.task import LmEvalTask
 
 def documents(n: int = 40) -> list[dict[str, str]]:
     return [
-        {"Question": f"What is {i}?", CORRECT: f" right  of {i} ", **{column: f"{column} of {i}" for column in WRONG}}
+        {"Question": f"What is {i}?", CORRECT: f" correct  of {i} ", **{column: f"{column} of {i}" for column in WRONG}}
         for i in range(n)
     ]
 
@@ -24,7 +24,7 @@ def choices(doc: dict[str, str]) -> list[str]:
     return [doc[f"choice{i}"] for i in range(1, 5)]
 
 
-def test_the_order_is_the_same_whatever_the_random_state_and_the_other_documents():
+def test_the_order_depends_neither_on_the_random_state_nor_on_other_documents():
     random.seed(1)
     first = [choices(doc) for doc in shuffled(datasets.Dataset.from_list(documents()))]
     random.seed(2)
@@ -32,13 +32,13 @@ def test_the_order_is_the_same_whatever_the_random_state_and_the_other_documents
     assert first == again
 
 
-def test_asking_for_the_order_leaves_the_random_state_alone():
+def test_shuffling_does_not_change_the_random_state():
     state = random.getstate()
     list(shuffled(datasets.Dataset.from_list(documents(2))))
     assert random.getstate() == state
 
 
-def test_right_answers_stand_in_every_place_and_the_wording_is_lm_evals():
+def test_labels_are_in_every_position_and_the_texts_are_lm_evals():
     ours = list(shuffled(datasets.Dataset.from_list(documents())))
     theirs = list(utils.process_docs(datasets.Dataset.from_list(documents())))
     assert {doc["answer"] for doc in ours} == {"(A)", "(B)", "(C)", "(D)"}

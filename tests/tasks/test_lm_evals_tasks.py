@@ -50,7 +50,7 @@ def test_arc_easy_asks_lm_evals_prompts_token_for_token(manager, num_fewshot):
 
 
 @pytest.mark.parametrize(("name", "lm_evals"), SAME.items())
-def test_everything_but_names_and_metrics_is_lm_evals(name, lm_evals, manager, monkeypatch):
+def test_all_keys_but_the_name_and_metrics_are_lm_evals(name, lm_evals, manager, monkeypatch):
     given = {}
 
     def data_not_needed(self: ConfigurableTask, config: dict[str, object]) -> None:
@@ -69,12 +69,12 @@ def test_everything_but_names_and_metrics_is_lm_evals(name, lm_evals, manager, m
     assert TaskConfig(**given).output_type == "multiple_choice"
 
 
-def test_the_group_names_tasks_that_there_are(manager):
+def test_the_tasks_of_the_group_exist(manager):
     members = load_yaml(TASKS_DIR / "calib_core" / "calib_core.yaml")["task"]
     assert set(members) <= set(manager.all_subtasks)
     assert "calib_core" in manager.all_groups
 
 
-def test_a_yaml_that_this_lm_eval_lacks_is_named():
+def test_the_error_names_a_yaml_that_this_lm_eval_lacks():
     with pytest.raises(HostVersionError, match=r"tasks/arc/nowhere\.yaml"):
         lm_eval_config("arc/nowhere.yaml")

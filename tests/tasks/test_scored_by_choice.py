@@ -59,7 +59,7 @@ def test_bbh_asks_lm_evals_prompts_with_the_shots_of_the_subtask():
         assert {context for context, _ in asked(theirs, 3)} <= set(contexts)
 
 
-def test_bbh_offers_every_option_and_knows_the_right_one():
+def test_bbh_has_every_option_as_a_choice_and_the_target_as_its_label():
     doc = {"subtask": "navigate", "input": "Options: none?\nOptions:\n- Yes\n- No", "target": "No"}
     assert bbh.options(doc) == ["Yes", "No"]
     assert bbh.answer(doc) == 1

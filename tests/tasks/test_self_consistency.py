@@ -1,4 +1,4 @@
-"""Calibration of generated answers: votes counted by lm-eval's exact match, on lm-eval's prompts."""
+"""Calibration of generated answers: votes among draws, compared by lm-eval's exact match, on lm-eval's prompts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_of_equally_frequent_answers_the_first_drawn_wins():
     assert majority(["b", "a", "a", "b"], same).answer == "b"
 
 
-def test_what_cannot_be_read_never_wins_but_costs_confidence():
+def test_an_unreadable_answer_never_wins_but_lowers_the_confidence():
     vote = majority(["[invalid]", "", "[invalid]", "7"], same)
     assert (vote.answer, vote.share) == ("7", 0.25)
     nothing = majority(["[invalid]", ""], same)
@@ -57,7 +57,7 @@ def gsm8k(folder: Path) -> SelfConsistencyTask:
 
 
 def scored(task: ConfigurableTask, drawn: list[list[str]], filter_: str) -> list[dict[str, object]]:
-    """The results of documents whose completions are given."""
+    """Return the values of documents with these completions."""
     docs = list(task.eval_docs)[: len(drawn)]
     instances = [
         Instance("generate_until", doc, ("", {}), 0, metadata=(task.task_name, i, len(texts)))
@@ -76,22 +76,22 @@ def test_gsm8k_reads_answers_and_judges_them_as_lm_eval_does(tmp_path):
         [SUM.format("1,000"), SUM.format("1000"), SUM.format("$1000"), "I do not know, 3?"],
         [SUM.format("5"), SUM.format("5"), SUM.format("1,001"), SUM.format("5")],
     ]
-    right, wrong = scored(task, drawn, "strict-match")
+    correct, wrong = scored(task, drawn, "strict-match")
     # "$1000" does not fit lm-eval's pattern; "1,000" and "1000" are one answer to its exact match.
-    assert {name: right[name] for name in ("acc", "confidence", "overconfidence", "brier")} == {
+    assert {name: correct[name] for name in ("acc", "confidence", "overconfidence", "brier")} == {
         "acc": 1.0,
         "confidence": 0.5,
         "overconfidence": -0.5,
         "brier": 0.5,
     }
-    assert right["nll"] == pytest.approx(np.log(2))
-    assert right["answer_entropy"] == pytest.approx(np.log(2))
+    assert correct["nll"] == pytest.approx(np.log(2))
+    assert correct["answer_entropy"] == pytest.approx(np.log(2))
     assert (wrong["acc"], wrong["confidence"], wrong["ece"]) == (0.0, 0.75, (0.75, False))
     flexible, _ = scored(task, drawn, "flexible-extract")
     assert (flexible["acc"], flexible["confidence"]) == (1.0, 0.75)
 
 
-def test_a_share_of_all_or_nothing_is_half_a_vote_from_certainty_in_nll(tmp_path):
+def test_in_nll_a_share_of_0_or_1_is_half_a_vote_from_certainty(tmp_path):
     (sure,) = scored(gsm8k(tmp_path), [[SUM.format("7")] * 4], "strict-match")
     assert (sure["acc"], sure["confidence"], sure["brier"]) == (0.0, 1.0, 2.0)
     assert sure["nll"] == pytest.approx(-np.log(1 / 8))
@@ -100,29 +100,32 @@ def test_a_share_of_all_or_nothing_is_half_a_vote_from_certainty_in_nll(tmp_path
     assert none["nll"] == pytest.approx(-np.log(7 / 8))
 
 
-def test_the_metrics_are_those_of_the_shares(tmp_path):
+def test_the_metrics_are_those_of_the_confidences(tmp_path):
     task, rng = gsm8k(tmp_path), np.random.default_rng(0)
     drawn = [[SUM.format(i + 1000 if rng.random() < 0.6 else 3) for _ in range(8)] for i in range(8)]
-    found = scored(task, drawn, "strict-match")
-    confidence, right = np.array([f["confidence"] for f in found]), np.array([f["acc"] == 1 for f in found])
-    assert 0 < right.sum() < 8
-    aggregated = {name: task.aggregation()[name]([f[name] for f in found]) for name in (*AVERAGED, *POOLED_METRICS_OF_ANSWERS)}
-    assert aggregated["ece"] == pytest.approx(metrics.expected_calibration_error(confidence, right))
-    assert aggregated["brier"] == pytest.approx(metrics.brier_score(confidence, right))
-    assert aggregated["overconfidence"] == pytest.approx(metrics.overconfidence(confidence, right))
-    assert aggregated["auroc"] == pytest.approx(metrics.auroc(confidence, right))
-    assert aggregated["aurc"] == pytest.approx(metrics.area_under_risk_coverage(confidence, right))
+    values = scored(task, drawn, "strict-match")
+    confidence, correct = np.array([v["confidence"] for v in values]), np.array([v["acc"] == 1 for v in values])
+    assert 0 < correct.sum() < 8
+    names = (*AVERAGED, *POOLED_METRICS_OF_ANSWERS)
+    aggregated = {name: task.aggregation()[name]([v[name] for v in values]) for name in names}
+    ece = metrics.expected_calibration_error
+    assert aggregated["ece"] == pytest.approx(ece(confidence, correct))
+    assert aggregated["rms_ce_debiased"] == pytest.approx(ece(confidence, correct, norm="l2", debias=True))
+    assert aggregated["brier"] == pytest.approx(metrics.brier_score(confidence, correct))
+    assert aggregated["overconfidence"] == pytest.approx(metrics.overconfidence(confidence, correct))
+    assert aggregated["auroc"] == pytest.approx(metrics.auroc(confidence, correct))
+    assert aggregated["aurc"] == pytest.approx(metrics.area_under_risk_coverage(confidence, correct))
 
 
-def test_triviaqa_takes_any_alias_and_forgives_case_and_punctuation(tmp_path):
+def test_triviaqa_accepts_any_alias_in_any_case_and_punctuation(tmp_path):
     answer = {"aliases": ["Oslo", "Christiania"], "value": "Oslo"}
     task = SelfConsistencyTask(
         local(
             "calib_triviaqa", tmp_path, [{"question": "Capital of Norway", "answer": answer}], ("train", "validation")
         )
     )
-    (found,) = scored(task, [[" oslo", "Oslo!", " Bergen", "Rome"]], "remove_whitespace")
-    assert (found["acc"], found["confidence"]) == (1.0, 0.5)
+    (values,) = scored(task, [[" oslo", "Oslo!", " Bergen", "Rome"]], "remove_whitespace")
+    assert (values["acc"], values["confidence"]) == (1.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_triviaqa_takes_any_alias_and_forgives_case_and_punctuation(tmp_path):
         ("calib_triviaqa", "triviaqa/default.yaml", {"do_sample": True, "temperature": 1.0}),
     ],
 )
-def test_everything_but_the_draws_is_lm_evals(name, file, differs, monkeypatch):
+def test_all_keys_but_those_of_the_draws_are_lm_evals(name, file, differs, monkeypatch):
     given = {}
 
     class Seen(Exception):
@@ -171,9 +174,9 @@ def run(file: Path, **options: object) -> dict[str, object]:
     )
 
 
-def test_a_model_that_samples_is_right_about_as_often_as_its_draws_agree(questions_of_the_demo):
-    found = run(questions_of_the_demo)
-    results, samples = found["results"]["demo_by_vote"], found["samples"]["demo_by_vote"]
+def test_the_confidence_of_a_run_is_the_mean_share_of_the_most_frequent_answer(questions_of_the_demo):
+    finished = run(questions_of_the_demo)
+    results, samples = finished["results"]["demo_by_vote"], finished["samples"]["demo_by_vote"]
     assert all(len(sample["filtered_resps"][0]) == 8 for sample in samples)
     shares = [max(sample["filtered_resps"][0].count(a) for a in sample["filtered_resps"][0]) / 8 for sample in samples]
     assert results["confidence,remove_whitespace"] == pytest.approx(np.mean(shares))
@@ -183,13 +186,13 @@ def test_a_model_that_samples_is_right_about_as_often_as_its_draws_agree(questio
     )
     for name in (*AVERAGED, *POOLED_METRICS_OF_ANSWERS):
         assert 0 < results[f"{name}_stderr,remove_whitespace"] < 1
-    directions = found["higher_is_better"]["demo_by_vote"]
+    directions = finished["higher_is_better"]["demo_by_vote"]
     assert {name for name, up in directions.items() if up} == {"acc", "auroc"}
 
 
-def test_predict_only_keeps_the_answers_and_takes_no_metric(questions_of_the_demo):
-    found = run(questions_of_the_demo, predict_only=True, limit=2)
-    assert set(found["results"]["demo_by_vote"]) == {"name", "alias", "sample_len", "bypass,remove_whitespace"} | {
+def test_predict_only_keeps_the_answers_and_computes_no_metric(questions_of_the_demo):
+    finished = run(questions_of_the_demo, predict_only=True, limit=2)
+    assert set(finished["results"]["demo_by_vote"]) == {"name", "alias", "sample_len", "bypass,remove_whitespace"} | {
         "bypass_stderr,remove_whitespace"
     }
-    assert [len(sample["resps"][0]) for sample in found["samples"]["demo_by_vote"]] == [8, 8]
+    assert [len(sample["resps"][0]) for sample in finished["samples"]["demo_by_vote"]] == [8, 8]

@@ -23,16 +23,16 @@ def sweep(folder: Path, suite: list[object], objectives: list[object]) -> Fronti
     return run_sweep(parsed, folder / "out", MergeOptions(quiet=True))
 
 
-def test_a_sweep_trades_accuracy_of_majorities_for_their_calibration(questions_of_the_demo, tmp_path):
+def test_accuracy_and_calibration_of_majorities_can_be_objectives(questions_of_the_demo, tmp_path):
     frontier = sweep(tmp_path, [str(questions_of_the_demo)], ["acc", "ece"])
     for point in frontier.points:
-        (found,) = [metrics for scope, metrics in point.metrics.items() if scope.endswith("demo_by_vote.yaml")]
-        assert {"acc", "ece", "rms_ce_debiased", "brier", "confidence"} <= set(found)
-        assert found["ece"]["all"].n == 40
-        assert point.metrics["suite"]["ece"]["all"] == found["ece"]["all"]
+        (of_votes,) = [metrics for scope, metrics in point.metrics.items() if scope.endswith("demo_by_vote.yaml")]
+        assert {"acc", "ece", "rms_ce_debiased", "brier", "confidence"} <= set(of_votes)
+        assert of_votes["ece"]["all"].n == 40
+        assert point.metrics["suite"]["ece"]["all"] == of_votes["ece"]["all"]
 
 
-def test_beside_items_with_choices_votes_and_diversity_are_objectives_of_their_tasks(questions_of_the_demo, tmp_path):
+def test_votes_and_diversity_can_be_objectives_beside_tasks_with_choices(questions_of_the_demo, tmp_path):
     vote, diversity = str(questions_of_the_demo), {"task": "calib_diversity", "metric": "vendi_score"}
     suite = [
         {"task": "calib_demo", "limit": 60},

@@ -24,11 +24,11 @@ import json, sys, lm_eval
 from lm_eval.api.registry import metric_registry
 from lm_eval.tasks import TaskManager
 assert "ece" not in metric_registry and "distinct_2" not in metric_registry
-found = lm_eval.simple_evaluate(
+finished = lm_eval.simple_evaluate(
     model="hf", model_args={"pretrained": sys.argv[1]}, tasks=["choices", "completions", "vote"], limit=6, device="cpu",
     batch_size=24, task_manager=TaskManager(include_path=[sys.argv[2], sys.argv[3]], include_defaults=False),
 )
-print(json.dumps(found["results"]))
+print(json.dumps(finished["results"]))
 """
 
 
@@ -67,37 +67,37 @@ def their_tasks(tmp_path):
     return tmp_path
 
 
-def test_the_classes_give_the_metrics_and_their_standard_errors_to_anybodys_yaml(their_tasks):
+def test_the_classes_add_metrics_and_standard_errors_to_any_yaml(their_tasks):
     command = [sys.executable, "-c", RUN, str(DEMO / "base"), str(TASKS_DIR), str(their_tasks)]
     done = subprocess.run(command, env=OFF, check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    choices = found["choices"]
+    finished = json.loads(done.stdout.splitlines()[-1])
+    choices = finished["choices"]
     assert choices["ece,none"] == pytest.approx(abs(choices["overconfidence,none"]))
     assert {"ece_stderr,none", "overconfidence_stderr,none"} <= set(choices)
     assert choices["ece_stderr,none"] > 0
     assert "brier,none" not in choices
-    assert all(found["completions"][f"{name}_stderr,none"] >= 0 for name in DIVERSITY)
-    assert 1 <= found["completions"]["vendi_score,none"] <= 4
-    assert found["vote"]["ece_stderr,remove_whitespace"] > 0
-    assert 0.25 <= found["vote"]["confidence,remove_whitespace"] <= 1
+    assert all(finished["completions"][f"{name}_stderr,none"] >= 0 for name in DIVERSITY)
+    assert 1 <= finished["completions"]["vendi_score,none"] <= 4
+    assert finished["vote"]["ece_stderr,remove_whitespace"] > 0
+    assert 0.25 <= finished["vote"]["confidence,remove_whitespace"] <= 1
 
 
-def test_our_tasks_run_from_the_command_with_include_path(tmp_path):
+def test_the_tasks_run_from_the_command_with_include_path(tmp_path):
     command = [Path(sys.executable).parent / "lm_eval", "run", "--model", "hf", "--device", "cpu", "--limit", "40"]
     command += ["--model_args", f"pretrained={DEMO / 'base'}", "--tasks", "calib_demo", "--output_path", tmp_path]
     command += ["--include_path", TASKS_DIR, "--log_samples"]
     done = subprocess.run([str(part) for part in command], env=OFF, check=True, capture_output=True, text=True)
     (written,) = tmp_path.rglob("results_*.json")
-    found = json.loads(written.read_text())["results"]["calib_demo"]
+    finished = json.loads(written.read_text())["results"]["calib_demo"]
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
     for name in POOLED_METRICS:
         (shown,) = [row for row in rows if name in row]
-        assert f"{found[f'{name},none']:.4f}" in shown
-        assert f"{found[f'{name}_stderr,none']:.4f}" in shown
+        assert f"{finished[f'{name},none']:.4f}" in shown
+        assert f"{finished[f'{name}_stderr,none']:.4f}" in shown
     (samples,) = tmp_path.rglob("samples_calib_demo_*.jsonl")
     logged = [json.loads(line) for line in samples.read_text().splitlines()]
     assert len(logged) == 40
     for sample in logged:
-        right, scores = sample["ece"]
-        assert right == [int(sample["target"])]
+        labels, scores = sample["ece"]
+        assert labels == [int(sample["target"])]
         assert scores == [float(response[0][0]) for response in sample["resps"]]
