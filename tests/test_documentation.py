@@ -18,6 +18,8 @@ TOP = Path(__file__).resolve().parents[1]
 FOLDERS = ("configs", "lm_eval_tasks", "mergekit_calib", "tests", ".github")
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(path for folder in FOLDERS for path in (TOP / folder).rglob("*.md"))])
 
+HOMES = (TOP / "mergekit_calib", TOP / "tests/plugins/example")  # paths may be given from here, too
+
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -73,7 +75,7 @@ def test_paths_in_backticks_exist(document):
         if not PATH.fullmatch(span):
             continue
         first = span.split("/")[0]
-        homes = [home for home in (TOP, document.parent, TOP / "mergekit_calib") if (home / first).exists()]
+        homes = [home for home in (TOP, document.parent, *HOMES) if (home / first).exists()]
         is_ours = first in FOLDERS or span.endswith(".py") or any(home != TOP for home in homes)
         if is_ours and not any([*home.glob(span.rstrip("/"))] for home in homes):
             missing.append(span)
