@@ -1,8 +1,9 @@
 """Merging: the registered method, the parents, a live model set to each point, and the written result.
 
-This is the only package that uses mergekit's internals. It relies on mergekit 0.1.5 and transformers 5; each module
-says on what.
+Apart from the hooks in `integrations`, only this package uses mergekit's internals. It relies on mergekit 0.1.5 and
+transformers 5; each module says on what.
 """
 
-# This import comes first: it triggers the hook that registers our method, so that must not be half imported yet.
+# Before any module of this package: importing it triggers the hook that imports `method` and registers it, which fails
+# if `method` is half imported by then.
 import mergekit.merge_methods  # noqa: F401

@@ -1,8 +1,8 @@
-"""Weighted sums of tensors at the speed of memory, bit for bit what mergekit's `linear` gives.
+"""Weighted sums of tensors, as fast as memory can be read, with results bit-identical to mergekit's `linear`.
 
-mergekit's kernel passes over memory once for each of its steps, and converts 16-bit weights one by one. Here the same
-steps (products and sums in float32, rounded once at the end) are done block by block in the processor's cache.
-`gives_mergekits_bits` checks on this machine that the result is the same, before it is used.
+mergekit's kernel makes a pass over memory for each of its steps. Here the same steps (products and sums in float32,
+rounded once at the end) are done block by block in the processor's cache. Before this is used,
+`is_bit_identical_to_mergekit` checks on this machine that the results are the same.
 
 Relies on mergekit 0.1.5 for the arithmetic of `merge_methods.linear.linear_merge`.
 """
@@ -43,27 +43,27 @@ class WeightedSum:
         return self.tensors[0].shape
 
     def blocks(self, into: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
-        """Yield the result, flat, in blocks of `BLOCK` elements; each is valid until the next.
+        """Yield the result, flat, in blocks of `BLOCK` elements; a block is overwritten when the next is asked for.
 
         Args:
-            into: a flat tensor to compute the result in, so that the blocks are parts of it. It is not used if it has
-                another dtype or device than the result.
+            into: a flat tensor to compute the result in, so that the blocks are views of it. It is ignored if its dtype
+                or device is not the result's.
         """
         flat = [tensor.reshape(-1) for tensor in self.tensors]
         device, n = flat[0].device, flat[0].numel()
-        zeros, scratch, part = _scratch(device)
+        zeros, sum_buffer, term_buffer = _buffers(device)
         in_place = into if into is not None and (into.dtype, into.device) == (self.dtype, device) else None
         result = torch.empty(min(n, BLOCK) if in_place is None else 0, dtype=self.dtype, device=device)
         coefficients = torch.tensor(self.weights, dtype=torch.float32, device=device)
         divisor = coefficients.sum() if self.normalize else None
-        for start in range(0, max(n, 1), BLOCK):  # one empty block of an empty tensor, as `split` gives
+        for start in range(0, max(n, 1), BLOCK):  # an empty tensor has one empty block, as in `torch.split`
             k = min(BLOCK, n - start)
             place = result[:k] if in_place is None else in_place[start : start + k]
-            total = place if self.dtype == torch.float32 else scratch[:k]
+            total = place if self.dtype == torch.float32 else sum_buffer[:k]
             for i, tensor in enumerate(flat):
                 values = tensor[start : start + k]
                 if values.dtype != torch.float32:
-                    values = part[:k].copy_(values)
+                    values = term_buffer[:k].copy_(values)
                 # The sum starts from zero, as in `linear`, so that −0 becomes 0.
                 torch.addcmul(total if i else zeros[:k], values, coefficients[i : i + 1], out=total)
             if divisor is not None:
@@ -74,21 +74,28 @@ class WeightedSum:
         """Return the result as a new tensor."""
         return torch.cat([block.clone() for block in self.blocks()]).reshape(self.shape)
 
-    def largest(self, largest_of_inputs: tuple[float, ...]) -> float:
-        """Return an upper bound of the result's magnitude, from those of the tensors; not finite if they are not."""
-        bound = sum(abs(w) * m for w, m in zip(self.weights, largest_of_inputs, strict=True))
+    def magnitude_bound(self, magnitudes: tuple[float, ...]) -> float:
+        """Return an upper bound of the magnitudes in the result; NaN or infinity if one of `magnitudes` is.
+
+        Args:
+            magnitudes: the greatest magnitude in each of the tensors.
+        """
+        bound = sum(abs(w) * m for w, m in zip(self.weights, magnitudes, strict=True))
         return bound / abs(sum(self.weights)) if self.normalize else bound
 
 
 @functools.cache
-def _scratch(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return zeros, and space for a sum and for a term. They are kept, since new memory takes longer than the sums."""
+def _buffers(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return a block of zeros, a buffer for a sum and one for a term.
+
+    They are cached, because allocating memory takes longer than computing the sums.
+    """
     return torch.zeros(BLOCK, device=device), torch.empty(BLOCK, device=device), torch.empty(BLOCK, device=device)
 
 
 @functools.cache
-def gives_mergekits_bits(dtype: torch.dtype, device: torch.device) -> bool:
-    """Return whether weighted sums on this machine equal mergekit's bit for bit, tried on numbers of many sizes."""
+def is_bit_identical_to_mergekit(dtype: torch.dtype, device: torch.device) -> bool:
+    """Return whether weighted sums equal mergekit's bit for bit here, in a trial with numbers of many sizes."""
     generator = torch.Generator().manual_seed(0)
     sizes = 10 ** torch.linspace(-8, 2, 50_003)
     tensors = tuple((torch.randn(50_003, generator=generator) * sizes).to(dtype).to(device) for _ in range(2))

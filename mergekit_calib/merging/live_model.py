@@ -6,7 +6,6 @@ from checkpoint names to parameters, and keeps the storage of tensors that need 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,23 +13,16 @@ from typing import Any
 import torch
 import transformers
 
-from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.fast_linear import BLOCK, WeightedSum
-
-# Config fields that do not affect a forward pass.
-_INERT = {"_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "pad_token_id"}
-_INERT |= {"torch_dtype", "transformers_version", "use_cache"}
-
-
-class WeightsError(CalibError):
-    """The merged weights of a point hold NaN or infinity, or are not those of the live model's class."""
+from mergekit_calib.merging.merge_configuration import active_configuration
+from mergekit_calib.merging.weights_digest import Digest, WeightsError
 
 
 class LiveModel:
     """A transformers model whose parameters are overwritten with each point's tensors.
 
-    A tensor that is one parameter is copied into it. If the class fuses or splits checkpoint tensors (mixtures of
-    experts), a second model is assembled temporarily, and its parameters are copied.
+    A checkpoint tensor that is one parameter of the model is copied into it. If the class fuses or splits checkpoint
+    tensors (mixtures of experts), a second model is assembled for a moment, and its parameters are copied.
 
     Args:
         config: the configuration of every model that this one is set to.
@@ -72,7 +64,7 @@ class LiveModel:
         self.model: transformers.PreTrainedModel = model.train(False).requires_grad_(False).to(device=device)
 
     def is_for(self, config: transformers.PretrainedConfig) -> bool:
-        """Return whether a model of `config` computes what this one does, given the same weights."""
+        """Return whether this model can be set to the weights of a model with `config`, and then computes the same."""
         return active_configuration(config) == active_configuration(self._config)
 
     @torch.no_grad()
@@ -124,8 +116,9 @@ class LiveModel:
     def _assemble(
         self, state: dict[str, torch.Tensor], dtype: torch.dtype, partial: bool = False
     ) -> transformers.PreTrainedModel:
+        """Return a new model with the checkpoint tensors in `state`; `partial` if they need not be all."""
         model: transformers.PreTrainedModel
-        with silence_transformers():  # its report lists every missing key; our message is below
+        with silence_transformers():  # Its report lists every missing key; our message is below.
             model, info = self._class.from_pretrained(
                 None, config=self._config, state_dict=dict(state), dtype=dtype, output_loading_info=True
             )
@@ -134,79 +127,6 @@ class LiveModel:
             parameters = f"{len(missing)} parameters of {self._class.__name__}, among them {missing[0]}"
             raise WeightsError(f"the merge gives no weights for {parameters}")
         return model
-
-
-class Digest:
-    """A hash of named tensors that is fast on any device: sums over the bits of each block, combined in order.
-
-    It tells whether two merges gave the same weights. It does not protect against deliberate collisions.
-    """
-
-    _COLUMNS = 128  # 64-bit words
-
-    def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = {}
-        self._shapes: dict[str, str] = {}
-
-    def update(self, name: str, tensor: torch.Tensor) -> None:
-        """Add a tensor.
-
-        Args:
-            name: the tensor's name.
-            tensor: its values.
-
-        Raises:
-            WeightsError: it holds NaN or infinity.
-        """
-        for _ in self.blocks_of(name, tensor):
-            pass
-
-    def blocks_of(
-        self, name: str, tensor: torch.Tensor | WeightedSum, into: torch.Tensor | None = None
-    ) -> Iterator[torch.Tensor]:
-        """Add a tensor, and yield its blocks, flat, while they are in the processor's cache.
-
-        Args:
-            name: the tensor's name.
-            tensor: its values; a weighted sum is computed block by block, and must be known to be finite.
-            into: a flat tensor to compute a weighted sum in.
-
-        Raises:
-            WeightsError: it holds NaN or infinity; raised after the last block.
-        """
-        self._shapes[name] = f"{tuple(tensor.shape)}{tensor.dtype}"
-        if isinstance(tensor, WeightedSum):
-            for block in tensor.blocks(into):
-                self._extend(name, block)
-                yield block
-            return
-        flat, sums = tensor.detach().contiguous().reshape(-1), []
-        for block in torch.split(flat, BLOCK):
-            self._extend(name, block)
-            if block.is_floating_point():
-                sums.append(block.sum(dtype=torch.float32))
-            yield block
-        # The sums are a cheap test. Finite numbers can overflow them, so a failure is checked on the tensor itself.
-        if sums and not torch.isfinite(torch.stack(sums)).all() and not torch.isfinite(flat).all():
-            raise WeightsError(f"tensor {name} holds NaN or infinity")
-
-    def _extend(self, name: str, block: torch.Tensor) -> None:
-        data = block.view(torch.uint8)
-        row_bytes = 8 * self._COLUMNS
-        if len(data) % row_bytes or data.data_ptr() % 8 or data.storage_offset() % 8:
-            data = torch.nn.functional.pad(data, (0, -len(data) % row_bytes)).clone()
-        sums = data.view(torch.int64).view(-1, self._COLUMNS).sum(0)
-        so_far = self._sums.get(name)
-        self._sums[name] = sums if so_far is None else so_far * 31 + sums  # wraps around
-
-    def hexdigest(self) -> str:
-        """Return the digest of the tensors so far; it does not depend on their order."""
-        digest = hashlib.sha256()
-        for name in sorted(self._shapes):
-            sums = self._sums.get(name)
-            digest.update(f"{name}:{self._shapes[name]}:".encode())
-            digest.update(b"" if sums is None else sums.cpu().numpy().tobytes())
-        return digest.hexdigest()[:32]
 
 
 @contextmanager
@@ -237,9 +157,9 @@ def model_class(config: transformers.PretrainedConfig, trust_remote_code: bool) 
 
 
 def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, str | None]:
-    """Return checkpoint name → the parameter that is this tensor.
+    """Return checkpoint name → the name of the parameter that is this tensor.
 
-    The parameter is "" if the model does not use the tensor, and None if the tensor is converted. Parameters are found
+    It is "" if the model does not use the tensor, and None if the tensor is converted. Parameters are found
     by storage: the model was assembled from `state` and keeps the storage of every tensor that it does not convert.
     """
     by_storage: dict[tuple[int, torch.Size], str] = {}
@@ -255,12 +175,3 @@ def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, tor
             target = "" if tied_to_another else None
         result[name] = target
     return result
-
-
-def active_configuration(config: transformers.PretrainedConfig) -> dict[str, Any]:
-    """Return the config fields that affect a forward pass."""
-
-    def active(fields: dict[str, Any]) -> dict[str, Any]:
-        return {k: active(v) if isinstance(v, dict) else v for k, v in fields.items() if k not in _INERT}
-
-    return active(config.to_dict())

@@ -15,7 +15,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import ParentModel
 
-_SCORING = 10**9  # bytes; batches and logits are divided to stay below
+_SCORING_BYTES = 10**9  # batches and logits are divided to stay below
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Footprint:
     Attributes:
         device: the device that models are scored on.
         live: the model that is set to each point, on `device`.
-        building: what is needed on the host besides, while the live model is built.
+        building: what the host needs besides, while the live model is built.
         parents: copies of the parents that stay in memory; memory-mapped files do not count.
-        parents_on_device: whether the copies are on `device`, as mergekit's `--read-to-gpu` asks for.
+        parents_on_device: whether the copies are on `device` (mergekit's `--read-to-gpu`).
         streams: whether the parents are read from their files for each point, instead of kept in memory.
     """
 
@@ -42,8 +42,8 @@ class Footprint:
     def on_device(self) -> int:
         """Bytes on the device that scores."""
         if self.device.type == "cpu":
-            return self.live + _SCORING + self.building + self._kept
-        return self.live + _SCORING + (self._kept if self.parents_on_device else 0)
+            return self.live + _SCORING_BYTES + self.building + self._kept
+        return self.live + _SCORING_BYTES + (self._kept if self.parents_on_device else 0)
 
     @property
     def on_host(self) -> int:
@@ -54,6 +54,7 @@ class Footprint:
 
     @property
     def _kept(self) -> int:
+        """Bytes of the parents that stay in memory."""
         return 0 if self.streams else self.parents
 
     @property
@@ -67,7 +68,7 @@ class Footprint:
         kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
         if self.streams:
             kept = "the parents read from their files for each point"
-        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING)}"
+        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING_BYTES)}"
         if self.building:
             parts += f", and {_gb(self.building)} of the host's at the start"
         if self.device.type == "cpu":
@@ -104,10 +105,10 @@ def footprint(
     building = state if compute != merged else 0
     if device.type != "cpu":
         building = live + building
-    loaded = bool(options.read_to_gpu and device.type != "cpu")
-    copied = [p for p in parents if loaded or (read or p.dtype) != p.dtype or not p.shapes]
+    on_device = bool(options.read_to_gpu and device.type != "cpu")
+    copied = [p for p in parents if on_device or (read or p.dtype) != p.dtype or not p.shapes]
     copies = sum(n_parameters(p) * (read or p.dtype).itemsize for p in copied)
-    return Footprint(device, live, building, copies, loaded)
+    return Footprint(device, live, building, copies, on_device)
 
 
 def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
@@ -119,16 +120,17 @@ def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footpri
         free_on_host: bytes that are free on the host.
 
     Raises:
-        CalibError: neither fits; with the numbers.
+        CalibError: neither fits; the message has the numbers.
     """
-    for one in (needed, replace(needed, streams=True)):
-        if one.on_device <= free_on_device and one.on_host <= free_on_host:
-            return one
+    for candidate in (needed, replace(needed, streams=True)):
+        if candidate.on_device <= free_on_device and candidate.on_host <= free_on_host:
+            return candidate
     free = f"{_gb(free_on_device)} are free on {needed.device}"
     if needed.device.type != "cpu":
         free += f", {_gb(free_on_host)} on the host"
     raise CalibError(
-        f"the sweep {one}; {free}. Another `device` or a smaller `dtype` in `model_args`, or smaller models, would fit"
+        f"the sweep {candidate}; {free}. Another `device` or a smaller `dtype` in `model_args`, or smaller "
+        "models, would fit"
     )
 
 

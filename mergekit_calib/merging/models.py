@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,15 @@ import torch
 import transformers
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
-from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.merge import _copy_tokenizer, run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.live_model import Digest, LiveModel, active_configuration, model_class, silence_transformers
-from mergekit_calib.merging.plan import Plan, ResidentTensors, configuration, dtype_problem
+from mergekit_calib.merging.live_model import LiveModel, model_class, silence_transformers
+from mergekit_calib.merging.merge_configuration import active_configuration, configuration, dtype_problem
+from mergekit_calib.merging.plan import Plan, ResidentTensors
 from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
+from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe import Point
 
 
@@ -44,7 +45,7 @@ class PointModels:
 
     Args:
         options: mergekit's options. `random_seed` must be set, so that randomised methods can be repeated.
-        choice: the tokenizer that the points have.
+        choice: the tokenizer of the points.
         scratch: the folder for temporary merges.
         device: the device that models are scored on; merging itself runs on the device in `options`.
         dtype: the name of the dtype that the models compute in; None for that of the merged weights.
@@ -72,7 +73,7 @@ class PointModels:
 
     @contextmanager
     def at(self, point: Point) -> Iterator[ReadyModel]:
-        """Return a context with the model of a point, which is valid until the next point's is made.
+        """Make the model of a point for the `with` block; the next point's model overwrites it.
 
         Args:
             point: the point.
@@ -80,7 +81,7 @@ class PointModels:
         Raises:
             CalibError: mergekit cannot plan the recipe, or its weights hold NaN or infinity.
         """
-        config = self._arithmetic(point)
+        config = self._configuration_of(point)
         plan = Plan(config, self._options)
         if plan.builds_tokenizer or self._options.unsafe_truncate_embeddings or self._changes_depth(config, plan):
             with self._through_disk(config, plan) as ready:
@@ -116,18 +117,18 @@ class PointModels:
         Args:
             point: the point.
             folder: the folder to write to; mergekit creates it.
-            digest: the digest of the scored weights, from `ReadyModel`; None to skip the check.
+            digest: `ReadyModel.digest` of the scored weights; None to skip the check.
 
         Raises:
             CalibError: the written weights are not the scored ones.
         """
-        # Without mergekit's model card: to write it mergekit looks models up on the hub, even those in local folders.
+        # Without mergekit's model card, for which it looks up every model on the hub, even those in local folders.
         options = self._options.model_copy(update={"write_model_card": False})
         run_merge(configuration(point.recipe), str(folder), options, config_source=point.yaml)
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
         if self._choice.folder is not None:
             copy_tokenizer_files(self._choice.folder, folder)
-        axes = Plan(self._arithmetic(point), self._options).vocabulary_axes
+        axes = Plan(self._configuration_of(point), self._options).vocabulary_axes
         written = digest_of(folder, axes, self._options.trust_remote_code)
         if digest is not None and written != digest:
             raise CalibError(
@@ -135,7 +136,7 @@ class PointModels:
                 f"scored {digest}); this is a defect of mergekit-calib, please report it with the recipe"
             )
 
-    def _arithmetic(self, point: Point) -> MergeConfiguration:
+    def _configuration_of(self, point: Point) -> MergeConfiguration:
         """Return the point's configuration without tokenizer settings that do not change its weights."""
         config = configuration(point.recipe)
         if self._choice.changes_weights:
@@ -143,7 +144,7 @@ class PointModels:
         return config.model_copy(update={"tokenizer_source": None})
 
     def _changes_depth(self, config: MergeConfiguration, plan: Plan) -> bool:
-        """Return whether slices give the result another number of layers than the model that its config is from."""
+        """Return whether slices give the merged model another number of layers than its config's source has."""
         if not config.slices and not config.modules:
             return False
         donor = (config.base_model or config.referenced_models()[0]).config(self._options.trust_remote_code)
@@ -151,6 +152,7 @@ class PointModels:
 
     @contextmanager
     def _through_disk(self, config: MergeConfiguration, plan: Plan) -> Iterator[ReadyModel]:
+        """Merge into a temporary folder with mergekit itself, and load the model from there."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="point-") as name:
             folder = Path(name)
@@ -164,7 +166,7 @@ class PointModels:
                 )
             model = model.to(self._device).eval().requires_grad_(False)
             digest = digest_of(folder, plan.vocabulary_axes, self._options.trust_remote_code)
-            yield ReadyModel(model, self._loaded(folder), digest)
+            yield ReadyModel(model, self._load_tokenizer(folder), digest)
 
     def _tokenizer(self, config: MergeConfiguration) -> transformers.PreTrainedTokenizerBase:
         """Return the tokenizer that the written model will have."""
@@ -172,14 +174,14 @@ class PointModels:
         source = str(self._choice.folder or donor)
         if source not in self._tokenizers:
             if self._choice.folder is not None:
-                self._tokenizers[source] = self._loaded(self._choice.folder)
+                self._tokenizers[source] = self._load_tokenizer(self._choice.folder)
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     _copy_tokenizer(config, folder, options=self._options)
-                    self._tokenizers[source] = self._loaded(Path(folder))
+                    self._tokenizers[source] = self._load_tokenizer(Path(folder))
         return self._tokenizers[source]
 
-    def _loaded(self, folder: Path) -> transformers.PreTrainedTokenizerBase:
+    def _load_tokenizer(self, folder: Path) -> transformers.PreTrainedTokenizerBase:
         return load_tokenizer(folder, self._options, self._add_bos_token)
 
     def _set_generation_config(self, model: transformers.PreTrainedModel) -> None:
@@ -204,30 +206,3 @@ def compute_dtype(name: str | None) -> torch.dtype | None:
         raise CalibError(f"model_args.dtype {problem}, or auto")
     dtype: torch.dtype = dtype_from_name(str(name))
     return dtype
-
-
-def digest_of(folder: Path, vocabulary_axes: Mapping[str, int] | None = None, trust_remote_code: bool = False) -> str:
-    """Return the digest of a written model's tensors, comparable with `ReadyModel.digest`.
-
-    Args:
-        folder: the model's folder.
-        vocabulary_axes: tensor → its axis along the vocabulary, for tensors that are put in the order of the folder's
-            tokens first: mergekit numbers the tokens that a union adds differently each time.
-        trust_remote_code: whether the folder's tokenizer, which gives that order, may run its own code.
-    """
-    digest = Digest()
-    loader = LazyTensorLoader.from_disk(
-        str(folder), lazy_unpickle=False
-    )  # lazy unpickling cannot read mergekit's files
-    axes = vocabulary_axes or {}
-    order = _order_of_tokens(folder, trust_remote_code) if axes else torch.arange(0)
-    for shard in loader.index.shards:
-        for name in shard.contained_keys:
-            tensor = loader.get_tensor(name)
-            digest.update(name, tensor.index_select(axes[name], order) if name in axes else tensor)
-    return digest.hexdigest()
-
-
-def _order_of_tokens(folder: Path, trust_remote_code: bool) -> torch.Tensor:
-    vocabulary = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code).get_vocab()
-    return torch.tensor([vocabulary[token] for token in sorted(vocabulary)])

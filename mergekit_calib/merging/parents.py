@@ -1,6 +1,6 @@
 """The models that a recipe names: what they are, their size, and whether they can be merged.
 
-All of it comes from configs and file headers, before any weight is loaded.
+Configs, file headers and hashes of files are enough for that; no weight is loaded.
 Relies on mergekit 0.1.5 for `ModelReference` and `ShardedTensorIndex`.
 """
 
@@ -26,7 +26,7 @@ from mergekit_calib.errors import CalibError
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _SAMPLED_ABOVE = 64 << 20  # bytes; of larger files only samples are hashed, so that 16 GB take less than a minute
-_SAMPLES, _SAMPLE = 64, 1 << 16  # how many, and of how many bytes
+_N_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -87,23 +87,24 @@ def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocab
     Args:
         models: the models.
         options: mergekit's options.
-        vocabulary_may_differ: whether the recipe makes a common vocabulary.
+        vocabulary_may_differ: whether the recipe makes a common vocabulary, so that its size may differ.
 
     Raises:
-        CalibError: two have different architectures (without `--allow-crimes`), or a tensor has different shapes.
+        CalibError: two models have different architectures, or a tensor has different shapes in two models; with
+            `--allow-crimes` neither is an error.
     """
     first, *others = models
     for other in others:
-        mine, theirs = (tuple(m.config.architectures or ()) for m in (first, other))
-        if mine != theirs and not options.allow_crimes:
+        of_first, of_other = (", ".join(m.config.architectures or ()) for m in (first, other))
+        if of_first != of_other and not options.allow_crimes:
             raise CalibError(
-                f"{first.name} is a {', '.join(mine)} and {other.name} a {', '.join(theirs)}: only models of one "
+                f"{first.name} is a {of_first} and {other.name} a {of_other}: only models of one "
                 "architecture can be merged (mergekit's --allow-crimes tries it anyway)"
             )
         for name in first.shapes.keys() & other.shapes.keys():
             a, b = first.shapes[name], other.shapes[name]
-            vocabulary = a[1:] == b[1:] and (vocabulary_may_differ or options.unsafe_truncate_embeddings)
-            if a != b and not vocabulary and not options.allow_crimes:
+            allowed = a[1:] == b[1:] and (vocabulary_may_differ or options.unsafe_truncate_embeddings)
+            if a != b and not allowed and not options.allow_crimes:
                 hint = ""
                 if a[1:] == b[1:]:
                     hint = "; vocabularies of different size need `tokenizer: {source: union}` or `tokenizer_source`"
@@ -118,7 +119,7 @@ def check_disk(folder: Path, n_bytes: int) -> None:
         n_bytes: how many bytes are needed.
 
     Raises:
-        CalibError: it has not; with both numbers.
+        CalibError: it has not; the message has both numbers.
     """
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -129,8 +130,8 @@ def check_disk(folder: Path, n_bytes: int) -> None:
 def apply_adapters(models: Iterable[ParentModel], options: MergeOptions) -> None:
     """Merge each LoRA into its model, once, in the folder of `--lora-merge-cache`.
 
-    A marker file says that a merged folder is complete: mergekit uses any folder that exists, even an
-    incomplete one that a killed run left.
+    A marker file beside a merged folder says that it is complete. mergekit itself uses any folder that exists, even an
+    incomplete one from a killed run.
 
     Args:
         models: the models that the recipe names.
@@ -189,9 +190,9 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
         )
     if missing := [f for f in files if not f.exists()]:
         raise CalibError(f"model {reference.model}: its index names {missing[0].name}, which is missing")
-    described = [folder / "config.json", *files]
+    hashed = [folder / "config.json", *files]
     if reference.lora and os.path.isdir(reference.lora.path):
-        described += sorted(Path(reference.lora.path).glob("adapter_*"))
+        hashed += sorted(Path(reference.lora.path).glob("adapter_*"))
     shapes, dtype = _headers(files) if index.is_safetensors else ({}, None)
     return ParentModel(
         reference=reference,
@@ -200,25 +201,25 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
         shapes=shapes,
         dtype=dtype or (config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32),
         n_bytes=sum(f.stat().st_size for f in files),
-        fingerprint=fingerprint(described),
+        fingerprint=fingerprint(hashed),
     )
 
 
 def _headers(files: Sequence[Path]) -> tuple[dict[str, tuple[int, ...]], torch.dtype | None]:
     """Return tensor name → shape, and the dtype of most numbers, or None if mergekit does not know it."""
-    shapes, numbers = {}, Counter[torch.dtype]()
+    shapes, n_numbers = {}, Counter[torch.dtype]()
     for file in files:
         with safetensors.safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118
                 part = tensors.get_slice(name)
                 shapes[name] = tuple(part.get_shape())
                 if part.get_dtype() in _DTYPES:
-                    numbers[_DTYPES[part.get_dtype()]] += math.prod(shapes[name])
-    return shapes, numbers.most_common(1)[0][0] if numbers else None
+                    n_numbers[_DTYPES[part.get_dtype()]] += math.prod(shapes[name])
+    return shapes, n_numbers.most_common(1)[0][0] if n_numbers else None
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return a hash of the files' contents; of files above 64 MB, of samples, the size and the time of change."""
+    """Return a hash of the files' contents; for a file above 64 MiB, of samples, its size and its time of change."""
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()
@@ -228,7 +229,7 @@ def fingerprint(files: Iterable[Path]) -> str:
                 digest.update(stream.read())
                 continue
             digest.update(str(status.st_mtime_ns).encode())
-            for i in range(_SAMPLES):
-                stream.seek((status.st_size - _SAMPLE) * i // (_SAMPLES - 1))
-                digest.update(stream.read(_SAMPLE))
+            for i in range(_N_SAMPLES):
+                stream.seek((status.st_size - _SAMPLE_BYTES) * i // (_N_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:32]

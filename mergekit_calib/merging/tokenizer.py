@@ -19,7 +19,7 @@ from mergekit_calib.merging.parents import ParentModel
 from mergekit_calib.recipe import Sweep
 
 # The files that transformers and mergekit save beside the weights for the tokenizer and for generation.
-FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
@@ -51,7 +51,10 @@ class TokenizerChoice:
 
 
 def choose_tokenizer(sweep: Sweep, base: ParentModel, aligned: ParentModel, options: MergeOptions) -> TokenizerChoice:
-    """Return the aligned parent's tokenizer, in mergekit's own keys as far as those do not change the weights.
+    """Choose the tokenizer of a sweep's points: the aligned parent's, unless the recipe has settings of its own.
+
+    It is asked for with mergekit's own keys where these change no weights, so that `mergekit-yaml` on a point's plain
+    recipe gives the same tokenizer.
 
     Args:
         sweep: the sweep.
@@ -65,14 +68,14 @@ def choose_tokenizer(sweep: Sweep, base: ParentModel, aligned: ParentModel, opti
     folder = aligned.tokenizer_folder
     if not (folder / "tokenizer_config.json").exists():
         return TokenizerChoice(None)
-    # Without base_model mergekit takes the tokenizer of any of the models, not always of the same one.
+    # mergekit copies the tokenizer files of `base_model`; without one, it takes them from any of the models.
     if recipe.get("base_model") == aligned.name and folder == aligned.folder:
-        return TokenizerChoice(folder)  # mergekit copies these very files
-    mine = load_tokenizer(folder, options)
-    if aligned.reference.lora is None and _same_rows(mine, base, aligned, options):
-        # Vocabularies are equal and embeddings have a row for each token, so mergekit's permutation changes nothing.
+        return TokenizerChoice(folder)
+    tokenizer = load_tokenizer(folder, options)
+    if aligned.reference.lora is None and _have_same_vocabulary(tokenizer, base, aligned, options):
+        # The embeddings have a row for each token in the same order, so mergekit's permutation changes nothing.
         return TokenizerChoice(folder, {"tokenizer_source": aligned.name})
-    template = mine.chat_template
+    template = tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
     return TokenizerChoice(folder, {"chat_template": template} if template else {})
@@ -94,7 +97,7 @@ def load_tokenizer(
 
 def tokenizer_files(folders: Iterable[Path]) -> list[Path]:
     """Return the tokenizer files that exist in `folders`."""
-    return [folder / name for folder in folders for name in FILES if (folder / name).exists()]
+    return [folder / name for folder in folders for name in TOKENIZER_FILES if (folder / name).exists()]
 
 
 def copy_tokenizer_files(source: Path, target: Path) -> None:
@@ -104,16 +107,24 @@ def copy_tokenizer_files(source: Path, target: Path) -> None:
         source: the folder that they are copied from.
         target: the model's folder; files that `source` does not have are removed from it.
     """
-    for name in FILES:
+    for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)
 
 
-def _same_rows(
+def _have_same_vocabulary(
     tokenizer: transformers.PreTrainedTokenizerBase, base: ParentModel, aligned: ParentModel, options: MergeOptions
 ) -> bool:
+    """Return whether both parents' embeddings have one row for each token of the same vocabulary, and no other rows.
+
+    Args:
+        tokenizer: the aligned parent's tokenizer.
+        base: the base parent.
+        aligned: the aligned parent.
+        options: mergekit's options.
+    """
     if not (base.tokenizer_folder / "tokenizer_config.json").exists():
         return False
     vocabulary = tokenizer.get_vocab()

@@ -16,9 +16,9 @@ from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitted, footprint, free_memory
+from mergekit_calib.merging.merge_configuration import check_configuration_source, configuration
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
-from mergekit_calib.merging.plan import check_configuration_source, configuration
 from mergekit_calib.merging.tokenizer import choose_tokenizer, load_tokenizer
 from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep

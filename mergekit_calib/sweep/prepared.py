@@ -15,9 +15,10 @@ from mergekit_calib import plugins
 from mergekit_calib.items.store import content_key
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
+from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerprint
-from mergekit_calib.merging.plan import Plan, configuration
+from mergekit_calib.merging.plan import Plan
 from mergekit_calib.merging.tokenizer import TokenizerChoice, tokenizer_files
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
 from mergekit_calib.results.frontier import Frontier, Objective

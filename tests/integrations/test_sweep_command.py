@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from mergekit_calib.commands.sweep_command import sweep_command
-from mergekit_calib.merging.models import digest_of
+from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe import dump_recipe
 from mergekit_calib.results.frontier import Frontier
 

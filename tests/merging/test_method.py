@@ -9,9 +9,9 @@ from mergekit import merge_methods
 from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
+from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.method import register
-from mergekit_calib.merging.models import digest_of
-from mergekit_calib.merging.plan import configuration
+from mergekit_calib.merging.weights_digest import digest_of
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,11 @@ import transformers
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
-from mergekit_calib.merging.plan import Plan, configuration
+from mergekit_calib.merging.plan import Plan
 from mergekit_calib.merging.tokenizer import choose_tokenizer
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 

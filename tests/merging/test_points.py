@@ -17,12 +17,12 @@ from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError, RecipeError
-from mergekit_calib.merging.live_model import WeightsError
+from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.merging.models import PointModels, digest_of
+from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import apply_adapters, open_parents
-from mergekit_calib.merging.plan import configuration
 from mergekit_calib.merging.tokenizer import TokenizerChoice, choose_tokenizer
+from mergekit_calib.merging.weights_digest import WeightsError, digest_of
 from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.recipe import Sweep, dump_recipe, parse_sweep
 

@@ -12,8 +12,8 @@ from mergekit.merge import run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import RecipeError
-from mergekit_calib.merging.models import digest_of
-from mergekit_calib.merging.plan import configuration
+from mergekit_calib.merging.merge_configuration import configuration
+from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.search import Study
 
 RANGE = {"lambda": {"min": 0.0, "max": 1.5}}

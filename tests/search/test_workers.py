@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mergekit_calib.merging.models import digest_of
+from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe import dump_recipe
 from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.results.frontier import Frontier
