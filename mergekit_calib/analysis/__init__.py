@@ -1,4 +1,4 @@
-"""From item tables to the numbers and statements of a frontier; one module for each question."""
+"""The statistics of a sweep: estimates, intervals, comparisons and tests, computed from item tables."""
 
 from mergekit_calib.analysis.diagrams import reliability_diagram
 from mergekit_calib.analysis.sweep_analysis import SweepAnalysis

@@ -1,6 +1,6 @@
-"""Baselines, which cost no merge: aligned and the choice at a fitted temperature, and the parents averaged.
+"""Baselines, which need no merge: temperature scaling of aligned and of the choice, and averaging the parents.
 
-They are computed from item scores alone: temperatures are fitted on the selection split, and every number is taken on
+They are computed from item scores alone: temperatures are fitted on the selection split, and every number is from
 the held-out split.
 """
 
@@ -29,14 +29,14 @@ def compute_baselines(
     chosen: str,
     n: Mapping[str, int],
 ) -> list[Baseline]:
-    """Return the baselines of a sweep, each compared with the chosen point, and with that point at a temperature.
+    """Return the baselines of a sweep, each compared with the chosen point with and without a temperature.
 
     Args:
-        estimator: takes the metrics of the baselines' scores.
-        objectives: those to compare in.
+        estimator: computes the metrics.
+        objectives: the objectives to compare.
         tables: point id → its scores.
-        points: point id → its objectives on the held-out split.
-        parents: `base` and `aligned` → point id; a baseline that needs one that is missing is left out.
+        points: point id → results of its objectives on the held-out split.
+        parents: `base` and `aligned` → point id; baselines of a missing parent are left out.
         chosen: the id of the chosen point.
         n: objective name → the number of items.
     """
@@ -68,7 +68,7 @@ def compute_baselines(
 def _with_temperatures(
     tables: Mapping[str, Tables], parents: Mapping[str, str], chosen: str
 ) -> list[tuple[Baseline, Tables]]:
-    """Return aligned and the chosen point at fitted temperatures, each with its scores."""
+    """Return the temperature-scaling baselines, aligned and the chosen point, each with its scores."""
     scored = []
     for name in dict.fromkeys(name for name in (parents.get("aligned"), chosen) if name is not None):
         if temperatures := fit_temperatures(tables[name]):
@@ -81,9 +81,9 @@ def _with_temperatures(
 def fit_temperatures(tables: Tables) -> dict[str, float]:
     """Fit a temperature to each suite entry, on its items with choices in the selection split.
 
-    Each entry has its own, since tasks differ in the scale of their log-likelihoods (of a letter, or of a sentence).
-    One temperature for all would be a weaker baseline, which merging would beat too easily. An entry without items in
-    the selection split takes the temperature fitted to all other entries together.
+    Each entry has its own, since log-likelihoods differ in scale between tasks (choices are letters, or sentences). One
+    temperature for all would be a weaker baseline, which merging would beat too easily. An entry without items in the
+    selection split has the temperature fitted to all other entries together.
 
     Returns:
         Entry → temperature, for the entries with choices.
@@ -118,7 +118,7 @@ def at_temperatures(tables: Tables, temperatures: Mapping[str, float]) -> Tables
 
 
 def average_probabilities(first: Tables, second: Tables) -> Tables:
-    """Return scores whose choice probabilities are the mean of two models'; tasks without choices keep the first's."""
+    """Return the mean of two models' choice probabilities, as scores; tasks without choices keep the first's."""
 
     def mean(one: ItemTable, other: ItemTable) -> ItemTable:
         if not one.has_choices:
@@ -137,10 +137,10 @@ def _has_choices(tables: Tables) -> bool:
 
 
 def _of_choices(table: ItemTable, metric: Metric) -> bool:
-    """Return whether a temperature leaves the metric defined: a task's own metrics are of the answers as given."""
+    """Return whether the metric is computed from the choices' scores, and is not one of the task's own metrics."""
     return table.has_choices and metric.name not in table.values
 
 
 def _of_probabilities(table: ItemTable, metric: Metric) -> bool:
-    """Return whether the metric follows from the choices' probabilities alone."""
+    """Return whether the metric is computed from the choices' probabilities alone, and is not one of the task's own."""
     return metric.of_probabilities and metric.name not in table.values

@@ -1,4 +1,4 @@
-"""Choosing a point: by the sweep's rule on one split, on the other, and on resamples, to see how certain it is."""
+"""The choice of a point by the sweep's rule: on each split, and on resamples, which show how certain it is."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mergekit_calib.items.table import Split
 from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, Selection
 from mergekit_calib.results.frontier import PointResult
 
-CHOICES_AND_OTHERS: tuple[tuple[Split, Split], ...] = (("selection", "held_out"), ("held_out", "selection"))
-"""Each split that a choice is made on, and the split that its numbers are then quoted from."""
+SPLIT_PAIRS: tuple[tuple[Split, Split], ...] = (("selection", "held_out"), ("held_out", "selection"))
+"""(the split that a choice is made on, the other split, which its numbers are quoted from)."""
 
 MOST_RESAMPLES = 200
-"""In how many resamples the rule is run: a third party's rule may be slow."""
+"""The most resamples on which the rule is run, since a plugin's rule may be slow."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Chooser:
     """The sweep's selection rule, applied to scored points.
 
     Attributes:
-        objectives: what is traded off.
+        objectives: the metrics that are traded off.
         rule: the rule's name.
         options: the rule's options.
     """
@@ -44,11 +44,11 @@ class Chooser:
         return Selection(rule=self.rule, point=choice.id, reason=choice.reason)
 
     def shares(self, points: Sequence[PointResult], results: Sequence[Results]) -> dict[str, float]:
-        """Return the share of resamples in which each point is the choice, by id, the largest first; without zeros.
+        """Return point id → the share of resamples in which it is the choice, the largest first; without shares of 0.
 
         Args:
-            points: those to choose among.
-            results: (n_points,) their objectives on the split to choose on.
+            points: the points to choose among.
+            results: (n_points,) their results on the split to choose on.
         """
         drawn = paired.centred(results, self.objectives)
         usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_RESAMPLES]
@@ -60,31 +60,36 @@ class Chooser:
         points: Sequence[PointResult],
         results: Mapping[str, Mapping[Split, Results]],
         level: float,
-        apart: dict[str, Difference],
+        difference_in_differences: dict[str, Difference],
     ) -> BothSplits:
-        """Return what each split would choose, what that scores on the other split, and how the two choices differ.
+        """Return the choice on each split, its estimates on the other split, and how the two choices differ.
 
         Args:
-            points: those to choose among.
-            results: point id → split → objectives.
-            level: of the intervals.
-            apart: how differently the parents compare on the two splits, as `BothSplits` has it.
+            points: the points to choose among.
+            results: point id → split → results of the objectives.
+            level: the confidence level of intervals.
+            difference_in_differences: that of the parents between the two splits, as in `BothSplits`.
         """
-        choices: dict[str, Selection] = {split: self.choose(points, split) for split, _ in CHOICES_AND_OTHERS}
-        chosen = {split: next(p for p in points if p.id == choices[split].point) for split, _ in CHOICES_AND_OTHERS}
-        elsewhere: dict[str, dict[str, Estimate]] = {
-            split: {o.name: chosen[split].estimate(o, other) for o in self.objectives}
-            for split, other in CHOICES_AND_OTHERS
+        choices: dict[str, Selection] = {split: self.choose(points, split) for split, _ in SPLIT_PAIRS}
+        chosen = {split: next(p for p in points if p.id == choices[split].point) for split, _ in SPLIT_PAIRS}
+        on_other_split: dict[str, dict[str, Estimate]] = {
+            split: {o.name: chosen[split].estimate(o, other) for o in self.objectives} for split, other in SPLIT_PAIRS
         }
         mine, theirs = chosen["selection"], chosen["held_out"]
         differences: dict[str, dict[str, Difference]] = {}
         if mine is not theirs:
-            for split, _ in CHOICES_AND_OTHERS:
+            for split, _ in SPLIT_PAIRS:
                 n = item_counts(mine, self.objectives, split)
                 pair = results[mine.id][split], results[theirs.id][split]
                 differences[split] = paired.differences(*pair, self.objectives, level, n)
         shares = self.shares(points, [results[p.id]["selection"] for p in points])
-        return BothSplits(choices=choices, elsewhere=elsewhere, differences=differences, chosen_in=shares, apart=apart)
+        return BothSplits(
+            choices=choices,
+            on_other_split=on_other_split,
+            differences=differences,
+            choice_shares=shares,
+            difference_in_differences=difference_in_differences,
+        )
 
     def _apply(self, points: Sequence[PointResult], values: NDArray[np.float64]) -> pareto.Choice:
         candidates = pareto.Candidates(
@@ -105,5 +110,5 @@ def objective_values(
 
 
 def item_counts(point: PointResult, objectives: Sequence[Objective], split: Split = "held_out") -> dict[str, int]:
-    """Return how many items each objective of a point is taken of, by the objective's name."""
+    """Return objective name → the number of items that the point's objective is computed from."""
     return {o.name: point.estimate(o, split).n for o in objectives}

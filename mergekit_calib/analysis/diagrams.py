@@ -13,10 +13,10 @@ from mergekit_calib.results.frontier import Reliability
 
 
 def reliability_diagram(tables: Sequence[ItemTable], n_bins: int, split: Split = "held_out") -> Reliability | None:
-    """Return the reliability diagram of the items with choices, pooled; None where there are none.
+    """Return the reliability diagram of all items with choices, pooled; None if there are none.
 
     Args:
-        tables: one model's item tables; those without choices are passed over.
+        tables: one model's item tables; those without choices are ignored.
         n_bins: bins of equal width.
         split: the items to take.
     """
@@ -28,7 +28,7 @@ def reliability_diagram(tables: Sequence[ItemTable], n_bins: int, split: Split =
     confidence = np.nanmax(table.probabilities, axis=1)
     correct = table.labels[np.arange(len(table)), np.nanargmax(table.probabilities, axis=1)]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    # A confidence of exactly 1 has a bin of its own in the metrics; in a picture it belongs to the last.
+    # The metrics give a confidence of exactly 1 a bin of its own; in a diagram it belongs to the last one.
     index = np.minimum(metrics.bin_index(confidence, n_bins, "width"), n_bins - 1)
     counts = np.bincount(index, minlength=n_bins)
 

@@ -21,18 +21,18 @@ from mergekit_calib.results.findings import MACRO, Estimate
 
 SPLITS: tuple[Split, ...] = ("all", "selection", "held_out")
 
-Results = Mapping[str, BootstrapResult]  # a metric's or an objective's name →
-ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric
+Results = Mapping[str, BootstrapResult]  # name of a metric or an objective → result
+ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric → result
 TaskKey = tuple[str, str]  # a suite entry, and one of its tasks
 MetricFilter = Callable[[ItemTable, Metric], bool]
 
 
 class ScopedStatistic(NamedTuple):
-    """The statistic that a scope's metric is, and the items that it is of.
+    """The statistic of a metric in one scope, and the tasks whose items it is computed from.
 
     Attributes:
-        statistic: of the items of `tasks`, in their order.
-        tasks: the tasks whose items it is taken of.
+        statistic: a statistic of the items of `tasks`, in their order.
+        tasks: the tasks.
         largest: the largest value that the metric can have.
     """
 
@@ -45,16 +45,16 @@ class ScopedStatistic(NamedTuple):
 class Estimator:
     """The metrics of any model's scores of one suite, with intervals over resampled items.
 
-    Each task's selection split and held-out split are resampled by themselves, once for all points, scopes and metrics:
-    so results are paired across all three.
+    Each task's selection split and held-out split are resampled separately, and only once: all points, scopes and
+    metrics are computed on the same resamples, so their results are paired.
 
     Attributes:
         of_choices: the metrics of items with choices.
-        macro_weights: suite entry → its weight in the macro average, alike where empty; None for no macro average.
+        macro_weights: suite entry → its weight in the macro average; empty for equal weights, None for no average.
         level: the confidence level of intervals.
-        n_resamples: how many resamples.
-        n_bins: bins of binned calibration errors.
-        seed: of the resamples.
+        n_resamples: the number of resamples.
+        n_bins: the number of bins of binned calibration errors.
+        seed: the seed of the resamples.
     """
 
     of_choices: Sequence[Metric]
@@ -74,8 +74,8 @@ class Estimator:
 
         Args:
             tables: one model's scores.
-            splits: the splits to take the metrics on.
-            wanted: whether a metric of these pooled items is to be taken.
+            splits: the splits to compute the metrics on.
+            wanted: returns whether to compute a metric of a table of pooled items.
 
         Raises:
             CalibError: the items are not those of the first model, or a metric cannot be computed.
@@ -88,7 +88,7 @@ class Estimator:
         for split in splits:
             statistics: dict[str, dict[str, ScopedStatistic]] = {}
             for scope, pools in scopes.pools.items():
-                # `suite` is often one entry's very pools: then its results are that entry's.
+                # The pools of `suite` are often those of its only entry; then the results are the same.
                 same = next((s for s in statistics if _keys(scopes.pools[s]) == _keys(pools)), None)
                 if same is not None:
                     statistics[scope], results[scope][split] = statistics[same], results[same][split]
@@ -105,7 +105,7 @@ class Estimator:
 
         Args:
             results: as `bootstrap` returns them.
-            tables: the scores that they were taken of.
+            tables: the scores that they were computed from.
         """
         scopes = self._scopes(tables)
         estimates: dict[str, dict[str, dict[str, Estimate]]] = {}
@@ -128,7 +128,7 @@ class Estimator:
         statistics = {}
         for each in pools:
             keys = _keys([each])
-            # In the order of the resamples' strata.
+            # The order is that of the strata in the resamples.
             parts = [of_task[key].take(of_task[key].rows(stratum)) for key in keys for stratum in _strata(split)]
             parts = [part for part in parts if len(part)]
             if not parts:
@@ -151,7 +151,7 @@ class Estimator:
         statistics: Mapping[str, Mapping[str, ScopedStatistic]],
         weights: Mapping[str, float],
     ) -> dict[str, ScopedStatistic]:
-        """Return the macro averages of the metrics that every averaged entry has a statistic of."""
+        """Return the macro averages of the metrics that every averaged entry has."""
         averages = {}
         for name in scopes.metrics(MACRO):
             terms = scopes.terms(MACRO, name, weights)
@@ -164,7 +164,7 @@ class Estimator:
         return averages
 
     def _bootstrap(self, statistics: Mapping[str, ScopedStatistic], split: Split) -> dict[str, BootstrapResult]:
-        """Return every statistic with its interval, cut off at the metric's largest value."""
+        """Return every statistic with its interval, whose upper end is at most the metric's largest value."""
         assert self._resamples is not None
         results = {}
         for tasks in dict.fromkeys(each.tasks for each in statistics.values()):
@@ -175,11 +175,15 @@ class Estimator:
         return results
 
     def _items(self, tasks: Sequence[TaskKey], split: Split) -> NDArray[np.intp]:
-        """Return the columns of the resamples that these tasks' items in `split` have."""
+        """Return the columns of the resamples that belong to the items of these tasks in `split`."""
         return np.concatenate([self._columns[task, stratum] for task in tasks for stratum in _strata(split)])
 
     def _lay_out_items(self, tables: Tables) -> None:
-        """Give the first model's items their columns in the resamples; refuse other items of later models."""
+        """Assign the first model's items to columns of the resamples, or check that a later model has the same items.
+
+        Raises:
+            CalibError: it has other items.
+        """
         hashes = {entry: [table.doc_hashes for table in some] for entry, some in tables.items()}
         if self._resamples is None:
             strata, start = [], 0

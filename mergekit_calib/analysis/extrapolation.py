@@ -15,12 +15,12 @@ FEWEST_POINTS = 3
 
 
 def trends(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Trend]:
-    """Return each objective's trend along λ from 1 on; none with fewer than 3 points there.
+    """Return each objective's trend along λ from 1 upwards; no trend if there are fewer than 3 points.
 
     Args:
-        along: λ → objectives on the held-out split.
-        objectives: those to look at.
-        level: of the intervals.
+        along: λ → results of the objectives on the held-out split.
+        objectives: the objectives.
+        level: the confidence level of intervals.
     """
     lambdas = sorted(lam for lam in along if lam >= 1.0)
     if len(lambdas) < FEWEST_POINTS:
@@ -51,9 +51,9 @@ def optima(along: Mapping[float, Results], objectives: Sequence[Objective], leve
     """Return the scored λ at which each objective is best, with its interval over resamples.
 
     Args:
-        along: λ → objectives on the held-out split; with fewer than 3 settings there is no optimum.
-        objectives: those to look at.
-        level: of the intervals.
+        along: λ → results of the objectives on the held-out split; with fewer than 3 there is no optimum.
+        objectives: the objectives.
+        level: the confidence level of intervals.
     """
     lambdas = np.array(sorted(along))
     if len(lambdas) < FEWEST_POINTS:
@@ -66,7 +66,7 @@ def optima(along: Mapping[float, Results], objectives: Sequence[Objective], leve
         if not (np.isfinite(values).all() and np.isfinite(drawn).all()):
             continue
         best = lambdas[(sign * drawn).argmax(axis=0)]
-        # Of settings, not between them: an end of the interval is a λ that was scored.
+        # Without interpolation, so that the ends of the interval are values of λ that were scored.
         tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
         low, high = np.quantile(best, tails, method="inverted_cdf")
         at = lambdas[(sign * values).argmax()]

@@ -1,4 +1,4 @@
-"""How uncertain the frontier is on the held-out split, over the resamples that all points share."""
+"""The uncertainty of the frontier on the held-out split, over the resamples that all points share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mergekit_calib.results.findings import Attainment, Estimate, FrontierUncert
 
 
 def frontier_probabilities(points: Sequence[Results], objectives: Sequence[Objective]) -> list[float]:
-    """Return the share of resamples in which each point is on the frontier, (n_points,)."""
+    """Return the share of resamples in which each point is on the frontier: (n_points,)."""
     drawn = paired.centred(points, objectives)
     shares = pareto.frontier_probabilities(drawn, [o.direction for o in objectives])
     return [float(share) for share in shares]
@@ -22,15 +22,15 @@ def hypervolume_and_attainment(
 ) -> FrontierUncertainty | None:
     """Return the frontier's hypervolume and attainment surfaces; None unless both parents were scored.
 
-    The hypervolume is measured from the worse parent's value in each objective. That reference does not move with the
-    points, so runs over other axes of the same parents can be compared. Parents that trade off have a hypervolume of 0
-    from it, so all of it is a gain from merging.
+    The reference point of the hypervolume is the worse parent's value in each objective. It does not depend on the
+    other points, so sweeps of the same parents over different axes can be compared. If neither parent dominates the
+    other, the parents alone have a hypervolume of 0, and all of it is gained by merging.
 
     Args:
-        points: id → objectives on the held-out split.
+        points: id → results of the objectives on the held-out split.
         parents: the ids of the parents among them.
-        objectives: the axes of the frontier.
-        level: of the intervals.
+        objectives: the objectives.
+        level: the confidence level of intervals.
         n: the number of items.
     """
     if len(parents) < 2:

@@ -1,4 +1,4 @@
-"""Points compared on the resamples that they share: their objectives as arrays, and paired differences."""
+"""Comparisons of points on the same resamples: objectives as arrays, paired differences, shares recovered."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def of_objectives(results: ResultsByScope, objectives: Sequence[Objective], spli
 
 
 def values(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Return the objectives on the items themselves, (n_points, n_objectives)."""
+    """Return the values of the objectives on the items themselves: (n_points, n_objectives)."""
     return np.array([[point[o.name].value for o in objectives] for point in results])
 
 
 def replicates(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Return the objectives on each resample, (n_points, n_objectives, n_resamples)."""
+    """Return the values of the objectives on each resample: (n_points, n_objectives, n_resamples)."""
     return np.array([[point[o.name].replicates for o in objectives] for point in results])
 
 
 def centred(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Return the objectives on each resample, moved so that their mean is the value on the items themselves."""
+    """Return `replicates`, shifted so that their mean over resamples is the value on the items themselves."""
     return metrics.centred(replicates(results, objectives), values(results, objectives))
 
 
 def differences(
     mine: Results, theirs: Results, objectives: Sequence[Objective], level: float, n: Mapping[str, int]
 ) -> dict[str, Difference]:
-    """Return the paired difference, mine minus theirs, of each objective that both have, by its name.
+    """Return objective name → paired difference, mine minus theirs, for the objectives that both have.
 
     Args:
         mine: one model's results.
         theirs: another model's results, on the same resamples.
-        objectives: those to compare.
-        level: of the intervals.
+        objectives: the objectives to compare.
+        level: the confidence level of intervals.
         n: objective name → the number of items.
     """
     both = [o for o in objectives if o.name in mine and o.name in theirs]
@@ -63,7 +63,7 @@ def differences(
 
 
 def changes(start: Results, end: Results) -> dict[str, BootstrapResult]:
-    """Return the change of each result from `start` to `end`, to be compared with other changes; without intervals."""
+    """Return the change of each result from `start` to `end`, without intervals, for a difference in differences."""
     by_name = {}
     for name in (name for name in start if name in end):
         drawn = end[name].replicates - start[name].replicates
@@ -71,21 +71,21 @@ def changes(start: Results, end: Results) -> dict[str, BootstrapResult]:
     return by_name
 
 
-def plain_differences(
+def metric_differences(
     mine: Mapping[str, Results],
     theirs: Mapping[str, Results],
     estimates: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
     level: float,
 ) -> dict[str, Difference]:
-    """Return the paired difference, mine minus theirs, of every metric of every scope, named as an objective is.
+    """Return name → paired difference, mine minus theirs, for every metric of every scope, without p-values.
 
-    Metrics have no direction here, so there is no p.
+    The names are those that objectives would have.
 
     Args:
         mine: scope → metric → result.
-        theirs: the same of another model, on the same resamples.
+        theirs: scope → metric → another model's result, on the same resamples.
         estimates: scope → metric → split → estimate, for the numbers of items.
-        level: of the intervals.
+        level: the confidence level of intervals.
     """
     by_name = {}
     for scope, metrics_here in mine.items():
@@ -103,28 +103,29 @@ def plain_differences(
 def _with_interval(observed: float, drawn: NDArray[np.float64], level: float) -> list[float | None]:
     """Return a difference and the ends of its centred interval; None in place of a number that is not finite.
 
-    An end of the interval that is 0 before centring stays 0. Where two models answer all but a few items alike, many
-    resamples hold no difference at all, and the small shift that centring adds to those is no evidence of one.
+    An end of the interval that is 0 before centring stays 0. If two models differ in few items, many resamples contain
+    none of these and have a difference of 0; that centring shifts them away from 0 is no evidence of a difference.
     """
     replicates = np.nan_to_num(drawn, nan=np.inf, posinf=np.inf, neginf=-np.inf)
     ends = zip(metrics.centred_interval(replicates, observed, level), metrics.interval(replicates, level), strict=True)
-    return [float(x) if np.isfinite(x) else None for x in (observed, *(0.0 if p == 0.0 else c for c, p in ends))]
+    low, high = (0.0 if plain == 0.0 else centred_end for centred_end, plain in ends)
+    return [float(x) if np.isfinite(x) else None for x in (observed, low, high)]
 
 
 def shares_recovered(
     mine: Results, base: Results, aligned: Results, level: float, n: Mapping[str, int]
 ) -> dict[str, Estimate]:
-    """Return, by metric, the share of aligned's change from base that a point undoes: 0 as aligned, 1 as base.
+    """Return name → the share of aligned's change from base that a point undoes: 0 is aligned's value, 1 is base's.
 
     The interval is that of the ratio over the shared resamples in which the parents differ in the same direction as on
-    the items themselves. There is none where the interval of the parents' difference holds 0: then any share is
-    possible.
+    the items themselves. There is none if the interval of the parents' difference contains 0, since the ratio is then
+    unbounded.
 
     Args:
         mine: the point's results.
-        base: the base parent's.
-        aligned: the aligned parent's.
-        level: of the intervals.
+        base: the base model's results.
+        aligned: the aligned model's results.
+        level: the confidence level of intervals.
         n: name → the number of items.
     """
     shares = {}
@@ -138,7 +139,7 @@ def shares_recovered(
         if np.isfinite(gains).all() and np.isfinite(costs).all():
             least, most = metrics.interval(costs, level)
             if least > 0.0 or most < 0.0:
-                alike = np.sign(costs) == np.sign(cost)
-                span = metrics.interval(gains[alike] / costs[alike], level)
+                same_sign = np.sign(costs) == np.sign(cost)
+                span = metrics.interval(gains[same_sign] / costs[same_sign], level)
         shares[name] = Estimate(value=gain / cost, low=span[0], high=span[1], n=n.get(name, 0))
     return shares

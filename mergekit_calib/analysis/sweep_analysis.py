@@ -1,8 +1,8 @@
-"""The statistics of one sweep: what every point scored, how it compares with the parents, and which is chosen.
+"""The statistics of one sweep: the estimates of each point, its comparison with the parents, and the choice.
 
 Points are compared on the same resamples of the same items. A point is chosen on the selection split; its numbers are
-quoted, compared and tested on the held-out split, since the best of many points looks better than it is on the items
-that it was chosen on.
+quoted, compared and tested on the held-out split, since the estimates of the best of many points are too good on the
+items that it was chosen on.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Se
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What comparing a point with others needs.
+class _PointScores:
+    """The scores and results of a point, kept to compare it with others.
 
     Attributes:
         tables: its item scores.
@@ -43,15 +43,15 @@ class _Kept:
 
 @dataclass
 class SweepAnalysis:
-    """The statistics of one sweep, whose points come one after another.
+    """The statistics of one sweep, whose points are added one after another.
 
     Attributes:
-        objectives: what is traded off.
-        of_choices: the metrics of items with choices; one that is not `always` taken, only if it is an objective.
+        objectives: the metrics that are traded off.
+        of_choices: the metrics of items with choices; those not marked `always` are computed only as objectives.
         level: the confidence level of intervals; 1 − level is the level of the superiority test.
-        n_resamples: how many resamples.
-        n_bins: bins of binned calibration errors.
-        seed: of the resamples.
+        n_resamples: the number of resamples.
+        n_bins: the number of bins of binned calibration errors.
+        seed: the seed of the resamples.
     """
 
     objectives: Sequence[Objective]
@@ -60,10 +60,12 @@ class SweepAnalysis:
     n_resamples: int
     n_bins: int
     seed: int
-    _points: dict[str, _Kept] = field(default_factory=dict)
+    _points: dict[str, _PointScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        named = {o.metric.partition(",")[0] for o in self.objectives}  # `ece,filter` names `ece` of a filter's answers
+        named = {
+            o.metric.partition(",")[0] for o in self.objectives
+        }  # `ece,filter` is `ece` of the answers that a filter extracts
         macro = [o.weights for o in self.objectives if o.average == "macro"]
         self._estimator = Estimator(
             of_choices=[metric for metric in self.of_choices if metric.always or metric.name in named],
@@ -75,7 +77,7 @@ class SweepAnalysis:
         )
 
     def add(self, point: PointResult, tables: Tables) -> None:
-        """Fill in a point's metrics, and keep what comparing it needs.
+        """Fill in a point's metrics, and keep its results to compare it with others.
 
         Raises:
             CalibError: its items are not those of the points before it, or an objective cannot be computed from its
@@ -85,10 +87,12 @@ class SweepAnalysis:
         _check_objectives(results, self.objectives)
         point.metrics = self._estimator.estimates(results, tables)
         by_split = {split: paired.of_objectives(results, self.objectives, split) for split in SPLITS}
-        self._points[point.id] = _Kept(tables, by_split, {scope: of["held_out"] for scope, of in results.items()})
+        self._points[point.id] = _PointScores(
+            tables, by_split, {scope: of["held_out"] for scope, of in results.items()}
+        )
 
-    def share(self, point: PointResult, twin: PointResult) -> None:
-        """Give a point the numbers of one whose weights came out identical."""
+    def copy_results(self, point: PointResult, twin: PointResult) -> None:
+        """Give a point the numbers of another one with identical weights."""
         point.metrics, point.same_as = twin.metrics, twin.id
         if twin.id in self._points:
             self._points[point.id] = self._points[twin.id]
@@ -97,12 +101,12 @@ class SweepAnalysis:
         """Mark the frontier, compare every point with the parents, and choose one.
 
         Args:
-            points: all points so far; what was concluded of fewer is forgotten.
+            points: all points so far; conclusions from an earlier call are replaced.
             rule: the selection rule's name.
             options: the rule's options.
 
         Returns:
-            The choice; None while no point was scored.
+            The choice; None if no point is scored yet.
         """
         scored = self._scored(points)
         for point in points:
@@ -121,10 +125,10 @@ class SweepAnalysis:
         return selection
 
     def finish(self, frontier: Frontier, rule: str, options: Mapping[str, Any]) -> None:
-        """Fill in what takes all points: baselines, both splits, the frontier's uncertainty, trends along λ.
+        """Fill in what needs all points: baselines, both splits, the frontier's uncertainty, trends along λ.
 
         Args:
-            frontier: with all points, after `conclude`.
+            frontier: the result with all points, after `conclude`.
             rule: the selection rule's name.
             options: the rule's options.
         """
@@ -132,7 +136,7 @@ class SweepAnalysis:
         if not scored or selected is None:
             return
         self._compare_every_metric(scored)
-        self._recover(scored)
+        self._fill_in_recovered(scored)
         held_out = {p.id: self._points[p.id].objectives["held_out"] for p in scored}
         parents: dict[str, str] = {p.role: p.id for p in scored if p.role}
         frontier.baselines = compute_baselines(
@@ -149,7 +153,7 @@ class SweepAnalysis:
             scored,
             {p.id: self._points[p.id].objectives for p in scored},
             self.level,
-            self._parents_apart(scored) if splits_are_named else {},
+            self._difference_in_differences(scored) if splits_are_named else {},
         )
         probabilities = frontier_uncertainty.frontier_probabilities([held_out[p.id] for p in scored], self.objectives)
         for point, probability in zip(scored, probabilities, strict=True):
@@ -162,8 +166,8 @@ class SweepAnalysis:
             frontier.trends = extrapolation.trends(along, self.objectives, self.level)
             frontier.optima = extrapolation.optima(along, self.objectives, self.level)
 
-    def _parents_apart(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
-        """Return how differently the parents compare on the two splits, as if one was tuned on the items of one."""
+    def _difference_in_differences(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
+        """Return objective name → aligned minus base on the selection split, minus the same on the held-out split."""
         parents = {p.role: self._points[p.id].objectives for p in scored if p.role}
         if len(parents) < 2:
             return {}
@@ -197,7 +201,7 @@ class SweepAnalysis:
             point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
 
     def _compare_every_metric(self, points: Sequence[PointResult]) -> None:
-        """Fill in paired differences to the parents in the metrics that are no objectives, too."""
+        """Fill in paired differences to the parents in the metrics that are not objectives."""
         parents = [p for p in points if p.role]
         if len(parents) < 2:
             return
@@ -205,10 +209,10 @@ class SweepAnalysis:
             for parent in parents:
                 assert parent.role is not None
                 pair = self._points[point.id].metrics, self._points[parent.id].metrics
-                of_metrics = paired.plain_differences(*pair, point.metrics, self.level)
+                of_metrics = paired.metric_differences(*pair, point.metrics, self.level)
                 point.differences[parent.role] = of_metrics | point.differences.get(parent.role, {})
 
-    def _recover(self, points: Sequence[PointResult]) -> None:
+    def _fill_in_recovered(self, points: Sequence[PointResult]) -> None:
         """Fill in the share of aligned's change from base that each point undoes, in objectives and pooled metrics."""
         results = {
             p.id: {**self._points[p.id].metrics.get(SUITE, {}), **self._points[p.id].objectives["held_out"]}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mergekit_calib.report.report_files import write_report
-from mergekit_calib.report.tables.comparison import load_sweep
 from mergekit_calib.report.tables.export import write_exports
+from mergekit_calib.results.loading import load_sweep
 
 
 def rewrite_report(out: Path, formats: Sequence[str]) -> list[Path]:

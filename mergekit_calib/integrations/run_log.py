@@ -126,7 +126,7 @@ class RunLog(Progress):
         self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
 
     @override
-    def will_take(self, memory: str) -> None:
+    def memory_estimated(self, memory: str) -> None:
         self.line(f"peak memory: {memory}")
 
     @override

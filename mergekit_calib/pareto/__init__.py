@@ -1,6 +1,6 @@
-"""Many points, several objectives: the frontier, its hypervolume, tests of superiority, and rules that choose a point.
+"""Multi-objective optimisation: frontier, hypervolume, superiority test, and rules that choose a point.
 
-It works on arrays and names, and knows nothing of where the numbers come from. Rules are in `rules/`, one module each.
+It works on arrays and names, wherever the numbers come from. Rules are in `rules/`, one module each.
 """
 
 from mergekit_calib.pareto import rules  # noqa: F401  (its import registers the built-in rules)

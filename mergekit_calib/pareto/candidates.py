@@ -1,4 +1,4 @@
-"""The points that a selection rule chooses from, their frontier in units that objectives share, and the choice."""
+"""The points that a selection rule chooses from, with their frontier and regrets, and the choice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Candidates:
         parents: the parents' ids, each among `ids`.
 
     Raises:
-        ValueError: shapes that do not fit, ids that repeat, parents that are not among them.
+        ValueError: shapes do not fit together, ids repeat, or a parent is not among the points.
     """
 
     ids: tuple[str, ...]
@@ -47,7 +47,7 @@ class Candidates:
             raise ValueError(f"parents {', '.join(sorted(strangers))} are not among the points")
 
     def with_finite_values(self) -> Candidates:
-        """Return the points all of whose values are finite."""
+        """Return the candidates without the points that have a value that is not finite."""
         kept = np.flatnonzero(np.isfinite(self.values).all(axis=1))
         ids = tuple(self.ids[i] for i in kept)
         return Candidates(
@@ -60,7 +60,7 @@ class Candidates:
 
     @cached_property
     def gains(self) -> FloatArray:
-        """The values, turned so that more is better: (n_points, n_objectives)."""
+        """The values with a sign such that more is better: (n_points, n_objectives)."""
         return gains(self.values, self.directions)
 
     @cached_property
@@ -82,7 +82,7 @@ class Candidates:
 
     @cached_property
     def regrets(self) -> FloatArray:
-        """The shortfall from the best, in frontier ranges: (n_points, n_objectives), 0 to 1 on the frontier."""
+        """The distance from the best value, divided by the range: (n_points, n_objectives), 0 to 1 on the frontier."""
         return (self.best - self.gains) / self.ranges
 
     def least(self, among: NDArray[np.intp], *scores: FloatArray, first: int = 0) -> int:
@@ -113,11 +113,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Choice:
-    """The point that a rule chose, and why in one sentence with its numbers.
+    """The point that a rule chose, and the reason.
 
     Attributes:
         id: the point's id.
-        reason: one sentence, without a full stop.
+        reason: one sentence with the numbers that decided, without a full stop.
     """
 
     id: str

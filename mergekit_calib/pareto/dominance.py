@@ -1,4 +1,4 @@
-"""Dominance between points and the hypervolume that they dominate, computed by moocore."""
+"""Dominance between points, and the hypervolume that they dominate; computed by moocore."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 
 
 def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArray:
-    """Return `values` turned so that more is better: those of minimised objectives are negated.
+    """Return `values` with a sign such that more is better: those of minimised objectives are negated.
 
     Args:
         values: any shape whose `axis` runs over the objectives.
@@ -37,7 +37,7 @@ def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArr
 
 
 def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_]:
-    """Return which points are on the frontier: no other is at least as good on every objective and better on one.
+    """Return which points are on the frontier: no other point is at least as good on every objective and better on one.
 
     Points with the same values do not dominate each other, so all copies of a frontier point are on it. A point with
     a NaN is never on the frontier and dominates nothing.
@@ -52,7 +52,7 @@ def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_
     losses = -_points(values, directions)
     defined = ~np.isnan(losses).any(axis=1)
     on_frontier = np.zeros(len(losses), dtype=bool)
-    # Ranks have the same frontier; moocore 0.3.2 crashes or errs on infinite values of three objectives and more.
+    # Ranks, which have the same frontier: with infinite values of 3 objectives or more, moocore 0.3.2 crashes or errs.
     ranks = [np.unique(column, return_inverse=True)[1] for column in losses[defined].T]
     on_frontier[defined] = moocore.is_nondominated(np.stack(ranks, axis=1), keep_weakly=True)
     return on_frontier

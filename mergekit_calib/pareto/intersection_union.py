@@ -1,4 +1,4 @@
-"""The test that points are better than their parents beyond chance: intersection-union, over resampled items."""
+"""The test that points are significantly better than their parents: intersection-union, over resampled items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mergekit_calib.pareto.dominance import Directions, FloatArray, gains
 
-# A gain below this is floating-point error of a mean over items; and 1 − .9 is a little less than .1.
+# Floating-point error: of means over items, and of 1 − level (1 − .9 is a little less than .1).
 _ROUNDING = 1e-12
 
 
@@ -40,18 +40,18 @@ def superiority(
     correction for their number. Over the points, p is corrected by Holm's method (1979), so at most 1 − level of the
     sweeps without a superior point show one.
 
-    The smallest p that n_resamples can give is 1/(1 + n_resamples); among n_points, anything can be shown only if
-    n_points/(1 + n_resamples) ≤ 1 − level: at least 20 resamples a point at 0.95 (`resamples_needed`).
+    The smallest p that n_resamples can give is 1/(1 + n_resamples), so a point can be shown superior only if
+    n_points/(1 + n_resamples) ≤ 1 − level: at 0.95, with about 20 resamples for each point (`resamples_needed`).
 
     Args:
         differences: (n_points, n_parents, n_objectives, n_resamples) paired bootstrap replicates of the point's value
             minus the parent's, on the same resampled items.
         directions: (n_objectives,).
-        level: 1 − the chance of a false claim about any point.
+        level: 1 − the probability of a false claim about any point.
         observed: (n_points, n_parents, n_objectives) the same differences on the items themselves.
 
     Returns:
-        One test a point, in order.
+        One test for each point, in order.
 
     Raises:
         ValueError: shapes that do not fit, no parent, no resample, or a level outside (0, 1).
@@ -69,20 +69,20 @@ def superiority(
 def gain_p_values(differences: ArrayLike, directions: Directions, observed: ArrayLike) -> FloatArray:
     """Return the one-sided p of each comparison's gain, from the centred bootstrap.
 
-    p = (1 + #(replicate − mean of replicates ≥ observed gain)) / (1 + n_resamples): how often resampling alone, once
-    centred, moves the difference as far as was observed. A difference that is 0 on every resample has p = 1, and so has
-    one that is not finite on the items or on a resample.
+    p = (1 + #(replicate − mean of replicates ≥ observed gain)) / (1 + n_resamples): the share of resamples whose
+    centred difference is at least the observed one. A difference that is 0 on every resample has p = 1, and so has one
+    that is not finite on the items or on a resample.
 
     Why centred: a resample repeats items, and so has a larger ECE than its sample, the more so the better calibrated
     the model. The percentile p, #(replicate ≤ 0), counts that shift as evidence; the basic one, #(replicate ≥ 2 ×
     observed), takes it off twice. Simulated (ECE of 15 bins, 300 resamples, models correlated by item, n = 150, 500 and
     1500, 500 sets of items each, nine nulls of equal ECE with like and unlike accuracy, sharpness and shape), a nominal
-    5 % test of a gain in ECE claims falsely in 0 to 6 % of sets (percentile), 1 to 8 % (centred) and 4 to 12 % (basic).
-    ECE .05 against .02 at n = 500 they find in 12, 22 and 32 % of sets. So the percentile mostly wastes power and the
-    basic one does not keep its level. None keeps it between models that are both perfectly calibrated and far apart in
-    accuracy, as ECE itself is then unequally biased at any n: .75 against .84 gives 7 to 9 % (centred), .75 against
-    .90 gives 20 % (percentile 33 to 39 %). For accuracy the three agree, but for few discordant items: 4, all in the
-    point's favour, have a percentile p of .02, a centred one of .05, and .06 by the exact sign test.
+    5 % test of a gain in ECE makes a false claim in 0 to 6 % of sets (percentile), 1 to 8 % (centred) and 4 to 12 %
+    (basic). It detects a true gain, from ECE .05 to .02 at n = 500, in 12, 22 and 32 % of sets. So the percentile test
+    mostly lacks power, and the basic one exceeds its level. All three exceed it for two perfectly calibrated models of
+    very different accuracy, whose ECE has different biases at any n: 7 to 9 % of sets for .75 against .84 (centred),
+    20 % for .75 against .90 (percentile: 33 to 39 %). For accuracy the three agree unless few items are discordant: 4
+    items, all in the point's favour, give a percentile p of .02, a centred one of .05, and .06 by the exact sign test.
 
     Args:
         differences: (n_points, n_parents, n_objectives, n_resamples) as in `superiority`.
@@ -92,27 +92,27 @@ def gain_p_values(differences: ArrayLike, directions: Directions, observed: Arra
     Returns:
         (n_points, n_parents, n_objectives) above 0, at most 1.
     """
-    drawn = np.asarray(differences, dtype=np.float64)
-    if drawn.ndim != 4 or 0 in drawn.shape[1:]:
+    array = np.asarray(differences, dtype=np.float64)
+    if array.ndim != 4 or 0 in array.shape[1:]:
         raise ValueError(
-            f"differences have shape {drawn.shape}; (n_points, n_parents, n_objectives, n_resamples) is needed, "
+            f"differences have shape {array.shape}; (n_points, n_parents, n_objectives, n_resamples) is needed, "
             "with at least 1 parent, objective and resample"
         )
     gain = gains(observed, directions)
-    if gain.shape != drawn.shape[:3]:
-        raise ValueError(f"observed has shape {gain.shape}, but differences {drawn.shape}")
-    replicates = gains(drawn, directions, axis=2)
+    if gain.shape != array.shape[:3]:
+        raise ValueError(f"observed has shape {gain.shape}, but differences {array.shape}")
+    replicates = gains(array, directions, axis=2)
     defined = np.isfinite(gain) & np.isfinite(replicates).all(axis=-1)
     with np.errstate(invalid="ignore"):
         centred = replicates - replicates.mean(axis=-1, keepdims=True)
-        as_far = np.count_nonzero(centred >= gain[..., None] - _ROUNDING, axis=-1)
-    return np.where(defined, (1.0 + as_far) / (1.0 + drawn.shape[-1]), 1.0)
+        n_reaching = np.count_nonzero(centred >= gain[..., None] - _ROUNDING, axis=-1)
+    return np.where(defined, (1.0 + n_reaching) / (1.0 + array.shape[-1]), 1.0)
 
 
 def resamples_needed(n_points: int, level: float = 0.95) -> int:
-    """Return the fewest resamples with which `superiority` can show anything.
+    """Return the fewest resamples with which `superiority` can show a point superior.
 
-    Their smallest p, times n_points, is 1 − level.
+    With them, the smallest possible p, times n_points, is 1 − level.
 
     Args:
         n_points: how many points are tested.
@@ -123,7 +123,7 @@ def resamples_needed(n_points: int, level: float = 0.95) -> int:
 
 
 def _holm(p: FloatArray) -> FloatArray:
-    """Return p-values adjusted for their number, step-down (Holm 1979): (n,)."""
+    """Return p-values adjusted by Holm's step-down method (1979): (n,)."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1.0)

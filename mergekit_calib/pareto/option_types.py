@@ -1,6 +1,6 @@
-"""Types of a rule's options: names of objectives, and numbers for each of them.
+"""Types of a rule's options: names of objectives, and numbers for them.
 
-The names are checked against `objectives` in pydantic's validation context; without one, any name is valid.
+The names are checked against `objectives` in pydantic's validation context; without a context, any name is valid.
 """
 
 from __future__ import annotations

@@ -115,11 +115,11 @@ def rule_problems(
     Raises:
         ValueError: the rule is unknown.
     """
-    known = _rule_named(rule, rules)
+    chosen_rule = _rule_named(rule, rules)
     try:
-        known.model_validate(options, context={"objectives": objectives})
+        chosen_rule.model_validate(options, context={"objectives": objectives})
     except ValidationError as error:
-        return _problems(error, known)
+        return _problems(error, chosen_rule)
     return []
 
 

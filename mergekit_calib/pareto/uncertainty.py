@@ -1,4 +1,4 @@
-"""The uncertainty of a frontier over resampled items: its points, its hypervolume, and where it runs."""
+"""The uncertainty of a frontier over resampled items: probabilities of points, hypervolume, attainment surfaces."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mergekit_calib.pareto.dominance import Directions, FloatArray, gains, hyper
 
 @dataclass(frozen=True, eq=False)
 class AttainmentSurface:
-    """The boundary of the values that a share of resamples attains.
+    """The boundary of the values that are attained in a share of resamples.
 
     Attributes:
-        share: of resamples whose frontier attains (is at least as good as) each of `points`.
+        share: the share of resamples whose frontier attains (is at least as good as) each of `points`.
         points: (n, n_objectives) the corners of the surface, from best to worst on the first objective.
     """
 
@@ -29,7 +29,7 @@ def frontier_probabilities(replicates: ArrayLike, directions: Directions) -> Flo
     """Return the share of resamples in which each point is on the frontier: (n_points,).
 
     Args:
-        replicates: (n_points, n_objectives, n_resamples) values on the same resamples; centre those of biased metrics.
+        replicates: (n_points, n_objectives, n_resamples) values on the same resamples; centred if a metric is biased.
         directions: (n_objectives,).
     """
     drawn = _checked(replicates)
@@ -41,7 +41,7 @@ def frontier_probabilities(replicates: ArrayLike, directions: Directions) -> Flo
 def resampled_hypervolume(replicates: ArrayLike, directions: Directions, reference: ArrayLike) -> FloatArray:
     """Return the hypervolume of each resample, all from one reference point: (n_resamples,).
 
-    The best of several noisy values is too good on average: the mean is above the hypervolume of the true values.
+    It is biased upwards, as the best of several noisy values is: its mean is above the hypervolume of the true values.
 
     Args:
         replicates: (n_points, n_objectives, n_resamples) as in `frontier_probabilities`.
@@ -58,8 +58,8 @@ def attainment_surfaces(
     """Return quantiles of the frontier over resamples (Fonseca et al. 2011; by moocore's `eaf`).
 
     The surface that 97.5 % of resamples attain lies inside the one that 2.5 % attain. At each single place, the
-    frontier lies between the two in 95 % of resamples. Empty for other numbers of objectives than 2: for 3, time and
-    corners grow with the square of the number of resamples.
+    frontier lies between the two in 95 % of resamples. Only for 2 objectives, else empty: for 3, the time and the
+    number of corners grow with the square of the number of resamples.
 
     Args:
         replicates: (n_points, n_objectives, n_resamples) as in `frontier_probabilities`.
@@ -77,7 +77,7 @@ def attainment_surfaces(
     surfaces = []
     for share in shares if usable.any() else ():
         corners = moocore.eaf(losses[usable], sets[usable], percentiles=[100.0 * share])[:, :n_objectives]
-        # + 0.0: a negated zero is written without its sign.
+        # + 0.0 turns a negative zero into 0, which is printed without a sign.
         points = -corners[np.argsort(corners[:, 0], kind="stable")] * sign + 0.0
         surfaces.append(AttainmentSurface(share, points))
     return surfaces

@@ -17,7 +17,7 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     """Write `points.csv`, the pictures and `report.html` to `out_path/calibration/`, and the model card to `out_path`.
 
     The card is written only if the sweep is finished and a point is chosen: before that there is no model to describe.
-    A licence that somebody set in an earlier card is kept. A picture that the sweep has no data for is removed.
+    A licence that was set in an earlier card is kept. A picture that the sweep has no data for is removed.
 
     Args:
         frontier: the sweep.

@@ -1,4 +1,4 @@
-"""The events of a running sweep, for whoever shows or logs its progress."""
+"""The events of a running sweep, for listeners that show or log its progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mergekit_calib.results.frontier import Frontier, PointResult
 
 
 class Progress:
-    """Receives the events of a sweep, in this order, and ignores them. Subclasses override what they show or log."""
+    """A listener that receives the events of a sweep, in this order, and ignores them; subclasses override methods."""
 
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         """Handle the start: recipe, models and tasks were checked, and the first point is next.
@@ -18,7 +18,7 @@ class Progress:
             n_points: how many points will be scored at most, parents included; None if only the search will tell.
         """
 
-    def will_take(self, memory: str) -> None:
+    def memory_estimated(self, memory: str) -> None:
         """Handle the estimate of the memory that the sweep will take, before any model is loaded.
 
         Args:
@@ -47,10 +47,10 @@ class Progress:
 
 
 class ProgressGroup(Progress):
-    """Passes each event on to several listeners, in their order.
+    """A listener that passes each event on to several others, in their order.
 
     Args:
-        listeners: who receives the events.
+        listeners: the listeners that receive the events.
     """
 
     def __init__(self, *listeners: Progress) -> None:
@@ -62,9 +62,9 @@ class ProgressGroup(Progress):
             listener.started(frontier, n_points)
 
     @override
-    def will_take(self, memory: str) -> None:
+    def memory_estimated(self, memory: str) -> None:
         for listener in self.listeners:
-            listener.will_take(memory)
+            listener.memory_estimated(memory)
 
     @override
     def point_started(self, point_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The numbers that a frontier is made of: estimates, differences, baselines, uncertainty of the frontier, trends."""
+"""The parts of a sweep's result: estimates, differences, baselines, uncertainty of the frontier, trends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Estimate(BaseModel, frozen=True):
     """A number with its bootstrap interval over items.
 
     Attributes:
-        value: None if it is not defined, as for no items.
+        value: None if it is not defined, for instance because there are no items.
         low, high: the ends of the interval; None if there is none.
         n: how many items it was computed from.
     """
@@ -43,7 +43,7 @@ class Objective(BaseModel, frozen=True):
         task: the suite entry that it is computed on; None for the whole suite.
         direction: whether more or less of it is better.
         average: for the whole suite: the metric of all items `pooled`, or the average of the tasks' values (`macro`).
-        weights: task → its weight in a `macro` average; empty for equal weights.
+        weights: suite entry → its weight in a `macro` average; empty for equal weights.
     """
 
     metric: str
@@ -54,7 +54,7 @@ class Objective(BaseModel, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name in recipes, tables and files: the metric, after its scope and a slash if that is not the suite."""
+        """The name in recipes, tables and files: `ece` for the whole suite, else `<scope>/ece`."""
         return self.metric if self.scope == SUITE else f"{self.scope}/{self.metric}"
 
     @property
@@ -100,7 +100,7 @@ class Baseline(WithMetrics):
             models' probabilities).
         kind: temperature scaling, or averaging.
         of: the ids of the points that it is computed from.
-        temperatures: suite entry → the temperature of greatest likelihood on its selection split; empty for an average.
+        temperatures: suite entry → the maximum-likelihood temperature on its selection split; empty for an average.
         models_run: how many models run for each answer: 2 for an average of two.
         metrics: as a point's, on the held-out split; only metrics of the choices' probabilities.
         differences: id of a point or of another baseline → objective name → paired difference, the other minus this
@@ -116,25 +116,25 @@ class Baseline(WithMetrics):
 
 
 class BothSplits(BaseModel, frozen=True):
-    """What the sweep's rule chooses on each split of the items, and how each choice scores on the other split.
+    """The points that the sweep's rule chooses on each split of the items, and how each scores on the other split.
 
     Attributes:
         choices: split chosen on (`selection`, `held_out`) → the choice.
-        elsewhere: split chosen on → objective name → the choice's estimate on the other split.
+        on_other_split: split chosen on → objective name → the choice's estimate on the other split.
         differences: split measured on → objective name → paired difference, the selection split's choice minus the
             held-out split's; empty if both are the same point.
-        chosen_in: point id → the share of resamples of the selection split in which it is the choice; without those
-            that are never chosen.
-        apart: objective name → the change from base to aligned on the selection split minus that on the held-out
-            split, with intervals that hold for all objectives together. Only if suite entries name their splits;
-            splits by hash do not differ systematically.
+        choice_shares: point id → the share of resamples of the selection split in which it is the choice; without
+            points that are never chosen.
+        difference_in_differences: objective name → the change from base to aligned on the selection split minus that
+            on the held-out split, with intervals that hold for all objectives together. Empty unless suite entries
+            name their splits: splits by hash do not differ systematically.
     """
 
     choices: dict[str, Selection]
-    elsewhere: dict[str, dict[str, Estimate]]
+    on_other_split: dict[str, dict[str, Estimate]]
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
-    chosen_in: dict[str, float] = Field(default_factory=dict)
-    apart: dict[str, Difference] = Field(default_factory=dict)
+    choice_shares: dict[str, float] = Field(default_factory=dict)
+    difference_in_differences: dict[str, Difference] = Field(default_factory=dict)
 
     @property
     def agree(self) -> bool:
@@ -143,7 +143,7 @@ class BothSplits(BaseModel, frozen=True):
 
 
 class Attainment(BaseModel, frozen=True):
-    """The boundary of the region that a share of the resampled frontiers attains.
+    """An attainment surface: the boundary of the region that a share of the resampled frontiers attains.
 
     Attributes:
         share: the share of resamples, 0 to 1.

@@ -1,4 +1,4 @@
-"""The result of a sweep, every point with its numbers and the choice: the schema of `frontier.json`."""
+"""The result of a sweep: its points with their numbers, and the choice. The schema of `frontier.json`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Superiority(BaseModel, frozen=True):
 
 
 class PointResult(WithMetrics):
-    """One point: one setting of all axes, so one plain recipe, so one model.
+    """One point: one setting of all axes, and so one plain recipe and one model.
 
     Attributes:
         id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that is not on the axes.
@@ -89,7 +89,7 @@ class PointResult(WithMetrics):
         selected: whether this is the point that was chosen.
         same_as: the id of an earlier point with identical weights, whose scores this point shares.
         digest: a hash of its weights.
-        seconds: stage (`merge`, `score`) → how long it took.
+        seconds: stage (`merge`, `score`) → its duration.
     """
 
     id: str
@@ -115,11 +115,11 @@ class PointResult(WithMetrics):
 
 
 class SuiteEntrySummary(BaseModel, frozen=True):
-    """One entry of the suite as it was run.
+    """One entry of the suite, as it was run.
 
     Attributes:
         name: the entry, as the recipe names it.
-        tasks: the lm-eval tasks that it stands for.
+        tasks: the lm-eval tasks in it.
         n_items: how many items each point was scored on.
         n_selection, n_held_out: how many of them are in each split.
         num_fewshot, limit: lm-eval's options of these names.
@@ -165,7 +165,7 @@ class Frontier(BaseModel):
         method: the merge methods that the points use.
         seed: the seed of randomised merge methods.
         suite: what the points were scored on.
-        objectives: what is traded off.
+        objectives: the metrics that are traded off.
         level: confidence level of every interval; 1 − level is the level of the superiority test.
         n_resamples: bootstrap resamples of the items.
         n_bins: bins of `ece`.
@@ -173,10 +173,10 @@ class Frontier(BaseModel):
         selection: the choice; None until all points are scored.
         reliability: point id → diagram of the suite's multiple-choice items pooled, on the held-out split.
         baselines: alternatives to merging; empty for a suite without multiple-choice items.
-        splits: what each split would choose; None until all points are scored.
+        splits: the choices on both splits; None until all points are scored.
         uncertainty: how uncertain the frontier is; None until all points are scored.
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
-        optima: the best λ by each objective, if λ is the only axis.
+        optima: the best λ for each objective, if λ is the only axis.
         versions: package → the version that the run used.
         notes: sentences on what the reader should know about the run, such as too few resamples.
     """

@@ -11,9 +11,9 @@ _NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?")
 
 
 def point_name(point_id: str) -> str:
-    """Return the name that people read for a point's id; an id that is no list of settings is its own name.
+    """Return the name that people read for a point's id. An id that is not a list of settings is its own name.
 
-    Ids are what files hold: `frontier.json`, `points.csv`, item scores, the page's `data-point` attributes.
+    Files use ids: `frontier.json`, `points.csv`, item scores, the page's `data-point` attributes.
 
     Example:
         >>> point_name("lambda=0.6,density=0.5")
@@ -34,12 +34,12 @@ def axis_name(axis: str) -> str:
 def with_point_names(text: str, point_ids: Iterable[str]) -> str:
     """Return `text` with each id of a point replaced by the point's name.
 
-    For sentences that are stored with a result: those of earlier versions hold ids.
+    For sentences that are stored with a result; those that earlier versions stored contain ids.
     """
     names = {point_id: name for point_id in point_ids if (name := point_name(point_id)) != point_id}
     if not names:
         return text
-    # The longest first: an id can be the start of another's.
+    # The longest first: one id can be the start of another.
     ids = "|".join(re.escape(point_id) for point_id in sorted(names, key=len, reverse=True))
     return re.sub(rf"(?<![\w.])({ids})(?![.,]?\w)", lambda match: names[match[1]], text)
 

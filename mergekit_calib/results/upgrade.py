@@ -1,4 +1,4 @@
-"""Read results of earlier schema versions: `frontier.json` of versions 1 and 2 becomes version 3."""
+"""Upgrade results of earlier schema versions: `frontier.json` of versions 1 and 2 becomes version 3."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Any
 
 _SPLITS = {"report": "held_out"}
 _FIELDS = {"halves": "splits", "chance": "uncertainty"}
-_KEYED_BY_SPLIT = ("choices", "elsewhere", "differences")
+_SPLITS_FIELDS = {"elsewhere": "on_other_split", "chosen_in": "choice_shares", "apart": "difference_in_differences"}
+_KEYED_BY_SPLIT = ("choices", "on_other_split", "differences")
 
 
 def upgrade_fields(data: dict[str, Any], version: int) -> dict[str, Any]:
     """Return the fields of a result in the form of schema version `version`.
 
-    Versions 1 and 2 call the held-out split `report`, the comparison of both splits `halves`, and the uncertainty of
-    the frontier `chance`. Data of an unknown version is returned unchanged; validation then says what is wrong with it.
+    Versions 1 and 2 call the held-out split `report`, the comparison of both splits `halves` (whose fields have other
+    names too), and the uncertainty of the frontier `chance`. Data of an unknown version is returned unchanged, and
+    then refused by validation.
 
     Args:
         data: the fields of `frontier.json`; not modified.
@@ -25,7 +27,8 @@ def upgrade_fields(data: dict[str, Any], version: int) -> dict[str, Any]:
     upgraded["suite"] = [_renamed(entry, {"n_report": "n_held_out"}) for entry in data.get("suite", [])]
     upgraded["points"] = [_point(point) for point in data.get("points", [])]
     upgraded["baselines"] = [_with_metrics(baseline) for baseline in data.get("baselines", [])]
-    if splits := upgraded.get("splits"):
+    if upgraded.get("splits"):
+        splits = _renamed(upgraded["splits"], _SPLITS_FIELDS)
         by_split = {name: _renamed(splits[name], _SPLITS) for name in _KEYED_BY_SPLIT if name in splits}
         upgraded["splits"] = {**splits, **by_split}
     return upgraded

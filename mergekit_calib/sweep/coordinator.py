@@ -80,7 +80,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
     builder = FrontierBuilder(prepared.new_frontier(), prepared.rule, prepared.rule_options, seed)
     models = prepared.point_models()
     progress.started(builder.frontier, prepared.n_points)
-    progress.will_take(prepared.memory.peak)
+    progress.memory_estimated(prepared.memory.peak)
     logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
     for point in search.points():

@@ -63,7 +63,7 @@ class FrontierBuilder:
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped
         elif twin is not None:
-            self._analysis.share(result, twin)
+            self._analysis.copy_results(result, twin)
         else:
             try:
                 self._analysis.add(result, stored.tables)

@@ -1,4 +1,4 @@
-"""Baselines: what they are, on which split they are fitted, and that they are never points."""
+"""Baselines are fitted on the selection split and reported on the held-out split, and are never points."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mergekit_calib.results.frontier import Objective, PointResult
 PAIR = {"base": Model(knowledge=1.3), "aligned": Model(knowledge=1.35, sureness=2.0)}
 
 
-def test_the_temperature_that_a_model_is_overconfident_by_is_found_on_the_selection_split_alone():
+def test_the_temperature_of_an_overconfident_model_is_recovered_from_the_selection_split_alone():
     table = items({"aligned": Model(sureness=2.0)}, 4000)["aligned"]
     held_out = table.rows("held_out")
-    spoilt = dataclasses.replace(
+    relabelled = dataclasses.replace(
         table, labels=np.where(held_out[:, None], np.roll(table.labels, 1, axis=1), table.labels)
     )
     fitted = fit_temperatures({"made_up": [table]})
     assert fitted["made_up"] == pytest.approx(2.0, rel=0.06)
-    assert fit_temperatures({"made_up": [spoilt]}) == fitted
+    assert fit_temperatures({"made_up": [relabelled]}) == fitted
 
 
 def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_none():
@@ -41,19 +41,19 @@ def test_each_task_has_a_temperature_of_its_own_and_tasks_without_choices_have_n
     assert scaled["c"][0] is texts
 
 
-def test_an_average_is_of_probabilities():
+def test_averaging_averages_probabilities():
     tables = items(PAIR, 50)
     (mean,) = average_probabilities({"t": [tables["base"]]}, {"t": [tables["aligned"]]})["t"]
     expected = (tables["base"].probabilities + tables["aligned"].probabilities) / 2
     assert np.allclose(mean.probabilities, expected, rtol=0, atol=1e-12)
 
 
-def test_a_choice_that_both_models_rule_out_stays_impossible():
+def test_a_choice_with_probability_0_in_both_models_keeps_it():
     table = items({"m": Model()}, 3)["m"]
     scores = table.log_likelihoods.copy()
     scores[:, 0] = -np.inf
-    ruled_out = dataclasses.replace(table, log_likelihoods=scores)
-    (mean,) = average_probabilities({"t": [ruled_out]}, {"t": [ruled_out]})["t"]
+    impossible = dataclasses.replace(table, log_likelihoods=scores)
+    (mean,) = average_probabilities({"t": [impossible]}, {"t": [impossible]})["t"]
     assert (mean.probabilities[:, 0] == 0).all()
 
 
@@ -81,7 +81,7 @@ def test_a_temperature_changes_no_accuracy():
     assert frontier.baseline("aligned+T").estimate(ECE).value < aligned.estimate(ECE).value
 
 
-def test_differences_are_paired_and_of_the_choice_minus_the_baseline():
+def test_differences_are_paired_and_are_the_choice_minus_the_baseline():
     frontier = analysed({**PAIR, "0.5": Model(1.6, 1.4)})
     baseline, chosen = frontier.baseline("aligned+T"), frontier.selected
     difference = baseline.differences[chosen.id]["acc"]
@@ -90,7 +90,7 @@ def test_differences_are_paired_and_of_the_choice_minus_the_baseline():
     assert set(baseline.differences) == {"lambda=0.5", "lambda=0.5+T"}
 
 
-def test_metrics_that_answers_have_and_probabilities_do_not_are_left_out():
+def test_metrics_that_are_not_computed_from_probabilities_are_left_out():
     tables = {name: dataclasses.replace(t, values={"brier": np.ones(1000)}) for name, t in items(PAIR).items()}
     analysis = SweepAnalysis([ACC, ECE], BUILT_IN, 0.95, 100, 15, 0)
     frontier = empty((ACC, ECE))
@@ -120,8 +120,8 @@ def test_a_task_without_choices_has_no_baselines():
     assert frontier.splits is not None
 
 
-def test_a_point_that_is_only_less_sure_is_not_said_to_give_more_than_recalibration():
-    # The same knowledge and the very same noise: all that merging did is what a temperature does.
+def test_a_point_that_is_only_less_confident_does_not_beat_temperature_scaling():
+    # The same knowledge and the same noise: the merge differs from aligned by a temperature only.
     aligned = Model(knowledge=1.35, sureness=2.0, own=0.0)
     models = {"base": Model(0.9, own=0.0), "aligned": aligned, "0.5": dataclasses.replace(aligned, sureness=1.2)}
     frontier = analysed(models)
@@ -129,12 +129,12 @@ def test_a_point_that_is_only_less_sure_is_not_said_to_give_more_than_recalibrat
     assert recalibration(frontier).startswith("Merging does not significantly beat temperature scaling: ")
 
 
-def test_a_point_that_knows_more_is_said_to_give_more_in_accuracy():
+def test_a_more_accurate_point_beats_temperature_scaling_on_accuracy():
     frontier = analysed({**PAIR, "0.5": Model(knowledge=1.9, sureness=1.4)}, n_items=2000)
     assert recalibration(frontier).startswith("Merging beats temperature scaling on accuracy (")
 
 
-def test_a_point_that_knows_less_is_said_to_give_less():
+def test_a_less_accurate_point_loses_to_temperature_scaling_on_accuracy():
     models = {"base": Model(0.6), "aligned": Model(1.6, 2.0), "0.5": Model(1.1, 1.0)}
     frontier = analysed(
         models, rule="max", options={"objective": "acc", "bounds": {"ece": {"max": 0.08}}}, n_items=2000
@@ -143,8 +143,8 @@ def test_a_point_that_knows_less_is_said_to_give_less():
     assert recalibration(frontier).startswith("Merging loses to temperature scaling on accuracy (")
 
 
-def test_claims_of_more_than_recalibration_are_no_oftener_than_the_level_where_there_is_none():
-    # Alike in knowledge, errors apart: any difference in accuracy is chance. One of 2 objectives, one side each.
+def test_without_a_true_gain_merging_beats_temperature_scaling_no_more_often_than_the_level():
+    # Equal accuracy with independent errors, so any difference in accuracy is random.
     models = {"base": Model(0.9), "aligned": Model(1.4, 2.0, own=0.3), "0.5": Model(1.4, 1.2, own=0.3)}
     claims = 0
     for seed in range(50):

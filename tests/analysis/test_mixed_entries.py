@@ -1,4 +1,4 @@
-"""Suite entries that hold tasks with choices and tasks without: search, checks, analysis and card agree on them."""
+"""Suite entries that contain tasks with and without choices: search, validation, analysis and card agree on them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def analysed(objectives, tables):
     return point
 
 
-def test_an_entry_takes_metrics_of_choices_of_its_tasks_with_choices_and_all_others_of_the_rest():
+def test_metrics_of_choices_are_computed_from_the_tasks_with_choices_and_others_from_the_rest():
     tables = mixed()
     point = analysed((ACC, ECE, MACRO_ACC, GROUP_ACC, EXACT), tables)
     alone = analysed((ACC, ECE), {"group": [tables["group"][1]]})
@@ -63,28 +63,28 @@ def test_an_entry_takes_metrics_of_choices_of_its_tasks_with_choices_and_all_oth
     assert macro.value == pytest.approx(np.mean([point.metrics[e]["acc"]["all"].value for e in tables]))
 
 
-def test_the_search_sees_what_the_report_says_of_the_selection_split():
+def test_the_search_sees_the_values_that_the_report_gives_for_the_selection_split():
     tables, objectives = mixed(), (ACC, ECE, MACRO_ACC, GROUP_ACC, EXACT)
     point = analysed(objectives, tables)
     seen = Evaluator(objectives, BUILT_IN, n_bins=15, seed=0).evaluate(tables).values
     assert seen == pytest.approx([point.estimate(objective, "selection").value for objective in objectives])
 
 
-def test_an_entry_with_choices_for_the_report_alone_takes_the_others_temperature():
+def test_an_entry_without_items_in_the_selection_split_has_the_temperature_of_the_others():
     tables = mixed()
     tables["group"] = [replace(t, doc_hashes=[in_split(h, "held_out") for h in t.doc_hashes]) for t in tables["group"]]
     temperatures = fit_temperatures(tables)
     assert temperatures["group"] == temperatures["plain"]
 
 
-def test_a_calibration_card_can_be_made_of_them():
+def test_a_calibration_card_can_be_made_from_them():
     model = CardMaker({}, n_resamples=100).add("m", mixed())
     assert {"acc", "ece", "exact"} <= model.metrics["group"].keys()
     assert model.metrics["group"]["ece"].n == 120
 
 
 def checked(objectives: list, n_group: int = 20, same_split: bool = False):
-    """The objectives of a suite as preflight finds them."""
+    """Return the objectives of a suite as preflight resolves them."""
     plain = TaskDescription("p", "plain", True, {}, hashes("p", 20, same_split))
     texts = TaskDescription(
         "g", "group", False, {"exact": "maximize", "wer": "minimize"}, hashes("g", n_group, same_split)
@@ -98,7 +98,7 @@ def hashes(task: str, n: int, same_split: bool) -> list[str]:
     return [in_split(f"{task}-{i}", "held_out") if same_split else f"{task}-{i}" for i in range(n)]
 
 
-def test_objectives_of_them_are_admitted_with_their_directions():
+def test_their_objectives_have_the_direction_of_the_metric():
     named = ["acc", {"metric": "ece", "average": "macro"}]
     of_group = [{"metric": metric, "task": "group"} for metric in ("brier", "exact", "wer")]
     assert [(o.name, o.direction) for o in checked([*named, *of_group])] == [
@@ -111,7 +111,7 @@ def test_objectives_of_them_are_admitted_with_their_directions():
 
 
 @pytest.mark.parametrize("where", [{}, {"average": "macro"}, {"task": "plain"}])
-def test_what_not_every_task_yields_is_no_objective_of_all(where):
+def test_a_metric_that_not_every_task_has_is_no_objective_of_the_suite(where):
     with pytest.raises(RecipeError, match=r"calibration.objectives\[0\]: .*has no metric 'exact'; it has acc,"):
         checked([{"metric": "exact", **where}])
 
@@ -133,7 +133,7 @@ def test_a_metric_that_is_best_near_0_is_refused_as_an_objective(metric):
         ("acc", 1, True, "none of the 21 items of the suite is in the selection split"),
     ],
 )
-def test_an_objective_without_items_in_a_split_is_refused_beforehand(spec, n_group, same_split, says):
+def test_an_objective_without_items_in_a_split_is_refused_before_the_run(spec, n_group, same_split, says):
     with pytest.raises(RecipeError) as caught:
         checked([spec], n_group, same_split)
     assert caught.value.key == "calibration.objectives[0]"

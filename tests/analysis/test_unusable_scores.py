@@ -1,4 +1,4 @@
-"""Scores that some metric cannot be computed from, infinite and undefined metrics, and intervals within bounds."""
+"""Infinite and undefined metrics, scores that a metric cannot be computed from, and intervals within bounds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def analysis(*objectives: Objective, seed: int = 0) -> SweepAnalysis:
 
 
 def scored(table: ItemTable, split: str, choice: np.ndarray, to: float) -> ItemTable:
-    """The table with the log-likelihoods of `choice` of the first item of that split set."""
+    """Return the table with `to` as the log-likelihood of the choices marked in `choice`, in the split's first item."""
     changed = table.log_likelihoods.copy()
     row = np.flatnonzero(table.rows(split))[0]
     changed[row, choice[row]] = to
     return replace(table, log_likelihoods=changed)
 
 
-def test_an_infinite_metric_that_is_no_objective_stays_out_of_the_file(tmp_path):
+def test_an_infinite_metric_that_is_not_an_objective_is_null_in_the_file(tmp_path):
     tables, statistics, frontier = items(PAIR, 200), analysis(ACC, ECE), empty((ACC, ECE))
     tables["0.5"] = scored(tables["0.5"], "held_out", tables["0.5"].labels, -np.inf)
     for name, role in (("base", "base"), ("aligned", "aligned"), ("0.5", None)):
@@ -54,14 +54,14 @@ def test_an_infinite_metric_that_is_no_objective_stays_out_of_the_file(tmp_path)
 
 
 @pytest.mark.parametrize("split", ["selection", "held_out"])
-def test_a_point_without_a_number_that_an_objective_needs_is_refused_with_the_reason(split):
+def test_a_point_without_a_finite_objective_is_refused_with_the_reason(split):
     table = items(PAIR, 200)["base"]
     infinite = scored(table, split, table.labels, -np.inf)
     with pytest.raises(CalibError, match=f"nll is inf in the {split} split"):
         analysis(ACC, NLL).add(PointResult(id="m", recipe=""), {"t": [infinite]})
-    sure = np.where(table.rows(split)[:, None] & table.labels, 50.0, table.log_likelihoods)
+    certain = np.where(table.rows(split)[:, None] & table.labels, 50.0, table.log_likelihoods)
     with pytest.raises(CalibError, match=f"auroc is not defined for these answers in the {split} split"):
-        analysis(ACC, AUROC).add(PointResult(id="m", recipe=""), {"t": [replace(table, log_likelihoods=sure)]})
+        analysis(ACC, AUROC).add(PointResult(id="m", recipe=""), {"t": [replace(table, log_likelihoods=certain)]})
     few = table.take(np.flatnonzero(~table.rows(split)))
     with pytest.raises(CalibError, match=f"acc is not defined for these answers in the {split} split"):
         analysis(ACC).add(PointResult(id="m", recipe=""), {"t": [few]})
@@ -83,8 +83,8 @@ def test_an_item_whose_choices_are_all_impossible_fails_its_point_and_not_the_sw
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_interval_goes_beyond_what_its_metric_can_be(seed):
-    """One answer of many is wrong: a third of the resamples have none, and centring moves them up."""
+def test_no_interval_exceeds_the_largest_value_of_its_metric(seed):
+    """One answer of many is wrong: a third of the resamples contain no wrong one, and centring shifts them upwards."""
     n = 200
     scores = np.tile([5.0, 0.0, 0.0], (n, 1))
     scores[0] = scores[0, ::-1]
@@ -96,7 +96,7 @@ def test_no_interval_goes_beyond_what_its_metric_can_be(seed):
         assert 0.98 < estimate.value <= estimate.high <= 1.0
 
 
-def test_a_tasks_own_metric_is_of_the_documents_that_it_gives_one():
+def test_a_tasks_own_metric_is_computed_from_the_documents_that_have_it():
     table = items(PAIR, 100)["base"]
     given = np.where(np.arange(100) % 3 == 0, np.nan, np.arange(100.0))
     point = PointResult(id="m", recipe="")

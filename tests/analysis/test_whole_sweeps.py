@@ -1,4 +1,4 @@
-"""Numbers that take all points of a sweep: both splits, the frontier's uncertainty, trends along λ, macro averages."""
+"""Numbers that need all points of a sweep: both splits, the frontier's uncertainty, trends along λ, macro averages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import in_split
 from mergekit_calib.report.text.outcomes import outcome
-from mergekit_calib.report.text.statements import statements, unlike_splits
+from mergekit_calib.report.text.statements import split_difference, statements
 from mergekit_calib.results.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
 
-AMPLIFIED = {
+EXTRAPOLATED = {
     "base": Model(1.0, 1.0),
     "aligned": Model(1.4, 1.6),
     "0.25": Model(1.3, 1.1),
@@ -33,16 +33,16 @@ MACRO_ECE = MACRO_ACC.model_copy(update={"metric": "ece", "direction": "minimize
 
 
 @pytest.fixture(scope="module")
-def amplified() -> Frontier:
-    return analysed(AMPLIFIED, (ACC, ECE, BRIER), n_items=1500)
+def extrapolated() -> Frontier:
+    return analysed(EXTRAPOLATED, (ACC, ECE, BRIER), n_items=1500)
 
 
-def test_each_split_chooses_by_the_same_rule_and_is_quoted_from_the_other(amplified):
-    splits = amplified.splits
-    chosen = {split: amplified.point(choice.point) for split, choice in splits.choices.items()}
+def test_each_split_chooses_by_the_same_rule_and_is_quoted_from_the_other(extrapolated):
+    splits = extrapolated.splits
+    chosen = {split: extrapolated.point(choice.point) for split, choice in splits.choices.items()}
     assert chosen["selection"].selected
-    assert splits.elsewhere["selection"]["ece"] == chosen["selection"].estimate(ECE, "held_out")
-    assert splits.elsewhere["held_out"]["ece"] == chosen["held_out"].estimate(ECE, "selection")
+    assert splits.on_other_split["selection"]["ece"] == chosen["selection"].estimate(ECE, "held_out")
+    assert splits.on_other_split["held_out"]["ece"] == chosen["held_out"].estimate(ECE, "selection")
     assert splits.agree == (chosen["selection"] is chosen["held_out"])
 
 
@@ -53,18 +53,18 @@ def test_splits_agree_on_a_point_that_is_far_ahead():
     assert splits.differences == {}
 
 
-def test_a_choice_that_is_far_ahead_is_made_in_every_resample_and_one_of_many_alike_is_not():
+def test_a_clear_choice_is_made_in_every_resample_and_one_of_many_similar_points_is_not():
     far = {"base": Model(0.5), "aligned": Model(0.8, 2.0), "0.5": Model(2.0, 1.2)}
     best = {"rule": "max", "options": {"objective": "acc"}}
-    assert analysed(far, **best).splits.chosen_in == {"lambda=0.5": 1.0}
+    assert analysed(far, **best).splits.choice_shares == {"lambda=0.5": 1.0}
     alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 6)}
-    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).splits.chosen_in
+    shares = analysed({"base": Model(), "aligned": Model(1.4, 2.0), **alike}, n_items=300, **best).splits.choice_shares
     assert sum(shares.values()) == pytest.approx(1.0)
     assert len(shares) > 1
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_splits_that_choose_by_chance_differ_and_the_differences_are_given():
+def test_splits_that_choose_among_similar_points_disagree_and_their_differences_are_given():
     alike = {f"0.{i}": Model(1.5, 1.2, own=0.5) for i in range(1, 9)}
     disagreeing = [
         both
@@ -82,7 +82,7 @@ def test_splits_that_choose_by_chance_differ_and_the_differences_are_given():
 
 
 def with_named_splits(on_selection: dict[str, Model], on_held_out: dict[str, Model]) -> Frontier:
-    """A sweep that chooses on the items of one task and reports those of another, which the models know otherwise."""
+    """Return a sweep that chooses on the items of one task and reports those of another; models can differ by task."""
     splits = {"selection": on_selection, "held_out": on_held_out}
     scores = {split: items(models, 600, task=split) for split, models in splits.items()}
     analysis = SweepAnalysis((ACC, ECE), BUILT_IN, level=0.95, n_resamples=400, n_bins=15, seed=0)
@@ -111,54 +111,58 @@ def with_named_splits(on_selection: dict[str, Model], on_held_out: dict[str, Mod
     return frontier
 
 
-def test_questions_that_a_parent_was_tuned_on_are_found_out():
+def test_a_parent_tuned_on_the_selection_split_is_detected():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
     tuned_on = {**fair, "aligned": Model(2.2, 1.1)}
     frontier = with_named_splits(tuned_on, fair)
-    apart = frontier.splits.apart
+    difference = frontier.splits.difference_in_differences
     base, aligned = frontier.parent("base"), frontier.parent("aligned")
     gains = [
         aligned.estimate(ACC, split).value - base.estimate(ACC, split).value for split in ("selection", "held_out")
     ]
-    assert apart["acc"].value == pytest.approx(gains[0] - gains[1])
-    assert 0.0 < apart["acc"].low < apart["acc"].value < apart["acc"].high
-    assert apart["acc"].n == 1200
-    sentence = unlike_splits(frontier)
+    assert difference["acc"].value == pytest.approx(gains[0] - gains[1])
+    assert 0.0 < difference["acc"].low < difference["acc"].value < difference["acc"].high
+    assert difference["acc"].n == 1200
+    sentence = split_difference(frontier)
     assert f"accuracy +{gains[0]:.3f} and +{gains[1]:.3f}" in sentence
     assert sentence in statements(frontier)
 
 
-def test_splits_of_the_same_kind_of_questions_are_not_said_to_be_unlike():
+def test_there_is_no_warning_for_splits_of_the_same_kind_of_items():
     fair = {"base": Model(1.0, 1.0), "aligned": Model(1.2, 1.6), "0.5": Model(1.15, 1.2)}
     frontier = with_named_splits(fair, fair)
-    assert frontier.splits.apart["acc"].low < 0.0 < frontier.splits.apart["acc"].high
-    assert unlike_splits(frontier) == ""
+    assert (
+        frontier.splits.difference_in_differences["acc"].low
+        < 0.0
+        < frontier.splits.difference_in_differences["acc"].high
+    )
+    assert split_difference(frontier) == ""
 
 
-def test_splits_by_hash_are_not_tested_for_a_difference(amplified):
-    assert amplified.splits.apart == {}
+def test_splits_by_hash_are_not_tested_for_a_difference(extrapolated):
+    assert extrapolated.splits.difference_in_differences == {}
 
 
-def test_a_point_that_is_worse_throughout_is_on_no_frontier_and_the_best_on_every_one(amplified):
-    probabilities = {p.id: p.frontier_probability for p in amplified.points}
+def test_the_worst_point_is_on_no_resampled_frontier_and_the_best_on_every_one(extrapolated):
+    probabilities = {p.id: p.frontier_probability for p in extrapolated.points}
     assert probabilities["lambda=1.5"] == 0.0
     assert max(probabilities.values()) == 1.0
     assert all(0.0 <= share <= 1.0 for share in probabilities.values())
 
 
-def test_the_reference_is_the_worse_parent_in_each_objective(amplified):
-    base, aligned = (amplified.parent(role) for role in ("base", "aligned"))
+def test_the_reference_is_the_worse_parent_in_each_objective(extrapolated):
+    base, aligned = (extrapolated.parent(role) for role in ("base", "aligned"))
     worse = {"acc": min, "ece": max, "brier": max}
-    for objective in amplified.objectives:
+    for objective in extrapolated.objectives:
         both = [parent.estimate(objective).value for parent in (base, aligned)]
-        assert amplified.uncertainty.reference[objective.name] == pytest.approx(worse[objective.name](both))
+        assert extrapolated.uncertainty.reference[objective.name] == pytest.approx(worse[objective.name](both))
 
 
-def test_the_frontier_dominates_more_than_its_parents_and_the_interval_holds_the_value(amplified):
-    uncertainty = amplified.uncertainty
+def test_the_hypervolume_is_above_that_of_the_parents_and_within_its_interval(extrapolated):
+    uncertainty = extrapolated.uncertainty
     assert uncertainty.hypervolume.value > uncertainty.of_parents.value >= 0
     assert uncertainty.hypervolume.low <= uncertainty.hypervolume.value <= uncertainty.hypervolume.high
-    assert uncertainty.hypervolume.n == amplified.points[0].estimate(ACC).n
+    assert uncertainty.hypervolume.n == extrapolated.points[0].estimate(ACC).n
 
 
 def test_without_both_parents_there_is_no_reference_and_no_average():
@@ -168,15 +172,15 @@ def test_without_both_parents_there_is_no_reference_and_no_average():
     assert frontier.points[0].superiority is None
 
 
-def test_calibration_error_that_grows_past_the_aligned_model_is_a_shown_trend(amplified):
-    acc, ece, _ = amplified.trends
+def test_calibration_error_that_grows_above_lambda_1_is_a_significant_trend(extrapolated):
+    acc, ece, _ = extrapolated.trends
     assert acc.lambdas == [1.0, 1.25, 1.5]
     assert (ece.tau.value, ece.tau.low, acc.tau.high) == (1.0, 1.0, -1.0)
-    assert ece.fitted == pytest.approx([amplified.point(f"lambda={x:g}").estimate(ECE).value for x in ece.lambdas])
+    assert ece.fitted == pytest.approx([extrapolated.point(f"lambda={x:g}").estimate(ECE).value for x in ece.lambdas])
     assert ece.p_monotone == 1.0
 
 
-def test_no_trend_is_claimed_of_alike_points():
+def test_similar_points_have_no_trend():
     alike = {f"{x}": Model(1.4, 1.6, own=0.5) for x in (1.1, 1.2, 1.3, 1.4, 1.5)}
     shown = 0
     for seed in range(20):
@@ -194,17 +198,17 @@ def test_trends_need_three_points_from_the_aligned_model_on():
     assert [o.objective for o in frontier.optima] == ["acc", "ece"]
 
 
-def test_optima_are_settings_that_were_scored_and_their_intervals_hold_them(amplified):
-    at = {o.objective: o for o in amplified.optima}
-    scored = {p.axes["lambda"] for p in amplified.points}
+def test_optima_and_the_ends_of_their_intervals_are_scored_settings(extrapolated):
+    at = {o.objective: o for o in extrapolated.optima}
+    scored = {p.axes["lambda"] for p in extrapolated.points}
     assert at["acc"].at == 0.5
     assert at["ece"].at < 0.5
-    for optimum in amplified.optima:
+    for optimum in extrapolated.optima:
         assert {optimum.at, optimum.low, optimum.high} <= scored
         assert optimum.low <= optimum.at <= optimum.high
 
 
-def test_several_axes_have_no_trend_along_one():
+def test_there_are_no_trends_with_several_axes():
     frontier = empty((ACC,))
     frontier.axes = {"lambda": [], "density": []}
     analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
@@ -216,7 +220,7 @@ def test_several_axes_have_no_trend_along_one():
     assert (frontier.trends, frontier.optima) == ([], [])
 
 
-def test_a_macro_average_weighs_tasks_and_a_pooled_metric_their_items():
+def test_a_macro_average_weights_tasks_and_a_pooled_metric_weights_items():
     models = {"base": Model(0.8), "aligned": Model(1.5, 2.0), "0.5": Model(1.5, 1.2)}
     frontier = analysed(models, (MACRO_ACC, MACRO_ECE, ACC), ("a", "b"), n_items={"a": 200, "b": 1000})
     for point in frontier.points:
@@ -246,7 +250,7 @@ def test_every_metric_of_every_task_has_a_paired_difference_to_each_parent():
     assert frontier.points[0].differences == {}
 
 
-def test_one_item_that_is_answered_otherwise_is_no_evidence():
+def test_a_single_item_answered_differently_is_not_significant():
     n = 37
     theirs = np.arange(n) % 5 > 0
     mine = theirs.copy()
@@ -258,24 +262,24 @@ def test_one_item_that_is_answered_otherwise_is_no_evidence():
             results.append({"acc": metrics.BootstrapResult(correct.mean(), 0.0, 1.0, counts @ correct / n)})
         difference = differences(*results, [ACC], 0.95, {"acc": n})["acc"]
         assert difference.value == pytest.approx(1 / n)
-        assert outcome(ACC, difference) == "open"
+        assert outcome(ACC, difference) == "not significant"
         assert difference.p > 0.05
 
 
-def test_a_point_gives_back_a_share_of_what_lies_between_the_parents(amplified):
-    base, aligned = (amplified.parent(role) for role in ("base", "aligned"))
-    for point in amplified.points:
+def test_the_share_recovered_is_relative_to_the_difference_between_the_parents(extrapolated):
+    base, aligned = (extrapolated.parent(role) for role in ("base", "aligned"))
+    for point in extrapolated.points:
         for objective in (ACC, ECE, BRIER):
             share = point.recovered[objective.name]
             values = [p.estimate(objective).value for p in (point, aligned, base)]
             assert share.value == pytest.approx((values[0] - values[1]) / (values[2] - values[1]))
             assert share.n == point.estimate(objective).n
     assert [aligned.recovered["ece"].value, base.recovered["ece"].value] == [0.0, 1.0]
-    assert amplified.point("lambda=0.5").recovered["ece"].low > 0.3
-    assert amplified.point("lambda=1.5").recovered["ece"].high < 0.0
+    assert extrapolated.point("lambda=0.5").recovered["ece"].low > 0.3
+    assert extrapolated.point("lambda=1.5").recovered["ece"].high < 0.0
 
 
-def test_a_share_has_an_interval_only_where_the_parents_are_shown_to_differ():
+def test_a_share_has_an_interval_only_if_the_parents_differ_significantly():
     def drawn(value: float, noise: float, seed: int) -> metrics.BootstrapResult:
         replicates = value + noise * np.random.default_rng(seed).standard_normal(2000)
         return metrics.BootstrapResult(value, replicates.min(), replicates.max(), replicates)
@@ -293,8 +297,8 @@ def test_a_share_has_an_interval_only_where_the_parents_are_shown_to_differ():
     assert shown.low < 2 / 3 < shown.high
 
 
-def test_tasks_of_a_macro_average_are_resampled_apart():
-    # Two tasks of the same items: were they drawn together, the average's interval would be as wide as either's.
+def test_tasks_of_a_macro_average_are_resampled_separately():
+    # Two tasks with the same items. If they were resampled together, the average's interval would be as wide as theirs.
     tables = items({"m": Model()}, 400)
     frontier = empty((MACRO_ACC,))
     analysis = SweepAnalysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, 0.95, 1000, 15, 0)
@@ -306,14 +310,14 @@ def test_tasks_of_a_macro_average_are_resampled_apart():
     assert frontier.objectives[0].name == "macro/acc"
 
 
-def test_a_weight_of_nothing_leaves_a_task_out_of_the_average():
+def test_a_weight_of_0_leaves_a_task_out_of_the_average():
     only_a = MACRO_ACC.model_copy(update={"weights": {"a": 1.0, "b": 0.0}})
     frontier = analysed({"base": Model(), "aligned": Model(1.4, 2.0)}, (only_a,), ("a", "b"), n_items=200)
     point = frontier.points[0]
     assert point.estimate(only_a).value == point.metrics["a"]["acc"]["held_out"].value
 
 
-def test_tasks_without_choices_are_in_no_average_beside_those_with_them():
+def test_a_macro_average_of_a_metric_of_choices_leaves_out_tasks_without_choices():
     table = items({"m": Model()}, 100)["m"]
     texts = without_choices(dataclasses.replace(table, task="g"), {"acc": np.zeros(100)})
     analysis = SweepAnalysis([MACRO_ACC.model_copy(update={"weights": {}})], BUILT_IN, 0.95, 100, 15, 0)
@@ -322,7 +326,7 @@ def test_tasks_without_choices_are_in_no_average_beside_those_with_them():
     assert point.metrics["macro"]["acc"] == point.metrics["a"]["acc"] == point.metrics["suite"]["acc"]
 
 
-def test_intervals_hold_their_values_also_of_a_small_calibration_error():
+def test_intervals_contain_their_values_for_small_calibration_errors_too():
     frontier = analysed({"base": Model(), "aligned": Model(1.4, 1.05)}, n_items=400)
     for point in frontier.points:
         for scope in point.metrics.values():
@@ -332,14 +336,14 @@ def test_intervals_hold_their_values_also_of_a_small_calibration_error():
         assert point.estimate(ECE).low >= 0
 
 
-def test_points_of_other_items_are_refused_by_the_name_of_the_task():
+def test_points_scored_on_other_items_are_refused_with_the_name_of_the_task():
     analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     analysis.add(PointResult(id="x", recipe=""), {"t": [items({"m": Model()}, 50)["m"]]})
     with pytest.raises(CalibError, match="t: its items are not those"):
         analysis.add(PointResult(id="y", recipe=""), {"t": [items({"m": Model()}, 51)["m"]]})
 
 
-def test_values_do_not_depend_on_the_splits_being_put_together_again():
+def test_the_value_on_all_items_is_that_of_both_splits_together():
     table = items({"m": Model(1.4, 1.5)}, 300)["m"]
     analysis = SweepAnalysis([ACC], BUILT_IN, 0.95, 100, 15, 0)
     point = PointResult(id="m", recipe="")
@@ -348,10 +352,10 @@ def test_values_do_not_depend_on_the_splits_being_put_together_again():
     assert point.estimate(ECE, "all").value == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(amplified, tmp_path):
-    (tmp_path / "frontier.json").write_text(amplified.model_dump_json())
-    assert Frontier.load(tmp_path / "frontier.json") == amplified
-    old = json.loads(amplified.model_dump_json())
+def test_a_result_is_read_back_from_its_file_and_so_is_one_of_the_first_version(extrapolated, tmp_path):
+    (tmp_path / "frontier.json").write_text(extrapolated.model_dump_json())
+    assert Frontier.load(tmp_path / "frontier.json") == extrapolated
+    old = json.loads(extrapolated.model_dump_json())
     old["schema_version"] = 1
     for name in ("baselines", "splits", "uncertainty", "trends", "optima"):
         del old[name]
@@ -363,4 +367,4 @@ def test_a_result_comes_back_from_its_file_and_one_of_the_first_version_is_read(
     read = Frontier.load(tmp_path / "frontier.json")
     assert read.schema_version == 3
     assert read.baselines == []
-    assert read.points[0].metrics == amplified.points[0].metrics
+    assert read.points[0].metrics == extrapolated.points[0].metrics

@@ -1,4 +1,4 @@
-"""A browser with the network off, and what a page did in it."""
+"""A browser without network, and a page open in it with what it logged and requested."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def browser() -> Iterator[Any]:
 
 
 class Opened:
-    """A report open in a browser from disk, with all that it logged and asked for."""
+    """A report that is open in a browser from disk, with its messages and requests."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
@@ -72,7 +72,7 @@ class Opened:
 
 @pytest.fixture
 def open_report(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Opens a frontier's page, or the one given; afterwards, that nothing was logged or fetched but the file."""
+    """Return a function that opens a page; afterwards, check that pages logged nothing and fetched only themselves."""
     contexts, opened = [], []
 
     def open_(frontier: Frontier | str, **options: Any) -> Opened:

@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk with the network off: it answers to pointer, keys and screen readers."""
+"""The page in a real browser, opened from disk without network: it works with pointer, keys and screen readers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_it_opens_on_the_answer_with_the_chosen_point_in_full(open_report: Calla
     assert opened.page.locator("#curve-figures figure").count() == 4
 
 
-def test_a_failed_point_stands_there_with_its_reason(open_report: Callable, frontier: Frontier) -> None:
+def test_a_failed_point_is_shown_with_its_reason(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     assert "OutOfMemoryError: tried to allocate 2 GiB" in opened.text('tr[data-point="lambda=0.8"]')
     assert "1 of 6 points failed λ = 0.8: OutOfMemoryError" in opened.text(".notice.bad")
@@ -78,7 +78,7 @@ def test_hovering_shows_values_with_intervals(open_report: Callable, frontier: F
     assert not tip.is_visible()
 
 
-def test_a_point_is_chosen_by_click_key_or_row(open_report: Callable, frontier: Frontier) -> None:
+def test_a_point_is_selected_by_click_key_or_row(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     opened.page.locator('#frontier-chart [data-point="lambda=1.3"]').click(force=True)
     assert opened.picked == "lambda=1.3"
@@ -95,7 +95,7 @@ def test_a_point_is_chosen_by_click_key_or_row(open_report: Callable, frontier: 
     assert opened.chosen == "lambda=0.3"
 
 
-def test_a_point_stands_beside_the_parents_with_paired_differences(open_report: Callable, frontier: Frontier) -> None:
+def test_a_point_is_compared_with_the_parents_by_paired_differences(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     difference = frontier.point("lambda=0.3").differences["aligned"]["ece"]
     words = f"{difference.value:+.3f} better ({difference.low:+.3f} to {difference.high:+.3f})".replace("-", "−")
@@ -117,7 +117,7 @@ def test_arrow_keys_read_a_curve_and_a_reliability_diagram_out(open_report: Call
     assert "confidence 0.00 to" in opened.page.locator("#reliability-chart .tip").inner_text()
 
 
-def test_any_measure_can_stand_against_any_other(open_report: Callable, frontier: Frontier) -> None:
+def test_any_measure_can_be_drawn_against_any_other(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     opened.page.locator("#x").select_option("brier")
     assert opened.text("#frontier-chart h3").startswith("acc against brier")
@@ -126,7 +126,7 @@ def test_any_measure_can_stand_against_any_other(open_report: Callable, frontier
     assert "x=brier" in reloaded
 
 
-def test_the_table_sorts_both_ways_with_what_failed_last(open_report: Callable, frontier: Frontier) -> None:
+def test_the_table_sorts_both_ways_with_failed_points_last(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
     button = opened.page.locator("#points-table thead button").filter(has_text=re.compile(r"^ece"))
     points = frontier.complete_points
@@ -141,7 +141,9 @@ def test_the_table_sorts_both_ways_with_what_failed_last(open_report: Callable, 
     assert rows(opened)[:6] == [f"lambda={v}" for v in ("0", "0.3", "0.6", "0.8", "1", "1.3")]
 
 
-def test_everything_shown_can_be_taken_away_as_csv(open_report: Callable, frontier: Frontier, tmp_path: Path) -> None:
+def test_every_chart_and_table_can_be_downloaded_as_csv(
+    open_report: Callable, frontier: Frontier, tmp_path: Path
+) -> None:
     opened = open_report(frontier)
     table = {row["id"]: row for row in saved(opened, "#points-csv", tmp_path)}
     assert set(table) == {p.id for p in frontier.points} | {b.id for b in frontier.baselines}
@@ -181,7 +183,7 @@ def test_the_rule_is_switched_and_the_choice_follows(open_report: Callable, fron
     assert opened.chosen == "lambda=0.3"
 
 
-def test_what_it_says_to_run_again_with_is_the_same_in_yaml(open_report: Callable) -> None:
+def test_the_option_shown_for_another_choice_is_valid_yaml(open_report: Callable) -> None:
     frontier = make_frontier(objectives=("acc", "ece"), select="lambda=0.3")
     name = "acc,flexible-extract"
     frontier.objectives[0] = frontier.objectives[0].model_copy(update={"metric": name})
@@ -193,7 +195,7 @@ def test_what_it_says_to_run_again_with_is_the_same_in_yaml(open_report: Callabl
     assert said == {"select": {"rule": "max", "objective": name}}
 
 
-def test_a_point_of_the_weights_of_another_has_its_diagram(open_report: Callable) -> None:
+def test_a_point_with_the_weights_of_another_has_its_diagram(open_report: Callable) -> None:
     frontier = make_frontier(select="lambda=0.3")
     frontier.point("lambda=0.6").same_as = "lambda=0.3"
     del frontier.reliability["lambda=0.6"]
@@ -203,7 +205,7 @@ def test_a_point_of_the_weights_of_another_has_its_diagram(open_report: Callable
     assert opened.page.locator("#reliability-chart svg").first.is_visible()
 
 
-def test_a_setting_of_many_axes_leaves_room_for_the_values(open_report: Callable) -> None:
+def test_a_long_point_name_leaves_room_for_the_values(open_report: Callable) -> None:
     axes = {f"lambda_of_a_part_with_a_long_name_{i}": [0.25, 0.75] if i == 1 else [0.5] for i in range(1, 7)}
     opened = open_report(make_frontier({"lambda": [0.5], "density": [0.3], **axes}))
     row = opened.page.locator("#metrics-table tbody tr:has(td)").first
@@ -222,7 +224,7 @@ def candidates(frontier: Frontier) -> pareto.Candidates:
 
 
 def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: Frontier) -> None:
-    """Over random points, few enough values that ties and duplicates are common."""
+    """The points are random, with so few distinct values that ties and duplicates are common."""
     rng = np.random.default_rng(0)
     cases = []
     for i in range(150):
@@ -259,7 +261,7 @@ def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: 
     assert [(c[0], f, c[3]) for c, f in zip(cases, chosen, strict=True) if f != c[3]] == []
 
 
-def test_two_axes_have_a_curve_each_and_what_is_beyond_aligned_is_shaded(open_report: Callable) -> None:
+def test_there_are_curves_along_either_axis_and_lambda_above_1_is_shaded(open_report: Callable) -> None:
     opened = open_report(make_frontier(GRID, objectives=("acc", "ece", "brier")))
     assert opened.page.locator("#curve-acc .extrapolated").count() == 1
     opened.page.locator("#axis").select_option("density")
@@ -290,7 +292,7 @@ def test_names_that_look_like_markup_are_shown_and_do_not_run(open_report: Calla
     assert ATTACK in opened.text("#curve-figures")
 
 
-def test_a_running_page_says_so_and_can_be_told_not_to_reload(open_report: Callable) -> None:
+def test_the_page_of_a_running_sweep_says_so_and_its_reloading_can_be_switched_off(open_report: Callable) -> None:
     opened = open_report(make_frontier(finished=False))
     assert "The sweep is still running: 5 points so far" in opened.text("#running")
     opened.page.get_by_label("reload automatically").uncheck()
@@ -300,7 +302,7 @@ def test_a_running_page_says_so_and_can_be_told_not_to_reload(open_report: Calla
 @pytest.mark.parametrize(
     "empty", [{"points": [], "select": None}, {"objectives": ("acc",)}], ids=["no point", "one objective"]
 )
-def test_a_page_with_little_to_show_opens(open_report: Callable, empty: dict) -> None:
+def test_a_page_without_points_or_with_one_objective_opens(open_report: Callable, empty: dict) -> None:
     opened = open_report(make_frontier(finished=False, **empty))
     assert opened.page.locator("#points-table").is_visible()
 
@@ -314,7 +316,7 @@ def test_without_scripts_the_answer_and_the_table_are_there(open_report: Callabl
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
-def test_it_fits_its_window_in_either_colour(
+def test_it_fits_its_window_in_either_colour_scheme(
     open_report: Callable, frontier: Frontier, tmp_path: Path, width: int, scheme: str
 ) -> None:
     opened = open_report(frontier, viewport={"width": width, "height": 900}, color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""The page of a sweep of the demo pair: there from the first point on, and choosing as the run's rules do."""
+"""The page of a sweep of the demo pair exists from the first point on, and chooses as the sweep's rules do."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_page_is_there_from_the_first_point_on(run: tuple[Frontier, list[str
     assert "The sweep is still running" not in page.read_text(encoding="utf-8")
 
 
-def test_a_page_of_a_run_that_has_begun_opens(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
+def test_the_page_of_a_running_sweep_opens(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
     opened = open_report(run[1][2])
     assert opened.page.locator("#frontier-chart [role=radio]").count() == 3
     assert opened.text(".lead").startswith("So far, ")

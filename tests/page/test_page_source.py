@@ -1,4 +1,4 @@
-"""The page as text: whole, small, and closed to whatever a name may hold."""
+"""The source of the page is well-formed and small, and no name in it can inject markup or scripts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Source(HTMLParser):
             self.texts.append(data)
 
 
-def test_the_page_is_well_formed_and_names_nothing_outside_itself() -> None:
+def test_the_page_is_well_formed_and_refers_to_nothing_outside_itself() -> None:
     source = Source(report_html(make_frontier(failed=("lambda=0.3",))))
     assert source.open == []
     assert not {"iframe", "object", "form", "base", "embed"} & set(source.tags)
@@ -53,7 +53,7 @@ def test_the_page_is_well_formed_and_names_nothing_outside_itself() -> None:
     assert all(value.startswith(("#", "data:")) for value in outward)
 
 
-def test_its_policy_admits_its_own_scripts_by_their_hashes_and_no_others() -> None:
+def test_its_policy_allows_only_its_own_scripts_by_their_hashes() -> None:
     source = Source(report_html(make_frontier()))
     policy = next(value for name, value in source.attributes if "default-src" in value)
     assert "default-src 'none'" in policy
@@ -64,19 +64,19 @@ def test_its_policy_admits_its_own_scripts_by_their_hashes_and_no_others() -> No
     assert scripts.split() == expected
 
 
-def test_the_libraries_stand_below_their_licences() -> None:
+def test_the_libraries_come_with_their_licences() -> None:
     text = report_html(make_frontier())
     assert text.count("Permission to use, copy, modify") == 2
 
 
-def test_the_data_are_the_frontier_and_cannot_end_their_block() -> None:
+def test_the_data_block_is_the_frontier_and_no_name_can_end_it() -> None:
     frontier = attacked()
     block = Source(report_html(frontier)).scripts[0]
     assert not set("<>&\u2028\u2029") & set(block)
     assert Frontier.model_validate(json.loads(block)) == frontier
 
 
-def test_names_are_data_in_the_markup() -> None:
+def test_names_are_escaped_in_the_markup() -> None:
     source = Source(report_html(attacked()))
     assert source.tags.count("script") == 4
     assert "img" not in source.tags
@@ -113,6 +113,6 @@ def test_sixty_points_of_three_tasks_stay_under_three_megabytes() -> None:
     assert len(report_html(frontier).encode()) < 3_000_000
 
 
-def test_a_running_page_says_that_the_run_is_going_on() -> None:
+def test_the_page_of_a_running_sweep_says_so() -> None:
     assert "The sweep is still running" in report_html(make_frontier(finished=False))
     assert "The sweep is still running" not in report_html(make_frontier())

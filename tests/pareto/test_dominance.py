@@ -1,4 +1,4 @@
-"""Dominance is a strict partial order, the frontier is what brute force says, and volumes are those drawn by hand."""
+"""Dominance is a strict partial order; the frontier agrees with brute force, and volumes with those by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def point_sets(draw, elements=COARSE, min_points=1, max_points=12):
 
 
 def dominates(a, b, directions) -> bool:
-    """`a` over `b`, as the frontier of the two alone tells it."""
+    """Return whether `a` dominates `b`, from the frontier of the two alone."""
     first, second = non_dominated(np.array([a, b]), directions)
     return bool(first and not second)
 
@@ -32,16 +32,16 @@ def dominates(a, b, directions) -> bool:
 def by_brute_force(values, directions):
     turned = gains(values, directions)
     defined = ~np.isnan(turned).any(axis=1)
+    points = range(len(turned))
     return [
         bool(defined[i])
-        and not any(defined[j] and (turned[j] >= turned[i]).all() and (turned[j] > turned[i]).any() for j in range(n))
-        for n in [len(turned)]
-        for i in range(n)
+        and not any(defined[j] and (turned[j] >= turned[i]).all() and (turned[j] > turned[i]).any() for j in points)
+        for i in points
     ]
 
 
 @given(point_sets(st.one_of(COARSE, st.just(np.nan)), min_points=0))
-def test_the_frontier_is_what_comparing_every_pair_gives(points):
+def test_the_frontier_agrees_with_comparing_every_pair(points):
     values, directions = points
     assert non_dominated(values, directions).tolist() == by_brute_force(values, directions)
 
@@ -76,7 +76,7 @@ def test_the_frontier_does_not_depend_on_the_scale_of_an_objective(points):
 
 
 @given(point_sets())
-def test_some_point_is_always_on_the_frontier_and_every_other_is_dominated_by_one_that_is(points):
+def test_every_point_that_is_not_on_the_frontier_is_dominated_by_one_that_is(points):
     values, directions = points
     on = non_dominated(values, directions)
     assert on.any()
@@ -89,7 +89,7 @@ def test_every_copy_of_a_frontier_point_is_on_the_frontier():
     assert non_dominated(values, ["maximize", "minimize"]).tolist() == [True, False, True]
 
 
-def test_a_point_without_a_number_neither_stands_on_the_frontier_nor_dominates():
+def test_a_point_with_a_nan_is_not_on_the_frontier_and_dominates_nothing():
     values = [[0.9, np.nan], [0.6, 0.10], [np.nan, 0.0]]
     assert non_dominated(values, ["maximize", "minimize"]).tolist() == [False, True, False]
 
@@ -116,7 +116,7 @@ def test_a_point_infinitely_good_on_one_objective_has_infinite_volume_and_one_in
 
 
 @given(point_sets(st.floats(-10, 10), min_points=2))
-def test_another_point_never_takes_volume_away(points):
+def test_adding_a_point_never_reduces_the_hypervolume(points):
     values, directions = points
     reference = [-11.0 if d == "maximize" else 11.0 for d in directions]
     fewer, all_ = (hypervolume(v, directions, reference) for v in (values[:-1], values))

@@ -1,4 +1,4 @@
-"""What chance makes of a frontier agrees with counting it resample by resample."""
+"""The uncertainty of a frontier agrees with counting it resample by resample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIRECTIONS = ("maximize", "minimize")
 
 @pytest.fixture
 def replicates() -> np.ndarray:
-    """(6, 2, 80): a trade-off with noise, the first point worse than all."""
+    """Values of shape (6, 2, 80): a trade-off with noise, whose first point is worse than all others."""
     rng = np.random.default_rng(0)
     centre = np.stack([np.linspace(0.6, 0.8, 6), np.linspace(0.02, 0.2, 6) ** 1.5], axis=1)
     centre[0] = (0.3, 0.9)
@@ -39,7 +39,7 @@ def test_a_point_that_is_undefined_in_a_resample_is_not_on_its_frontier():
     assert frontier_probabilities(replicates, ["maximize"]).tolist() == [0.5, 0.5]
 
 
-def test_every_resample_has_its_hypervolume(replicates):
+def test_the_hypervolume_is_computed_in_every_resample(replicates):
     drawn = resampled_hypervolume(replicates, DIRECTIONS, (0.5, 0.5))
     assert drawn == pytest.approx([hypervolume(replicates[..., r], DIRECTIONS, (0.5, 0.5)) for r in range(80)])
     assert np.ptp(drawn) > 0
@@ -59,14 +59,14 @@ def test_surfaces_are_attained_by_their_share_of_resamples_and_are_tight(replica
         assert (np.diff(surface.points[:, 1]) <= 0).all()
 
 
-def test_what_more_resamples_attain_lies_inside_what_fewer_do(replicates):
+def test_a_surface_that_more_resamples_attain_lies_inside_one_that_fewer_attain(replicates):
     outer, inner = attainment_surfaces(replicates, DIRECTIONS, (0.1, 0.9))
     volumes = [hypervolume(surface.points, DIRECTIONS, (0.0, 1.0)) for surface in (outer, inner)]
     assert volumes[0] > volumes[1]
 
 
 @pytest.mark.parametrize("n_objectives", [1, 3, 4])
-def test_other_numbers_of_objectives_than_two_have_no_surfaces(n_objectives):
+def test_there_are_no_surfaces_unless_there_are_two_objectives(n_objectives):
     replicates = np.random.default_rng(0).random((4, n_objectives, 100))
     assert attainment_surfaces(replicates, ["maximize"] * n_objectives) == []
 

@@ -1,4 +1,4 @@
-"""Each rule chooses what its definition says, gives its reason in numbers, and ignores points that cannot matter."""
+"""Each rule chooses by its definition, gives a reason with numbers, and is not affected by dominated points."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_rule_chooses_a_frontier_point(rule, candidates):
 
 @pytest.mark.parametrize("rule", RULES)
 @given(candidates=sweeps(), shortfall=st.lists(st.integers(0, 30), min_size=4, max_size=4), pick=st.integers(0, 9))
-def test_a_dominated_point_more_changes_no_choice(rule, candidates, shortfall, pick):
+def test_adding_a_dominated_point_changes_no_choice(rule, candidates, shortfall, pick):
     assume(any(shortfall[: len(candidates.objectives)]))
     signs = np.where(np.array(candidates.directions) == "maximize", 1, -1)
     worse = candidates.values[pick % len(candidates.ids)] - signs * np.array(shortfall[: len(signs)]) / 20
@@ -101,7 +101,7 @@ def test_the_choice_does_not_depend_on_the_units_of_an_objective(rule, candidate
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
-def test_points_without_numbers_are_ignored(rule, missing):
+def test_points_with_values_that_are_not_finite_are_ignored(rule, missing):
     options = {"objective": "acc"} if rule == "max" else {}
     broken = np.array([[missing, 0.0], [1.0, missing]])
     more = with_points(SWEEP, (*SWEEP.ids, "failed", "failed too"), [*SWEEP.values, *broken])
@@ -123,7 +123,7 @@ def test_the_knee_is_the_point_furthest_from_the_chord_of_the_frontier(candidate
     assert distance[chosen] == pytest.approx(distance.max())
 
 
-def test_the_knee_says_where_it_lies_and_between_what():
+def test_the_reason_for_a_knee_names_its_distance_and_the_ends_of_the_frontier():
     choice = select("knee", SWEEP, {})
     assert choice == Choice(
         "lambda=0.5",
@@ -133,9 +133,9 @@ def test_the_knee_says_where_it_lies_and_between_what():
     )
 
 
-def test_a_hollow_frontier_has_no_knee_and_the_reason_says_so():
-    hollow = Candidates(("a", "b", "c"), ACC_ECE, UP_DOWN, np.array([[0.5, 0.0], [0.55, 0.08], [0.7, 0.1]]))
-    choice = select("knee", hollow, {})
+def test_without_a_point_beyond_the_line_the_best_on_the_first_objective_is_chosen():
+    points = Candidates(("a", "b", "c"), ACC_ECE, UP_DOWN, np.array([[0.5, 0.0], [0.55, 0.08], [0.7, 0.1]]))
+    choice = select("knee", points, {})
     assert choice.id == "c"
     assert "none of 3 frontier points lies beyond" in choice.reason
     assert "best acc" in choice.reason
@@ -146,12 +146,12 @@ def test_a_single_frontier_point_is_the_knee():
     assert select("knee", alone, {}).reason == "a (acc 0.7, ece 0.02) is the only point on the frontier"
 
 
-def test_the_knee_of_three_objectives_gives_up_least_in_all():
+def test_the_knee_of_three_objectives_has_the_least_sum_of_regrets():
     values = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.9, 0.9, 0.6], [0.5, 0.5, 1.0]])
     points = Candidates(("a", "b", "c", "d"), ("x", "y", "z"), ("maximize",) * 3, values)
     choice = select("knee", points, {})
     assert choice.id == "c"
-    assert "1.00 of the frontier's ranges in all, of 4 frontier points" in choice.reason
+    assert "has the smallest sum of regrets of 4 frontier points, 1.00" in choice.reason
 
 
 def test_the_knee_of_one_objective_is_its_best():
@@ -171,11 +171,11 @@ def test_max_of_a_minimised_objective_takes_its_least():
     assert select("max", SWEEP, {"objective": "ece", "bounds": {"acc": {"min": 0.7}}}).id == "lambda=0.5"
 
 
-def test_a_value_on_its_bound_keeps_it():
+def test_a_value_equal_to_its_bound_is_within_it():
     assert select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"min": 0.08, "max": 0.08}}}).id == "lambda=0.75"
 
 
-def test_max_without_a_point_within_bounds_takes_the_least_violation_and_says_so():
+def test_max_without_a_point_within_bounds_takes_the_least_excess_and_says_so():
     choice = select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"max": 0.01}, "acc": {"min": 0.5}}})
     assert choice.id == "lambda=0.25"
     assert choice.reason == (
@@ -184,7 +184,7 @@ def test_max_without_a_point_within_bounds_takes_the_least_violation_and_says_so
     )
 
 
-def test_pareto_superior_takes_the_point_that_gains_most_where_it_gains_least():
+def test_pareto_superior_takes_the_point_with_the_largest_minimum_gain():
     # Both of lambda=0.25 and 0.5 dominate an aligned parent of .66 and .10 and a base of .60 and .04.
     values = SWEEP.values.copy()
     values[4] = [0.66, 0.10]
@@ -193,19 +193,19 @@ def test_pareto_superior_takes_the_point_that_gains_most_where_it_gains_least():
     assert choice.id == "lambda=0.25"
     assert choice.reason == (
         "λ = 0.25 (acc 0.68, ece 0.03) is one of 2 points at least as good as base (acc 0.6, ece 0.04) and aligned "
-        "(acc 0.66, ece 0.1) on every objective and better on one, and gains most where it gains least"
+        "(acc 0.66, ece 0.1) on every objective and better on one, with the largest minimum gain"
     )
 
 
-def test_a_hopeless_point_does_not_change_how_superior_points_gains_compare():
+def test_a_dominated_point_does_not_change_the_ranges_that_gains_are_divided_by():
     values = [[0.60, 0.100], [0.60, 0.100], [0.64, 0.080], [0.70, 0.095]]
     points = Candidates(("base", "aligned", "a", "b"), ACC_ECE, UP_DOWN, np.array(values), ("base", "aligned"))
-    hopeless = with_points(points, (*points.ids, "hopeless"), [*values, [0.0, 0.1]])
-    # Of ranges .1 and .02, a gains .4 and 1, b gains 1 and .25; were accuracy's range .7, a would gain but .06.
-    assert [select("pareto_superior", p, {}).id for p in (points, hopeless)] == ["a", "a"]
+    more = with_points(points, (*points.ids, "dominated"), [*values, [0.0, 0.1]])
+    # Of ranges .1 and .02, a gains .4 and 1, b gains 1 and .25; if accuracy's range were .7, a would gain only .06.
+    assert [select("pareto_superior", p, {}).id for p in (points, more)] == ["a", "a"]
 
 
-def test_a_point_that_only_ties_with_one_parent_on_one_objective_is_superior():
+def test_a_point_that_ties_with_a_parent_on_one_objective_can_be_superior():
     choice = select("pareto_superior", SWEEP, {})
     assert choice.id == "lambda=0.5"
     assert "the one point at least as good as base (acc 0.6, ece 0.04)" in choice.reason
@@ -232,7 +232,7 @@ def test_without_parents_the_knee_is_taken():
 
 
 @given(sweeps())
-def test_what_pareto_superior_takes_dominates_the_parents_where_anything_does(candidates):
+def test_pareto_superior_takes_a_point_that_dominates_both_parents_if_there_is_one(candidates):
     sign = np.where(np.array(candidates.directions) == "maximize", 1.0, -1.0)
     gains = candidates.values * sign
     superior = [
@@ -249,32 +249,32 @@ def test_weights_move_the_choice_along_the_frontier():
     assert chosen == ["lambda=0.25", "lambda=0.5", "lambda=0.75"]
 
 
-def test_weighted_shortfalls_that_tie_at_their_worst_are_decided_by_their_sum():
+def test_equal_maximum_weighted_regrets_are_decided_by_their_sum():
     values = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.6, 0.8], [0.5, 0.5, 1.0]])
     points = Candidates(("a", "b", "c", "d"), ("x", "y", "z"), ("maximize",) * 3, values)
     assert select("weighted", points, {}).id == "d"
 
 
-def test_weighted_reaches_a_hollow_part_of_the_frontier():
-    hollow = Candidates(("a", "b", "c"), ACC_ECE, UP_DOWN, np.array([[0.5, 0.0], [0.59, 0.06], [0.7, 0.1]]))
-    choice = select("weighted", hollow, {})
+def test_weighted_can_choose_a_point_on_a_non_convex_part_of_the_frontier():
+    points = Candidates(("a", "b", "c"), ACC_ECE, UP_DOWN, np.array([[0.5, 0.0], [0.59, 0.06], [0.7, 0.1]]))
+    choice = select("weighted", points, {})
     assert choice.id == "b"
     assert "0.6 of the range of ece (weights acc 1, ece 1)" in choice.reason
 
 
-def test_nearest_takes_the_point_least_short_of_the_ideal():
+def test_nearest_takes_the_point_nearest_to_the_ideal():
     choice = select("nearest", SWEEP, {"ideal": {"acc": 0.74}})
     assert choice.id == "lambda=0.5"
     assert "nearest of 3 frontier points to acc 0.74, ece 0.03, 0.26 away" in choice.reason
 
 
-def test_being_better_than_the_ideal_is_no_distance():
-    # All have acc of at least .6, so the ideal asks for nothing but a low ECE.
+def test_being_better_than_the_ideal_adds_no_distance():
+    # Every acc is at least .6, so only the ECE is short of the ideal.
     assert select("nearest", SWEEP, {"ideal": {"acc": 0.6, "ece": 0.0}}).id == "lambda=0.25"
     assert "0 away" in select("nearest", SWEEP, {"ideal": {"acc": 0.6, "ece": 0.04}}).reason
 
 
-def test_a_parent_is_chosen_where_the_rule_leads_there():
+def test_a_parent_can_be_chosen():
     assert select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"min": 0.1, "max": 0.15}}}).id == "aligned"
 
 
@@ -343,7 +343,7 @@ def test_every_problem_is_given_not_just_the_first():
     assert len(rule_problems("max", {"objectiv": "acc", "bounds": {"ece": {"max": "x"}}}, ACC_ECE)) == 3
 
 
-def test_select_refuses_what_it_cannot_use():
+def test_select_refuses_unknown_names_and_points_without_finite_values():
     with pytest.raises(ValueError, match=r"no selection rule 'kne' \(did you mean 'knee'"):
         select("kne", SWEEP, {})
     with pytest.raises(ValueError, match="'accuracy' is not an objective"):
@@ -352,7 +352,7 @@ def test_select_refuses_what_it_cannot_use():
         select("knee", with_points(SWEEP, SWEEP.ids, SWEEP.values * np.nan), {})
 
 
-def test_candidates_that_do_not_fit_are_refused():
+def test_inconsistent_candidates_are_refused():
     with pytest.raises(ValueError, match="shape"):
         Candidates(("a", "b"), ACC_ECE, UP_DOWN, np.zeros((3, 2)))
     with pytest.raises(ValueError, match="repeat"):

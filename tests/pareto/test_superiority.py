@@ -1,4 +1,4 @@
-"""The test of superiority: exact on small cases, no more false claims than its level says, and power where stated."""
+"""The superiority test is exact on small cases, keeps its level, and has the power stated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ N_BINS = 15
 
 @dataclass(frozen=True)
 class Model:
-    """A simulated model: logits of confidence with a mean and a spread, and confidence minus chance of being right."""
+    """A simulated model: mean and spread of the logits of confidence; `gap` is confidence minus expected accuracy."""
 
     mean: float = 1.0
     spread: float = 1.5
@@ -27,7 +27,7 @@ class Model:
 
 
 def scores(models: list[Model], n_items: int, rng: np.random.Generator, correlation: float = 0.9):
-    """(n_models, n_items) confidences and correctness; the models' confidences and errors are correlated by item."""
+    """Return confidences and correctness, each (n_models, n_items), which are correlated between models by item."""
     shared, own = np.sqrt(correlation), np.sqrt(1.0 - correlation)
     shape = (len(models), n_items)
     latent = shared * rng.standard_normal(n_items) + own * rng.standard_normal(shape)
@@ -38,7 +38,7 @@ def scores(models: list[Model], n_items: int, rng: np.random.Generator, correlat
 
 
 def accuracy_and_ece(confidence, correct, weights):
-    """(n_resamples, n_models, 2) for weights (n_resamples, n_items) that sum to n_items."""
+    """Return (n_resamples, n_models, 2) values, for weights (n_resamples, n_items) that sum to n_items."""
     n_models, n_items = confidence.shape
     gap = np.zeros((n_items, n_models, N_BINS))
     columns = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
@@ -53,7 +53,7 @@ def resampled(n_items: int, n_resamples: int, rng: np.random.Generator):
 
 
 def sweep(base: Model, aligned: Model, points: list[Model], n_items: int, rng: np.random.Generator, n_resamples=300):
-    """Replicates (n_points, 2, 2, n_resamples) and observed differences (n_points, 2, 2) of a simulated sweep."""
+    """Return differences on resamples (n_points, 2, 2, n_resamples) and observed (n_points, 2, 2) of a sweep."""
     confidence, correct = scores([base, aligned, *points], n_items, rng)
     values = accuracy_and_ece(confidence, correct, np.ones((1, n_items)))[0]
     replicates = accuracy_and_ece(confidence, correct, resampled(n_items, n_resamples, rng))
@@ -84,19 +84,19 @@ MOST = 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
     ("base", "aligned", "point"),
     [
         pytest.param(Model(gap=0.05), Model(gap=0.05), Model(gap=0.05), id="alike"),
-        pytest.param(Model(gap=0.02), Model(gap=0.10), Model(mean=1.8, gap=0.02), id="better but for base's ECE"),
-        pytest.param(Model(), Model(gap=0.10), Model(mean=1.5), id="better but for a calibrated base's ECE"),
+        pytest.param(Model(gap=0.02), Model(gap=0.10), Model(mean=1.8, gap=0.02), id="better except in base's ECE"),
+        pytest.param(Model(), Model(gap=0.10), Model(mean=1.5), id="better except in a calibrated base's ECE"),
         # Less overconfident at the aligned model's accuracy.
-        pytest.param(Model(mean=0.2, gap=0.10), Model(gap=0.15), Model(mean=-0.1657), id="better but for accuracy"),
+        pytest.param(Model(mean=0.2, gap=0.10), Model(gap=0.15), Model(mean=-0.1657), id="better except in accuracy"),
     ],
 )
 @pytest.mark.parametrize("n_points", [1, 5])
-def test_sweeps_without_a_superior_point_claim_one_no_oftener_than_the_level(base, aligned, point, n_points):
+def test_sweeps_without_a_superior_point_claim_one_no_more_often_than_the_level(base, aligned, point, n_points):
     claims = share_of_sweeps(anything_shown, 300, base, aligned, [point] * n_points, n_items=300, seed=7)
     assert claims <= MOST
 
 
-def test_a_real_gain_is_found_and_oftener_than_by_the_percentile_test():
+def test_a_true_gain_is_found_more_often_than_by_the_percentile_test():
     # At 1,500 items: accuracy .77 against .69 and .65, ECE .02 against .06 and .10, in one point of five.
     models = (Model(gap=0.06), Model(gap=0.10), [Model(mean=1.3, gap=0.02), *[Model(gap=0.08)] * 4])
     rng = np.random.default_rng(3)
@@ -107,7 +107,7 @@ def test_a_real_gain_is_found_and_oftener_than_by_the_percentile_test():
 
 
 @pytest.mark.parametrize("parent", ["base", "aligned"])
-def test_many_points_that_equal_the_better_parent_are_claimed_superior_no_oftener_than_the_level(parent):
+def test_many_points_equal_to_the_better_parent_are_claimed_superior_no_more_often_than_the_level(parent):
     good, bad = Model(mean=1.3, gap=0.02), Model(gap=0.10)
     pair = (good, bad) if parent == "base" else (bad, good)
     claims = share_of_sweeps(anything_shown, 100, *pair, [good] * 15, n_items=300, seed=11)
@@ -122,7 +122,7 @@ def test_the_power_to_find_one_point_of_five_grows_with_the_items(n_items, least
 
 
 @pytest.mark.parametrize(("n_points", "level"), [(1, 0.95), (16, 0.95), (50, 0.95), (4, 0.99), (7, 0.9)])
-def test_with_the_resamples_that_are_needed_the_largest_gain_is_shown_and_with_one_less_it_is_not(n_points, level):
+def test_the_largest_gain_is_shown_with_the_resamples_needed_and_not_with_one_fewer(n_points, level):
     def shown(n_resamples):
         replicates = np.ones((n_points, 2, 1, n_resamples))
         tests = superiority(replicates, ["maximize"], level, observed=np.ones((n_points, 2, 1)))
@@ -133,7 +133,7 @@ def test_with_the_resamples_that_are_needed_the_largest_gain_is_shown_and_with_o
     assert not any(shown(needed - 1)[:1])
 
 
-def test_a_point_identical_to_a_parent_has_p_of_1_whatever_the_other_parent():
+def test_a_point_identical_to_one_parent_has_a_p_of_1():
     rng = np.random.default_rng(0)
     replicates, observed = rng.normal(0.1, 0.01, (1, 2, 2, 999)), np.full((1, 2, 2), 0.1)
     replicates[..., 1, :] *= -1
@@ -145,7 +145,7 @@ def test_a_point_identical_to_a_parent_has_p_of_1_whatever_the_other_parent():
     assert (test.shown, test.p, test.p_adjusted) == (False, 1.0, 1.0)
 
 
-def test_a_difference_that_is_only_rounding_is_no_gain():
+def test_a_difference_that_is_only_rounding_error_is_no_gain():
     p = gain_p_values(np.full((1, 1, 1, 99), 1e-16), ["maximize"], np.full((1, 1, 1), 1e-16))
     assert p.item() == 1.0
 
@@ -159,7 +159,7 @@ def test_p_is_the_share_of_centred_replicates_that_reach_the_gain():
     assert gain_p_values(replicates, ["minimize"], np.full((1, 1, 1), 4.0)).item() == 1.0
 
 
-def test_p_of_a_point_is_its_worst_comparison():
+def test_the_p_of_a_point_is_the_largest_of_its_comparisons():
     rng = np.random.default_rng(1)
     observed = rng.normal(0.0, 1.0, (6, 2, 3))
     replicates = observed[..., None] + rng.normal(0.0, 1.0, (6, 2, 3, 199))
@@ -170,7 +170,7 @@ def test_p_of_a_point_is_its_worst_comparison():
 
 
 def test_points_are_corrected_for_their_number_by_holm():
-    # p = .01, .03, .04 → 3 × .01, 2 × .03, and .04 raised to its forerunner's.
+    # p = .01, .03, .04 → 3 × .01, 2 × .03, and .04 raised to the adjusted p before it.
     replicates = np.zeros((3, 1, 1, 99))
     for i, above in enumerate((0, 2, 3)):
         replicates[i, 0, 0, :above] = 50.0
@@ -183,7 +183,7 @@ def test_points_are_corrected_for_their_number_by_holm():
 
 
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_adjusting_keeps_the_order_of_points_and_never_lowers_p(n_points, seed):
+def test_adjustment_keeps_the_order_of_points_and_never_lowers_p(n_points, seed):
     rng = np.random.default_rng(seed)
     observed = rng.normal(1.0, 1.0, (n_points, 2, 2))
     tests = superiority(observed[..., None] + rng.normal(size=(n_points, 2, 2, 50)), DIRECTIONS, observed=observed)

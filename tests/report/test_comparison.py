@@ -1,4 +1,4 @@
-"""Sweeps are compared by what each choice gains over its own parents, in one figure, one table and one inert page."""
+"""Sweeps are compared by the gains of each choice over its own parents, in a figure, a table and a page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_gains_are_the_choices_paired_differences_to_both_parents(folders: list[
                 assert row[f"{title}.minus_{parent}.{part}"] == getattr(expected, part)
 
 
-def test_what_is_recovered_is_the_share_of_what_aligning_cost(folders: list[Path]) -> None:
+def test_the_share_recovered_is_of_the_loss_from_base_to_aligned(folders: list[Path]) -> None:
     frame = comparison_frame(compared(folders))
     frontier = Frontier.load(folders[0])
     ece = {p.id: p.estimate(frontier.objectives[1]).value or 0.0 for p in frontier.points}
@@ -65,7 +65,7 @@ def test_what_is_recovered_is_the_share_of_what_aligning_cost(folders: list[Path
     assert rows[0][titles.index("diversity recovered")] == "–"
 
 
-def test_a_share_is_printed_with_its_interval_where_the_run_has_one(tmp_path: Path) -> None:
+def test_a_share_is_printed_with_its_interval_if_the_run_has_one(tmp_path: Path) -> None:
     frontier = make_frontier(select="lambda=0.6")
     frontier.point("lambda=0.6").recovered["ece"] = Estimate(value=0.444, low=0.312, high=0.586, n=600)
     sweeps = compared([saved(frontier, tmp_path)])
@@ -74,7 +74,7 @@ def test_a_share_is_printed_with_its_interval_where_the_run_has_one(tmp_path: Pa
     assert rows[0][titles.index("ECE recovered")] == "44 [31, 59] %"
 
 
-def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> None:
+def test_no_share_is_recovered_if_aligned_is_no_worse_than_base(tmp_path: Path) -> None:
     frontier = make_frontier()
     ece = frontier.points[0].metrics["suite"]["ece"]
     ece["held_out"] = Estimate(value=0.9)
@@ -83,13 +83,13 @@ def test_nothing_is_recovered_where_aligning_cost_nothing(tmp_path: Path) -> Non
     assert comparison_table([sweep])[1][0][-1] == "–"
 
 
-def test_an_objective_that_is_none_is_taken_from_the_pooled_items(tmp_path: Path) -> None:
+def test_a_metric_that_is_not_an_objective_is_taken_from_the_pooled_items(tmp_path: Path) -> None:
     (sweep,) = compared([saved(make_frontier(objectives=("brier", "acc")), tmp_path)])
     assert sweep.calibration.name == "ece"
     assert sweep.gain(sweep.calibration, "aligned").value is not None
 
 
-def test_sweeps_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_sweeps_of_the_same_name_are_labelled_by_their_folders(tmp_path: Path) -> None:
     folders = [saved(make_frontier(), tmp_path / name) for name in "ab"]
     assert [sweep.label for sweep in compared(folders)] == [str(folder) for folder in folders]
 
@@ -101,7 +101,7 @@ def test_sweeps_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> N
         ({"failed": ("lambda=1",)}, "the aligned parent was not scored"),
     ],
 )
-def test_what_cannot_be_compared_is_named(options: dict, words: str, tmp_path: Path) -> None:
+def test_a_sweep_that_cannot_be_compared_is_refused_with_the_reason(options: dict, words: str, tmp_path: Path) -> None:
     with pytest.raises(CalibError, match=words):
         compared([saved(make_frontier(**options), tmp_path / "odd")])
 
@@ -136,7 +136,7 @@ def test_the_command_writes_figure_table_and_page(folders: list[Path], tmp_path:
     assert list(pd.read_csv(tmp_path / "to" / "comparison.csv")["sweep"]) == ["linear", "ties"]
 
 
-def test_names_are_data_in_the_page(tmp_path: Path) -> None:
+def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
     attack = "<script>alert(1)</script>|"
     folder = saved(make_frontier(name=attack, models={"base": attack, "aligned": attack}), tmp_path / "a")
     done = CliRunner().invoke(main, ["compare", str(folder), "--to", str(tmp_path / "to")])
@@ -146,7 +146,7 @@ def test_names_are_data_in_the_page(tmp_path: Path) -> None:
     assert len({line.count("|") for line in table}) == 1
 
 
-def test_a_folder_without_a_sweep_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path)])
     assert done.exit_code == 1
     assert "holds no sweep: there is no calibration/frontier.json" in done.output

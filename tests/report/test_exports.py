@@ -1,4 +1,4 @@
-"""`report` redraws a run from its files alone, and gives its table to papers and programs."""
+"""`report` writes the report again from a run's files alone, and exports its table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def body(text: str) -> list[str]:
     return text.split("\\midrule\n", 1)[1].split("\\bottomrule")[0].splitlines()
 
 
-def test_the_latex_table_has_a_row_a_point_and_equally_many_columns(frontier: Frontier) -> None:
+def test_the_latex_table_has_one_row_for_each_point_with_the_same_number_of_columns(frontier: Frontier) -> None:
     text = as_latex(frontier)
     columns = re.search(r"\\begin\{tabular\}\{([lrc]+)\}", text)
     assert columns is not None
@@ -47,7 +47,7 @@ def test_the_latex_table_has_a_row_a_point_and_equally_many_columns(frontier: Fr
     assert "failed: OutOfMemoryError" in text
 
 
-def test_names_are_data_in_latex(frontier: Frontier) -> None:
+def test_names_are_escaped_in_latex(frontier: Frontier) -> None:
     frontier.points[2].id = SPECIALS
     frontier.models["base"] = SPECIALS
     text = as_latex(frontier)
@@ -59,12 +59,12 @@ def test_names_are_data_in_latex(frontier: Frontier) -> None:
     assert bare.count("{") == bare.count("}")
 
 
-def test_a_row_that_opens_with_a_bracket_is_no_argument_of_the_line_before(frontier: Frontier) -> None:
+def test_a_row_that_starts_with_a_bracket_is_no_argument_of_the_line_before(frontier: Frontier) -> None:
     frontier.points[2].id, frontier.points[2].selected = "[2]", False
     assert "\n{}[2] &" in as_latex(frontier)
 
 
-def test_json_holds_the_tables_numbers_unrounded(frontier: Frontier) -> None:
+def test_json_contains_the_tables_numbers_unrounded(frontier: Frontier) -> None:
     content = json.loads(as_json(frontier))
     assert {p["id"] for p in content["points"]} == {p.id for p in frontier.points}
     chosen = next(p for p in content["points"] if p["selected"])
@@ -76,7 +76,7 @@ def test_json_holds_the_tables_numbers_unrounded(frontier: Frontier) -> None:
     assert content["baselines"][0]["metrics"]["acc"]["value"] == 0.7
 
 
-def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Frontier, tmp_path: Path) -> None:
+def test_report_writes_every_file_again_and_the_formats_asked_for(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
     done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "md,csv, json,latex"])
     assert done.exit_code == 0, done.output
@@ -88,7 +88,7 @@ def test_report_redraws_everything_and_writes_the_forms_asked_for(frontier: Fron
     assert not (tmp_path / "README.md").exists()  # as in a run with --no-write-model-card
 
 
-def test_an_unknown_form_is_named_with_those_there_are(frontier: Frontier, tmp_path: Path) -> None:
+def test_an_unknown_format_is_named_with_the_known_ones(frontier: Frontier, tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json())
     done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "docx"])
     assert done.exit_code == 1

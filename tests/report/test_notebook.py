@@ -82,7 +82,7 @@ def test_a_result_shows_answer_picture_and_table() -> None:
     assert len(re.findall("data:image/png;base64,", text)) == 1
 
 
-def test_names_are_data_in_a_notebook() -> None:
+def test_names_are_escaped_in_a_notebook() -> None:
     attack = "<script>alert(1)</script>"
     frontier = make_frontier(failed=("lambda=0.3",), name=attack, models={"base": attack, "aligned": attack})
     for point in frontier.points:
@@ -115,7 +115,7 @@ def test_items_come_with_answer_confidence_and_split(out) -> None:
     assert texts.confidence.isna().all()
 
 
-def test_items_of_points_that_are_named(out) -> None:
+def test_items_of_given_points(out) -> None:
     result = SweepResult.load(out / "calibration" / "frontier.json")
     assert set(result.items_frame(["lambda=0"]).point) == {"lambda=0"}
     with pytest.raises(CalibError, match=r"'lambda=7'; there are lambda=0, lambda=1"):
@@ -143,13 +143,13 @@ def test_a_frontier_json_that_stands_alone_has_no_folder(out, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["frontier", "lambda", "reliability"])
-def test_it_plots(kind: str) -> None:
+def test_it_draws_each_picture(kind: str) -> None:
     figure = SweepResult(make_frontier()).plot(kind)
     assert isinstance(figure, Figure)
     assert any(axes.has_data() for axes in figure.axes)
 
 
-def test_an_unknown_picture_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_picture_is_named_with_the_known_ones() -> None:
     with pytest.raises(CalibError, match="there are frontier, lambda, reliability"):
         SweepResult(make_frontier()).plot("pie")
     with pytest.raises(CalibError, match="no data"):

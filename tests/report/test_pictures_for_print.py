@@ -1,4 +1,4 @@
-"""Pictures fit a column of a paper: nothing overlaps or is cut, text is text, and chance and baselines are drawn."""
+"""Pictures fit a column of a paper: no text overlaps or is cut, text stays text, band and baselines are drawn."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 61)]}
 LONG = "organisation/a-model-with-a-very-long-name-indeed-7b-instruct"
 
 
-def with_chance(frontier: Frontier) -> Frontier:
-    """With baselines near the frontier, where it is crowded, and a band around it."""
+def with_band_and_baselines(frontier: Frontier) -> Frontier:
+    """Add baselines near the frontier, where it is crowded, and a band around it."""
     acc, ece = frontier.objectives[:2]
     edge = sorted(
         ((p.estimate(ece).value, p.estimate(acc).value) for p in frontier.points if p.on_frontier.get("held_out")),
@@ -55,9 +55,9 @@ def with_chance(frontier: Frontier) -> Frontier:
 
 
 CASES = {
-    "5 points": lambda: with_chance(make_frontier()),
-    "16 points": lambda: with_chance(make_frontier({"lambda": [i / 10 for i in range(16)]})),
-    "60 points": lambda: with_chance(make_frontier(SIXTY)),
+    "5 points": lambda: with_band_and_baselines(make_frontier()),
+    "16 points": lambda: with_band_and_baselines(make_frontier({"lambda": [i / 10 for i in range(16)]})),
+    "60 points": lambda: with_band_and_baselines(make_frontier(SIXTY)),
     "two axes": lambda: make_frontier({"lambda": [0.4, 0.8], "density": [0.3, 0.6, 0.9]}),
     "long names": lambda: make_frontier(models={"base": LONG, "aligned": LONG}, method="breadcrumbs_ties"),
     "three objectives": lambda: make_frontier(objectives=("acc", "ece", "brier")),
@@ -65,7 +65,7 @@ CASES = {
 
 
 def texts(figure: Figure) -> list[tuple[str, Any]]:
-    """Every text that is seen, and its box."""
+    """Return every visible text and its bounding box."""
     with style():
         figure.canvas.draw()
         shown = []
@@ -82,7 +82,7 @@ def _seen(figure: Figure) -> list[Text]:
 
 
 def _unseen(axis: Any) -> list[Text]:
-    """Labels of ticks outside the view, or switched off."""
+    """Return the labels of ticks that are outside the view or switched off."""
     low, high = sorted(axis.get_view_interval())
     margin = 1e-9 * (high - low)
     labels = []
@@ -114,12 +114,12 @@ def test_no_text_overlaps_another_or_leaves_the_picture(case: str, name: str) ->
 
 def test_type_is_large_enough_to_read_in_print() -> None:
     for draw in PICTURES.values():
-        figure = draw(with_chance(make_frontier()))
+        figure = draw(with_band_and_baselines(make_frontier()))
         assert figure is not None
         assert min(text.get_fontsize() for text in _seen(figure)) >= 6
 
 
-def test_in_a_crowd_only_parents_choice_and_the_ends_of_the_frontier_are_named() -> None:
+def test_with_many_points_only_parents_choice_and_the_ends_of_the_frontier_are_labelled() -> None:
     frontier = make_frontier(SIXTY)
     figure = frontier_figure(frontier)
     assert figure is not None
@@ -133,8 +133,8 @@ def test_in_a_crowd_only_parents_choice_and_the_ends_of_the_frontier_are_named()
     assert {"base (λ = 0)", "aligned (λ = 1)"} <= set(named)
 
 
-def test_baselines_and_what_chance_makes_of_the_frontier_are_in_the_picture_and_its_key() -> None:
-    frontier = with_chance(make_frontier())
+def test_baselines_and_the_band_are_in_the_picture_and_its_legend() -> None:
+    frontier = with_band_and_baselines(make_frontier())
     figure = frontier_figure(frontier)
     assert figure is not None
     key = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -163,7 +163,7 @@ def test_without_resamples_there_is_no_band() -> None:
     assert not [h for h in figure.legends[0].legend_handles if isinstance(h, Patch)]
 
 
-def test_vector_pictures_hold_text_as_text_and_are_repeatable() -> None:
+def test_vector_pictures_contain_text_as_text_and_are_repeatable() -> None:
     first = draw_pictures(make_frontier(), ("svg",))
     assert set(first) == {"frontier.svg", "lambda.svg", "reliability.svg"}
     assert first == draw_pictures(make_frontier(), ("svg",))

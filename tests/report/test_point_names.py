@@ -1,4 +1,4 @@
-"""Points have names for people; ids stay in files."""
+"""Points have names that people read; ids are for files."""
 
 from __future__ import annotations
 

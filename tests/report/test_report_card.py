@@ -1,4 +1,4 @@
-"""The card is one that the hub reads, names only what can be named, and rebuilds with plain mergekit."""
+"""The card is valid on the Hub, names models that are there, and says how to rebuild with plain mergekit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def front_matter(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def test_the_front_matter_is_what_the_hub_expects() -> None:
+def test_the_hub_can_read_the_front_matter() -> None:
     text = model_card(make_frontier())
     matter = front_matter(text)
     del matter["model-index"]
@@ -35,7 +35,7 @@ def test_the_front_matter_is_what_the_hub_expects() -> None:
     assert data.library_name == "transformers"
 
 
-def test_the_model_index_is_the_hubs_and_holds_the_held_out_split() -> None:
+def test_the_model_index_has_the_estimates_of_the_held_out_split() -> None:
     frontier = make_frontier()
     assert frontier.selected is not None
     data = ModelCard(model_card(frontier)).data
@@ -74,7 +74,7 @@ def test_a_licence_that_was_set_is_kept_when_the_card_is_written_again(tmp_path)
     assert "to be set" not in card.read_text()
 
 
-def test_a_name_cannot_leave_the_comment_of_the_front_matter() -> None:
+def test_a_name_with_a_line_break_stays_within_the_comment_of_the_front_matter() -> None:
     frontier = make_frontier(models={"base": "x\nlicense: mit", "aligned": "org/some-model-it"})
     assert "license" not in front_matter(model_card(frontier))
 
@@ -91,7 +91,7 @@ def test_local_paths_are_not_named_as_base_models() -> None:
     }
 
 
-def test_hub_names_are_told_from_paths(tmp_path, monkeypatch) -> None:
+def test_hub_names_are_distinguished_from_paths(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "mine").mkdir(parents=True)
     given = [
@@ -130,7 +130,7 @@ def test_an_adapter_in_the_recipe_needs_a_cache_to_rebuild() -> None:
     assert front_matter(text)["base_model"] == ["org/base", "org/adapter"]
 
 
-def test_names_are_data_in_the_card() -> None:
+def test_names_are_escaped_in_the_card() -> None:
     frontier = make_frontier(
         name="<script>alert(1)</script>",
         models={"base": "org/`a`|b", "aligned": "![x](http://evil)"},
@@ -153,7 +153,7 @@ def test_only_pictures_that_exist_are_linked() -> None:
     assert "calibration/frontier.png" not in text
 
 
-def test_there_is_no_card_of_no_model() -> None:
+def test_there_is_no_card_before_a_point_is_chosen() -> None:
     with pytest.raises(ValueError, match="no point is chosen"):
         model_card(make_frontier(select=None))
 

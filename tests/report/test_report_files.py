@@ -1,4 +1,4 @@
-"""The report's files: whole or not there, and the run readable back."""
+"""The report's files are written whole or not at all, and the run can be read back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_card_that_is_not_wanted_is_not_written(tmp_path: Path) -> None:
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
-def test_a_picture_that_no_longer_applies_is_removed(tmp_path: Path) -> None:
+def test_a_picture_without_data_for_it_is_removed(tmp_path: Path) -> None:
     write_bytes_atomic(tmp_path / "calibration" / "reliability.png", b"of an earlier run")
     write_report(make_frontier(reliability={}), tmp_path)
     assert "reliability.png" not in names(tmp_path / "calibration")
@@ -58,7 +58,7 @@ def test_odd_ids_and_an_empty_run_can_be_reported(tmp_path: Path) -> None:
     assert names(tmp_path / "empty" / "calibration") == {"points.csv", "report.html"}
 
 
-def test_what_was_dumped_is_loaded_as_it_was(tmp_path: Path) -> None:
+def test_a_frontier_is_loaded_as_it_was_written(tmp_path: Path) -> None:
     frontier = make_frontier({"lambda": [0.4, 0.8], "density": [0.3, 0.6]}, failed=("lambda=0.4,density=0.3",))
     write_text_atomic(tmp_path / "calibration" / "frontier.json", frontier.model_dump_json(indent=1))
     loaded = Frontier.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures are drawn for what a run has, from two points to sixty, and never of what it has not."""
+"""Pictures are drawn if a run has data for them, from two points to sixty."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_every_picture_opens_and_is_large_enough_for_a_readme(axes: dict[str, li
     ids=["no axis", "one objective", "three objectives", "no reliability", "unselected", "parents failed", "no point",
          "two axes", "single settings", "parents on the axis"],
 )  # fmt: skip
-def test_a_picture_is_drawn_where_there_is_data_for_it(options: dict[str, Any], names: set[str]) -> None:
+def test_a_picture_is_drawn_if_there_is_data_for_it(options: dict[str, Any], names: set[str]) -> None:
     frontier = make_frontier(**options)
     assert {name for name, draw in PICTURES.items() if draw(frontier) is not None} == names
 
 
-def test_many_settings_of_another_axis_get_a_colour_key_and_few_get_names() -> None:
+def test_many_settings_of_another_axis_have_a_colour_bar_and_few_a_legend() -> None:
     few = axis_figure(make_frontier({"lambda": [0.4, 0.8], "density": [0.3, 0.6]}))
     many = axis_figure(make_frontier({"lambda": [0.4, 0.8], "density": list(np.linspace(0.1, 1, 10))}))
     assert few is not None
@@ -82,7 +82,7 @@ def test_extrapolation_is_shaded_only_where_there_is_a_point_beyond_1() -> None:
     assert patches([0.0, 0.5, 1.0, 1.5]) == 1
 
 
-def test_the_staircase_runs_through_the_points_that_none_dominates() -> None:
+def test_the_staircase_runs_through_the_points_on_the_frontier() -> None:
     frontier = make_frontier({"lambda": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]})
     figure = frontier_figure(frontier)
     assert figure is not None
@@ -106,7 +106,7 @@ def test_undefined_values_and_missing_intervals_are_left_out() -> None:
     assert "frontier.png" in draw_pictures(frontier)
 
 
-def test_a_chosen_twin_shows_the_diagram_of_the_point_it_equals() -> None:
+def test_a_chosen_point_shows_the_diagram_of_the_one_with_the_same_weights() -> None:
     frontier = make_frontier(select="lambda=0.6")
     del frontier.reliability["lambda=0.6"]
     figure = reliability_figure(frontier)
@@ -118,7 +118,7 @@ def test_a_chosen_twin_shows_the_diagram_of_the_point_it_equals() -> None:
     assert len(figure.axes) == 6
 
 
-def test_drawing_leaves_matplotlib_as_it_was_and_is_repeatable() -> None:
+def test_drawing_does_not_change_matplotlibs_settings_and_is_repeatable() -> None:
     before = dict(mpl.rcParams)
     first, second = frontier_figure(make_frontier()), frontier_figure(make_frontier())
     assert first is not None
@@ -156,7 +156,7 @@ def test_an_optional_label_without_room_is_left_out() -> None:
     assert [text.get_text() for text in panel.texts] == ["needed"]
 
 
-def test_parents_on_the_axis_make_a_curve_of_a_single_value() -> None:
+def test_one_value_and_the_parents_on_the_axis_make_a_curve() -> None:
     frontier = make_frontier({"lambda": [0.0, 0.5, 1.0]})
     frontier.axes = {"lambda": [0.5]}
     assert axis_figure(frontier) is not None

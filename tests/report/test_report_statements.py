@@ -1,4 +1,4 @@
-"""Statements say what was found whichever way it goes, with its numbers, and nothing of what was not computed."""
+"""Statements give each result with its numbers, in favour of merging or not; without a result there is none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mergekit_calib.results.findings import (
 )
 from mergekit_calib.results.frontier import Frontier
 
-BETTER, WORSE, OPEN = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # as gains
+BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # intervals of a gain
 
 
 def difference(gain: tuple[float, float], sign: int = 1) -> Difference:
@@ -56,7 +56,7 @@ def with_baselines(recalibrated, plain, select: str = "lambda=0.6", **fields) ->
             of=["lambda=0", "lambda=1"],
             models_run=2,
             metrics=metrics,
-            differences={select: compared(OPEN, BETTER)},
+            differences={select: compared(NEITHER, BETTER)},
         ),
         Baseline(id=f"{select}+T", kind="temperature", of=[select], temperatures={"calib_demo": 1.2}, metrics=metrics),
     ]
@@ -74,39 +74,39 @@ def assert_holds(text: str, *facts: str) -> None:
 @pytest.mark.parametrize(
     ("recalibrated", "facts"),
     [
-        ((BETTER, OPEN), ["beats temperature scaling on accuracy", "no significant difference in ECE"]),
+        ((BETTER, NEITHER), ["beats temperature scaling on accuracy", "no significant difference in ECE"]),
         ((BETTER, BETTER), ["beats temperature scaling on accuracy", "and ECE"]),
         ((BETTER, WORSE), ["beats temperature scaling on accuracy", "loses to it on ECE"]),
-        ((OPEN, WORSE), ["loses to temperature scaling on ECE", "no significant difference in accuracy"]),
-        ((OPEN, OPEN), ["does not significantly beat temperature scaling", "accuracy", "ECE"]),
+        ((NEITHER, WORSE), ["loses to temperature scaling on ECE", "no significant difference in accuracy"]),
+        ((NEITHER, NEITHER), ["does not significantly beat temperature scaling", "accuracy", "ECE"]),
     ],
 )
-def test_merging_is_compared_with_temperature_scaling_whichever_way_it_goes(recalibrated, facts) -> None:
-    text = texts.recalibration(with_baselines(recalibrated, (OPEN, OPEN)))
+def test_merging_is_compared_with_temperature_scaling_whatever_the_outcome(recalibrated, facts) -> None:
+    text = texts.recalibration(with_baselines(recalibrated, (NEITHER, NEITHER)))
     assert_holds(text, "Merging ", *facts)
     verdict = text.split(". ")[0]
     assert ("beats" in verdict) == (BETTER in recalibrated)
     assert ("loses" in verdict) == (WORSE in recalibrated)
-    assert ("no significant" in verdict) == (OPEN in recalibrated)
+    assert ("no significant" in verdict) == (NEITHER in recalibrated)
 
 
 def test_the_comparison_with_temperature_scaling_has_its_temperatures_and_intervals() -> None:
-    text = texts.recalibration(with_baselines((BETTER, OPEN), (BETTER, WORSE)))
+    text = texts.recalibration(with_baselines((BETTER, NEITHER), (BETTER, WORSE)))
     with_temperatures = ["+0.020 [0.010, 0.030]", "−0.005 [−0.020, 0.010]", "λ = 0.6 with T = 1.20", "T = 1.83"]
     without = ["without a temperature", "better in accuracy (+0.020 [", "worse in ECE (+0.020 [0.010, 0.030])"]
     assert_holds(text, *with_temperatures, *without)
 
 
-def test_where_a_parent_is_chosen_nothing_is_credited_to_merging() -> None:
-    aligned = texts.recalibration(with_baselines((OPEN, OPEN), (OPEN, OPEN), select="lambda=1"))
+def test_if_a_parent_is_chosen_no_gain_is_credited_to_merging() -> None:
+    aligned = texts.recalibration(with_baselines((NEITHER, NEITHER), (NEITHER, NEITHER), select="lambda=1"))
     assert_holds(aligned, "Nothing was gained by merging", "aligned model itself", "T = 1.83")
-    base = texts.recalibration(with_baselines((BETTER, OPEN), (OPEN, OPEN), select="lambda=0"))
+    base = texts.recalibration(with_baselines((BETTER, NEITHER), (NEITHER, NEITHER), select="lambda=0"))
     assert_holds(base, "The base model, which is chosen, beats temperature scaling on accuracy")
     assert "Merging" not in base
 
 
 def test_the_average_of_the_parents_is_compared_with_its_cost() -> None:
-    text = texts.averaging(with_baselines((BETTER, OPEN), (OPEN, OPEN)))
+    text = texts.averaging(with_baselines((BETTER, NEITHER), (NEITHER, NEITHER)))
     assert_holds(text, "λ = 0.6", "2 models for each answer", "better in ECE (−0.020", "no significant difference")
 
 
@@ -120,7 +120,7 @@ def splits(other: str, **differences) -> BothSplits:
             "selection": Selection(rule="knee", point="lambda=0.6", reason=""),
             "held_out": Selection(rule="knee", point=other, reason=""),
         },
-        elsewhere=estimates,
+        on_other_split=estimates,
         differences=differences,
     )
 
@@ -131,23 +131,23 @@ def test_splits_that_agree_give_the_scores_on_the_other_split() -> None:
     assert "uncertain" not in text
 
 
-def test_splits_that_disagree_say_what_the_other_would_pick_and_whether_it_matters() -> None:
-    apart = splits("lambda=0.3", selection=compared(OPEN, WORSE), held_out=compared(BETTER, WORSE))
+def test_splits_that_disagree_give_the_other_choice_and_whether_the_two_differ() -> None:
+    apart = splits("lambda=0.3", selection=compared(NEITHER, WORSE), held_out=compared(BETTER, WORSE))
     text = texts.both_splits(make_frontier(splits=apart))
     assert_holds(text, "The choice is uncertain", "on the held-out split the rule would pick λ = 0.3")
     assert_holds(text, "On both splits, λ = 0.3 is significantly better in ECE.")
     assert_holds(text, "λ = 0.6 on the held-out split", "0.710", "λ = 0.3 on the selection split", "0.720")
-    alike = splits("lambda=0.3", selection=compared(BETTER, OPEN), held_out=compared(WORSE, OPEN))
+    alike = splits("lambda=0.3", selection=compared(BETTER, NEITHER), held_out=compared(WORSE, NEITHER))
     assert_holds(texts.both_splits(make_frontier(splits=alike)), "In no objective do the two differ significantly")
 
 
-def test_how_often_each_point_is_chosen_is_said_of_the_likeliest() -> None:
-    few = splits("lambda=0.6").model_copy(update={"chosen_in": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
+def test_the_most_frequent_choices_under_resampling_are_listed() -> None:
+    few = splits("lambda=0.6").model_copy(update={"choice_shares": {"lambda=0.6": 0.7049, "lambda=0.3": 0.2951}})
     assert_holds(texts.both_splits(make_frontier(splits=few)), "Under resampling: 0.6 (70 %), 0.3 (30 %).")
     several = {"lambda=0.6,density=0.5": 0.6, "lambda=0.6,density=0.7": 0.4}
-    text = texts.both_splits(make_frontier(splits=few.model_copy(update={"chosen_in": several})))
+    text = texts.both_splits(make_frontier(splits=few.model_copy(update={"choice_shares": several})))
     assert_holds(text, "λ = 0.6, density = 0.5 (60 %)", "λ = 0.6, density = 0.7 (40 %)")
-    many = splits("lambda=0.6").model_copy(update={"chosen_in": {f"p{i}": 0.2 for i in range(5)}})
+    many = splits("lambda=0.6").model_copy(update={"choice_shares": {f"p{i}": 0.2 for i in range(5)}})
     text = texts.both_splits(make_frontier(splits=many))
     assert_holds(text, "p0 (20 %), p1 (20 %), p2 (20 %), 2 others")
     assert "p3" not in text
@@ -168,7 +168,7 @@ def trend(objective: str, low: float, high: float, p_monotone: float = 1.0) -> T
     return Trend(objective=objective, lambdas=[1, 1.2, 1.4, 1.6], tau=tau, fitted=[0, 0, 0, 0], p_monotone=p_monotone)
 
 
-def test_a_trend_is_one_only_where_its_interval_says_so() -> None:
+def test_a_trend_is_stated_only_if_its_interval_excludes_0() -> None:
     text = texts.extrapolation(make_frontier(trends=[trend("acc", -0.6, 0.2), trend("ece", 0.6, 1.0)]))
     assert_holds(text, "From λ = 1 to 1.6 (4 points)", "no significant trend in accuracy", "−0.20 [−0.60, 0.20]")
     assert_holds(text, "ECE rises", "+0.80 [0.60, 1.00]")
@@ -181,13 +181,13 @@ def test_optima_are_printed_with_their_intervals() -> None:
     assert_holds(texts.optima(make_frontier(optima=best)), "accuracy at λ = 0.3 [0.2, 0.6]")
 
 
-def test_a_run_without_any_of_it_says_nothing() -> None:
+def test_a_run_without_results_for_them_has_no_statements() -> None:
     assert statements(make_frontier()) == []
     assert statements(make_frontier(select=None, finished=False, points=[])) == []
 
 
-def test_card_and_page_carry_every_statement_and_the_baselines_in_the_table() -> None:
-    frontier = with_baselines((BETTER, OPEN), (BETTER, WORSE), splits=splits("lambda=0.6"))
+def test_card_and_page_have_every_statement_and_the_baselines_in_the_table() -> None:
+    frontier = with_baselines((BETTER, NEITHER), (BETTER, WORSE), splits=splits("lambda=0.6"))
     card, page = model_card(frontier), report_html(frontier)
     assert len(statements(frontier)) == 3
     for statement in statements(frontier):
@@ -200,7 +200,7 @@ def test_card_and_page_carry_every_statement_and_the_baselines_in_the_table() ->
 
 
 def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> None:
-    frontier = with_baselines((BETTER, OPEN), (BETTER, WORSE))
+    frontier = with_baselines((BETTER, NEITHER), (BETTER, WORSE))
     lines = frontier_markdown(frontier).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split(" | ")[0].lstrip("| ") for line in lines[-3:]] == [
@@ -221,7 +221,7 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
 
 
 def test_temperatures_of_several_tasks_are_named() -> None:
-    frontier = with_baselines((OPEN, OPEN), (OPEN, OPEN))
+    frontier = with_baselines((NEITHER, NEITHER), (NEITHER, NEITHER))
     frontier.baselines[0].temperatures = {"calib_demo": 1.5, "arc_easy": 2.0}
     assert_holds(texts.recalibration(frontier), "aligned with T = 1.50 on calib_demo and 2.00 on arc_easy")
     assert "| aligned, T by task |" in frontier_markdown(frontier)

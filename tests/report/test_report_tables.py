@@ -1,4 +1,4 @@
-"""Tables and the sentence say what the frontier holds, answer first, and take no name for markup."""
+"""Tables and the summary give the frontier's numbers, and print names without reading markup in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def printed(frontier: Frontier, width: int) -> str:
     return console.file.getvalue()
 
 
-def test_markdown_has_one_row_a_point_and_equally_many_cells_in_each() -> None:
+def test_markdown_has_one_row_for_each_point_with_the_same_number_of_cells() -> None:
     frontier = make_frontier({"lambda": list(np.linspace(0, 1.5, 60))}, failed=("lambda=0.0254237",))
     lines = frontier_markdown(frontier).splitlines()
     assert len(lines) == 2 + 60
@@ -79,14 +79,14 @@ def test_two_objectives_fit_into_eighty_columns_without_breaking_a_number() -> N
     assert sum("]" in line and "[" in line for line in lines) == 5
 
 
-def test_axes_have_columns_only_where_ids_do_not_spell_them() -> None:
+def test_axes_have_columns_only_if_names_do_not_contain_the_settings() -> None:
     frontier = make_frontier({"lambda": [0.5, 1.5], "density": [0.3, 0.6]})
     assert frontier_table(frontier).axes == ()
     frontier.points[2].id = "trial-7"
-    assert frontier_table(frontier).axes == ("lambda", "density")
+    assert frontier_table(frontier).axes == ("λ", "density")
 
 
-def test_csv_comes_back_with_the_numbers_that_went_in(tmp_path) -> None:
+def test_csv_is_read_back_with_the_same_numbers(tmp_path) -> None:
     frontier = make_frontier(failed=("lambda=0.3",))
     frontier.points[2].id = 'odd "id", with\nnewline'
     frame = points_frame(frontier)
@@ -107,7 +107,7 @@ def test_csv_comes_back_with_the_numbers_that_went_in(tmp_path) -> None:
     assert list(again["status"]) == [p.status for p in frontier.points]
 
 
-def test_the_sentence_sorts_objectives_into_better_worse_and_not_shown() -> None:
+def test_the_summary_sorts_objectives_into_better_worse_and_not_significant() -> None:
     frontier = make_frontier(objectives=("acc", "ece", "brier"), select="lambda=0.6")
     selected = frontier.selected
     assert selected is not None
@@ -139,7 +139,7 @@ def test_the_sentence_sorts_objectives_into_better_worse_and_not_shown() -> None
         (Superiority(shown=False, p=0.03, p_adjusted=0.12), ("Not significantly better", "(p = 0.12)")),
     ],
 )
-def test_the_sentence_prints_what_the_superiority_test_shows(test: Superiority, facts: tuple[str, str]) -> None:
+def test_the_summary_prints_the_result_of_the_superiority_test(test: Superiority, facts: tuple[str, str]) -> None:
     frontier = make_frontier(select="lambda=0.6", level=0.9)
     for point in frontier.points:
         if point.superiority is not None:
@@ -148,7 +148,7 @@ def test_the_sentence_prints_what_the_superiority_test_shows(test: Superiority, 
     assert last == f"{facts[0]} than both parents on every objective {facts[1]}."
 
 
-def test_the_sentence_names_other_points_that_beat_both_parents() -> None:
+def test_the_summary_names_other_points_that_beat_both_parents() -> None:
     frontier = make_frontier(select="lambda=0.6")
     for point in frontier.points:
         if point.superiority is not None:
@@ -159,7 +159,7 @@ def test_the_sentence_names_other_points_that_beat_both_parents() -> None:
     assert summary_sentence(frontier).endswith("(p = 0.50); λ = 0.3 is.")
 
 
-def test_the_sentence_copes_with_a_run_that_has_nothing_to_say_yet() -> None:
+def test_the_summary_of_a_run_without_a_choice_counts_its_points() -> None:
     assert summary_sentence(make_frontier(select=None, finished=False)) == "No point is chosen yet: 5 points scored."
     empty = make_frontier(select=None, finished=False, points=[])
     assert summary_sentence(empty) == "No point is chosen yet: 0 points scored."
@@ -168,7 +168,7 @@ def test_the_sentence_copes_with_a_run_that_has_nothing_to_say_yet() -> None:
 
 
 @pytest.mark.parametrize(("chosen", "role"), [("lambda=0", "base"), ("lambda=1", "aligned")])
-def test_a_parent_that_is_chosen_is_quoted_by_its_own_numbers(chosen: str, role: str) -> None:
+def test_the_summary_of_a_chosen_parent_gives_its_own_numbers(chosen: str, role: str) -> None:
     frontier = make_frontier(select=chosen)
     sentence = summary_sentence(frontier)
     assert sentence.startswith(f"No merge beat the {role} model; demo-run/ holds the {role} weights.")
@@ -197,11 +197,11 @@ def test_a_point_with_the_weights_of_another_says_so() -> None:
     ("metric", "binned"),
     [("ece", True), ("ece,flexible-extract", True), ("rms_ce_debiased", True), ("smooth_ece", False), ("acc", False)],
 )
-def test_metrics_that_depend_on_bins_are_known_whatever_filter_reads_the_answers(metric: str, binned: bool) -> None:
+def test_binned_metrics_are_recognised_with_or_without_a_filter(metric: str, binned: bool) -> None:
     assert formatting.is_binned(metric) is binned
 
 
-def test_the_caption_says_what_the_marks_mean() -> None:
+def test_the_caption_explains_the_marks() -> None:
     frontier = make_frontier()
     assert "600 items of the held-out split, with 95 % bootstrap intervals" in table_caption(frontier)
     assert "share of bootstrap resamples" not in table_caption(frontier)
@@ -211,7 +211,7 @@ def test_the_caption_says_what_the_marks_mean() -> None:
     assert "superior" not in table_caption(frontier, with_test=False)
 
 
-def test_a_stored_reason_names_points_for_people() -> None:
+def test_a_stored_reason_is_printed_with_the_names_of_points() -> None:
     frontier = make_frontier()
     frontier.points[1].status, frontier.points[1].reason = "stopped", "lambda=0.6 dominates it after 300 items"
     assert frontier_table(frontier).rows[1].outcome == "stopped: λ = 0.6 dominates it after 300 items"

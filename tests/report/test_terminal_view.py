@@ -1,4 +1,4 @@
-"""What a terminal shows of a running sweep, read off an emulated screen, and what a file gets instead."""
+"""The view of a running sweep in an emulated terminal, and the lines that a file gets instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mergekit_calib.results.frontier import Frontier
 
 
 class Screen:
-    """A terminal of some size, and a console that writes to it."""
+    """A terminal of a given size, and a console that writes to it."""
 
     def __init__(self, width: int, height: int = 40) -> None:
         self.file = io.StringIO()
@@ -35,23 +35,23 @@ class Screen:
         self._screen.resize(height, width)
 
     def read(self) -> list[str]:
-        """The lines on the screen, without those scrolled away."""
+        """Return the lines on the screen, without those scrolled away."""
         text = self.file.getvalue()
         self._stream.feed(text[self._fed :].replace("\n", "\r\n"))
         self._fed = len(text)
         return [line.rstrip() for line in self._screen.display if line.strip()]
 
 
-def half_way(frontier: Frontier, n: int = 3) -> Frontier:
+def with_first_points(frontier: Frontier, n: int = 3) -> Frontier:
     return frontier.model_copy(update={"points": frontier.points[:n], "finished": False})
 
 
-def playing(progress: ConsoleProgress, frontier: Frontier, n: int = 3) -> None:
-    """A run of five points, up to the middle of the one after `n`."""
-    progress.started(half_way(frontier, 0), len(frontier.points))
+def replay(progress: ConsoleProgress, frontier: Frontier, n: int = 3) -> None:
+    """Replay the events of a run of five points, up to the middle of the point after the first `n`."""
+    progress.started(with_first_points(frontier, 0), len(frontier.points))
     for i in range(n):
         progress.point_started(frontier.points[i].id)
-        progress.point_finished(frontier.points[i], half_way(frontier, i + 1))
+        progress.point_finished(frontier.points[i], with_first_points(frontier, i + 1))
     progress.point_started(frontier.points[n].id)
     progress.scoring("calib_demo", 300, 1200)
 
@@ -61,10 +61,10 @@ def lines_with(lines: list[str], *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
-def test_the_live_view_shows_points_the_one_being_scored_and_how_far_the_sweep_is(width: int) -> None:
+def test_the_live_view_shows_the_points_the_one_being_scored_and_the_progress(width: int) -> None:
     screen, frontier = Screen(width), make_frontier(failed=("lambda=0.3",))
     with ConsoleProgress(screen.console) as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         assert progress.live is not None
         progress.live.refresh()
         lines = screen.read()
@@ -89,10 +89,10 @@ def test_no_line_is_wider_than_the_terminal_and_no_number_is_broken(width: int) 
     assert row.count("[") == row.count("]")
 
 
-def test_the_view_goes_and_a_clean_table_stays() -> None:
+def test_after_the_run_the_live_view_is_gone_and_the_table_stays() -> None:
     screen, frontier = Screen(80, 60), make_frontier()
     with ConsoleProgress(screen.console, out_path="out") as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         progress.finished(frontier)
     lines = screen.read()
     text = "\n".join(lines)
@@ -104,10 +104,10 @@ def test_the_view_goes_and_a_clean_table_stays() -> None:
     assert "out/calibration/report.html" in text
 
 
-def test_a_window_that_changes_leaves_nothing_of_the_old_view() -> None:
+def test_nothing_of_the_old_view_stays_when_the_window_is_resized() -> None:
     screen, frontier = Screen(100), make_frontier()
     with ConsoleProgress(screen.console) as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         assert progress.live is not None
         progress.live.refresh()
         screen.resize(50, 30)
@@ -118,7 +118,7 @@ def test_a_window_that_changes_leaves_nothing_of_the_old_view() -> None:
     assert max(map(len, lines)) <= 50
 
 
-def test_in_a_low_window_the_points_that_tell_least_give_way() -> None:
+def test_in_a_low_window_the_least_important_points_are_left_out() -> None:
     frontier = make_frontier({"lambda": [i / 20 for i in range(41)]}, failed=("lambda=1.85",))
     screen = Screen(80, 24)
     with ConsoleProgress(screen.console) as progress:
@@ -138,7 +138,7 @@ def test_a_file_gets_one_dated_line_for_each_event_and_no_control_characters() -
     frontier = make_frontier(failed=("lambda=0.3",))
     file = io.StringIO()
     with ConsoleProgress(Console(file=file, width=120)) as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         events = file.getvalue().splitlines()
         progress.finished(frontier)
     assert len(events) == 1 + 3 + 4
@@ -150,11 +150,11 @@ def test_a_file_gets_one_dated_line_for_each_event_and_no_control_characters() -
     assert "\r" not in file.getvalue()
 
 
-def test_quiet_says_only_what_went_wrong() -> None:
+def test_a_quiet_run_prints_only_failures() -> None:
     frontier = make_frontier(failed=("lambda=0.3",))
     screen = Screen(80)
     with ConsoleProgress(screen.console, quiet=True) as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         progress.finished(frontier)
     (line,) = screen.file.getvalue().splitlines()
     assert "λ = 0.3  failed: OutOfMemoryError" in line
@@ -164,20 +164,20 @@ def test_a_stopped_point_gives_its_reason_in_every_table() -> None:
     frontier = make_frontier()
     point = frontier.points[1]
     point.status, point.reason, point.metrics = "stopped", "lambda=0.6 dominates it after 300 items", {}
-    told = "stopped: λ = 0.6 dominates it after 300 items"
+    outcome = "stopped: λ = 0.6 dominates it after 300 items"
     (row,) = [line for line in frontier_markdown(frontier).splitlines() if line.startswith("| λ = 0.3")]
-    assert told in row
+    assert outcome in row
     console = Console(file=io.StringIO(), width=120)
     console.print(console_table(frontier))
-    assert lines_with(console.file.getvalue().splitlines(), "λ = 0.3", told)  # type: ignore[attr-defined]
+    assert lines_with(console.file.getvalue().splitlines(), "λ = 0.3", outcome)  # type: ignore[attr-defined]
 
 
-def test_the_display_goes_when_the_run_is_interrupted() -> None:
+def test_the_live_view_is_removed_when_the_run_is_interrupted() -> None:
     screen, frontier = Screen(80), make_frontier()
 
     def interrupted() -> None:
         with ConsoleProgress(screen.console) as progress:
-            playing(progress, frontier)
+            replay(progress, frontier)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -186,13 +186,13 @@ def test_the_display_goes_when_the_run_is_interrupted() -> None:
     assert screen.file.getvalue().rfind("\x1b[?25h") > screen.file.getvalue().rfind("\x1b[?25l")
 
 
-def test_after_the_last_point_it_waits_for_nobody_and_computes_the_results() -> None:
+def test_after_the_last_point_the_view_says_that_results_are_computed() -> None:
     screen, frontier, now = Screen(80), make_frontier(), [0.0]
     with ConsoleProgress(screen.console) as progress:
         progress.view.pace = Pace(clock=lambda: now[0])
-        playing(progress, frontier)
+        replay(progress, frontier)
         assert progress.live is not None
-        progress.view.n_points = None  # of a search that ends when it has enough
+        progress.view.n_points = None  # as in a search whose number of points is not known
         progress.point_finished(frontier.points[3], frontier)
         now[0] = 1e9
         progress.live.refresh()
@@ -205,7 +205,7 @@ def test_after_the_last_point_it_waits_for_nobody_and_computes_the_results() -> 
     assert not lines_with(lines, "waiting")
 
 
-def test_time_left_comes_from_points_scored_here_and_not_from_those_found_on_disk() -> None:
+def test_time_left_is_estimated_from_points_scored_here_and_not_from_those_read_from_disk() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
     for _ in range(3):
@@ -221,7 +221,7 @@ def test_time_left_comes_from_points_scored_here_and_not_from_those_found_on_dis
     assert pace.left(9, share=0.5) == pytest.approx(68.0)
 
 
-def test_points_that_other_workers_finish_meanwhile_shorten_the_time_left() -> None:
+def test_points_that_other_workers_finish_shorten_the_time_left() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
     pace.point_started()
@@ -238,22 +238,22 @@ def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_names_are_no_markup_in_the_view() -> None:
+def test_names_are_not_read_as_markup_in_the_view() -> None:
     screen, frontier = Screen(80), make_frontier()
     frontier.points[3].id = "[red]x[/red]"
     with ConsoleProgress(screen.console) as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         assert progress.live is not None
         progress.live.refresh()
         assert lines_with(screen.read(), "[red]x[/red]")
 
 
-def test_what_cannot_be_encoded_does_not_stop_a_run(monkeypatch: Any) -> None:
+def test_characters_that_cannot_be_encoded_do_not_stop_a_run(monkeypatch: Any) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
     frontier = make_frontier()
     with ConsoleProgress() as progress:
-        playing(progress, frontier)
+        replay(progress, frontier)
         progress.finished(frontier)
     import sys
 

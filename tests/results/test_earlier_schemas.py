@@ -1,6 +1,6 @@
-"""`frontier.json` of an earlier schema reads as today's, with the same numbers.
+"""`frontier.json` of an earlier schema version is read as one of the current version, with the same numbers.
 
-`data/frontier_schema_2.json` is the demo's, as version 0.1 wrote it, without most points and metrics.
+`data/frontier_schema_2.json` is that of the demo as version 0.1 wrote it, without most points and metrics.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def values(splits: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {split: tuple(estimate[key] for key in ("value", "low", "high", "n")) for split, estimate in splits.items()}
 
 
-def test_it_has_todays_schema_version(frontier):
+def test_it_has_the_current_schema_version(frontier):
     assert frontier.schema_version == 3
     assert frontier.finished
     assert frontier.selected is not None
     assert frontier.selected.id == "lambda=0.4"
 
 
-def test_the_report_half_is_the_held_out_split_of_every_estimate(frontier, old):
+def test_the_estimates_of_report_become_those_of_the_held_out_split(frontier, old):
     for before in (*old["points"], *old["baselines"]):
         after = frontier.baseline(before["id"]) or frontier.point(before["id"])
         for metric, splits in before["metrics"]["suite"].items():
@@ -59,7 +59,7 @@ def test_each_point_says_on_which_splits_it_is_on_the_frontier(frontier):
     assert frontier.point("lambda=0.4").on_frontier == {"all": False, "selection": True, "held_out": False}
 
 
-def test_halves_are_splits(frontier):
+def test_halves_becomes_splits_with_new_field_names(frontier):
     splits = frontier.splits
     assert splits is not None
     assert {split: choice.point for split, choice in splits.choices.items()} == {
@@ -67,19 +67,26 @@ def test_halves_are_splits(frontier):
         "held_out": "lambda=0.2",
     }
     assert not splits.agree
-    assert splits.elsewhere["selection"]["acc"].value == 0.789116
-    assert splits.elsewhere["held_out"]["ece"].value == 0.0192449
+    assert splits.on_other_split["selection"]["acc"].value == 0.789116
+    assert splits.on_other_split["held_out"]["ece"].value == 0.0192449
     assert splits.differences["held_out"]["ece"].value == 0.0257757
-    assert splits.chosen_in["lambda=0.2"] == 0.37
+    assert splits.choice_shares["lambda=0.2"] == 0.37
 
 
-def test_chance_is_uncertainty(frontier):
+def test_apart_becomes_difference_in_differences(old):
+    old["halves"]["apart"] = {"acc": {"value": 0.1, "low": 0.05, "high": 0.15, "n": 5000}}
+    splits = Frontier.model_validate(old).splits
+    assert splits is not None
+    assert splits.difference_in_differences["acc"].value == 0.1
+
+
+def test_chance_becomes_uncertainty(frontier):
     assert frontier.uncertainty is not None
     assert frontier.uncertainty.hypervolume.value == 0.00241938
     assert frontier.uncertainty.reference == {"acc": 0.762305, "ece": 0.112887}
 
 
-def test_what_has_the_same_name_is_unchanged(frontier, old):
+def test_fields_of_the_same_name_are_unchanged(frontier, old):
     for name in ("name", "created", "axes", "models", "seed", "versions", "level"):
         assert getattr(frontier, name) == old[name]
     for before in old["points"]:
@@ -88,14 +95,14 @@ def test_what_has_the_same_name_is_unchanged(frontier, old):
             assert after[name] == before[name]
 
 
-def test_a_running_sweep_of_the_old_schema_reads(old):
+def test_a_running_sweep_of_the_old_schema_is_read(old):
     running = {**old, "finished": False, "halves": None, "chance": None, "selection": None, "baselines": []}
     frontier = Frontier.model_validate(running)
     assert frontier.splits is None
     assert frontier.uncertainty is None
 
 
-def test_it_is_written_in_todays_schema(frontier, tmp_path):
+def test_it_is_written_in_the_current_schema(frontier, tmp_path):
     (tmp_path / "calibration").mkdir()
     (tmp_path / "calibration" / "frontier.json").write_text(frontier.model_dump_json(), encoding="utf-8")
     assert Frontier.load(tmp_path) == frontier
@@ -106,6 +113,6 @@ def test_an_unknown_version_is_refused(old):
         Frontier.model_validate({**old, "schema_version": 4})
 
 
-def test_a_point_that_is_not_there_is_named_with_those_that_are(frontier):
+def test_an_unknown_point_is_named_with_the_known_ones(frontier):
     with pytest.raises(KeyError, match=r"lambda=0\.9.*lambda=0\.2"):
         frontier.point("lambda=0.9")

@@ -1,4 +1,4 @@
-"""The rule `knee`: the frontier point that gives up the least of the best on each objective."""
+"""The rule `knee`: the frontier point with the least sum of regrets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Knee(SelectionRule):
     A regret is the shortfall from the best value of an objective, divided by the objective's range on the frontier.
     With two objectives the choice is the point furthest beyond the straight line between the frontier's ends (Das
     1999; Branke et al. 2004), since 1 − the sum is √2 times that distance. With more, it is the distance from the plane
-    of equal sums, which needs no ends that span a plane. If no point lies beyond the line (a frontier of two points,
-    or a hollow one), the end that is best on the first objective is chosen.
+    of equal sums, which needs no ends that span a plane. If no point lies beyond the line, as on a frontier of two
+    points, the end that is best on the first objective is chosen.
     """
 
     def choose(self, candidates: Candidates) -> Choice:
@@ -29,8 +29,8 @@ class Knee(SelectionRule):
             return candidates.choice(chosen, f"{point} is the only point on the frontier")
         if len(candidates.objectives) != 2:
             reason = (
-                f"{point} gives up the least of the best on each objective, {sums.min():.2f} of the frontier's ranges "
-                f"in all, of {len(frontier)} frontier points"
+                f"{point} has the smallest sum of regrets of {len(frontier)} frontier points, {sums.min():.2f} with "
+                "each objective's range as 1"
             )
             return candidates.choice(chosen, reason)
         ends = [candidates.least(frontier, -candidates.gains[frontier, k], first=k) for k in (0, 1)]

@@ -1,4 +1,4 @@
-"""The rule `nearest`: the frontier point that falls least short of an ideal one."""
+"""The rule `nearest`: the frontier point nearest to an ideal point."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 @selection_rule("nearest")
 class NearestIdeal(SelectionRule):
-    """Choose the frontier point with the least Euclidean shortfall from an ideal point, in ranges on the frontier.
+    """Choose the frontier point with the least Euclidean distance to an ideal point.
 
-    Being better than the ideal on an objective adds no distance. Ties go to better values.
+    Each objective is divided by its range on the frontier. Being better than the ideal on an objective adds no
+    distance. Ties go to better values.
 
     Attributes:
-        ideal: objective → ideal value; an objective without one has its best on the frontier, so with none named the
-            ideal is the utopia point (Zeleny 1973).
+        ideal: objective → ideal value; the best on the frontier for an objective without one, so the utopia point
+            (Zeleny 1973) if it is empty.
     """
 
     ideal: PerObjective = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The rule `pareto_superior`: the point that dominates every parent with the largest least gain."""
+"""The rule `pareto_superior`: of the points that dominate every parent, the one with the largest minimum gain."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 @selection_rule("pareto_superior")
 class ParetoSuperior(SelectionRule):
-    """Choose, of the points that dominate every parent as scored, the one whose least gain is largest.
+    """Choose, of the points that dominate every parent as scored, the one whose minimum gain is largest.
 
     Gains are over the better parent, divided by the objective's range over frontier and parents together. If no point
-    dominates every parent, the knee is chosen. Whether the gain is beyond chance is for `superiority` to say.
+    dominates every parent, the knee is chosen. The rule does not test significance; `superiority` does.
     """
 
     def choose(self, candidates: Candidates) -> Choice:
-        """Return the superior point with the largest least gain, or the knee."""
+        """Return the superior point with the largest minimum gain, or the knee."""
         parents = [candidates.ids.index(parent) for parent in candidates.parents]
         if not parents:
             return _knee(candidates, "no parent is among the points")
@@ -37,7 +37,7 @@ class ParetoSuperior(SelectionRule):
         reason = (
             f"{candidates.describe(chosen)} is {'the one point' if single else f'one of {len(superior)} points'} at "
             f"least as good as {names} on every objective and better on one"
-            + ("" if single else ", and gains most where it gains least")
+            + ("" if single else ", with the largest minimum gain")
         )
         return candidates.choice(chosen, reason)
 

@@ -1,4 +1,4 @@
-"""The rule `weighted`: the frontier point whose largest weighted regret is least."""
+"""The rule `weighted`: the frontier point with the smallest maximum weighted regret."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 @selection_rule("weighted")
 class WeightedRegret(SelectionRule):
-    """Choose the frontier point with the least largest weighted regret (weighted Chebyshev; Steuer and Choo 1983).
+    """Choose the frontier point with the smallest maximum weighted regret (Chebyshev; Steuer and Choo 1983).
 
     A regret is the shortfall from the best value of an objective, divided by its range on the frontier. Ties go to the
-    smaller weighted sum. Unlike a weighted sum, this reaches points on hollow parts of a frontier too.
+    smaller weighted sum. Unlike a weighted sum, this can choose points on non-convex parts of a frontier.
 
     Attributes:
         weights: objective → weight, none below 0 and not all 0; an objective without one has 1.
@@ -35,7 +35,7 @@ class WeightedRegret(SelectionRule):
         return weights
 
     def choose(self, candidates: Candidates) -> Choice:
-        """Return the frontier point with the least largest weighted regret."""
+        """Return the frontier point with the smallest maximum weighted regret."""
         weights = np.array([self.weights.get(name, 1.0) for name in candidates.objectives])
         frontier = candidates.frontier
         regrets = weights * candidates.regrets[frontier]
@@ -43,7 +43,7 @@ class WeightedRegret(SelectionRule):
         of_chosen = weights * candidates.regrets[chosen]
         k = int(of_chosen.argmax())
         reason = (
-            f"{candidates.describe(chosen)} has the smallest worst weighted shortfall of {len(frontier)} frontier "
+            f"{candidates.describe(chosen)} has the smallest maximum weighted regret of {len(frontier)} frontier "
             f"points, {of_chosen[k]:.2g} of the range of {candidates.objectives[k]} "
             f"(weights {candidates.named_values(weights)})"
         )

@@ -13,15 +13,15 @@ from mergekit_calib.pareto.selection import SelectionRule, selection_rule
 
 @selection_rule("max")
 class WithinBounds(SelectionRule):
-    """Choose the point with the best value of one objective among those within bounds on any objective.
+    """Choose the point with the best value of one objective among those within the bounds.
 
-    The best value of a minimised objective is its least. If no point is within the bounds, the point with the least
+    Any objective may have a bound. If no point is within the bounds, the point with the least
     sum of excesses is chosen, each divided by the objective's range on the frontier. Ties go to the better value of
     the other objectives. Points that are not on the frontier may be chosen.
 
     Attributes:
         objective: the objective to optimise.
-        bounds: objective → the values allowed.
+        bounds: objective → its least and its largest allowed value.
     """
 
     objective: ObjectiveName

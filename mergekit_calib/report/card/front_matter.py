@@ -1,4 +1,4 @@
-"""The front matter of a model card, made by the Hugging Face Hub's own classes."""
+"""The front matter of a model card: the YAML at its top, which the Hugging Face Hub reads."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
     Args:
         frontier: the sweep.
         selected: the chosen point.
-        licence: the entries `license`, `license_name` and `license_link`, if somebody has set them. Without them, a
-            comment tells whoever publishes the model to set them: which licence is possible depends on the parents'.
+        licence: the entries `license`, `license_name` and `license_link`, if they have been set. Without them, a
+            comment names the parents' licences, on which the choice of a licence depends.
     """
     names = hub_names([*frontier.models.values(), *models_named(yaml.safe_load(selected.recipe))])
     data: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def eval_results(frontier: Frontier, selected: PointResult) -> list[EvalResult]:
 
 
 def parent_licences(frontier: Frontier) -> dict[str, str]:
-    """Return the licences of the parents whose model cards are on this machine; nothing is downloaded."""
+    """Return model → licence, for the parents whose model cards are on this machine; nothing is downloaded."""
     licences = {}
     for name in frontier.models.values():
         parts = [licence for part in name.split("+") if (licence := _licence_of(part.strip()))]
@@ -103,7 +103,7 @@ def hub_names(references: Iterable[str]) -> list[str]:
 
 
 def licence_in(card: str | Path) -> dict[str, str]:
-    """Return `license`, `license_name` and `license_link` of a model card, those that it has."""
+    """Return those of `license`, `license_name` and `license_link` that a model card has."""
     try:
         metadata = metadata_load(card) or {}
     except (OSError, ValueError, yaml.YAMLError):

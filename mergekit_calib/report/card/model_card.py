@@ -11,7 +11,7 @@ from mergekit_calib.report.card.front_matter import front_matter, parent_licence
 from mergekit_calib.report.tables.markdown import escape_markdown, fenced, frontier_markdown
 from mergekit_calib.report.tables.rows import table_caption
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import how_chosen, summary_sentence
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -31,7 +31,7 @@ def model_card(
     Args:
         frontier: the sweep.
         pictures: the names of the pictures that exist in `calibration/`.
-        licence: the licence's entries in the front matter, if somebody has set them.
+        licence: the licence's entries in the front matter, if they have been set.
 
     Raises:
         ValueError: no point is chosen, so there is no model to describe.
@@ -88,14 +88,6 @@ def _picture(name: str) -> str:
 
 def _choice(frontier: Frontier) -> str:
     escape = escape_markdown
-    lines = []
-    if frontier.selection is not None:
-        reason = escape(formatting.sentence(frontier, frontier.selection.reason)).rstrip(".")
-        lines.append(f"Rule {escape(frontier.selection.rule)}, on the selection split: {reason}.")
-    lines.append(
-        "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
-        "held-out split, unless they say otherwise, so they are not biased by the choice."
-    )
     items = []
     for entry in frontier.suite:
         shots = f", {entry.num_fewshot}-shot" if entry.num_fewshot is not None else ""
@@ -103,7 +95,7 @@ def _choice(frontier: Frontier) -> str:
         sizes = f"{entry.n_items:,} items: {entry.n_selection:,} for selection, {entry.n_held_out:,} held out"
         items.append(f"- {escape(entry.name)}{shots}{limit}: {sizes}")
     binned = [o for o in frontier.objectives if formatting.is_binned(o.metric)]
-    text = "\n".join(lines) + "\n\n" + "\n".join(items)
+    text = "\n".join(map(escape, how_chosen(frontier))) + "\n\n" + "\n".join(items)
     if binned:
         text += (
             f"\n\n{escape(formatting.listed([_with_items(frontier, o) for o in binned]))}, in {frontier.n_bins} bins: "

@@ -1,4 +1,4 @@
-"""The drawing code that all pictures share: style, colour-blind-safe colours, axis labels, placing of labels."""
+"""The drawing code that all pictures share: style, colour-blind-safe colours, axis labels, label placement."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set the pictures' style while figures are made and rendered."""
+    """Apply the pictures' style within the `with` block; figures are made and rendered in it."""
     with mpl.rc_context(fname=STYLE), warnings.catch_warnings():
         # Characters that the font lacks are drawn as boxes, without a warning for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -48,7 +48,7 @@ def colours() -> Colormap:
 
 
 def render(figure: Figure, file_format: str = "png") -> bytes:
-    """Return a figure as a file's contents; the same figure gives the same bytes."""
+    """Return the contents of a figure's file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
@@ -68,8 +68,8 @@ def shortened(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def better_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
-    """Return an axis label that says which way is better.
+def objective_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
+    """Return an objective's name as an axis label that says which direction is better.
 
     Args:
         objective: what is drawn along the axis.
@@ -107,7 +107,7 @@ class Label:
     Attributes:
         x, y: where the mark is, in data coordinates.
         text: the text.
-        optional: whether to leave it out if there is no room.
+        optional: whether it is left out if there is no room.
         colour, weight, size: how it looks; the size is in points.
     """
 
@@ -140,10 +140,10 @@ def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> 
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
-    """Put each label where it covers the fewest marks, lines, other labels and edges. Call it last.
+    """Put each label where it covers the least of marks, lines, other labels and the frame.
 
     Args:
-        axes: the panel, with everything else drawn.
+        axes: the panel, in which everything else is already drawn.
         labels: what to place, the most important first.
         obstacles: (n, 2) data coordinates of the marks to keep clear of. Lines are taken from `axes`.
     """
@@ -175,7 +175,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
         extent = text.get_window_extent(renderer)
         width, height = extent.width, extent.height
         anchor = axes.transData.transform((label.x, label.y))
-        # A value that is far from its own mark, or near another one, would be read as the other one's.
+        # Optional labels keep more distance: near another point's mark, a value would be read as that point's.
         clearance = (5.0 if label.optional else 2.5) * scale
         best: tuple[float, float, float, float] | None = None
         for reach in (7.0, 10.0) if label.optional else (7.0, 11.0, 17.0, 26.0, 40.0, 60.0):

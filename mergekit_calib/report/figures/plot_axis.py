@@ -32,15 +32,15 @@ class _Line:
 
     Attributes:
         setting: the other axes and their values.
-        points: the points, along the axis.
+        points: the points, in the order of the drawn axis.
         colour: the line's colour.
-        banded: whether its intervals are drawn.
+        has_band: whether its intervals are drawn, as a band.
     """
 
     setting: tuple[tuple[str, AxisValue], ...]
     points: tuple[PointResult, ...]
     colour: ColorType
-    banded: bool
+    has_band: bool
 
     @property
     def name(self) -> str:
@@ -49,9 +49,9 @@ class _Line:
 
 
 def axis_figure(frontier: Frontier) -> Figure | None:
-    """Draw one panel for each objective, over λ or else the first axis of numbers, on the held-out split.
+    """Draw one panel for each objective, over λ or else the first numeric axis, on the held-out split.
 
-    With several axes, each setting of the others has a line, and only the chosen point's line has intervals.
+    With several axes, there is one line for each setting of the others, and only the chosen point's has intervals.
 
     Returns:
         The figure, or None if no line would have two points.
@@ -81,14 +81,18 @@ def axis_figure(frontier: Frontier) -> Figure | None:
 
 
 def _axis_of(frontier: Frontier) -> str | None:
-    """Return `lambda`, or else the first axis; only axes with two or more values that are all numbers count."""
+    """Return `lambda`, or else the first axis; axes with a single value, or with text, are not considered."""
     values_of = {axis: {p.axes[axis] for p in frontier.complete_points if axis in p.axes} for axis in frontier.axes}
     usable = [a for a, values in values_of.items() if len(values) > 1 and not any(isinstance(v, str) for v in values)]
     return "lambda" if "lambda" in usable else next(iter(usable), None)
 
 
 def _lines(frontier: Frontier, axis: str) -> list[_Line]:
-    """Return the lines, ordered by the other axes; of many lines without a scale, only the chosen point's is dark."""
+    """Return the lines in the order of the other axes' values.
+
+    They are coloured by the other axis if there is one and it is numeric, else by their order if they are few. If they
+    are many, only the chosen point's line is dark.
+    """
     groups: dict[tuple[tuple[str, AxisValue], ...], list[PointResult]] = {}
     for point in sorted((p for p in frontier.complete_points if axis in p.axes), key=lambda p: float(p.axes[axis])):
         groups.setdefault(tuple((k, v) for k, v in point.axes.items() if k != axis), []).append(point)
@@ -99,17 +103,17 @@ def _lines(frontier: Frontier, axis: str) -> list[_Line]:
     span = _colour_span(bare)
     lines = []
     for i, line in enumerate(bare):
-        colour: ColorType = drawing.INK if line.banded else "#c4c4c4"
+        colour: ColorType = drawing.INK if line.has_band else "#c4c4c4"
         if span is not None:
             colour = drawing.colours()((float(line.setting[0][1]) - span[0]) / (span[1] - span[0]))
         elif len(bare) <= _MOST_NAMED_LINES:
             colour = drawing.colours()(i / (len(bare) - 1))
-        lines.append(_Line(line.setting, line.points, colour, line.banded))
+        lines.append(_Line(line.setting, line.points, colour, line.has_band))
     return lines
 
 
 def _colour_span(lines: Sequence[_Line]) -> tuple[float, float] | None:
-    """Return the range of the other axis, if there is exactly one and its values are numbers."""
+    """Return the range of the other axis; None unless there is exactly one and its values are different numbers."""
     if any(len(line.setting) != 1 or isinstance(line.setting[0][1], str) for line in lines):
         return None
     values = [float(line.setting[0][1]) for line in lines]
@@ -136,7 +140,7 @@ def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str
     panel.set_xlim(low - margin, high + margin)
     if axis == "lambda" and high > 1.0:
         panel.axvspan(1.0, high + margin, color=_SHADE, linewidth=0, zorder=0.5)
-    panel.set_ylabel(drawing.better_label(objective, frontier.n_bins, lines=2))
+    panel.set_ylabel(drawing.objective_label(objective, frontier.n_bins, lines=2))
     panel.yaxis.set_major_locator(MaxNLocator(4))
 
 
@@ -150,10 +154,10 @@ def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
         color=line.colour,
         marker="o",
         markersize=2.4 if len(xs) <= 24 else 1.6,
-        linewidth=1.1 if line.banded else 0.8,
-        zorder=3 if line.banded else 2.5,
+        linewidth=1.1 if line.has_band else 0.8,
+        zorder=3 if line.has_band else 2.5,
     )
-    if line.banded and any(e.low is not None for e in estimates):
+    if line.has_band and any(e.low is not None for e in estimates):
         low = [np.nan if e.low is None else e.low for e in estimates]
         high = [np.nan if e.high is None else e.high for e in estimates]
         panel.fill_between(xs, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=1.5)
@@ -171,7 +175,7 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
         ring.set_label("chosen")
         handles.append(ring)
     points = [p for line in lines for p in line.points]
-    banded = [p for line in lines if line.banded for p in line.points]
+    banded = [p for line in lines if line.has_band for p in line.points]
     if any(p.estimate(o).low is not None for p in banded for o in frontier.objectives):
         label = f"{formatting.percent(frontier.level)} interval"
         handles.append(Patch(color="#444444", alpha=0.15, linewidth=0, label=label))

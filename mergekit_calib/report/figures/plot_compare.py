@@ -27,7 +27,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
     its choice has a ring. The figure is as wide as a page of text (6.9 inches).
 
     Args:
-        sweeps: what is compared.
+        sweeps: the sweeps to compare.
     """
     with drawing.style():
         figure = Figure(figsize=(6.9, 3.0))

@@ -1,4 +1,4 @@
-"""The picture of the trade-off: the first objective against the second, coloured by the first axis."""
+"""The picture of the trade-off: the first objective against the second; colours show the first axis."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import axis_name
 
 _BAND = "#e4ecf2"
-_MOST_NAMED = 16  # with at most so many points, each on the frontier may have its value beside it
+_MOST_NAMED = 16  # with at most so many points, every one on the frontier may have a label
 
 
 def frontier_figure(frontier: Frontier) -> Figure | None:
-    """Draw every scored point, with the frontier as a staircase, and parents, choice and baselines marked.
+    """Draw every scored point and baseline, the frontier as a staircase, and the parents and the choice marked.
 
-    All values are of the held-out split; bars are intervals, and the band holds most of the resampled frontiers.
+    All values are of the held-out split. Bars are intervals; the band contains most of the resampled frontiers.
 
     Returns:
         The figure, or None if there are fewer than two objectives, or no point has both.
@@ -59,8 +59,8 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         _draw_staircase(axes, places, horizontal, vertical)
         _draw_intervals(axes, points, horizontal, vertical)
         _draw_points(figure, axes, frontier, points, places)
-        axes.set_xlabel(drawing.better_label(horizontal, frontier.n_bins))
-        axes.set_ylabel(drawing.better_label(vertical, frontier.n_bins))
+        axes.set_xlabel(drawing.objective_label(horizontal, frontier.n_bins))
+        axes.set_ylabel(drawing.objective_label(vertical, frontier.n_bins))
         axes.set_title(drawing.heading(frontier))
         baselines, marks = _draw_baselines(axes, frontier, horizontal, vertical)
         band = _draw_band(axes, frontier, horizontal, vertical)
@@ -74,7 +74,7 @@ def _places(points: Sequence[PointResult], horizontal: Objective, vertical: Obje
 
 
 def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objective, vertical: Objective) -> None:
-    """Draw the frontier of these two objectives; with three objectives it is only a part of the whole frontier."""
+    """Draw the frontier of these two objectives; with more objectives it is only a part of the whole frontier."""
     x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
     y_sign = 1.0 if vertical.direction == "minimize" else -1.0
     steps: list[NDArray[np.float64]] = []
@@ -87,7 +87,7 @@ def _draw_staircase(axes: Axes, places: NDArray[np.float64], horizontal: Objecti
 
 
 def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective) -> Patch | None:
-    """Shade the area between the region that nearly all resampled frontiers attain and that which hardly any does.
+    """Shade the area between the attainment surfaces of the smallest and the largest share of resamples.
 
     Returns:
         The band's legend entry, or None if there is no band.
@@ -98,11 +98,11 @@ def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: 
         return None
     x_sign = 1.0 if horizontal.direction == "minimize" else -1.0
     y_sign = 1.0 if vertical.direction == "maximize" else -1.0
-    rarely, always = (np.column_stack([x_sign * c[:, 1], y_sign * c[:, 0]]) for c in (corners[0], corners[-1]))
+    outer, inner = (np.column_stack([x_sign * c[:, 1], y_sign * c[:, 0]]) for c in (corners[0], corners[-1]))
     right, bottom = (x_sign * np.array(axes.get_xlim())).max(), (y_sign * np.array(axes.get_ylim())).min()
-    edge = max(right, rarely[:, 0].max(), always[:, 0].max())
-    xs = np.unique(np.concatenate([rarely[:, 0], always[:, 0], [edge]]))
-    floor = min(bottom, always[:, 1].min())
+    edge = max(right, outer[:, 0].max(), inner[:, 0].max())
+    xs = np.unique(np.concatenate([outer[:, 0], inner[:, 0], [edge]]))
+    floor = min(bottom, inner[:, 1].min())
 
     def attained(corner: NDArray[np.float64]) -> NDArray[np.float64]:
         reached = np.where(corner[None, :, 0] <= xs[:, None] + 1e-12, corner[None, :, 1], floor)
@@ -112,8 +112,8 @@ def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: 
     view = axes.get_xlim(), axes.get_ylim()
     axes.fill_between(
         x_sign * xs,
-        y_sign * attained(always),
-        y_sign * attained(rarely),
+        y_sign * attained(inner),
+        y_sign * attained(outer),
         step="post",
         color=_BAND,
         linewidth=0,
@@ -127,7 +127,7 @@ def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: 
 def _draw_baselines(
     axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective
 ) -> tuple[list[Line2D], NDArray[np.float64]]:
-    """Draw baselines as hollow marks.
+    """Draw baselines as marks without a filling.
 
     Returns:
         Their legend entries, and their (n, 2) places.
@@ -210,7 +210,7 @@ def _draw_points(
 
 
 def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the range of the whole axis, which has room on the bar for parents and for points not scored yet."""
+    """Return the range of the whole axis: the colour bar also covers parents and points that are not scored yet."""
     on_axis = [*frontier.axes[axis], *(p.axes[axis] for p in frontier.points if axis in p.axes)]
     numbers = [float(v) for v in on_axis if not isinstance(v, str)] or values.tolist()
     low, high = min(numbers), max(numbers)
@@ -218,7 +218,7 @@ def _colour_range(frontier: Frontier, axis: str, values: NDArray[np.float64]) ->
 
 
 def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[np.float64]) -> list[drawing.Label]:
-    """Return the labels: always the chosen point and the parents; if there is room, also points on the frontier."""
+    """Return the labels: the chosen point and the parents always, points on the frontier if there is room."""
     on_frontier = [(x, p.id) for p, (x, _) in zip(points, places, strict=True) if formatting.is_on_frontier(p)]
     edge = [point_id for _, point_id in sorted(on_frontier)]
     named = edge if len(points) <= _MOST_NAMED else [*edge[:1], *edge[-1:]]

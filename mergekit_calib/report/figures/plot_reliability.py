@@ -1,4 +1,4 @@
-"""Reliability diagrams: accuracy by confidence, and how many items have each confidence."""
+"""The picture of the reliability diagrams: accuracy against confidence, and a histogram of confidence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import SUITE, Frontier, PointResult, Reliability
 
 _ACCURACY = "#8fa3b3"
-_FEW = 20
+_FEW = 20  # bins with fewer items are pale
 
 
 def reliability_figure(frontier: Frontier) -> Figure | None:
@@ -76,7 +76,7 @@ def _diagram(frontier: Frontier, point: PointResult) -> Reliability | None:
 
 
 def _draw_diagram(panel: Axes, diagram: Reliability) -> None:
-    """Draw accuracy as grey bars; a coloured end is the gap from accuracy to the bin's mean confidence."""
+    """Draw accuracy as grey bars, and its gap to the bin's mean confidence as a coloured end of the bar."""
     rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
     for left, right, count, accuracy, confidence in rows:
         if accuracy is None or confidence is None:

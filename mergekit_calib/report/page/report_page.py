@@ -1,4 +1,4 @@
-"""The report as one HTML page that opens from disk: charts, style and data are in it, nothing is fetched."""
+"""The report as one HTML page that opens from disk: it contains charts, style and data, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import how_chosen, summary_sentence
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.frontier import Frontier
 
@@ -26,8 +26,8 @@ _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 def report_html(frontier: Frontier) -> str:
     """Return the page of a finished or running sweep.
 
-    Only scripts with the hashes in its policy run, so markup in a name could not run a script. Names of models, tasks
-    and points are escaped in the markup; scripts read them as data and set them as text.
+    Its content security policy lists the hashes of its own scripts, so no script in a name can run. Names of models,
+    tasks and points are escaped in the markup; the scripts read them as data and insert them as text.
     """
     lead, _, rest = summary_sentence(frontier).partition(". ")
     scripts = _scripts()
@@ -38,13 +38,9 @@ def report_html(frontier: Frontier) -> str:
         rest=rest,
         statements=statements(frontier),
         table=frontier_table(frontier),
-        failed=[
-            (p.name, formatting.sentence(frontier, p.reason or "no reason recorded"))
-            for p in frontier.points
-            if p.status == "failed"
-        ],
+        failed=[(p.name, formatting.failure_reason(frontier, p)) for p in frontier.points if p.status == "failed"],
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],
-        reason=f"{formatting.sentence(frontier, frontier.selection.reason).rstrip('.')}." if frontier.selection else "",
+        how_chosen=how_chosen(frontier),
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.

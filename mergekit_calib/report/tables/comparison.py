@@ -1,4 +1,4 @@
-"""Several sweeps in one table: what each choice gains in accuracy, and how much calibration it recovers."""
+"""A comparison of sweeps: what each choice gains in accuracy, and which share of the lost calibration it recovers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import signed_difference
 from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.loading import load_sweep
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
 _DIVERSITY = (
@@ -34,7 +35,7 @@ class Compared:
     """One sweep in a comparison, on its held-out split.
 
     Attributes:
-        label: its name; its folder where another sweep has the same name.
+        label: its name, or its folder if another sweep has the same name.
         frontier: its result.
         chosen: the point that it chose.
         accuracy: the objective or metric that is compared as accuracy.
@@ -61,10 +62,10 @@ class Compared:
     def recovered(self, objective: Objective, point: PointResult | None = None) -> Estimate | None:
         """Return the share of aligned's loss in `objective` that a point recovers: 0 is aligned's value, 1 is base's.
 
-        It has an interval if the run has one, which is if aligned is significantly worse than base.
+        It has an interval if the run has one: only if aligned is significantly worse than base.
 
         Args:
-            objective: what is compared.
+            objective: the objective or metric.
             point: the point; the choice, if None.
 
         Returns:
@@ -99,25 +100,6 @@ def compared(paths: Sequence[str | Path]) -> list[Compared]:
     names = [frontier.name for frontier in frontiers]
     labels = [n if names.count(n) == 1 else str(path) for n, path in zip(names, paths, strict=True)]
     return [_compared(label, frontier, path) for label, frontier, path in zip(labels, frontiers, paths, strict=True)]
-
-
-def load_sweep(path: str | Path) -> Frontier:
-    """Read the sweep in an output folder.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        CalibError: there is none, or it cannot be read.
-    """
-    try:
-        return Frontier.load(path)
-    except FileNotFoundError:
-        raise CalibError(
-            f"{path} holds no sweep: there is no calibration/frontier.json; give the output folder of a sweep"
-        ) from None
-    except (OSError, ValueError) as problem:
-        raise CalibError(f"{path}: calibration/frontier.json cannot be read: {problem}") from problem
 
 
 def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:

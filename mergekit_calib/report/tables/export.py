@@ -15,7 +15,6 @@ from mergekit_calib.report.tables.rows import frontier_table, measured_columns, 
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import WithMetrics
 from mergekit_calib.results.frontier import Frontier
-from mergekit_calib.results.names import axis_name
 from mergekit_calib.storage.atomic import write_text_atomic
 
 _LATEX = {
@@ -38,7 +37,7 @@ _LATEX = {
 
 
 def as_markdown(frontier: Frontier) -> str:
-    """Return the points with intervals, marks, tests and baselines, and how to read them."""
+    """Return the table of points and baselines, with a caption that says how to read it."""
     return f"{frontier_markdown(frontier)}\n\n{escape_markdown(table_caption(frontier))}\n"
 
 
@@ -80,7 +79,7 @@ def as_latex(frontier: Frontier) -> str:
     table = frontier_table(frontier)
     width = len(table.axes) + len(table.measures)
     columns = f"l{'r' * len(table.axes)}{'l' * len(table.measures)}c"
-    titles = ["point", *map(axis_name, table.axes), *table.measures, "●"]
+    titles = ["point", *table.axes, *table.measures, "●"]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -144,7 +143,7 @@ def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[st
 
 
 def latex(text: str) -> str:
-    """Return `text` as data in LaTeX: none of its characters starts a command."""
+    """Return `text` escaped for LaTeX, so that none of its characters starts a command."""
     return re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], " ".join(text.split()))
 
 
@@ -155,5 +154,5 @@ def _cell(cell: tuple[str, str]) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     line = f"{' & '.join(cells)} \\\\"
-    # The `\\` of the line before would take a bracket for its optional argument.
+    # LaTeX would read a leading bracket as the optional argument of the `\\` before it.
     return f"{{}}{line}" if line.startswith("[") else line

@@ -11,11 +11,11 @@ from mergekit_calib.results.frontier import Frontier
 
 
 def points_frame(frontier: Frontier) -> pd.DataFrame:
-    """Return the points flat, one row each, in the order in which they were scored.
+    """Return one row for each point, in the order in which they were scored.
 
     Columns: `id`, `role`, `status`, `reason`; `axis.<name>`; `<scope>.<metric>.<split>.value`, `.low`, `.high`, `.n`;
     `on_frontier` (held-out split), `p_adjusted` and `superior` (the test against both parents), `selected`, `same_as`,
-    `seconds` (all stages together). What a point does not have is missing.
+    `seconds` (all stages together). A value that a point does not have is missing.
     """
     records = []
     for point in frontier.points:

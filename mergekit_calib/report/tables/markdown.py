@@ -1,4 +1,4 @@
-"""Markdown: the one writer of tables, text as data, code blocks, and the table of a sweep's points."""
+"""Markdown: escaped text, code blocks, tables, and the table of a sweep's points."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.results.frontier import Frontier
-from mergekit_calib.results.names import axis_name
 
 _MARKUP = re.compile(r"[&<>|*_`\[\]\\~$#]")
-_INTERVAL = re.compile(r"\[[−+\d.e-]+, [−+\d.e-]+\](?![(\[:])")  # brackets that begin no link
+_INTERVAL = re.compile(r"\[[−+\d.e-]+, [−+\d.e-]+\](?![(\[:])")  # brackets that do not begin a link
 _ALIGNMENT = {"l": ":--", "r": "--:", "c": ":-:"}
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` as data in Markdown, also within a table cell: no markup, no HTML, one line.
+    """Return `text` on one line, escaped so that it has no effect as Markdown or HTML, in a table cell too.
 
-    Character references are used, not backslashes: they are never structure, in Markdown, in tables or in HTML.
+    It uses character references and not backslashes, which not every Markdown dialect reads within tables or HTML.
     """
     text = " ".join(text.split())
     kept = {place for m in _INTERVAL.finditer(text) for place in (m.start(), m.end() - 1)}
@@ -53,7 +52,7 @@ def frontier_markdown(frontier: Frontier) -> str:
     """Return the points of a sweep and its baselines as a Markdown table."""
     table = frontier_table(frontier)
     n_axes, n_measures = len(table.axes), len(table.measures)
-    titles = ["point", *map(axis_name, table.axes), *table.measures]
+    titles = ["point", *table.axes, *table.measures]
     rows = []
     for row in table.rows:
         label = escape_markdown(row.label)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Estimate, Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
-from mergekit_calib.results.names import point_name
+from mergekit_calib.results.names import axis_name, point_name
 
-_MOST_AXES = 4  # with more axes, none has a column: the points' names hold their values
+_MOST_AXES = 4  # with more axes, none has a column: the points' names contain their values
 _LESS_BIASED = ("rms_ce_debiased", "ece_debiased", "smooth_ece")
 
 
@@ -20,7 +20,7 @@ class Row:
 
     Attributes:
         point: the point.
-        label: its name, with its role if it is a parent, and the point with identical weights if there is one.
+        label: its name, with its role if it is a parent, and the earlier point with identical weights, if any.
         axes: the values of the table's axis columns.
         values: (estimate, interval in brackets) of every measured column; empty for a point that is not complete.
         outcome: `failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point.
@@ -57,7 +57,7 @@ class FrontierTable:
     """All points of a sweep, and the baselines below them, on the held-out split.
 
     Attributes:
-        axes: the axes that have a column; none if every point's name says its settings.
+        axes: titles of the axis columns; none if every point's name contains its settings.
         measures: titles of the measured columns.
         rows: the points.
         baselines: the baselines.
@@ -75,9 +75,9 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     """Return the table of a sweep's points and baselines."""
     columns = measured_columns(frontier)
     points = sorted(frontier.points, key=formatting.point_order)
-    written = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
-    spelt = all(p.role or p.id == written[p.id] for p in points)
-    axes = () if spelt or len(frontier.axes) > _MOST_AXES else tuple(frontier.axes)
+    settings = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
+    named_by_settings = all(p.role or p.id == settings[p.id] for p in points)
+    axes = () if named_by_settings or len(frontier.axes) > _MOST_AXES else tuple(frontier.axes)
     places = [formatting.decimals(p.estimate(c) for p in frontier.complete_points) for c in columns]
     rows = []
     for point in points:
@@ -99,18 +99,18 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
         for b in frontier.baselines
     ]
     titles = tuple(_title(frontier, c) for c in columns)
-    return FrontierTable(axes, titles, tuple(rows), tuple(baselines), table_caption(frontier))
+    return FrontierTable(tuple(map(axis_name, axes)), titles, tuple(rows), tuple(baselines), table_caption(frontier))
 
 
 def measured_columns(frontier: Frontier) -> list[Objective]:
-    """Return the objectives, and after a binned error its less biased estimates if they were computed."""
+    """Return the objectives, then the less biased estimates of each binned calibration error, if they were computed."""
     columns = list(frontier.objectives)
     for objective in frontier.objectives:
         if formatting.is_binned(objective.metric):
             for metric in _LESS_BIASED:
                 extra = objective.model_copy(update={"metric": metric, "direction": "minimize"})
-                has = any(p.estimate(extra).value is not None for p in frontier.complete_points)
-                if has and extra not in columns:
+                is_computed = any(p.estimate(extra).value is not None for p in frontier.complete_points)
+                if is_computed and extra not in columns:
                     columns.append(extra)
     return columns
 
@@ -150,8 +150,7 @@ def table_caption(frontier: Frontier, with_test: bool = True) -> str:
 def _outcome(frontier: Frontier, point: PointResult) -> str:
     if point.status == "complete":
         return ""
-    reason = formatting.sentence(frontier, point.reason or "no reason recorded")
-    return f"{point.status}: {reason}"
+    return f"{point.status}: {formatting.failure_reason(frontier, point)}"
 
 
 def _label(point: PointResult) -> str:

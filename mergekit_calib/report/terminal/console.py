@@ -23,7 +23,7 @@ from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 
 _WIDEST = 100
-_IN_A_FILE = 120
+_FILE_WIDTH = 120  # of output that does not go to a terminal
 
 
 class ConsoleProgress(Progress):
@@ -31,7 +31,7 @@ class ConsoleProgress(Progress):
 
     Args:
         console: where to print; standard output, if None.
-        quiet: print only what went wrong.
+        quiet: print only failures and what the user must read.
         out_path: the output folder, which the last line names.
 
     Attributes:
@@ -68,7 +68,7 @@ class ConsoleProgress(Progress):
         self._end()
 
     def show_latest(self, latest: Callable[[], str]) -> None:
-        """Show `latest()` while the sweep is being prepared: the progress bar of a model that is downloaded."""
+        """Show `latest()`, as the progress of a download, while the sweep is being prepared."""
         self.view.latest = latest
 
     def note(self, text: str) -> None:
@@ -91,7 +91,7 @@ class ConsoleProgress(Progress):
         self.view.n_points, self.view.frontier = n_points, frontier
         self.view.changed()
 
-    def will_take(self, memory: str) -> None:
+    def memory_estimated(self, memory: str) -> None:
         """Print how much memory the models will take."""
         self._say(f"Peak memory: {memory}.")
 
@@ -124,10 +124,9 @@ class ConsoleProgress(Progress):
         self._end()
         if self._quiet:
             return
-        rich = self._is_live
         self._console.print(console_table(frontier))
         self._console.print()
-        self._paragraph(f"★ {summary_sentence(frontier)}" if rich else summary_sentence(frontier), style="bold")
+        self._paragraph(f"{'★ ' if self._is_live else ''}{summary_sentence(frontier)}", style="bold")
         self._console.print()
         for statement in statements(frontier):
             self._paragraph(statement, mark="•")
@@ -142,8 +141,7 @@ class ConsoleProgress(Progress):
     def _outcome(self, point: PointResult, frontier: Frontier) -> str:
         """Return a point's line, as `λ = 0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16; about 0:40 left)`."""
         if point.status != "complete":
-            reason = formatting.sentence(frontier, point.reason or "no reason recorded")
-            scores = f"{point.status}: {' '.join(reason.split())}"
+            scores = f"{point.status}: {' '.join(formatting.failure_reason(frontier, point).split())}"
         else:
             values = [(o.name, point.estimate(o).value) for o in frontier.objectives]
             scores = "  ".join(f"{name} {formatting.number(value, 4)}" for name, value in values)
@@ -181,8 +179,9 @@ class ConsoleProgress(Progress):
             self._console.print(f"{mark} {text}".strip(), markup=False, highlight=False, soft_wrap=True)
             return
         grid = Table.grid(padding=(0, 1))
-        for cell in [mark, text] if mark else [text]:
-            grid.add_column(width=1 if cell is mark else None)
+        if mark:
+            grid.add_column(width=1)
+        grid.add_column()
         grid.add_row(*[Text(cell, style=style) for cell in ([mark, text] if mark else [text])])
         self._console.print(grid, width=min(self._console.width, _WIDEST), highlight=False)
 
@@ -193,7 +192,7 @@ class ConsoleProgress(Progress):
 
 
 def _console() -> Console:
-    """Return a console on the present standard output; characters that its encoding lacks become question marks."""
+    """Return a console on the current standard output; characters that its encoding lacks become question marks."""
     if hasattr(sys.stdout, "reconfigure") and "utf" not in (sys.stdout.encoding or "").lower():
         sys.stdout.reconfigure(errors="replace")
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _IN_A_FILE)
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)

@@ -23,11 +23,11 @@ from mergekit_calib.results.frontier import Frontier
 
 _WIDEST = 100
 _REFRESHES = 5  # per second
-_LONG_IDLE = 3.0  # seconds between two points, after which the view says what it waits for
+_LONG_IDLE = 3.0  # after so many seconds without a point, the view says what it is waiting for
 
 
 class LiveView:
-    """The state that the view shows: events of the sweep change it, a thread draws it.
+    """The state of the live view, which the sweep's events change and a thread draws.
 
     Attributes:
         latest: gives a line to show while the sweep is being prepared.
@@ -54,7 +54,7 @@ class LiveView:
         self._table: tuple[int, PointsTable] | None = None
 
     def changed(self) -> None:
-        """Note that the frontier has changed, so that its table is made again."""
+        """Discard the table, so that it is made again from the changed frontier."""
         with self._lock:
             self._table = None
 
@@ -76,6 +76,7 @@ class LiveView:
             return self._table[1]
 
     def _below(self, width: int) -> Iterator[Text | _Bar]:
+        """Yield the lines below the table: what is being done, and how much of the point and of the sweep is done."""
         frame = self._spinner.render(time.monotonic())
         assert isinstance(frame, Text)
         if self.frontier is None:
@@ -123,9 +124,9 @@ class LiveView:
             if entry == name:
                 break
             before += n
-        whole = sum(items.values())
+        n_items = sum(items.values())
         now = items.get(name, 0) * (done / total if total else 0.0)
-        return min(1.0, (before + now) / whole) if whole else 0.0
+        return min(1.0, (before + now) / n_items) if n_items else 0.0
 
     def _clock(self) -> str:
         return duration(self.pace.elapsed)
@@ -134,7 +135,7 @@ class LiveView:
 class ResizingLive(Live):
     """A live display that clears the screen when the window changes its size.
 
-    Each terminal rewraps the lines on the screen in its own way, so the old view's place is unknown after that.
+    Terminals rewrap the lines on the screen differently, so the position of the old view is then unknown.
 
     Args:
         view: what to draw.
@@ -163,7 +164,7 @@ class ResizingLive(Live):
 
 
 class _Bar:
-    """A progress bar on a line of its own; rich's does not end its line."""
+    """A progress bar that ends its line, which rich's does not."""
 
     def __init__(self, share: float, width: int) -> None:
         self._bar = ProgressBar(total=1.0, completed=share, width=width, complete_style="cyan", finished_style="cyan")
@@ -174,7 +175,7 @@ class _Bar:
 
 
 def _spread(left: Text, right: list[str], width: int) -> Text:
-    """Return a line with `left` at one end, and at the other the first of `right` that has room."""
+    """Return a line with `left` on the left, and on the right the first of `right` that fits."""
     for text in right:
         space = width - cell_len(left.plain) - cell_len(text)
         if space >= 2 and text:

@@ -12,12 +12,11 @@ from rich.text import Text
 from mergekit_calib.report.tables.rows import BaselineRow, FrontierTable, Row, frontier_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import Frontier
-from mergekit_calib.results.names import axis_name
 
 _GAP = "  "
 # Widths are in terminal columns.
-_LABEL = 12  # a point's name always has so much room
-_LONG_LABEL = 24  # and so much while details can be left out instead
+_LABEL = 12  # the least room for a point's name
+_LONG_LABEL = 24  # the room for a point's name while details can be left out instead
 _REASON = 24  # with less room than this, a reason is printed under its point's name
 _WIDEST = 120
 # Which details are shown (intervals, the superiority test, the share of resamples on the frontier), in the order in
@@ -60,7 +59,7 @@ class PointsTable:
         self, source: FrontierTable, n_objectives: int, most_rows: int | None = None, caption: bool = True
     ) -> None:
         self._source, self._n = source, n_objectives
-        self._rows = _most_telling(source.rows, most_rows)
+        self._rows = _most_important(source.rows, most_rows)
         self._caption = caption
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -101,8 +100,8 @@ class PointsTable:
             return beside + sum(column.width + len(_GAP) for column in columns) <= available
 
         for beside in (label, _LABEL):
-            for spans, superior, shares in _DETAILS:
-                columns = [*self._axes(), *self._measured(spans, self._n), self._marks(shares)]
+            for intervals, superior, shares in _DETAILS:
+                columns = [*self._axes(), *self._measured(intervals, self._n), self._marks(shares)]
                 columns += [self._tests()] if superior else []
                 if fits(columns, beside):
                     return columns
@@ -115,11 +114,11 @@ class PointsTable:
     def _axes(self) -> list[_Column]:
         blank = [("", "")] * len(self._source.baselines)
         return [
-            _Column((axis_name(title), ""), [*((row.axes[k], "") for row in self._rows), *blank])
+            _Column((title, ""), [*((row.axes[k], "") for row in self._rows), *blank])
             for k, title in enumerate(self._source.axes)
         ]
 
-    def _measured(self, spans: bool, shown: int) -> list[_Column]:
+    def _measured(self, intervals: bool, shown: int) -> list[_Column]:
         columns = []
         for k, title in enumerate(self._source.measures[:shown]):
             rows: list[Row | BaselineRow] = [*self._rows, *self._source.baselines]
@@ -128,7 +127,7 @@ class PointsTable:
             columns.append(
                 _Column(
                     (_shortened(name, 22), f"({bins}" if bins else ""),
-                    [(value, span if spans else "") for value, span in cells],
+                    [(value, interval if intervals else "") for value, interval in cells],
                 )
             )
         return columns
@@ -149,8 +148,8 @@ class PointsTable:
     def _cells(self, label: str, i: int, label_width: int, columns: Sequence[_Column], style: str) -> Text:
         line = Text(set_cell_size(_clipped(label, label_width), label_width), no_wrap=True, end="", style=style)
         for column in columns:
-            value, span = column.cells[i]
-            text = Text.assemble(value, (f" {span}" if span else "", "dim not bold" if span else ""))
+            value, aside = column.cells[i]
+            text = Text.assemble(value, (f" {aside}" if aside else "", "dim not bold" if aside else ""))
             pad = " " * (column.width - cell_len(text.plain))
             line = line + Text(_GAP) + (Text.assemble(text, pad) if column.left else Text.assemble(pad, text))
         return _row(line)
@@ -163,8 +162,8 @@ class PointsTable:
         return _row(Text(_GAP.join(cells), style=style))
 
 
-def _most_telling(rows: Sequence[Row], most: int | None) -> list[Row]:
-    """Return at most `most` rows in their order; first to stay: parents, the choice, failed points, the frontier."""
+def _most_important(rows: Sequence[Row], most: int | None) -> list[Row]:
+    """Return at most `most` rows in their order: parents and the choice before failed points, then the frontier."""
     if most is None or len(rows) <= most:
         return list(rows)
 
@@ -211,5 +210,5 @@ def _clipped(text: str, width: int) -> str:
 
 
 def _shortened(text: str, longest: int) -> str:
-    """Return the end of a long title, which has the metric and the arrow."""
+    """Return `text`, or if it is long, its end: a title ends with the metric and the arrow."""
     return text if len(text) <= longest else f"…{text[1 - longest :]}"

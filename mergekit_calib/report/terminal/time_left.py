@@ -1,4 +1,4 @@
-"""The time that a sweep still takes, estimated from the points that are done."""
+"""The estimate of the time that a sweep still takes, from the points that are done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Pace:
     """Estimates the time left from the time that points took.
 
-    Points that were found on disk do not count; points that other workers finish meanwhile do.
+    Points that were read from disk do not count; points that other workers finish in the meantime do.
 
     Args:
         clock: gives the time in seconds.
@@ -28,7 +28,10 @@ class Pace:
         self._point_began, self._has_started = self._clock(), True
 
     def point_finished(self) -> None:
-        """Record that a point is done, here or by another worker, or was found on disk if none was started here."""
+        """Record that a point is done, here or by another worker.
+
+        Before any point was started here, it was read from disk.
+        """
         if self._point_began is not None:
             self._spent += self._clock() - self._point_began
         self._n += self._has_started
@@ -50,12 +53,12 @@ class Pace:
         return 0.0 if self._point_began is not None else self._clock() - self._ended
 
     def left(self, n_points: int, share: float = 0.0) -> float | None:
-        """Return the seconds until `n_points` more points are done, or None if they cannot be estimated yet.
+        """Return the seconds until `n_points` more points are done, or None while there is no estimate.
 
-        Before the first point is done, the estimate is from its `share`.
+        Until the first point is done, its `share` is what the estimate is made from.
 
         Args:
-            n_points: how many points are not done yet, with the one being scored.
+            n_points: how many points are not done yet, including the one being scored.
             share: how much of the point being scored is done, 0 to 1.
         """
         running = 0.0 if self._point_began is None else self._clock() - self._point_began

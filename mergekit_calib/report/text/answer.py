@@ -8,10 +8,10 @@ from mergekit_calib.results.frontier import Frontier, PointResult
 
 
 def summary_sentence(frontier: Frontier) -> str:
-    """Return what came out, answer first, in a few short sentences of plain text.
+    """Return the answer in a few short sentences of plain text: the choice first, then its gains and costs.
 
-    Gains and costs are paired differences on the held-out split. A difference whose interval holds 0 is called not
-    significant, whichever way its value points.
+    Gains and costs are paired differences on the held-out split. A difference whose interval contains 0 is called not
+    significant.
     """
     selected = frontier.selected
     if selected is None:
@@ -23,6 +23,19 @@ def summary_sentence(frontier: Frontier) -> str:
     compared = _against_parents(frontier, selected)
     middle = compared or f"On the held-out split it has {_values(frontier, selected)}."
     return f"{opening} {middle} {_superiority(frontier, selected)}"
+
+
+def how_chosen(frontier: Frontier) -> list[str]:
+    """Return two paragraphs: the rule with its reason, if a point is chosen, and which split the numbers are from."""
+    paragraphs = []
+    if frontier.selection is not None:
+        reason = formatting.sentence(frontier, frontier.selection.reason).rstrip(".")
+        paragraphs.append(f"Rule {frontier.selection.rule}, on the selection split: {reason}.")
+    paragraphs.append(
+        "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
+        "held-out split, unless they say otherwise, so they are not biased by the choice."
+    )
+    return paragraphs
 
 
 def _without_choice(frontier: Frontier) -> str:
@@ -41,13 +54,13 @@ def _parent_chosen(frontier: Frontier, selected: PointResult) -> str:
 
 def _against_parents(frontier: Frontier, point: PointResult) -> str:
     compared = {
-        role: sorted_out
+        role: outcomes
         for role in ("aligned", "base")
-        if (sorted_out := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
+        if (outcomes := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
     }
     if not compared:
         return ""
-    text = ". ".join(f"Against {role}: {sorted_out.clause()}" for role, sorted_out in compared.items())
+    text = ". ".join(f"Against {role}: {outcomes.clause()}" for role, outcomes in compared.items())
     return f"{text} (held-out split, {formatting.percent(frontier.level)} intervals)."
 
 
@@ -60,7 +73,7 @@ def _values(frontier: Frontier, point: PointResult) -> str:
 
 
 def _superiority(frontier: Frontier, selected: PointResult) -> str:
-    """Return what the test of the chosen point against both parents shows, and for which other points it does."""
+    """Return whether the chosen point is significantly better than both parents, and which other points are."""
     tests = {p.id: p.superiority for p in frontier.complete_points if p.superiority is not None}
     if not tests:
         return (
@@ -79,5 +92,5 @@ def _superiority(frontier: Frontier, selected: PointResult) -> str:
     p = f"p {formatting.p_value(selected.superiority.p_adjusted)}"
     if selected.superiority.shown:
         return f"Significantly {better} ({level}, {p})."
-    elsewhere = f"; {named} {verb}" if others else ""
-    return f"Not significantly {better} ({p}){elsewhere}."
+    of_others = f"; {named} {verb}" if others else ""
+    return f"Not significantly {better} ({p}){of_others}."

@@ -47,11 +47,11 @@ def bracketed(estimate: Estimate, places: int = 3) -> str:
 
 
 def with_interval(estimate: Estimate, places: int | None = None, signed: bool = False) -> str:
-    """Return a number and its interval as `0.727 [0.712, 0.741]`, without brackets where there is no interval.
+    """Return a number and its interval as `0.727 [0.712, 0.741]`; without an interval, the number alone.
 
     Args:
         estimate: the number.
-        places: decimals; as many as the interval's width carries, if None.
+        places: the number of decimals; that of `decimals`, if None.
         signed: whether a positive number has a plus sign.
     """
     places = decimals([estimate]) if places is None else places
@@ -59,12 +59,12 @@ def with_interval(estimate: Estimate, places: int | None = None, signed: bool = 
 
 
 def p_value(p: float) -> str:
-    """Return what follows a `p`: `< 0.001`, `= 0.027`, or with two decimals from 0.1 on, `= 0.40`."""
+    """Return a p-value with its relation, to follow a `p`: `< 0.001`, `= 0.027`, or `= 0.40` from 0.1 on."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
 def percent(share: float) -> str:
-    """Return a share as `95 %`, without the digits of binary fractions."""
+    """Return a share as `95 %`, rounded so that floating-point error does not show."""
     return f"{round(100 * share, 6):g} %"
 
 
@@ -79,12 +79,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def metric_name(objective: Objective) -> str:
-    """Return an objective's name in a sentence: `accuracy` for `acc`, and `task/acc` where it is of one task."""
+    """Return an objective's name in a sentence: `accuracy` for `acc`, and `task/acc` if it is computed on one task."""
     return _METRIC_NAMES.get(objective.name, objective.name)
 
 
 def is_binned(metric: str) -> bool:
-    """Return whether a metric's value depends on the number of bins, so that it must be printed with it."""
+    """Return whether a metric depends on the number of bins, which must then be printed with it."""
     return bool(_BINNED.search(metric)) and not metric.startswith("smooth")
 
 
@@ -122,23 +122,28 @@ def temperatures(baseline: Baseline) -> str:
 
 
 def sentence(frontier: Frontier, text: str) -> str:
-    """Return a sentence that is stored with a result for people: with the names of points in place of their ids."""
+    """Return a stored sentence with the names of points in place of their ids."""
     return with_point_names(text, [p.id for p in frontier.points])
 
 
+def failure_reason(frontier: Frontier, point: PointResult) -> str:
+    """Return why a point failed or was stopped."""
+    return sentence(frontier, point.reason or "no reason recorded")
+
+
 def is_on_frontier(point: PointResult) -> bool:
-    """Return whether a point is on the frontier of the held-out split, which all other printed numbers are from."""
+    """Return whether a point is on the frontier of the held-out split."""
     return point.on_frontier.get("held_out", point.on_frontier.get("all", False))
 
 
 def point_order(point: PointResult) -> tuple[object, ...]:
-    """Return a sort key: parents that stand on no axis first, base before aligned, then along the axes."""
+    """Return a sort key: parents that are not on the axes first, base before aligned; then by the axes' values."""
     if not point.axes:
         return (0, point.role != "base", point.id)
     return (1, tuple((isinstance(v, str), v) for v in point.axes.values()), point.id)
 
 
 def item_counts(frontier: Frontier, objective: Objective) -> int | None:
-    """Return how many held-out items an objective was measured on; None where points differ or none is scored."""
+    """Return how many held-out items an objective was measured on; None if points differ in it or none is scored."""
     counts = {p.estimate(objective).n for p in frontier.complete_points if p.estimate(objective).value is not None}
     return counts.pop() if len(counts) == 1 else None

@@ -9,18 +9,18 @@ from typing import Literal
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Difference, Objective
 
-Outcome = Literal["better", "worse", "open"]
+Outcome = Literal["better", "worse", "not significant"]
 
 
 def excludes_zero(difference: Difference) -> bool:
-    """Return whether a difference has an interval, and 0 lies outside it."""
+    """Return whether a difference has an interval that does not contain 0."""
     return difference.low is not None and difference.high is not None and not difference.low <= 0 <= difference.high
 
 
 def outcome(objective: Objective, difference: Difference) -> Outcome:
-    """Return `better` or `worse`, or `open` where the interval holds 0, whichever way the value points."""
+    """Return `better` or `worse`; `not significant` if the interval contains 0 or there is none."""
     if not excludes_zero(difference) or difference.low is None:
-        return "open"
+        return "not significant"
     return "better" if (difference.low > 0) == (objective.direction == "maximize") else "worse"
 
 
@@ -36,17 +36,15 @@ class Outcomes:
     Attributes:
         better: the objectives in which the compared model is significantly better.
         worse: those in which it is significantly worse.
-        open: those without a significant difference.
-        names: outcome → the names of its objectives alone.
+        not_significant: those without a significant difference.
     """
 
     better: tuple[str, ...]
     worse: tuple[str, ...]
-    open: tuple[str, ...]
-    names: Mapping[Outcome, tuple[str, ...]]
+    not_significant: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.better or self.worse or self.open)
+        return bool(self.better or self.worse or self.not_significant)
 
     def clause(self) -> str:
         """Return `better in accuracy (…) and worse in ECE (…); no significant difference in NLL (…)`.
@@ -59,11 +57,11 @@ class Outcomes:
             if phrases
         ]
         clauses = [" and ".join(parts)] if parts else []
-        return "; ".join([*clauses, self.open_clause()] if self.open else clauses)
+        return "; ".join([*clauses, self.not_significant_clause()] if self.not_significant else clauses)
 
-    def open_clause(self) -> str:
-        """Return `no significant difference in NLL (…)`; at least one objective must be open."""
-        return f"no significant difference in {formatting.listed(self.open)}"
+    def not_significant_clause(self) -> str:
+        """Return `no significant difference in NLL (…)`; at least one objective must have none."""
+        return f"no significant difference in {formatting.listed(self.not_significant)}"
 
 
 def sort_outcomes(objectives: Sequence[Objective], differences: Mapping[str, Difference]) -> Outcomes:
@@ -73,17 +71,14 @@ def sort_outcomes(objectives: Sequence[Objective], differences: Mapping[str, Dif
         objectives: in the order in which they are to be named.
         differences: objective name → paired difference; objectives without one are left out.
     """
-    phrases: dict[Outcome, list[str]] = {"better": [], "worse": [], "open": []}
-    names: dict[Outcome, list[str]] = {"better": [], "worse": [], "open": []}
+    phrases: dict[Outcome, list[str]] = {"better": [], "worse": [], "not significant": []}
     for objective in objectives:
         difference = differences.get(objective.name)
         if difference is not None and difference.value is not None:
-            result, name = outcome(objective, difference), formatting.metric_name(objective)
-            phrases[result].append(f"{name} ({signed_difference(difference)})")
-            names[result].append(name)
+            phrase = f"{formatting.metric_name(objective)} ({signed_difference(difference)})"
+            phrases[outcome(objective, difference)].append(phrase)
     return Outcomes(
         better=tuple(phrases["better"]),
         worse=tuple(phrases["worse"]),
-        open=tuple(phrases["open"]),
-        names={result: tuple(some) for result, some in names.items()},
+        not_significant=tuple(phrases["not significant"]),
     )

@@ -1,11 +1,11 @@
-"""The statements of a finished sweep: against its baselines, on both splits, the size of the frontier, along λ."""
+"""The statements of a finished sweep: baselines, agreement of the splits, hypervolume, trends and optima along λ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.outcomes import Outcomes, excludes_zero, outcome, sort_outcomes
+from mergekit_calib.report.text.outcomes import Outcome, Outcomes, excludes_zero, outcome, sort_outcomes
 from mergekit_calib.results.findings import Estimate
 from mergekit_calib.results.frontier import BothSplits, Frontier, Trend
 from mergekit_calib.results.names import axis_name, point_name
@@ -14,13 +14,13 @@ from mergekit_calib.results.names import axis_name, point_name
 def statements(frontier: Frontier) -> list[str]:
     """Return the statements as plain text, a few sentences each, the most useful first.
 
-    What was not computed has no statement. Brackets hold intervals at the sweep's level.
+    A statement whose numbers were not computed is left out. Brackets are intervals at the sweep's level.
     """
     all_statements = [
         recalibration(frontier),
         averaging(frontier),
         both_splits(frontier),
-        unlike_splits(frontier),
+        split_difference(frontier),
         hypervolume(frontier),
         extrapolation(frontier),
         optima(frontier),
@@ -29,7 +29,7 @@ def statements(frontier: Frontier) -> list[str]:
 
 
 def recalibration(frontier: Frontier) -> str:
-    """Return whether merging beats temperature scaling, whether or not it does; empty where it was not computed."""
+    """Return how merging compares with temperature scaling, in its favour or not; empty if that was not computed."""
     selected = frontier.selected
     aligned = frontier.baseline("aligned+T")
     if selected is None or aligned is None:
@@ -40,16 +40,16 @@ def recalibration(frontier: Frontier) -> str:
             f"Nothing was gained by merging: the aligned model itself is chosen. Temperature scaling "
             f"({formatting.temperatures(aligned)}) needs no merge."
         )
-    plain = sort_outcomes(frontier.objectives, aligned.differences.get(selected.id, {}))
+    without_temperature = sort_outcomes(frontier.objectives, aligned.differences.get(selected.id, {}))
     both = sort_outcomes(frontier.objectives, aligned.differences.get(own.id, {}) if own is not None else {})
-    if own is None or not both or not plain:
+    if own is None or not both or not without_temperature:
         return ""
     name = selected.name
     subject = "The base model, which is chosen," if selected.role else "Merging"
     return (
         f"{subject} {_verdict(both)}. Both have a fitted temperature here: {name} with "
         f"{formatting.temperatures(own)}, aligned with {formatting.temperatures(aligned)}. {name} without a "
-        f"temperature, against aligned with one: {plain.clause()}."
+        f"temperature, against aligned with one: {without_temperature.clause()}."
     )
 
 
@@ -72,7 +72,7 @@ def both_splits(frontier: Frontier) -> str:
     if splits is None:
         return ""
     chosen = {split: choice.point for split, choice in splits.choices.items()}
-    scores = {split: _values(frontier, estimates) for split, estimates in splits.elsewhere.items()}
+    scores = {split: _values(frontier, estimates) for split, estimates in splits.on_other_split.items()}
     mine, theirs = point_name(chosen["selection"]), point_name(chosen["held_out"])
     resampled = _under_resampling(splits)
     if splits.agree:
@@ -80,7 +80,7 @@ def both_splits(frontier: Frontier) -> str:
             f"Both splits agree: on the held-out split the rule would pick {mine} too.{resampled} "
             f"{mine} on the selection split: {scores['held_out']}."
         )
-    better = {mine: _better_on_both(frontier, splits, "better"), theirs: _better_on_both(frontier, splits, "worse")}
+    better = {mine: _same_on_both(frontier, splits, "better"), theirs: _same_on_both(frontier, splits, "worse")}
     clauses = [
         f"{name} is significantly better in {formatting.listed(names)}" for name, names in better.items() if names
     ]
@@ -96,18 +96,21 @@ def both_splits(frontier: Frontier) -> str:
     )
 
 
-def unlike_splits(frontier: Frontier) -> str:
-    """Return a warning if base and aligned compare differently on the two splits; one may have been tuned on one."""
+def split_difference(frontier: Frontier) -> str:
+    """Return a warning if base and aligned compare differently on the two splits.
+
+    A parent that was tuned on the items of one split is a possible cause.
+    """
     base, aligned = frontier.parent("base"), frontier.parent("aligned")
     if frontier.splits is None or base is None or aligned is None:
         return ""
     changes = []
     for objective in frontier.objectives:
-        apart = frontier.splits.apart.get(objective.name)
-        if apart is None or not excludes_zero(apart):
+        difference = frontier.splits.difference_in_differences.get(objective.name)
+        if difference is None or not excludes_zero(difference):
             continue
-        ends = [[p.estimate(objective, split).value for p in (base, aligned)] for split in ("selection", "held_out")]
-        by = [formatting.number(b - a, 3, signed=True) for a, b in ends if a is not None and b is not None]
+        pairs = [[p.estimate(objective, split).value for p in (base, aligned)] for split in ("selection", "held_out")]
+        by = [formatting.number(b - a, 3, signed=True) for a, b in pairs if a is not None and b is not None]
         changes.append(f"{formatting.metric_name(objective)} {' and '.join(by)}")
     if not changes:
         return ""
@@ -150,19 +153,19 @@ def optima(frontier: Frontier) -> str:
 
 
 def _verdict(compared: Outcomes) -> str:
-    """Return what follows `Merging`, of models that both have a fitted temperature."""
+    """Return the predicate of a sentence about merging, from a comparison of models that both have a temperature."""
     if not compared.better and not compared.worse:
-        return f"does not significantly beat temperature scaling: {compared.open_clause()}"
+        return f"does not significantly beat temperature scaling: {compared.not_significant_clause()}"
     parts = [f"beats temperature scaling on {formatting.listed(compared.better)}"] if compared.better else []
     if compared.worse:
         verb = "loses to it" if parts else "loses to temperature scaling"
         parts.append(f"{verb} on {formatting.listed(compared.worse)}")
     verdict = " and ".join(parts)
-    return f"{verdict}; {compared.open_clause()}" if compared.open else verdict
+    return f"{verdict}; {compared.not_significant_clause()}" if compared.not_significant else verdict
 
 
-def _better_on_both(frontier: Frontier, splits: BothSplits, result: str) -> list[str]:
-    """Return the objectives in which the selection split's choice is `better`, or `worse`, on both splits."""
+def _same_on_both(frontier: Frontier, splits: BothSplits, result: Outcome) -> list[str]:
+    """Return the objectives whose difference between the two choices has this outcome on both splits."""
     return [
         formatting.metric_name(objective)
         for objective in frontier.objectives
@@ -193,17 +196,17 @@ def _values(frontier: Frontier, estimates: Mapping[str, Estimate]) -> str:
 
 
 def _under_resampling(splits: BothSplits) -> str:
-    """Return how often the rule picks each point on resamples of the selection split, the likeliest first."""
-    if not splits.chosen_in:
+    """Return how often the rule chooses each point on resamples of the selection split, the most frequent first."""
+    if not splits.choice_shares:
         return ""
-    names = [point_name(point_id) for point_id in splits.chosen_in]
+    names = [point_name(point_id) for point_id in splits.choice_shares]
     axes = {name.rpartition(" = ")[0] for name in names}
     if len(axes) == 1 and "," not in next(iter(axes)):
-        names = [name.rpartition(" = ")[2] for name in names]  # settings of one axis: the value alone says which
+        names = [name.rpartition(" = ")[2] for name in names]  # with one axis, the value alone names the point
     separator = "; " if any("," in name for name in names) else ", "
     shares = [
         f"{name} ({formatting.percent(round(share, 2))})"
-        for name, share in zip(names, splits.chosen_in.values(), strict=True)
+        for name, share in zip(names, splits.choice_shares.values(), strict=True)
     ]
     others = [f"{len(shares) - 3} others (the rest)"] if len(shares) > 4 else shares[3:]
     return f" Under resampling: {separator.join([*shares[:3], *others])}."

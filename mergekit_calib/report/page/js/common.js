@@ -1,4 +1,4 @@
-// Shared by all parts of the page: the data, number formats, names, DOM elements made of text, and CSV downloads.
+// Code that all parts of the page share: the data, number formats, names, DOM elements, and CSV downloads.
 const calib = (() => {
   const run = JSON.parse(document.getElementById("data").textContent);
   const minus = (text) => text.replace("-", "−");
@@ -80,14 +80,14 @@ const calib = (() => {
   const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
   const better = (measure) => ({ maximize: "higher is better", minimize: "lower is better" })[measure.direction] ?? "";
 
-  // `better` or `worse`, or `open` if the interval holds 0 or there is none; as in report/text/outcomes.py.
+  // `better` or `worse`; `not-significant` if the interval contains 0 or there is none. As in report/text/outcomes.py.
   function outcome(measure, difference) {
-    if (!difference || !finite(difference.low) || !finite(difference.high) || !measure.direction) return "open";
-    if (difference.low <= 0 && difference.high >= 0) return "open";
+    if (!difference || !finite(difference.low) || !finite(difference.high) || !measure.direction) return "not-significant";
+    if (difference.low <= 0 && difference.high >= 0) return "not-significant";
     return difference.low > 0 === (measure.direction === "maximize") ? "better" : "worse";
   }
 
-  // Children are nodes or text, never markup: names are data.
+  // Return a DOM element. Children are nodes or text, never markup, so a name cannot insert any.
   function el(tag, attributes = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {

@@ -2,7 +2,7 @@
 calib.curves = (() => {
   const { run, complete, estimate, number, decimals, interval, finite } = calib;
 
-  // Points that differ only in this axis form a curve; `own` is the curve of the selected point.
+  // Return the points by curve: points that differ only in this axis form one. `own` is the selected point's curve.
   function curves(axis, measure, picked) {
     const rest = (p) => JSON.stringify(Object.entries(p.axes).filter(([name]) => name !== axis));
     const on = complete.filter((p) => finite(p.axes[axis]) && finite(estimate(p, measure)?.value));

@@ -1,4 +1,4 @@
-// The frame of every chart: title, drawing, tooltip for pointer, touch and arrow keys, and its numbers as table and CSV.
+// The frame of every chart: title, drawing, legend, tooltip, and the numbers as a table and as CSV.
 calib.figure = (() => {
   const { el } = calib;
   const announcer = el("div", { class: "hidden", role: "status" });
@@ -7,7 +7,7 @@ calib.figure = (() => {
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
-  // A chart's content: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows} of what is drawn.
+  // Return a chart's frame. Its content is set later: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows}.
   function frame(host, id) {
     const heading = el("h3"), chart = el("div", { class: "chart" }), legend = el("div", { class: "legend" });
     const tip = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
@@ -71,7 +71,7 @@ calib.figure = (() => {
     return self;
   }
 
-  // A cursor over positions from left to right: the one nearest to the pointer, or moved by the arrow keys.
+  // Add a cursor to positions from left to right: it goes to the one nearest to the pointer, and arrow keys move it.
   function scrub(svg, frame, places, tell, choose, start = -1) {
     const cursor = d3.select(svg).append("line").attr("class", "cursor").attr("visibility", "hidden");
     let at = start;

@@ -1,4 +1,4 @@
-// The trade-off: one measure against another, with a mark for every model that answers to pointer, touch and arrow keys.
+// The trade-off: one measure against another. Every model has a mark that reacts to pointer, touch and arrow keys.
 calib.frontier = (() => {
   const { run, complete, estimate, label, number, decimals, interval, el, finite } = calib;
   const numeric = Object.keys(run.axes).filter((axis) => complete.every((p) => !(axis in p.axes) || finite(p.axes[axis])));
@@ -70,7 +70,7 @@ calib.frontier = (() => {
       });
     }
 
-    // The end of an axis title that fits into `room` pixels: the metric and its direction are there.
+    // Return the end of an axis title that fits into `room` pixels; it has the metric and its direction.
     const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
 
     function drawing(width, all, points, x, y) {
@@ -168,7 +168,7 @@ calib.frontier = (() => {
       event.preventDefault();
     }
 
-    // Put each name at the place around its mark where it covers the least of marks, whiskers and other names.
+    // Put each name at that place around its mark where it covers the least of marks, whiskers and other names.
     function name(svg, held, all) {
       held.overlay.selectAll("*").remove();
       const taken = all.map((e) => ({ x: held.at(e)[0] - 6, y: held.at(e)[1] - 6, width: 12, height: 12 }));

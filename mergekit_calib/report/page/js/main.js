@@ -1,4 +1,4 @@
-// The page's state, kept in the address so that a view can be shared and survives a reload, and the controls that set it.
+// The page's state and the controls that set it. The address keeps the state, so a view can be shared and reloaded.
 (() => {
   const { run, objectives, measures, complete, el, label, estimate, finite } = calib;
   const byId = (id) => document.getElementById(id);
@@ -83,7 +83,7 @@
     pick((first && state.picked) || state.chosen || complete[0].id);
   }
 
-  // Quote what YAML would split, as the comma in `calib_gsm8k/ece,flexible-extract`.
+  // Quote a name with a character that YAML would split at, as the comma in `calib_gsm8k/ece,flexible-extract`.
   const plain = (value) => (typeof value !== "string" || /^[\w./-]+$/.test(value) ? String(value) : JSON.stringify(value));
   const yaml = (value) => (value && typeof value === "object" ? `{${Object.entries(value).map(([k, v]) => `${yaml(k)}: ${yaml(v)}`).join(", ")}}` : plain(value));
 
@@ -149,7 +149,7 @@
     box.checked = sessionStorage.getItem("calib-follow") !== "no";
     box.addEventListener("change", () => sessionStorage.setItem("calib-follow", box.checked ? "yes" : "no"));
     byId("written").textContent = `Last written ${new Date(document.lastModified).toLocaleTimeString()}.`;
-    // Do not reload while somebody uses the page.
+    // Do not reload while the page is being used.
     let touched = 0;
     for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { passive: true });
     setInterval(() => box.checked && !document.hidden && Date.now() - touched > 10000 && location.reload(), 15000);

@@ -12,9 +12,9 @@ calib.point = (() => {
     return finite(mine) && finite(theirs) ? { value: mine - theirs, low: null, high: null } : null;
   }
 
-  function worded(measure, difference, places) {
+  function differenceText(measure, difference, places) {
     const verdict = calib.outcome(measure, difference), span = interval(difference, places, true);
-    const word = verdict === "open" ? (span ? "no significant difference" : "") : verdict;
+    const word = verdict === "not-significant" ? (span ? "no significant difference" : "") : verdict;
     return [el("span", { class: verdict }, number(difference.value, places, true), word ? ` ${word}` : ""), span ? ` (${span})` : ""];
   }
 
@@ -33,7 +33,7 @@ calib.point = (() => {
       const value = estimate(point, measure), places = decimals([value]);
       const lines = parents.map((parent) => {
         const difference = against(point, parent, measure);
-        return difference && el("div", { class: "against" }, `vs ${parent.role} `, ...worded(measure, difference, places));
+        return difference && el("div", { class: "against" }, `vs ${parent.role} `, ...differenceText(measure, difference, places));
       });
       return el("div", {}, el("dt", {}, `${measure.name} ${calib.arrow(measure)}`),
         el("dd", {}, el("span", { class: "big" }, number(value?.value, places)), el("span", { class: "span" }, bracketed(value, places)), ...lines));
@@ -58,7 +58,7 @@ calib.point = (() => {
     const head = ["metric", name.length > 24 ? "this point" : name, ...parents.flatMap((p) => [p.role, `minus ${p.role}`]), "items"];
     const save = () => calib.download("point", ["point", ...columns], records(point).map((r) => [point.id, r.measure.scope, r.measure.metric,
       r.value.value, r.value.low, r.value.high, r.value.n, ...r.parents.flatMap(({ value, difference }) => [value?.value, difference?.value, difference?.low, difference?.high])]));
-    const table = el("table", { id: "metrics-table" }, el("caption", {}, "Held-out split. A difference is significant if its interval does not hold 0; without an interval it was not tested."),
+    const table = el("table", { id: "metrics-table" }, el("caption", {}, "Held-out split. A difference is significant if its interval does not contain 0; without an interval it was not tested."),
       el("thead", {}, el("tr", {}, ...head.map((words, i) => el("th", { scope: "col", class: i ? "number" : "" }, words)))));
     for (const [scope, rows] of bodies) {
       const body = el("tbody", { class: "group" });

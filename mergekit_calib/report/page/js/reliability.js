@@ -1,8 +1,8 @@
-// The reliability diagram of a point and the parents: accuracy by confidence, and how many items have each confidence.
+// The reliability diagram of a point and the parents: accuracy against confidence, and a histogram of confidence.
 calib.reliability = (() => {
   const { run, label, number, el } = calib;
 
-  // Points with identical weights share the first one's diagram.
+  // Points with identical weights have the diagram of the first of them.
   const diagramOf = (point) => run.reliability[point.id] ?? run.reliability[point.same_as];
 
   function make(host) {
@@ -85,5 +85,5 @@ calib.reliability = (() => {
     return el("span", {}, icon.node(), words);
   }
 
-  return { make, key };
+  return { make };
 })();

@@ -3,7 +3,7 @@ calib.rules = (() => {
   const sum = (row) => row.reduce((total, value) => total + value, 0);
   const rounded = (value) => Math.round(value * 1e9) / 1e9;
 
-  // What a rule chooses from: `values` is one row of objectives a point, `directions` as in frontier.json.
+  // The candidates of a rule: `values` has a row of objectives for each point, `directions` are as in frontier.json.
   function candidates({ ids, objectives, directions, values, parents }) {
     const finite = ids.map((_, i) => i).filter((i) => values[i].every((v) => typeof v === "number" && Number.isFinite(v)));
     const kept = finite.map((i) => ids[i]);
@@ -18,7 +18,7 @@ calib.rules = (() => {
     const ranges = signs.map((_, k) => best[k] - Math.min(...column(k)) || 1);
     const regrets = gains.map((row) => row.map((gain, k) => (best[k] - gain) / ranges[k]));
 
-    // The least score of `among`; ties go to the next score, then to better values, those of objective `first` before.
+    // Return the point among `among` with the smallest score. Ties go to the next score, then to better values, first of objective `first`.
     function least(among, scores, first = 0) {
       const order = signs.map((_, k) => (k + first) % signs.length);
       const keys = (i) => [...scores.map((score) => rounded(score(i))), ...order.map((k) => -gains[i][k])];
@@ -34,7 +34,7 @@ calib.rules = (() => {
   function knee(c) {
     const chosen = c.least(c.frontier, [(i) => sum(c.regrets[i])]);
     if (c.frontier.length === 1) return [chosen, "the only point on the frontier"];
-    if (c.objectives.length !== 2) return [chosen, `gives up the least of the best on each objective, of ${c.frontier.length} frontier points`];
+    if (c.objectives.length !== 2) return [chosen, `the smallest sum of regrets of ${c.frontier.length} frontier points`];
     if (rounded((1 - sum(c.regrets[chosen])) / Math.SQRT2) <= 0)
       return [chosen, `no frontier point lies beyond the line between the frontier's ends, so the best ${c.objectives[0]} is taken`];
     return [chosen, `furthest beyond the line between the frontier's ends, of ${c.frontier.length} frontier points`];
@@ -46,10 +46,10 @@ calib.rules = (() => {
       const { min = -Infinity, max = Infinity } = bounds[name] ?? {};
       return Math.max(min - c.values[i][j], c.values[i][j] - max, 0) / c.ranges[j];
     }));
-    const keeping = c.all.filter((i) => excess(i) === 0);
+    const inside = c.all.filter((i) => excess(i) === 0);
     const limited = Object.keys(bounds).length > 0;
-    if (keeping.length) return [c.least(keeping, [], k), `the best ${objective} of ${keeping.length} points${limited ? " within the bounds" : ""}`];
-    return [c.least(c.all, [excess], k), "no point keeps the bounds; this one comes nearest"];
+    if (inside.length) return [c.least(inside, [], k), `the best ${objective} of ${inside.length} points${limited ? " within the bounds" : ""}`];
+    return [c.least(c.all, [excess], k), "no point is within the bounds; this one comes nearest"];
   }
 
   function superior(c) {
@@ -67,13 +67,13 @@ calib.rules = (() => {
     const over = (i) => c.signs.map((_, k) => k).filter((k) => ranges[k] > 0)
       .map((k) => (c.gains[i][k] - Math.max(...column(theirs, k))) / ranges[k]);
     const chosen = c.least(among, [(i) => -Math.min(...over(i)), (i) => -sum(over(i))]);
-    return [chosen, "at least as good as the parents on every objective, and gains most where it gains least"];
+    return [chosen, "at least as good as the parents on every objective, with the largest minimum gain"];
   }
 
   function weighted(c, { weights = {} }) {
     const short = (i) => c.regrets[i].map((regret, k) => regret * (weights[c.objectives[k]] ?? 1));
     const chosen = c.least(c.frontier, [(i) => Math.max(...short(i)), (i) => sum(short(i))]);
-    return [chosen, `the smallest worst weighted shortfall of ${c.frontier.length} frontier points`];
+    return [chosen, `the smallest maximum weighted regret of ${c.frontier.length} frontier points`];
   }
 
   function nearest(c, { ideal = {} }) {
@@ -84,7 +84,7 @@ calib.rules = (() => {
 
   const rules = { knee, max, pareto_superior: superior, weighted, nearest };
 
-  // The id that a rule chooses, and why; null where no point has a value of every objective.
+  // Return the id that a rule chooses and the reason; null if no point has a value of every objective.
   function choose(rule, from, options = {}) {
     const c = candidates(from);
     if (!c.ids.length) return null;
