@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mergekit_calib.report.report_files import write_report
 from mergekit_calib.report.tables.export import write_exports
-from mergekit_calib.results.loading import load_sweep
+from mergekit_calib.results.result_reader import load_sweep
 
 
 def rewrite_report(out: Path, formats: Sequence[str]) -> list[Path]:

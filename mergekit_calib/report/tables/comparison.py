@@ -14,7 +14,7 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import signed_difference
 from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
-from mergekit_calib.results.loading import load_sweep
+from mergekit_calib.results.result_reader import load_sweep
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
 _DIVERSITY = (
