@@ -126,7 +126,7 @@ def _scored(
     if reference.lora:
         arguments["peft"] = reference.lora.path
     try:
-        with silence_lm_eval(progress_bars=True), silence_transformers():
+        with silence_lm_eval(keep_progress_bars=True), silence_transformers():
             lm = PrefixLM(**arguments, prefix_trees=suite.prefix_trees)
     except TypeError as problem:
         raise CalibError(f"model_args: {problem}") from problem

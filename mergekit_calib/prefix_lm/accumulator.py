@@ -1,4 +1,4 @@
-"""Sums of log-probabilities for each request; hidden states wait here until the output head has enough of them."""
+"""Sums of log-probabilities for each request, from hidden states that are collected for the output head."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Accumulator:
         self._n_not_greedy = torch.zeros(len(requests), dtype=torch.int32, device=device)
 
     def add(self, hidden: torch.Tensor, step: Step) -> int:
-        """Take in the hidden states of a step.
+        """Add the hidden states of a step.
 
         Args:
             hidden: (len(step.reads), hidden size).
@@ -76,7 +76,7 @@ class Accumulator:
         return len(completed)
 
     def apply_head(self) -> None:
-        """Apply the output head to all pending hidden states, in parts of about equal size that it can take."""
+        """Apply the output head to all pending hidden states, in parts of about equal size, at most `max_rows`."""
         if not self._pending:
             return
         hidden = torch.cat([part for part, _ in self._pending])
@@ -89,17 +89,20 @@ class Accumulator:
         bounds = np.linspace(0, len(hidden), n_parts + 1).astype(np.int64)
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             inside = (rows >= start) & (rows < stop)
-            self._sum_up(hidden[start:stop], rows[inside] - start, targets[inside], requests[inside])
+            self._add_log_probabilities(hidden[start:stop], rows[inside] - start, targets[inside], requests[inside])
         self._pending, self.n_pending = [], 0
 
-    def _sum_up(self, hidden: torch.Tensor, rows: IntArray, targets: IntArray, requests: IntArray) -> None:
+    def _add_log_probabilities(
+        self, hidden: torch.Tensor, rows: IntArray, targets: IntArray, requests: IntArray
+    ) -> None:
+        """Apply the output head, and add each target's log-probability to the sum of its request."""
         numbers = self._to_device(requests)
         scores, greedy = self._head(hidden, self._to_device(rows), self._to_device(targets))
         self._sums.index_add_(0, numbers, scores.to(self._sums.dtype))
         self._n_not_greedy.index_add_(0, numbers, (~greedy).to(torch.int32))
 
     def discard_unfinished(self) -> IntArray:
-        """Forget requests that are not fully answered, and pending hidden states.
+        """Reset the requests that are not fully answered, and drop the pending hidden states.
 
         Returns:
             (k,) the numbers of those requests, which have to be run again.

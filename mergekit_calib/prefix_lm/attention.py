@@ -1,4 +1,6 @@
-"""Attention of a packed step, run by run, so that no scores between different branches are computed.
+"""Attention of a packed step, computed for one run of tokens (`steps.Run`) after another.
+
+A run attends only to the keys that its tokens can see, so few scores between different branches are computed.
 
 It relies on transformers 5: on `AttentionInterface.register`, and on models that pass keyword arguments they do not
 know, and a layer's `sliding_window`, down to the attention function. If a model does not pass them, attention is
@@ -23,7 +25,7 @@ _NAME = "sdpa_by_run"
 
 
 class RunMasks:
-    """The keys and the part of the mask that each run of a step needs, computed once for all layers alike.
+    """The keys and the part of the mask that each run of a step needs; computed once for all layers of one kind.
 
     Args:
         past: number of tokens before the step, which the cache holds.
@@ -34,7 +36,7 @@ class RunMasks:
         self._past, self._runs = past, runs
         self._computed: dict[tuple[int | None, int], list[tuple[Run, torch.Tensor, torch.Tensor]]] = {}
 
-    def of_layer(
+    def for_layer(
         self, mask: torch.Tensor, window: int | None, groups: int
     ) -> list[tuple[Run, torch.Tensor, torch.Tensor]]:
         """Return each run with the (k,) indices of its keys and its (1, 1, groups × run tokens, k) mask.
@@ -53,6 +55,7 @@ class RunMasks:
         return self._computed[window, groups]
 
     def _keys(self, run: Run, window: int | None) -> torch.Tensor:
+        """Return the indices of the keys, past ones first, that any token of the run attends to."""
         past = self._past
         first = 0 if window is None else min(past, max(0, run.position - window + 1))
         return torch.from_numpy(np.r_[first:past, past + run.path, past + run.start : past + run.end])
@@ -61,12 +64,12 @@ class RunMasks:
 @contextmanager
 def attention_by_run(config: transformers.PreTrainedConfig) -> Iterator[None]:
     """Let models with this configuration use `run_attention` within the `with` block."""
-    own = config._attn_implementation
+    previous = config._attn_implementation
     config._attn_implementation = _NAME
     try:
         yield
     finally:
-        config._attn_implementation = own
+        config._attn_implementation = previous
 
 
 def run_attention(
@@ -88,7 +91,7 @@ def run_attention(
         value: (1, key-value heads, past + tokens, head size).
         attention_mask: (1, 1, tokens, past + tokens), added to the attention scores.
         scaling: factor of the attention scores; None for 1 / √(head size).
-        run_masks: the runs of the step; None if the model did not pass them on.
+        run_masks: the runs of the step; None if the model does not pass them on.
         **kwargs: the layer's other arguments, of which `sliding_window` and `position_bias` matter here.
 
     Returns:
@@ -101,9 +104,9 @@ def run_attention(
     key_heads = key.shape[1]
     groups = heads // key_heads
     attended = query.new_empty(1, n, heads, value.shape[-1])
-    for run, keys, mask in run_masks.of_layer(attention_mask, kwargs.get("sliding_window"), groups):
+    for run, keys, mask in run_masks.for_layer(attention_mask, kwargs.get("sliding_window"), groups):
         part = torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, run.start : run.end].reshape(1, key_heads, -1, size),  # no key is repeated
+            query[:, :, run.start : run.end].reshape(1, key_heads, -1, size),  # grouped, so that no key is repeated
             key.index_select(2, keys),
             value.index_select(2, keys),
             attn_mask=mask,

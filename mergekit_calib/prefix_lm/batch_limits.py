@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-_CPU_TOKENS = 1024  # enough for fast matrix products, and for weights to be read from memory seldom
-_CPU_TOKENS_UNDIVIDED = 256  # where each token of a step is multiplied with all others, before most are masked
+_CPU_TOKENS = 1024  # enough for fast matrix products, which read the weights from memory once a step
+_CPU_TOKENS_UNDIVIDED = 256  # if attention is computed between all tokens of a step, most of it masked
 _GPU_TOKENS = 4096
 _CPU_ROWS = 512  # enough hidden states for matrix products at full speed
 _GPU_ROWS = 4096
@@ -19,8 +19,8 @@ _GPU_BYTES = 256 * 2**20
 class BatchLimits:
     """The most that is computed at once.
 
-    The scorers of one sweep share an instance for each architecture and dtype: what did not fit in memory for one
-    model will not fit for the next.
+    Scorers of models of one architecture and dtype share an instance: what did not fit in memory for one model will not
+    fit for the next.
 
     Attributes:
         step_tokens: tokens in one step.

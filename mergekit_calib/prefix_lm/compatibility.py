@@ -1,4 +1,4 @@
-"""Which models can run in packed steps, told by what they are and by a trial."""
+"""Checks of whether a model can run in packed steps: by its class and config, and by a trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 
 
 def incompatibility(model: transformers.PreTrainedModel) -> str | None:
-    """Return why a model cannot run in packed steps, in a few words; None if nothing about it speaks against that.
+    """Return why a model's class or config rules out packed steps, in a few words; None if neither does.
 
     Args:
         model: any transformers model.
@@ -25,9 +25,9 @@ def incompatibility(model: transformers.PreTrainedModel) -> str | None:
     if model.config.is_encoder_decoder:
         return f"{name} is an encoder-decoder"
     parameters = inspect.signature(type(model).forward).parameters
-    lacking = [p for p in ("logits_to_keep", "position_ids", cache_argument(model)) if p not in parameters]
-    if lacking:
-        return f"{name} has no argument {lacking[0]}"
+    missing = [p for p in ("logits_to_keep", "position_ids", cache_argument(model)) if p not in parameters]
+    if missing:
+        return f"{name} has no argument {missing[0]}"
     config = model.config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers
     if getattr(model, "_is_stateful", False) or any(
@@ -37,16 +37,16 @@ def incompatibility(model: transformers.PreTrainedModel) -> str | None:
     if set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING}:
         return f"{name} has attention other than full and sliding"
     if "local" in (getattr(config, "attention_layers", None) or ()):
-        return f"{name} has local attention, which depends on places in the input"
+        return f"{name} has local attention, which is masked by index in the input, not by position"
     if (attention := config._attn_implementation) not in ("sdpa", "eager"):
-        return f"its attention implementation, {attention}, takes no mask from outside"
+        return f"its attention implementation, {attention}, does not take a mask"
     return None
 
 
 def rotary_length_limit(model: transformers.PreTrainedModel) -> int | None:
-    """Return up to how many tokens all inputs get the same rotary embedding; None if its length does not matter.
+    """Return the number of tokens beyond which an input gets another rotary embedding; None if there is no such limit.
 
-    The rope types `longrope` and `dynamic` choose their frequencies in each forward pass, by its furthest position. It
+    The rope types `longrope` and `dynamic` choose their frequencies in each forward pass, by its last position. This
     relies on transformers 5: `rope_parameters` holds the parameters of all layers, or those of each layer type.
 
     Args:
@@ -65,7 +65,7 @@ def rotary_length_limit(model: transformers.PreTrainedModel) -> int | None:
 def disagreement_with_plain(runner: PackedRunner, max_length: int) -> str | None:
     """Return how packed steps and ordinary forward passes differ in log-likelihoods; None if they agree.
 
-    The trial: two sequences that differ near their ends, run in steps that reach beyond a sliding window.
+    The trial runs two sequences that differ near their ends in several steps, beyond a sliding window if it is short.
 
     Args:
         runner: the model to try.
@@ -73,21 +73,21 @@ def disagreement_with_plain(runner: PackedRunner, max_length: int) -> str | None
     """
     windows = [window for window in runner.windows.values() if window is not None and window < 1024]
     n = min(max_length, 64 + max(windows, default=0))
-    draw = np.random.default_rng(0)
-    tokens = draw.integers(runner.vocab_size, size=n).tolist()
-    branch = tokens[: n - n // 4] + draw.integers(runner.vocab_size, size=n // 8).tolist()
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(runner.vocab_size, size=n).tolist()
+    branch = tokens[: n - n // 4] + rng.integers(runner.vocab_size, size=n // 8).tolist()
     requests = TokenRequests()
     for sequence in (tokens, branch):
         requests.add(sequence[:-3], sequence[-3:], max_length)
-    step_tokens, runner.limits.step_tokens = runner.limits.step_tokens, n // 3
+    given, runner.limits.step_tokens = runner.limits.step_tokens, n // 3
     try:
         packed = runner.run(requests).log_likelihoods
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
         return f"packed steps fail on it ({type(problem).__name__}: {problem})"
     finally:
-        runner.limits.step_tokens = step_tokens
+        runner.limits.step_tokens = given
     plain = [runner.plain_log_likelihood(sequence, 3) for sequence in (tokens, branch)]
-    tolerance = 1e-4 if runner.is_exact else 0.05  # relative, in nats beside 1
+    tolerance = 1e-4 if runner.is_exact else 0.05  # relative to 1 + |log-likelihood in nats|
     worst = max(abs(a - b) / (1 + abs(b)) for a, b in zip(packed, plain, strict=True))
     if worst <= tolerance:
         return None

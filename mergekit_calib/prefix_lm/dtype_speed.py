@@ -1,4 +1,4 @@
-"""How fast the CPU multiplies matrices in a dtype, measured on the spot."""
+"""The speed at which this CPU multiplies matrices in a dtype, measured when it is asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REPEATS = 5  # the fastest counts: the first run prepares threads and kernels, 
 
 @functools.cache
 def slowdown_against_float32(dtype: torch.dtype) -> float:
-    """Measure how many times as long as in float32 a linear layer takes on this CPU.
+    """Measure the time that a linear layer takes on this CPU in a dtype, divided by its time in float32.
 
     A CPU without bfloat16 instructions takes several times as long in bfloat16; one with them takes less time.
 
@@ -29,10 +29,11 @@ def slowdown_against_float32(dtype: torch.dtype) -> float:
 
 
 def _linear_layer_seconds(dtype: torch.dtype) -> float:
+    """Return the shortest time of several runs."""
     inputs, weight = torch.ones(2, 512, 512, dtype=dtype)
     seconds = []
     for _ in range(_REPEATS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         torch.nn.functional.linear(inputs, weight)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return min(seconds)

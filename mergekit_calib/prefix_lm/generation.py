@@ -1,4 +1,4 @@
-"""Generation of several samples of a prompt: each prompt is read once, and as many rows run together as fit.
+"""Generation of several samples of a prompt: each prompt is read once, and as many rows as fit in memory run together.
 
 It relies on transformers 5: `generate` continues from a cache that holds all of its input but the last token.
 """
@@ -38,7 +38,7 @@ def max_rows(model: transformers.PreTrainedModel, n_tokens: int) -> int:
 
 
 def max_tokens_per_row(n_context: int, options: Sequence[Mapping[str, Any]]) -> int:
-    """Return the most tokens whose keys and values a row may need, in all beams of a beam search together.
+    """Return the most tokens whose keys and values one row may need, all beams of a beam search together.
 
     Args:
         n_context: tokens of the longest context.
@@ -50,7 +50,7 @@ def max_tokens_per_row(n_context: int, options: Sequence[Mapping[str, Any]]) -> 
 
 
 def accepts_filled_cache(model: transformers.PreTrainedModel, options: Mapping[str, Any]) -> bool:
-    """Return whether `generate` can continue from a filled cache: it gives one sequence a row, a token at a time.
+    """Return whether `generate` can continue from a filled cache: if each row yields one sequence, token by token.
 
     Args:
         model: the model that generates.

@@ -30,8 +30,8 @@ class OutputHead:
     Args:
         model: a causal model.
         softmax_dtype: dtype that logits and log-probabilities are rounded to; sums are in float32 or wider.
-        computing: returns the context within which the model is run (inference mode, autocast).
-        limits: how many hidden states it takes and how large a block of logits is.
+        inference_context: returns the context within which the model is run (inference mode, autocast).
+        limits: how many hidden states one call takes, and how large a block of logits is.
 
     Attributes:
         output_type: the type of the output of the model's `base_model`; set it before the first call.
@@ -41,10 +41,11 @@ class OutputHead:
         self,
         model: transformers.PreTrainedModel,
         softmax_dtype: torch.dtype,
-        computing: Callable[[], AbstractContextManager[Any]],
+        inference_context: Callable[[], AbstractContextManager[Any]],
         limits: BatchLimits,
     ) -> None:
-        self._model, self._softmax_dtype, self._computing, self._limits = model, softmax_dtype, computing, limits
+        self._model, self._softmax_dtype, self._limits = model, softmax_dtype, limits
+        self._inference_context = inference_context
         self.output_type: type[Any] | None = None
         embeddings: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         # A module other than a plain linear layer may do more than multiply, so it computes all logits at once.
@@ -61,11 +62,11 @@ class OutputHead:
     def __call__(
         self, hidden: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the log-probabilities of tokens after hidden states.
+        """Return the log-probability of each token at its hidden state.
 
         Args:
             hidden: (m, hidden size).
-            rows: (k,) the row of `hidden` after which each token stands.
+            rows: (k,) the row of `hidden` that predicts each token.
             tokens: (k,) token ids.
 
         Returns:
@@ -77,11 +78,11 @@ class OutputHead:
         likeliest = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
         total = torch.zeros_like(best)
         token_logits = torch.zeros(len(tokens), dtype=wide, device=hidden.device)
-        with self._computing():
+        with self._inference_context():
             for start, logits in self._blocks(hidden):
                 logits = logits.to(self._softmax_dtype).to(wide)
-                top, at = logits.max(dim=-1)
-                likeliest = torch.where(top > best, at + start, likeliest)
+                top, top_column = logits.max(dim=-1)
+                likeliest = torch.where(top > best, top_column + start, likeliest)
                 higher = torch.maximum(best, top)
                 total = total * (best - higher).exp() + (logits - higher[:, None]).exp_().sum(dim=-1)
                 best = higher
@@ -110,7 +111,7 @@ class OutputHead:
                 yield start, self._logits(hidden)
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return what the model's own `forward` makes of hidden states, while its body is replaced by them."""
+        """Return the logits that the model's own `forward` computes, with its body replaced by the hidden states."""
         assert self.output_type is not None
         outputs = self.output_type(last_hidden_state=hidden[None])
         base: Any = self._model.base_model

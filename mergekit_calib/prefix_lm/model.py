@@ -1,4 +1,4 @@
-"""`PrefixLM`, the lm-eval model `hf-prefix`: lm-eval's `hf`, with each shared beginning of requests run once.
+"""`PrefixLM`, the lm-eval model `hf-prefix`: lm-eval's `hf`, but tokens that requests share are run once.
 
 It relies on lm-eval 0.4.13: `LM.loglikelihood` tokenises with `tok_encode` and passes ((context, continuation),
 context tokens, continuation tokens) to `_loglikelihood_tokens`, which returns (log-likelihood, is greedy) in the same
@@ -34,8 +34,8 @@ EncodedRequest = tuple[tuple[str, str], list[int], list[int]]
 Answer = tuple[float, bool]
 """The log-likelihood of a continuation in nats, and whether greedy decoding would give it."""
 
-_TEXTS_AT_ONCE = 1000  # that are tokenised together
-_ALL = 2**31  # a batch size that no number of windows exceeds
+_TOKENISED_TOGETHER = 1000  # requests
+_ALL_WINDOWS = 2**31  # a batch size that no number of windows exceeds
 
 
 class PrefixLM(HFLM):  # type: ignore[misc]
@@ -53,12 +53,12 @@ class PrefixLM(HFLM):  # type: ignore[misc]
     Args:
         pretrained: a model's name, folder or object, as `hf` takes it.
         softmax_dtype: dtype of the log-softmax; None for the model's own.
-        prefix_trees: shares tokenised requests with the scorers of other models; None to share with none.
+        prefix_trees: what it shares with the scorers of other models; None to share nothing.
         **arguments: other arguments of `hf`.
 
     Attributes:
         fallback_reason: why this model is scored as `hf` scores it; None if it runs in packed steps.
-        on_answers: if set, it is called with the number of requests that have just been answered.
+        on_answers: a function that is called with the number of newly answered requests; None for no calls.
     """
 
     chat_template_args: dict[str, Any]
@@ -110,7 +110,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         return self._runner.limits if self._runner is not None else None
 
     def _check_against_plain(self, kind: ModelKind) -> None:
-        """Compare packed steps with ordinary forward passes, the first time that a kind of model is met."""
+        """Compare packed steps with ordinary forward passes, once for each kind of model."""
         if self._runner is None or kind in self._prefix_trees.checked:
             return
         if problem := disagreement_with_plain(self._runner, self.max_length):
@@ -143,12 +143,12 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         return self._answer(tokenized, texts)
 
     def _exceeds_rotary_limit(self, n_tokens: int) -> bool:
-        """Return whether an input of so many tokens gets another rotary embedding than a shorter one."""
+        """Return whether an input of `n_tokens` gets another rotary embedding than shorter ones."""
         return self._rotary_limit is not None and n_tokens > self._rotary_limit
 
     @contextmanager
     def _as_hf(self, n_tokens: int) -> Iterator[None]:
-        """Score as `hf` does within the `with` block, and warn that the reason is inputs of up to `n_tokens`."""
+        """Score as `hf` does within the `with` block, and warn that inputs of up to `n_tokens` are the reason."""
         warnings.warn(
             f"inputs of up to {n_tokens} tokens are scored as lm-eval's `hf` model does, because the model uses "
             f"another rotary embedding beyond {self._rotary_limit} tokens",
@@ -161,15 +161,15 @@ class PrefixLM(HFLM):  # type: ignore[misc]
             self._runner = runner
 
     def tokenize(self, requests: Sequence[Any]) -> TokenRequests:
-        """Return the tokens of requests, which lm-eval splits into context and continuation.
+        """Return tokenised requests, each split into context and continuation by lm-eval.
 
         Args:
             requests: lm-eval's instances, whose `args` are (context, continuation).
         """
         self._collected = collected = TokenRequests()
         try:
-            for start in range(0, len(requests), _TEXTS_AT_ONCE):
-                batch = list(requests[start : start + _TEXTS_AT_ONCE])
+            for start in range(0, len(requests), _TOKENISED_TOGETHER):
+                batch = list(requests[start : start + _TOKENISED_TOGETHER])
                 self._encode_ahead(batch)
                 super().loglikelihood(batch, disable_tqdm=True)
         finally:
@@ -183,7 +183,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         return collected
 
     def _encode_ahead(self, requests: Sequence[Any]) -> None:
-        """Encode together the texts that lm-eval is about to encode one by one; `tok_encode` then looks them up."""
+        """Encode at once the texts that lm-eval will ask `tok_encode` for one by one; that then looks them up."""
         bos = self.tokenizer.decode(self.prefix_token_id)
         pairs = [request.args for request in requests]
         texts = {text for context, continuation in pairs for text in (context.rstrip(), context + continuation)}
@@ -196,7 +196,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
 
         Args:
             string: the text.
-            add_special_tokens: whether a BOS token is put first; None for what `add_bos_token` says.
+            add_special_tokens: whether a BOS token comes first; None to follow `add_bos_token`.
             *args: as `hf` takes them.
             **kwargs: as `hf` takes them.
         """
@@ -222,6 +222,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         return self._answer(tokenized, [text for text, _, _ in requests])
 
     def _check_length(self, text: tuple[str, str] | None, context: list[int], continuation: list[int]) -> None:
+        """Raise an error if the continuation has no tokens or too many, or the context has none."""
         shown = repr(text[1]) if text else "a text"
         if not 0 < len(continuation) <= self.max_length:
             raise CalibError(
@@ -236,6 +237,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
             )
 
     def _answer(self, tokenized: TokenRequests, texts: Sequence[tuple[str, str] | None]) -> list[Answer]:
+        """Run tokenised requests in packed steps, and add their answers to lm-eval's cache of responses."""
         assert self._runner is not None
         answered = self._runner.run(tokenized, self.on_answers)
         answers = list(zip(answered.log_likelihoods, answered.greedy, strict=True))
@@ -259,11 +261,11 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         if self._exceeds_rotary_limit(self.max_length):  # a window may be as long as that
             with self._as_hf(self.max_length):
                 return list(super().loglikelihood_rolling(requests, disable_tqdm))
-        with self._batches_of(_ALL):  # so that all windows form one prefix tree
+        with self._batches_of(_ALL_WINDOWS):  # so that all windows form one prefix tree
             return list(super().loglikelihood_rolling(requests, disable_tqdm))
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Generate texts, reading a prompt once that several neighbouring requests share.
+        """Generate texts; a prompt that several neighbouring requests share is read once.
 
         Args:
             requests: lm-eval's instances, whose `args` are (prompt, options of generation).
@@ -300,6 +302,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         return generated
 
     def _generate_rows(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
+        """Generate as `hf` does, from a cache of the prompts if several rows share one."""
         mixed, cache = self.mixed_precision_dtype, {}
         if generation.accepts_filled_cache(self.model, kwargs) and not self._exceeds_rotary_limit(max_length):
             with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
@@ -328,12 +331,12 @@ class PrefixLM(HFLM):  # type: ignore[misc]
             raise CalibError("apply_chat_template: the tokenizer has no chat template")
 
         def render(chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            own = self.chat_template_args
-            self.chat_template_args = {**own, "chat_template": template}
+            given = self.chat_template_args
+            self.chat_template_args = {**given, "chat_template": template}
             try:
                 return str(self.apply_chat_template(chat_history, add_generation_prompt))
             finally:
-                self.chat_template_args = own
+                self.chat_template_args = given
 
         return render
 
@@ -351,14 +354,14 @@ def build_lm(
     Args:
         model: the model.
         tokenizer: its tokenizer.
-        batch_size: as `hf` takes it; it matters only for a model that is scored as `hf` scores it.
-        model_args: arguments of `hf`; those in `LOADING_ARGS` are ignored, because they have been applied.
-        prefix_trees: shares tokenised requests with the scorers of other models; None to share with none.
+        batch_size: as `hf` takes it; used only if the model is scored as `hf` scores it.
+        model_args: arguments of `hf`; those in `LOADING_ARGS` are ignored, because they were applied at loading.
+        prefix_trees: what it shares with the scorers of other models; None to share nothing.
 
     Raises:
         CalibError: an argument that cannot be applied to a loaded model.
     """
     check_model_args(model_args or {})
     given = {k: v for k, v in (model_args or {}).items() if k not in LOADING_ARGS}
-    with silence_lm_eval(progress_bars=True):
+    with silence_lm_eval(keep_progress_bars=True):
         return PrefixLM(model, tokenizer=tokenizer, batch_size=batch_size, prefix_trees=prefix_trees, **given)

@@ -21,7 +21,7 @@ MODEL_ARGS = (
 """Arguments that change how a loaded model scores or generates."""
 
 LOADING_ARGS = ("dtype", "device")
-"""Arguments that say how weights are loaded; whoever loads the model applies them."""
+"""Arguments that say how weights are loaded; the code that loads the model applies them."""
 
 
 def check_model_args(model_args: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ def check_model_args(model_args: dict[str, Any]) -> None:
         model_args: names and values, as under `model_args` in a recipe.
 
     Raises:
-        CalibError: it names the argument that cannot be applied, and near ones.
+        CalibError: an argument cannot be applied; the message names it, and arguments with a similar name.
     """
     possible = (*MODEL_ARGS, *LOADING_ARGS)
     for name in model_args:

@@ -1,4 +1,4 @@
-"""Runs the steps of a prefix tree on a causal transformers model, and its output head where answers are read.
+"""Run the steps of a prefix tree on a causal transformers model, and its output head where answers are read.
 
 It relies on transformers 5: a four-dimensional attention mask, or a dict of them by layer type, is used as it is;
 a `DynamicCache` without a configuration keeps every token in every layer, under `layers[i].keys` and `.values`,
@@ -27,13 +27,13 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 class PackedRunner:
-    """A model with the cache of the path in the prefix tree that it has gone down.
+    """Runs steps on a model, and caches the keys and values of the prefix that later steps continue from.
 
     Args:
         model: a causal model in evaluation mode, for which `compatibility.incompatibility` returns None.
         softmax_dtype: dtype of the log-softmax.
         mixed_precision_dtype: dtype of autocast, as in lm-eval; None to compute in the model's own dtype.
-        limits: how much is computed at once; None for what suits the device.
+        limits: how much is computed at once; None for the defaults of the device.
 
     Attributes:
         limits: how much is computed at once; halved when the device runs out of memory.
@@ -55,7 +55,7 @@ class PackedRunner:
         self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache, self._cache_argument = DynamicCache(), cache_argument(model.base_model)
         self.limits = limits or BatchLimits.for_device(self._device, self._by_run)
-        self._head = OutputHead(model, softmax_dtype, self._computing, self.limits)
+        self._head = OutputHead(model, softmax_dtype, self._inference_context, self.limits)
         self._last_mlp = _last_mlp(model)
 
     @property
@@ -80,7 +80,7 @@ class PackedRunner:
         Raises:
             torch.cuda.OutOfMemoryError: a single token does not fit.
         """
-        accumulator = Accumulator(requests, self._head, self._put, self._device)
+        accumulator = Accumulator(requests, self._head, self._to_device, self._device)
         steps = requests.steps(self.limits.step_tokens)
         while True:
             try:
@@ -96,6 +96,7 @@ class PackedRunner:
             torch.cuda.empty_cache()
 
     def _run(self, steps: Iterable[Step], accumulator: Accumulator, on_answers: Callable[[int], None] | None) -> None:
+        """Run steps in order, and the output head whenever enough hidden states are pending."""
         for step in steps:
             hidden = self._hidden(step)
             if hidden is None:
@@ -116,24 +117,24 @@ class PackedRunner:
             n: the length of the continuation.
         """
         inputs = torch.tensor([tokens[:-1]], device=self._device)
-        with self._computing():
+        with self._inference_context():
             logits = self._model(input_ids=inputs, logits_to_keep=n, use_cache=False).logits[0]
         scores = torch.log_softmax(logits, dim=-1, dtype=self._softmax_dtype)
         return float(scores.gather(1, torch.tensor(tokens[-n:], device=self._device)[:, None]).sum())
 
     def _hidden(self, step: Step) -> torch.Tensor | None:
         """Return (reads, hidden size), the head's input at the positions that a step reads; None if it reads none."""
-        self._rewind(step.past)
+        self._truncate_cache(step.past)
         n = len(step.tokens)
         inputs: dict[str, Any] = {
-            "input_ids": self._put(step.tokens)[None],
-            "position_ids": self._put(step.positions)[None],
+            "input_ids": self._to_device(step.tokens)[None],
+            "position_ids": self._to_device(step.positions)[None],
             "attention_mask": self._mask(step),
             self._cache_argument: self._cache,
             "use_cache": True,
         }
-        reads = self._put(step.reads)
-        with self._computing() as context:
+        reads = self._to_device(step.reads)
+        with self._inference_context() as context:
             if self._by_run:
                 context.enter_context(attention_by_run(self._config))
                 inputs["run_masks"] = RunMasks(step.past, step.runs)
@@ -143,19 +144,19 @@ class PackedRunner:
             self._head.output_type = type(outputs)
             hidden = outputs.last_hidden_state[0].index_select(0, reads) if len(step.reads) else None
         if not step.kept:
-            self._rewind(self._cache.get_seq_length() - n)
+            self._truncate_cache(self._cache.get_seq_length() - n)
         return hidden
 
     @contextmanager
-    def _computing(self) -> Iterator[ExitStack]:
+    def _inference_context(self) -> Iterator[ExitStack]:
         """Run the model in inference mode, and under autocast if mixed precision is asked for."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             stack.enter_context(torch.autocast(self._device.type, self._mixed, enabled=self._mixed is not None))
             yield stack
 
-    def _rewind(self, length: int) -> None:
-        """Let the cache hold only the first `length` of its tokens."""
+    def _truncate_cache(self, length: int) -> None:
+        """Truncate the cache to the first `length` of its tokens."""
         if length == 0:
             self._cache = DynamicCache()
             return
@@ -166,13 +167,12 @@ class PackedRunner:
     def _mask(self, step: Step) -> torch.Tensor | dict[str, torch.Tensor] | None:
         """Return the mask of a step, (1, 1, tokens, past + tokens), added to the attention scores.
 
-        It is a dict by layer type if layers differ in how far back they reach, and None where ordinary causal
-        attention is meant.
+        It is a dict by layer type if layers differ in how far back they reach, and None for ordinary causal attention.
         """
         if step.past == 0 and step.is_path:
-            return None  # the model then uses its own, which has faster kernels
+            return None  # the model then makes its own mask, for which there are faster kernels
         n = len(step.tokens)
-        positions, ends = self._put(step.positions), self._put(step.ends)
+        positions, ends = self._to_device(step.positions), self._to_device(step.ends)
         index = torch.arange(n, device=self._device)
         attends = torch.ones(n, step.past + n, dtype=torch.bool, device=self._device)
         attends[:, step.past :] = (index[None, :] <= index[:, None]) & (index[:, None] < ends[None, :])
@@ -183,12 +183,12 @@ class PackedRunner:
             if window is not None:
                 key_positions = torch.cat([torch.arange(step.past, device=self._device), positions])
                 visible = attends & (positions[:, None] - key_positions[None, :] < window)
-            # Numbers to add, not booleans: every attention implementation takes them, and no layer converts them.
+            # Numbers to add, not booleans: every attention implementation takes them, and no layer must convert them.
             mask = torch.zeros(visible.shape, dtype=dtype, device=self._device)
             masks[kind] = mask.masked_fill_(~visible, torch.finfo(dtype).min)[None, None]
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def _put(self, array: IntArray) -> torch.Tensor:
+    def _to_device(self, array: IntArray) -> torch.Tensor:
         """Copy an array to the model's device."""
         tensor = torch.from_numpy(array)
         if self._device.type == "cuda":
@@ -197,7 +197,7 @@ class PackedRunner:
 
 
 def _last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:
-    """Return the last layer's feed-forward network, whose output only the head reads; None if it cannot be told."""
+    """Return the last layer's feed-forward network, whose output only the head reads; None if unsure."""
     n_layers = model.config.get_text_config(decoder=True).num_hidden_layers
     stacks = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == n_layers]
     mlps = [getattr(stack[-1], "mlp", None) for stack in stacks]
@@ -211,11 +211,11 @@ def _only_at(positions: torch.Tensor, mlp: torch.nn.Module) -> AbstractContextMa
     If there are no positions it is applied at the first. What it returns besides its output, such as a router's
     scores, is passed on unchanged.
     """
-    whole = mlp.forward
+    original = mlp.forward
     at = positions if len(positions) else torch.zeros(1, dtype=torch.int64, device=positions.device)
 
     def forward(hidden: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        returned = whole(hidden.index_select(1, at))
+        returned = original(hidden.index_select(1, at))
         output, *others = returned if isinstance(returned, tuple) else (returned,)
         spread = torch.zeros_like(hidden, dtype=output.dtype).index_copy_(1, at, output)
         return (spread, *others) if isinstance(returned, tuple) else spread

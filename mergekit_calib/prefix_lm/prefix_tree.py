@@ -1,11 +1,11 @@
-"""The prefix tree of many token sequences, and the steps that run each shared beginning once.
+"""The prefix tree of many token sequences, and the steps that run each shared prefix once.
 
 This module knows token ids only, neither text nor torch.
 
-The tree is run depth first, in steps. A step is one packed sequence of limited length; its tokens attend to the path
+The tree is run depth first, in steps. A step is one packed sequence of limited length; its tokens attend to the prefix
 that the cache holds and to their own ancestors in the step. Packing whole subtrees into one sequence needs no padding
-(compare DeFT, Yao et al. 2024, and Hydragen, Juravsky et al. 2024). A long beginning that a subtree shares gets steps
-of its own, and the cache keeps it.
+(compare DeFT, Yao et al. 2024, and Hydragen, Juravsky et al. 2024). A long prefix that a subtree shares (a trunk)
+gets steps of its own, and the cache keeps it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from mergekit_calib.prefix_lm.steps import IntArray, Step
 
-# Tokens that a subtree must share to get a step of their own, instead of being run again in each step of the subtree.
+# A shorter prefix that a subtree shares is not a trunk: it is run again in each step of the subtree.
 _MIN_TRUNK_TOKENS = 32
 
 
@@ -27,7 +27,7 @@ class TokenRequests:
     """Requests for the log-probability of a continuation, token by token, after a context.
 
     The input of a request is its context and all but the last token of its continuation. An input that several
-    requests have in common is kept once.
+    requests share is kept once.
 
     Attributes:
         n_cut: number of requests that were longer than allowed and lost their beginnings.
@@ -116,9 +116,9 @@ class _Reads:
     """The k log-probabilities that are read in one input.
 
     Attributes:
-        positions: (k,) after which position of the input.
-        targets: (k,) of which token.
-        requests: (k,) for which request.
+        positions: (k,) the position in the input after which each is read.
+        targets: (k,) the token that each belongs to.
+        requests: (k,) the number of the request that asks for each.
     """
 
     positions: IntArray
@@ -136,10 +136,10 @@ class _PrefixTree:
     """A prefix tree as the sorted list of its n distinct inputs.
 
     Attributes:
-        inputs: the token ids of each, sorted.
+        inputs: the token ids of each input, in sorted order.
         lengths: (n,) their lengths.
-        shared: (n,) how many of its first tokens each shares with the input before it; 0 for the first.
-        reads: what is read in each.
+        shared: (n,) how many of its first tokens each input shares with the one before it; 0 for the first.
+        reads: the log-probabilities that are read in each input.
     """
 
     inputs: list[IntArray]
@@ -161,7 +161,7 @@ class _DepthFirstWalk:
     def subtree(self, first: int, last: int, past: int) -> Iterator[Step]:
         """Yield the steps of inputs `first` to `last` (exclusive), whose first `past` tokens the cache holds."""
         tree = self._tree
-        if tree.lengths[last - 1] == past:  # one input, which the cache holds whole
+        if tree.lengths[last - 1] == past:  # a single input, and the cache holds all of it
             return
         if self._fits(first, last, past):
             yield self._packed(first, last, past)
@@ -190,23 +190,25 @@ class _DepthFirstWalk:
         return bool(n_tokens <= self._max_tokens)
 
     def _trunk(self, first: int, last: int, start: int, stop: int) -> Step:
-        """Return the step over positions `start` to `stop` of a beginning that all inputs of a subtree share."""
+        """Return the step over positions `start` to `stop` (exclusive) of a prefix that a whole subtree shares."""
         n = stop - start
         reads = [(r, r.positions - start) for r in (x.between(start, stop) for x in self._tree.reads[first:last])]
         tokens = self._tree.inputs[first][start:stop]
         return _step(start, tokens, np.arange(start, stop), np.full(n, n), True, reads)
 
     def _packed(self, first: int, last: int, past: int) -> Step:
-        """Return the one step over a whole subtree."""
+        """Return one step over a whole subtree, without its first `past` positions."""
         tree = self._tree
-        path = np.zeros(int(tree.lengths[first:last].max()), dtype=np.int64)  # position → index of the token there now
+        path = np.zeros(
+            int(tree.lengths[first:last].max()), dtype=np.int64
+        )  # position → index in the step of the current input's token
         tokens, positions, reads = [], [], []
         ends = np.zeros(0, dtype=np.int64)
         n = 0
         for i in range(first, last):
             start = past if i == first else max(int(tree.shared[i]), past)
             stop = int(tree.lengths[i])
-            if i > first:  # what the last input had beyond `start` has no more descendants
+            if i > first:  # the last input's tokens beyond `start` have no more descendants
                 closed = path[start : int(tree.lengths[i - 1])]
                 ends[closed] = n
             path[start:stop] = np.arange(n, n + stop - start)
@@ -228,12 +230,12 @@ def _step(
     kept: bool,
     reads: Iterable[tuple[_Reads, IntArray]],
 ) -> Step:
-    """Return a step, given what is read in it: reads, each with the indices into `tokens` of its positions."""
+    """Return a step; `reads` holds what is read in each input, with the indices into `tokens` of its positions."""
     parts = list(reads)
-    at, rows = np.unique(np.concatenate([indices for _, indices in parts]), return_inverse=True)
+    read_indices, rows = np.unique(np.concatenate([indices for _, indices in parts]), return_inverse=True)
     targets = np.concatenate([part.targets for part, _ in parts])
     requests = np.concatenate([part.requests for part, _ in parts])
-    return Step(past, tokens, positions, ends, kept, at, rows, targets, requests)
+    return Step(past, tokens, positions, ends, kept, read_indices, rows, targets, requests)
 
 
 def _n_shared(a: IntArray, b: IntArray) -> int:

@@ -1,4 +1,4 @@
-"""Prefix trees that several models share, because they read the same requests with the same tokenizer."""
+"""State that the scorers of several models share, above all the prefix trees of the same requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ModelKind = tuple[str, str]
 
 @dataclass(frozen=True)
 class TokenizerOptions:
-    """What decides how texts become token ids, besides the tokenizer.
+    """The settings that decide, besides the tokenizer, how texts become token ids.
 
     Attributes:
         max_length: the most tokens of an input.
-        add_bos_token: whether a BOS token is put first; None to leave it to the tokenizer.
+        add_bos_token: whether a BOS token comes first; None to leave it to the tokenizer.
         prefix_token_id: the token that stands for an empty context.
     """
 
@@ -31,7 +31,7 @@ class TokenizerOptions:
 
 
 class SharedPrefixTrees:
-    """What one model's scorer can reuse of another's: pass the same object to each `PrefixLM`.
+    """Tokenised requests with their prefix trees, and limits; to share them, pass one object to each `PrefixLM`.
 
     Attributes:
         checked: kinds of models whose packed log-likelihoods were compared with ordinary ones, and agreed.
@@ -47,13 +47,13 @@ class SharedPrefixTrees:
     def requests(
         self, texts: Texts, tokenizer: object, options: TokenizerOptions, tokenize: Callable[[], TokenRequests]
     ) -> TokenRequests:
-        """Return the tokenised requests of `texts`, which hold their prefix tree.
+        """Return the tokenised requests of `texts`; they are computed once, and hold their prefix tree.
 
         Args:
             texts: context and continuation of each request.
-            tokenizer: requests of any tokenizer but the last one are forgotten.
+            tokenizer: the tokenizer; when it changes, the requests of the last one are forgotten.
             options: how the tokenizer is used.
-            tokenize: computes the requests if they are not there yet.
+            tokenize: computes the requests; called if they are not stored yet.
         """
         if self._tokenizer is not tokenizer:
             self._tokenizer, self._requests = tokenizer, {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 
 RUN_COST = 2000
-"""The overhead of computing attention for one more run, in pairs of a query token and a key token."""
+"""The overhead of computing attention for one more run, expressed as a number of (query, key) pairs."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass over n packed tokens, in which m positions are read for k log-probabilities.
+    """One forward pass over n packed tokens; the output head reads m of them, for k log-probabilities.
 
     Attributes:
         past: number of tokens before the step, which the cache must hold.
@@ -43,8 +43,8 @@ class Step:
         kept: whether the cache keeps these tokens, because later steps continue from them.
         reads: (m,) increasing indices into `tokens` at which the output head is applied.
         rows: (k,) index into `reads` of each log-probability.
-        targets: (k,) the token whose log-probability is asked for.
-        requests: (k,) the number of the request that asks for it.
+        targets: (k,) the token that each log-probability belongs to.
+        requests: (k,) the number of the request that asks for each.
     """
 
     past: int
@@ -71,12 +71,12 @@ class Step:
 def cheapest_runs(step: Step, run_cost: int = RUN_COST) -> tuple[Run, ...]:
     """Divide a step into runs that begin where branches begin, at the least total cost.
 
-    A run costs the pairs of one of its tokens and a token that any of them attends to, and `run_cost` besides: many
-    short runs compute few pairs that the mask then hides, few long runs have little overhead.
+    The cost of a run is the number of (query, key) pairs that it computes, masked ones included, plus `run_cost`. Many
+    short runs compute few masked pairs; a few long runs have little overhead.
 
     Args:
         step: the step to divide.
-        run_cost: the overhead of a run, in pairs of tokens.
+        run_cost: the overhead of a run, as a number of pairs.
 
     Returns:
         The runs in order; together they hold every token of the step once.
@@ -84,12 +84,13 @@ def cheapest_runs(step: Step, run_cost: int = RUN_COST) -> tuple[Run, ...]:
     n, index = len(step.tokens), np.arange(len(step.tokens))
     starts = np.flatnonzero(np.r_[True, step.ends[:-1] == index[1:]])
     paths = [np.flatnonzero(step.ends[:start] > start) for start in starts]
-    seen = step.past + np.array([len(path) for path in paths])
-    # Of the tokens before each bound: the least cost of dividing them, and where their last run then starts.
+    n_earlier_keys = step.past + np.array([len(path) for path in paths])
+    # Dynamic programming over the bounds between branches: for the tokens before each bound, the least cost of dividing
+    # them, and the start (its index in `starts`) of the last run in that division.
     costs, last_starts = [0.0], []
     for bound in (*starts[1:], n):
         lengths = bound - starts[: len(costs)]
-        cost = np.array(costs) + lengths * (seen[: len(costs)] + lengths) + run_cost
+        cost = np.array(costs) + lengths * (n_earlier_keys[: len(costs)] + lengths) + run_cost
         last_starts.append(int(cost.argmin()))
         costs.append(float(cost[last_starts[-1]]))
     runs: list[Run] = []

@@ -1,6 +1,6 @@
 """Make the item table of one lm-eval task from its answered requests.
 
-Relied on in lm-eval 0.4.13: the shapes of tasks that `ConfigurableTask.process_results` tells apart.
+Relies on lm-eval 0.4.13 for the kinds of task that `ConfigurableTask.process_results` tells apart.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lm_eval_tasks.labels import choices_and_labels
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.table import ItemTable, in_split
 from mergekit_calib.metrics import pad
-from mergekit_calib.scoring.loading import doc_hash, judges_by_choice
+from mergekit_calib.scoring.loading import doc_hash, is_judged_by_choices
 
-# Metrics that follow from log-likelihoods and labels, unless a task computes its results itself.
+# Metrics that we compute from log-likelihoods and labels, unless a task computes its results itself.
 _FROM_CHOICES = ("acc", "acc_norm")
 
 
@@ -33,7 +33,7 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
 
     Args:
         task: the task, after `build_all_requests`.
-        split: the split that its suite entry names, if it names one.
+        split: the split that its suite entry puts all documents in; None to divide them by their hashes.
 
     Raises:
         ScoringError: a log-likelihood is not a number; the message names task and document.
@@ -42,15 +42,15 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
     documents: dict[int, list[Any]] = {}
     for instance in task.instances:
         documents.setdefault(instance.doc_id, []).append(instance)
-    has_choices = judges_by_choice(task)
+    judged_by_choices = is_judged_by_choices(task)
     rows = []
     for doc_id, requests in documents.items():
         requests.sort(key=lambda instance: instance.idx)
-        _check_numbers(task, requests)
-        # The document that the prompt was made of: a task may shuffle its choices each time it reads its documents.
+        _check_log_likelihoods(task, requests)
+        # The document of the prompt, not one read again: a task may shuffle its choices each time it reads documents.
         doc = requests[0].doc
         row: dict[str, Any] = {"id": doc_id, "hash": in_split(doc_hash(doc), split)}
-        if has_choices:
+        if judged_by_choices:
             row |= _choices(task, doc, requests)
         else:
             row["generations"] = [str(r) for request in requests for r in request.resps]
@@ -75,11 +75,11 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
 
 
 def own_metrics(task: Any) -> dict[str, bool]:
-    """Return the names of the metrics that a task gives its documents, and whether more of each is better.
+    """Return metric → whether more is better, for the metrics that a task computes for each document.
 
-    They are the metrics that lm-eval averages over documents; one that it computes of all documents at once (F1,
-    perplexity) has no value for a document. A task that filters its answers in several ways has each metric once by
-    its plain name, for the first filter, and as `metric,filter` for the others.
+    They are the metrics that lm-eval averages over documents; one that it computes over all documents at once (F1,
+    perplexity) has no value for a document. If a task filters its answers in several ways, a metric has its plain name
+    for the first filter, and `metric,filter` for each other one.
     """
     averaged = [name for name, aggregation in task.aggregation().items() if aggregation is mean]
     if not _computes_its_results(task):
@@ -90,16 +90,17 @@ def own_metrics(task: Any) -> dict[str, bool]:
 
 
 def _value_name(metric: str, filters: list[str], filter_: str) -> str:
+    """Return the name that a metric has for one of a task's filters."""
     return metric if filter_ == filters[0] else f"{metric},{filter_}"
 
 
 def _computes_its_results(task: Any) -> bool:
-    """Return whether a task's numbers follow from anything else than log-likelihoods and labels."""
+    """Return whether a task's metrics depend on more than the log-likelihoods and labels of its choices."""
     return task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results)
 
 
 def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
-    """Return the numbers that the task itself gives a document."""
+    """Return metric → value, for the metrics that the task itself computes for a document."""
     filters = list(requests[0].filtered_resps)
     values = {}
     for filter_ in filters:
@@ -114,13 +115,14 @@ def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
     return values
 
 
-def _check_numbers(task: Task, requests: list[Any]) -> None:
+def _check_log_likelihoods(task: Task, requests: list[Any]) -> None:
+    """Raise an error if a log-likelihood is NaN."""
     for request in requests:
         if request.request_type == "generate_until":
             continue
         for response in request.resps:
-            score = response[0] if isinstance(response, tuple) else response
-            if math.isnan(score):
+            log_likelihood = response[0] if isinstance(response, tuple) else response
+            if math.isnan(log_likelihood):
                 where = f"task {task.task_name}, document {request.doc_id}"
                 raise ScoringError(f"{where}: a log-likelihood is not a number")
 
@@ -129,7 +131,7 @@ def _choices(task: Task, doc: Any, requests: list[Any]) -> dict[str, Any]:
     """Return the log-likelihoods, labels and lengths of a document's choices."""
     choices, labels = choices_and_labels(task, doc)
     return {
-        # Where a task has acc_mutual_info, as many requests follow again: the choices without the question.
+        # For the metric acc_mutual_info a second set of requests follows: the choices without the question.
         "scores": [float(request.resps[0][0]) for request in requests[: len(choices)]],
         "labels": [i in labels for i in range(len(choices))],
         "chars": [len(choice) for choice in choices],

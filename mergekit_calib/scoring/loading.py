@@ -1,7 +1,7 @@
 """Load the tasks of a suite's entries from lm-eval, with their documents and the entries' options.
 
-Mistakes in a task are reported here, before any model is loaded. Relied on in lm-eval 0.4.13: `TaskManager.load`,
-`load_yaml`, `Task.fewshot_context`; the rules for options are those of `simple_evaluate`.
+Mistakes in a task are reported here, before any model is loaded. Relies on lm-eval 0.4.13 for `TaskManager.load`,
+`load_yaml` and `Task.fewshot_context`; options follow the rules of its `simple_evaluate`.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
         source: the file that the entries were read from, for messages.
 
     Raises:
-        RecipeError: lm-eval does not have a task (the message names near ones), cannot load its data, or would not run
-            it either; a label is not among a document's choices; a task makes no prompt with the entry's options; two
-            entries have the same task.
+        RecipeError: lm-eval does not have a task (the message names similar ones) or cannot load it; a task needs
+            images, audio or running the model's code; a label is not among a document's choices; a task makes no prompt
+            with the entry's options; two entries have the same task.
     """
     manager = task_manager([entry.task for entry in entries])
     for i, entry in enumerate(entries):
@@ -73,7 +73,7 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
     owner: dict[str, str] = {}
     for i, entry in enumerate(entries):
         key = f"calibration.suite[{i}]"
-        with silence_lm_eval(progress_bars=True):
+        with silence_lm_eval(keep_progress_bars=True):
             loaded.append(_load(entry, manager, seeds, key, source))
         for task in loaded[-1].tasks:
             if task.task_name in owner:
@@ -86,9 +86,12 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
 def task_manager(names: Sequence[str]) -> TaskManager:
     """Return a task manager that knows `names`.
 
-    It scans only the folders that hold them, if it can: to scan all of lm-eval's takes 11 s.
+    If possible it scans only the folders that hold them, because scanning all of lm-eval's tasks takes 11 s.
+
+    Args:
+        names: tasks, groups, tags or files.
     """
-    with silence_lm_eval(progress_bars=True):
+    with silence_lm_eval(keep_progress_bars=True):
         unknown = {name for name in names if not _is_self_contained(name)}
         folders = [str(TASKS_DIR), *_folders_named_for(unknown)]
         near = TaskManager(include_defaults=False, include_path=folders)
@@ -98,14 +101,15 @@ def task_manager(names: Sequence[str]) -> TaskManager:
 
 
 def _folders_named_for(names: Collection[str]) -> list[str]:
-    """Return the folders of lm-eval's tasks that have one of `names`, or hold a file with such a name."""
+    """Return the folders of lm-eval's tasks that are named like one of `names`, or hold a YAML file that is."""
     files = {f"{name}.yaml" for name in names}
     walk = os.walk(Path(lm_eval.tasks.__file__).parent)
-    return [folder for folder, _, held in walk if files & set(held) or Path(folder).name in names]
+    return [folder for folder, _, in_folder in walk if files & set(in_folder) or Path(folder).name in names]
 
 
 @functools.cache
 def _every_task() -> TaskManager:
+    """Return a task manager that knows all tasks of lm-eval and ours."""
     return TaskManager(include_path=str(TASKS_DIR))
 
 
@@ -125,15 +129,15 @@ def doc_hash(doc: Any) -> str:
     return str(hash_string(text))
 
 
-def judges_by_choice(task: Task) -> bool:
-    """Return whether a document's answer is its likeliest choice, and `doc_to_target` its label.
+def is_judged_by_choices(task: Task) -> bool:
+    """Return whether a document is correct if its likeliest choice is the one that `doc_to_target` names.
 
-    A task that computes its results itself may judge by anything else, unless it has our metrics.
+    A task that computes its results itself may judge otherwise, unless it has one of our metrics.
     """
-    by_other_means = callable(task.config.process_results) and not any(
+    judges_otherwise = callable(task.config.process_results) and not any(
         isinstance(aggregation, PooledMetric) for aggregation in task.aggregation().values()
     )
-    return task.OUTPUT_TYPE == "multiple_choice" and not by_other_means
+    return task.OUTPUT_TYPE == "multiple_choice" and not judges_otherwise
 
 
 def _is_file(name: str) -> bool:
@@ -141,7 +145,7 @@ def _is_file(name: str) -> bool:
 
 
 def _is_self_contained(name: str) -> bool:
-    """Return whether `name` is a file that loads without other tasks: all do but groups, which list names."""
+    """Return whether `name` is a file that loads without scanning for other tasks, which only a group's file needs."""
     if not _is_file(name) or not Path(name).expanduser().is_file():
         return _is_file(name)
     try:
@@ -151,6 +155,7 @@ def _is_self_contained(name: str) -> bool:
 
 
 def _name_problem(name: str, manager: TaskManager) -> str | None:
+    """Return an error message unless `name` is a task, group or tag that the manager knows, or a file."""
     if name in manager.all_tasks:
         return None
     if _is_file(name):
@@ -160,6 +165,7 @@ def _name_problem(name: str, manager: TaskManager) -> str | None:
 
 
 def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, source: str | None) -> LoadedEntry:
+    """Load one entry's tasks, apply its options and check its documents; `key` is the entry's path, for messages."""
     try:
         # As lm-eval's command does: `TaskManager.load` itself fails on a group given as a file.
         spec = entry.task if entry.task in manager.all_tasks else load_yaml(entry.task)
@@ -180,9 +186,9 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
         try:
             _prompt(task, documents[0], entry)
         except Exception as problem:
-            what = f"{task.task_name} makes no prompt with num_fewshot {task.get_config('num_fewshot')}"
-            raise RecipeError(key, f"{what}: {_first_line(problem)}", source) from problem
-        if judges_by_choice(task):
+            failure = f"{task.task_name} makes no prompt with num_fewshot {task.get_config('num_fewshot')}"
+            raise RecipeError(key, f"{failure}: {_first_line(problem)}", source) from problem
+        if is_judged_by_choices(task):
             for i, doc in enumerate(documents):
                 try:
                     choices_and_labels(task, doc)
@@ -198,7 +204,7 @@ def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
     if task.OUTPUT_TYPE == "generate_until" and entry.gen_kwargs:
         task.set_config(key="generation_kwargs", value=dict(entry.gen_kwargs), update=True)
     default = task.get_config("num_fewshot")
-    if entry.num_fewshot is not None and default != 0:  # a task that says 0 means it
+    if entry.num_fewshot is not None and default != 0:  # lm-eval leaves a task with 0 examples at 0
         task.set_config(key="num_fewshot", value=entry.num_fewshot)
     elif default is None:
         task.set_config(key="num_fewshot", value=0)
@@ -208,7 +214,7 @@ def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
 
 
 def _prompt(task: Task, doc: Any, entry: SuiteEntry) -> Any:
-    """Return a document's prompt without a chat template, which only a tokenizer has."""
+    """Return a document's prompt without a chat template: no tokenizer is loaded yet."""
     return task.fewshot_context(
         doc,
         num_fewshot=task.get_config("num_fewshot") or 0,
@@ -221,5 +227,6 @@ def _prompt(task: Task, doc: Any, entry: SuiteEntry) -> Any:
 
 
 def _first_line(problem: Exception) -> str:
+    """Return the first line of an exception's message, or its type if it has none."""
     text = str(problem).strip().split("\n")[0]
     return text if text else type(problem).__name__

@@ -1,4 +1,4 @@
-"""Running the requests of lm-eval's tasks on a model, all of a kind together.
+"""Run the requests of lm-eval's tasks on a model, all of one type together.
 
 It relies on lm-eval 0.4.13: `Instance` holds its responses in `resps` and the filtered ones in `filtered_resps`;
 `Task.instances` are `Task._instances`.
@@ -15,7 +15,7 @@ from lm_eval.api.task import Task
 from mergekit_calib.prefix_lm.model import PrefixLM
 
 EntryProgress = Callable[[str, int, int], None]
-"""It is called with a suite entry's name, how many of its requests are answered, and how many there are."""
+"""A function that takes a suite entry's name, how many of its requests are answered, and how many there are."""
 
 
 def run_requests(lm: PrefixLM, instances: Iterable[Any]) -> None:
@@ -52,15 +52,15 @@ def only_documents(task: Task, numbers: Collection[int]) -> Iterator[None]:
 
 
 def answer_counter(progress: EntryProgress | None, entry: str, total: int) -> Callable[[int], None]:
-    """Return a function to be called with the number of requests that have just been answered; it reports the sum.
+    """Return a function that adds up the numbers of answered requests that it is called with, and reports the sum.
 
     Args:
-        progress: what the sum is reported to; None to report nothing.
+        progress: called with the sum; None to report nothing.
         entry: the name of the suite entry.
         total: the number of requests.
 
     Returns:
-        The function; called with 0, it reports that all requests are answered.
+        The function. Called with 0, it reports that all requests are answered.
     """
     done = 0
 

@@ -1,4 +1,4 @@
-"""The suite: lm-eval's tasks, loaded once, with requests that are built once and run on one model after another.
+"""The suite: lm-eval's tasks and their requests, loaded and built once, and run on one model after another.
 
 It relies on lm-eval 0.4.13: `Task.build_all_requests`, `Task.dump_config`, `Instance`.
 """
@@ -23,7 +23,7 @@ from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
-from mergekit_calib.scoring.loading import LoadedEntry, judges_by_choice, load_entries, set_seeds
+from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, load_entries, set_seeds
 from mergekit_calib.scoring.requests import EntryProgress, answer_counter, only_documents, run_requests
 
 
@@ -36,7 +36,7 @@ class Suite:
 
     Attributes:
         entries: suite entries with their tasks.
-        prefix_trees: tokenised requests, which the scorers of all models share.
+        prefix_trees: what the scorers of all models share, above all the tokenised requests.
     """
 
     def __init__(self, entries: list[LoadedEntry], seeds: Seeds) -> None:
@@ -61,43 +61,48 @@ class Suite:
 
     @property
     def tasks(self) -> list[TaskDescription]:
-        """Descriptions of the suite's tasks, from which `items.scopes` tells which metrics each has."""
+        """Descriptions of the suite's tasks; `items.scopes` finds out from them which metrics each task has."""
         return [
             TaskDescription(
                 task=task.task_name,
-                entry=item.entry.name,
-                has_choices=judges_by_choice(task),
+                entry=loaded.entry.name,
+                has_choices=is_judged_by_choices(task),
                 own_metrics={name: "maximize" if up else "minimize" for name, up in own_metrics(task).items()},
-                doc_hashes=item.documents[task.task_name],
+                doc_hashes=loaded.documents[task.task_name],
             )
-            for item in self.entries
-            for task in item.tasks
+            for loaded in self.entries
+            for task in loaded.tasks
         ]
+
+    @property
+    def documents(self) -> dict[str, list[str]]:
+        """Task → the hashes of its documents, in the order of their numbers; tasks are in the suite's order."""
+        return {task: hashes for loaded in self.entries for task, hashes in loaded.documents.items()}
 
     @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:
         """Entry → the metrics that its tasks compute themselves for each document → whether more is better."""
-        by_entry: dict[str, dict[str, bool]] = {item.entry.name: {} for item in self.entries}
+        by_entry: dict[str, dict[str, bool]] = {loaded.entry.name: {} for loaded in self.entries}
         for task in self.tasks:
-            by_entry[task.entry] |= {name: way == "maximize" for name, way in task.own_metrics.items()}
+            by_entry[task.entry] |= {name: direction == "maximize" for name, direction in task.own_metrics.items()}
         return by_entry
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what the scores depend on besides the model: for each task its settings, documents and seeds.
 
         Returns:
-            A dict for each task, made of values that JSON has.
+            A dict for each task, which JSON can hold.
         """
         described = []
-        for item in self.entries:
-            for task in item.tasks:
+        for loaded in self.entries:
+            for task in loaded.tasks:
                 config = {k: v for k, v in task.dump_config().items() if k != "metadata"}
                 described.append(
                     {
-                        "entry": item.entry.model_dump(exclude={"split"}),  # `documents` depends on it
+                        "entry": loaded.entry.model_dump(exclude={"split"}),  # `documents` depends on it
                         "config": hash_string(json.dumps(config, sort_keys=True, default=_stable)),
                         "version": str(task.VERSION),
-                        "documents": hash_string("".join(item.documents[task.task_name])),
+                        "documents": hash_string("".join(loaded.documents[task.task_name])),
                         "seeds": self._seeds.model_dump(),
                         "lm_eval": lm_eval.__version__,
                     }
@@ -107,18 +112,18 @@ class Suite:
     def summaries(self) -> list[SuiteEntrySummary]:
         """Return a summary of each entry, for reports."""
         summaries = []
-        for item in self.entries:
-            hashes = [h for of_task in item.documents.values() for h in of_task]
+        for loaded in self.entries:
+            hashes = [h for of_task in loaded.documents.values() for h in of_task]
             n_selection = sum(in_selection_split(h) for h in hashes)
             summaries.append(
                 SuiteEntrySummary(
-                    name=item.entry.name,
-                    tasks=[t.task_name for t in item.tasks],
+                    name=loaded.entry.name,
+                    tasks=[t.task_name for t in loaded.tasks],
                     n_items=len(hashes),
                     n_selection=n_selection,
                     n_held_out=len(hashes) - n_selection,
-                    num_fewshot=item.tasks[0].config.num_fewshot,
-                    limit=item.entry.limit,
+                    num_fewshot=loaded.tasks[0].config.num_fewshot,
+                    limit=loaded.entry.limit,
                 )
             )
         return summaries
@@ -132,17 +137,17 @@ class Suite:
         Raises:
             CalibError: it has no chat template, or none of the name that an entry asks for.
         """
-        for item in self.entries:
-            name, templates = item.entry.apply_chat_template, tokenizer.chat_template
+        for loaded in self.entries:
+            name, templates = loaded.entry.apply_chat_template, tokenizer.chat_template
             if name and not templates:
                 raise CalibError(
-                    f"suite entry {item.entry.name}: apply_chat_template is set, but the tokenizer of the merged "
+                    f"suite entry {loaded.entry.name}: apply_chat_template is set, but the tokenizer of the merged "
                     "models has no chat template; set `tokenizer_source` or `chat_template` in the recipe"
                 )
             wanted = name if isinstance(name, str) else "default"
             if name and isinstance(templates, dict) and wanted not in templates:
                 raise CalibError(
-                    f"suite entry {item.entry.name}: the tokenizer has no chat template {wanted!r}; "
+                    f"suite entry {loaded.entry.name}: the tokenizer has no chat template {wanted!r}; "
                     f"it has {', '.join(sorted(templates))}"
                 )
 
@@ -158,21 +163,22 @@ class Suite:
             CalibError: the tokenizer lacks a chat template; see `check_chat_template`.
         """
         built_for = ""
-        if any(item.entry.apply_chat_template for item in self.entries):
+        if any(loaded.entry.apply_chat_template for loaded in self.entries):
             self.check_chat_template(lm.tokenizer)
             built_for = repr((lm.tokenizer.chat_template, lm.tokenizer.special_tokens_map, lm.chat_template_args))
         if self._built_for == built_for:
             return
         set_seeds(self._seeds)
         with silence_lm_eval():
-            for item in self.entries:
-                self._build(item, lm)
+            for loaded in self.entries:
+                self._build(loaded, lm)
         self._built_for = built_for
 
-    def _build(self, item: LoadedEntry, lm: PrefixLM) -> None:
-        entry = item.entry
+    def _build(self, loaded: LoadedEntry, lm: PrefixLM) -> None:
+        """Build the requests of one entry's tasks."""
+        entry = loaded.entry
         chat = entry.apply_chat_template
-        for task, limit in zip(item.tasks, item.limits, strict=True):
+        for task, limit in zip(loaded.tasks, loaded.limits, strict=True):
             task.set_fewshot_seed(self._seeds.fewshot)
             task.build_all_requests(
                 limit=limit,
@@ -182,11 +188,6 @@ class Suite:
                 chat_template=lm.chat_renderer(chat) if chat else None,
                 tokenizer_name=lm.tokenizer_name if chat else "",
             )
-
-    @property
-    def documents(self) -> dict[str, list[str]]:
-        """Task → the hashes of its documents, in the order of their numbers; tasks are in the suite's order."""
-        return {task: hashes for item in self.entries for task, hashes in item.documents.items()}
 
     def score(
         self,
@@ -210,26 +211,26 @@ class Suite:
         self.build_requests(lm)
         set_seeds(_seeds_for(self._seeds, documents))
         tables: dict[str, list[ItemTable]] = {}
-        for item in self.entries:
+        for loaded in self.entries:
             with ExitStack() as narrowed:
-                tasks = [t for t in item.tasks if documents is None or documents.get(t.task_name)]
+                tasks = [t for t in loaded.tasks if documents is None or documents.get(t.task_name)]
                 if documents is not None:
                     for task in tasks:
                         narrowed.enter_context(only_documents(task, documents[task.task_name]))
                 instances = [instance for task in tasks for instance in task.instances]
                 if not instances:
                     continue
-                lm.on_answers = answer_counter(progress, item.entry.name, sum(i.repeats for i in instances))
-                with silence_lm_eval(progress_bars=True):
+                lm.on_answers = answer_counter(progress, loaded.entry.name, sum(i.repeats for i in instances))
+                with silence_lm_eval(keep_progress_bars=True):
                     run_requests(lm, instances)
-                    tables[item.entry.name] = [item_table(task, item.entry.split) for task in tasks]
+                    tables[loaded.entry.name] = [item_table(task, loaded.entry.split) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables
 
 
 def _seeds_for(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) -> Seeds:
-    """Return seeds of sampled answers that are equal for all models, and differ between parts of the documents."""
+    """Return the seeds of sampled answers: the same for every model, but another for each part of the documents."""
     if documents is None:
         return seeds
     part = int(hash_string(json.dumps({task: sorted(numbers) for task, numbers in documents.items()}))[:8], 16)
@@ -237,5 +238,5 @@ def _seeds_for(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) ->
 
 
 def _stable(value: Any) -> str:
-    """Return a text for a value that JSON does not have, which is the same in every process."""
+    """Return a text that stands for a value that JSON cannot hold, and is the same in every process."""
     return getattr(value, "__qualname__", None) or type(value).__name__

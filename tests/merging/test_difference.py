@@ -1,4 +1,4 @@
-"""How far parents differ: which layers there are, and which axes govern the difference."""
+"""How far parents differ, tensor by tensor, and which share of the difference each axis controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mergekit_calib.recipe.axes import read_axis
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3-moe"])
-def test_layers_are_counted_and_their_tensors_have_a_part_of_the_name_in_common(make_model, architecture):
+def test_layers_are_counted_and_the_prefix_of_their_tensors_names_is_found(make_model, architecture):
     (model,) = open_parents([str(make_model(architecture))], MergeOptions()).values()
     assert layers_of(model) == Layers(4, "model.layers.")
 
@@ -24,10 +24,10 @@ def test_layers_are_counted_and_their_tensors_have_a_part_of_the_name_in_common(
 def test_there_is_a_norm_of_the_difference_for_each_tensor(make_model):
     base, aligned = open_parents([str(make_model(seed=0)), str(make_model(seed=1))], MergeOptions()).values()
     norms = difference_norms(base, aligned)
-    mine, theirs = (safetensors.torch.load_file(m.folder / "model.safetensors") for m in (base, aligned))
-    assert norms.keys() == mine.keys()
+    of_base, of_aligned = (safetensors.torch.load_file(m.folder / "model.safetensors") for m in (base, aligned))
+    assert norms.keys() == of_base.keys()
     for name, norm in norms.items():
-        assert norm == pytest.approx(float((theirs[name].float() - mine[name].float()).norm()), rel=1e-5)
+        assert norm == pytest.approx(float((of_aligned[name].float() - of_base[name].float()).norm()), rel=1e-5)
 
 
 def test_the_importance_of_an_axis_is_how_far_the_parents_differ_in_its_tensors():
@@ -45,7 +45,7 @@ def test_the_importance_of_an_axis_is_how_far_the_parents_differ_in_its_tensors(
     assert shares == pytest.approx({"x_self_attn_1": 0.2, "x_self_attn_2": 0.0, "x_mlp_1": 0.0, "x_mlp_2": 1.0})
 
 
-def test_equal_values_in_all_blocks_are_the_merge_with_one_value(make_model, tmp_path):
+def test_the_same_value_in_all_blocks_gives_the_weights_of_a_single_axis(make_model, tmp_path):
     base, aligned = str(make_model(seed=0)), str(make_model(seed=1))
     methods = {"linear": MethodSignature("linear", frozenset({"normalize"}), frozenset({"weight"}), ignores_base=True)}
     options = MergeOptions(quiet=True, random_seed=0)

@@ -1,4 +1,4 @@
-"""What a sweep takes in memory: stated beforehand, refused where it cannot fit, less where parents are streamed."""
+"""The memory of a sweep is estimated beforehand; parents are streamed if they do not fit, or the sweep is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parents(make_model):
     return list(open_parents([str(make_model(seed=s)) for s in (1, 2)], OPTIONS).values())
 
 
-def test_parents_in_the_recipes_dtype_are_mapped_and_cost_nothing(parents):
+def test_parents_in_the_recipes_dtype_are_mapped_and_take_no_memory(parents):
     needed = footprint(parents, "bfloat16", None, None, CPU, OPTIONS)
     assert (needed.live, needed.parents, needed.building) == (2 * n_parameters(parents[0]), 0, 0)
     assert needed.on_host == needed.on_device == needed.live + GB
@@ -93,7 +93,7 @@ def test_parents_are_streamed_if_copies_of_them_do_not_fit():
 
 
 @pytest.mark.parametrize(
-    ("needed", "free", "said"),
+    ("needed", "free", "message"),
     [
         (
             Footprint(CPU, 4 * GB, 0, 8 * GB),
@@ -107,8 +107,8 @@ def test_parents_are_streamed_if_copies_of_them_do_not_fit():
         ),
     ],
 )
-def test_a_sweep_that_does_not_fit_is_refused_with_the_numbers(needed, free, said):
-    with pytest.raises(CalibError, match=said):
+def test_a_sweep_that_does_not_fit_is_refused_with_the_numbers(needed, free, message):
+    with pytest.raises(CalibError, match=message):
         fitted(needed, *free)
 
 

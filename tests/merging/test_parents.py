@@ -23,22 +23,22 @@ from mergekit_calib.recipe import dump_recipe, parse_sweep
 OPTIONS = MergeOptions(random_seed=0, quiet=True)
 
 
-def test_a_path_that_does_not_exist_is_named():
+def test_a_path_that_does_not_exist_is_an_error():
     with pytest.raises(CalibError, match=r"'\./nowhere/model' does not exist"):
         open_parents(["./nowhere/model"], OPTIONS)
 
 
-def test_a_model_that_is_not_on_the_hub_is_named():
+def test_a_model_that_is_not_on_the_hub_is_an_error():
     with pytest.raises(CalibError, match=r"nobody/nothing: no such local folder, and not found on the Hub"):
         open_parents(["nobody/nothing"], OPTIONS)
 
 
-def test_a_folder_without_a_configuration_is_named(tmp_path):
+def test_a_folder_without_a_config_is_an_error(tmp_path):
     with pytest.raises(CalibError, match=r"its config.json cannot be read"):
         open_parents([str(tmp_path)], OPTIONS)
 
 
-def test_a_missing_shard_is_named(make_model, tmp_path):
+def test_a_missing_shard_is_an_error(make_model, tmp_path):
     folder = shutil.copytree(make_model(seed=0, shard="20KB"), tmp_path / "model")
     sorted(folder.glob("*.safetensors"))[0].unlink()
     with pytest.raises(CalibError, match=r"its index names model-00001"):
@@ -55,14 +55,14 @@ def test_pickles_are_refused_without_lazy_unpickle(make_model, tmp_path):
     assert open_parents([str(folder)], OPTIONS.model_copy(update={"lazy_unpickle": True}))
 
 
-def test_different_architectures_are_both_named(make_model):
+def test_different_architectures_are_an_error_without_allow_crimes(make_model):
     parents = open_parents([str(make_model("llama")), str(make_model("qwen2"))], OPTIONS)
     with pytest.raises(CalibError, match=r"LlamaForCausalLM.*Qwen2ForCausalLM"):
         check_compatible(parents.values(), OPTIONS, False)
     check_compatible(parents.values(), OPTIONS.model_copy(update={"allow_crimes": True}), False)
 
 
-def test_a_tensor_of_different_shapes_is_named_with_both(make_model):
+def test_a_tensor_of_different_shapes_is_an_error(make_model):
     parents = open_parents([str(make_model(seed=0)), str(make_model(seed=1, intermediate_size=56))], OPTIONS)
     with pytest.raises(CalibError, match=r"tensor model\.layers\.\S+mlp\S+ is \[\d+, \d+\] in .* and \[\d+, \d+\] in"):
         check_compatible(parents.values(), OPTIONS, False)
@@ -75,7 +75,7 @@ def test_vocabularies_of_different_size_need_a_tokenizer_setting(make_model):
     check_compatible(parents.values(), OPTIONS, vocabulary_may_differ=True)
 
 
-def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_named(make_model, tmp_path):
+def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_an_error(make_model, tmp_path):
     folder = shutil.copytree(make_model(seed=0), tmp_path / "model")
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     del tensors["model.norm.weight"]
@@ -85,7 +85,7 @@ def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_named(make_model, tmp
         Plan(configuration(recipe), OPTIONS).check_sources()
 
 
-def test_too_little_disk_space_is_refused_with_both_numbers(tmp_path):
+def test_too_little_disk_space_is_an_error(tmp_path):
     with pytest.raises(CalibError, match=r"needs about \d+\.\d GB of disk, and \d+\.\d GB are free"):
         check_disk(tmp_path / "out", 10**18)
 
@@ -112,7 +112,7 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 @pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "nuslerp"])
 @pytest.mark.parametrize("padded_rows", [False, True])
-def test_a_merge_has_the_aligned_parents_tokenizer_with_and_without_the_plugin(
+def test_a_merge_has_the_aligned_parents_tokenizer_when_scored_and_when_mergekit_writes_it(
     make_model, tmp_path, method, padded_rows
 ):
     from mergekit.merge import run_merge

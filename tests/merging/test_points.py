@@ -47,7 +47,7 @@ def short_form(base: Path, aligned: Path | str, method: str = "linear", dtype: s
 
 
 def assert_scored_is_written(sweep: Sweep, tmp_path: Path, dtype: str | None = None, **options: Any) -> PointModels:
-    """Every point of `sweep`, in order, on one live model against a plain `mergekit` run of its recipe."""
+    """Compare every point of `sweep` on the live model with a plain `mergekit` run of its recipe."""
     options = MergeOptions(random_seed=SEED, quiet=True, **options)
     parents = open_parents(sweep.models, options)
     apply_adapters(parents.values(), options)
@@ -96,7 +96,7 @@ def test_every_architecture_scores_what_it_writes(make_model, tmp_path, architec
     assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path)
 
 
-def test_sharded_checkpoints_are_read_whole(make_model, tmp_path):
+def test_sharded_checkpoints_score_what_they_write(make_model, tmp_path):
     base, aligned = make_model(seed=0, shard="20KB"), make_model(seed=1, shard="30KB")
     assert len(list(base.glob("*.safetensors"))) > 2
     assert_scored_is_written(short_form(base, aligned), tmp_path)
@@ -138,7 +138,7 @@ def test_a_lora_is_a_parent_like_any_other(make_model, tmp_path):
     assert_scored_is_written(sweep, tmp_path, lora_merge_cache=str(tmp_path / "cache"))
 
 
-def test_a_merged_adapter_that_a_killed_run_left_half_done_is_made_again(make_model, tmp_path):
+def test_an_incomplete_merged_adapter_of_a_killed_run_is_made_again(make_model, tmp_path):
     import peft
 
     base = make_model(seed=0)
@@ -156,7 +156,7 @@ def test_a_merged_adapter_that_a_killed_run_left_half_done_is_made_again(make_mo
     assert list(merged.glob("*.safetensors"))
 
 
-def test_gradients_and_filters_keep_their_meaning(make_model, tmp_path):
+def test_gradients_and_filters_score_what_they_write(make_model, tmp_path):
     base, aligned = make_model(seed=0), make_model(seed=1)
     recipe = {
         "merge_method": "slerp",
@@ -195,11 +195,11 @@ def test_a_point_that_goes_through_the_disk_has_the_aligned_parents_generation_c
     sweep = sweep_of(
         {"merge_method": "passthrough", "base_model": str(base), "slices": slices, "dtype": "bfloat16"}, {"end": [4]}
     )
-    voice = tmp_path / "aligned"
-    shutil.copytree(aligned, voice)
-    transformers.GenerationConfig(max_new_tokens=7).save_pretrained(voice)
+    donor = tmp_path / "aligned"
+    shutil.copytree(aligned, donor)
+    transformers.GenerationConfig(max_new_tokens=7).save_pretrained(donor)
     options = MergeOptions(random_seed=SEED, quiet=True)
-    models = PointModels(options, TokenizerChoice(voice), tmp_path / "scratch", torch.device("cpu"))
+    models = PointModels(options, TokenizerChoice(donor), tmp_path / "scratch", torch.device("cpu"))
     (point,) = sweep.grid()
     with models.at(point) as ready:
         assert ready.tokenizer.chat_template == "{{ messages[0].content }}"
@@ -229,7 +229,7 @@ def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
         scored = _logits_by_token(ready.model, ready.tokenizer)
         digest = ready.digest
     assert not list((tmp_path / "scratch").iterdir())
-    for folder in folders:  # mergekit numbers the added tokens as it comes, so two runs' files differ
+    for folder in folders:  # mergekit numbers the added tokens in no fixed order, so two runs' files differ
         models.write(point, folder, digest)
         written = transformers.AutoModelForCausalLM.from_pretrained(folder)
         torch.testing.assert_close(
@@ -240,7 +240,7 @@ def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
 
 
 def _logits_by_token(model, tokenizer) -> dict[str, torch.Tensor]:
-    """Each token's logit after a few that both parents know, however the vocabulary is numbered."""
+    """Return token → its logit after a few tokens that both parents have, whatever the tokens' ids."""
     vocabulary = tokenizer.get_vocab()
     shared = sorted(vocabulary)[4:12]
     with torch.no_grad():
@@ -259,7 +259,7 @@ def test_a_third_partys_method_is_swept_like_mergekits_own(make_model, tmp_path)
     assert_scored_is_written(short_form(make_model(seed=0), make_model(seed=1), "test_midpoint"), tmp_path)
 
 
-def test_weights_that_are_not_finite_are_named(make_model, tmp_path):
+def test_weights_that_are_not_finite_are_an_error(make_model, tmp_path):
     base, aligned = make_model(seed=0), make_model(seed=1)
     sweep = sweep_of(
         {
@@ -294,7 +294,7 @@ def test_points_of_an_axis_that_changes_nothing_have_one_digest(make_model, tmp_
 
 
 @pytest.mark.parametrize("add_bos_token", [True, False, None])
-def test_prompts_have_the_same_first_token_as_in_lm_evals_hf(make_model, tmp_path, add_bos_token):
+def test_prompts_are_tokenised_as_in_lm_evals_hf(make_model, tmp_path, add_bos_token):
     base, aligned = make_model(seed=0), make_model(seed=1)
     sweep = short_form(base, aligned)
     options = MergeOptions(random_seed=SEED, quiet=True)
@@ -336,7 +336,7 @@ def test_models_are_in_the_recipes_order_without_a_base_model():
 
 @pytest.mark.parametrize("key", ["dtype", "out_dtype"])
 @pytest.mark.parametrize("name", ["bf16", "int64", 16])
-def test_a_dtype_that_mergekit_does_not_know_is_named(key, name):
+def test_a_dtype_that_mergekit_does_not_know_is_an_error(key, name):
     recipe = {"merge_method": "linear", "models": [{"model": "a"}], key: name}
     with pytest.raises(RecipeError, match=rf"f.yml: {key}: is {name!r}; it can be float32"):
         configuration(recipe, "f.yml")

@@ -26,7 +26,7 @@ def packed_step(*sequences: list[int]) -> Step:
     return step
 
 
-def test_a_step_is_divided_where_that_saves_more_than_a_run_costs() -> None:
+def test_a_step_is_divided_into_runs_if_that_saves_more_than_a_run_costs() -> None:
     step = packed_step([1, *range(10, 60)], [1, *range(60, 110)], [1, 5])
 
     assert [(run.start, run.end, run.path.tolist()) for run in step.runs] == [(0, 52, []), (52, 102, [0])]
@@ -35,14 +35,14 @@ def test_a_step_is_divided_where_that_saves_more_than_a_run_costs() -> None:
 
 @pytest.mark.parametrize("window", [None, 6, 3])
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
-def test_it_equals_sdpa_under_the_mask(window: int | None, key_heads: int) -> None:
+def test_attention_by_run_equals_sdpa_of_the_whole_step(window: int | None, key_heads: int) -> None:
     past, n, heads = 7, 12, 4
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     query, key, value = (
-        torch.randn(1, h, tokens, 8, generator=draw)
+        torch.randn(1, h, tokens, 8, generator=generator)
         for h, tokens in ((heads, n), (key_heads, past + n), (key_heads, past + n))
     )
-    # A token that all have in common, and four, four and three that begin branches of their own.
+    # A token that all branches share, and three branches of four, four and three tokens.
     ends = np.repeat([12, 5, 9, 12], [1, 4, 4, 3])
     positions = past + np.r_[0, 1:5, 1:5, 1:4]
     none = np.zeros(0, dtype=np.int64)
@@ -51,8 +51,8 @@ def test_it_equals_sdpa_under_the_mask(window: int | None, key_heads: int) -> No
     seen = torch.ones(n, past + n, dtype=torch.bool)
     seen[:, past:] = (index[None, :] <= index[:, None]) & (index[:, None] < torch.from_numpy(ends)[None, :])
     if window is not None:
-        places = torch.from_numpy(np.r_[:past, positions])
-        seen &= places[past:, None] - places[None, :] < window
+        key_positions = torch.from_numpy(np.r_[:past, positions])
+        seen &= key_positions[past:, None] - key_positions[None, :] < window
     mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
     module = SimpleNamespace(num_key_value_groups=heads // key_heads)
     arguments = (module, query, key, value, mask)
@@ -67,10 +67,10 @@ def test_it_equals_sdpa_under_the_mask(window: int | None, key_heads: int) -> No
 def test_every_architecture_passes_the_runs_to_its_attention(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     model = PACKED[name](200).eval()
-    together = []
+    whole_steps = []
 
     def whole(*arguments: object, **named: object) -> object:
-        together.append(arguments)
+        whole_steps.append(arguments)
         return sdpa_attention_forward(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", whole)
@@ -78,10 +78,10 @@ def test_every_architecture_passes_the_runs_to_its_attention(name: str, monkeypa
     for first in range(10, 20):
         requests.add(list(range(5, 5 + first)), [1, 2], 100)
     PackedRunner(model, torch.float32).run(requests)
-    assert not together
+    assert not whole_steps
 
 
-def test_the_models_own_attention_is_back_afterwards() -> None:
+def test_the_models_own_attention_is_restored_afterwards() -> None:
     config = transformers.LlamaConfig(attn_implementation="eager")
     with attention_by_run(config):
         assert config._attn_implementation != "eager"

@@ -1,4 +1,4 @@
-"""transformers 5.24 renamed the argument that takes a cache; models written before and after it both get theirs."""
+"""The cache is passed by the name that the model's `forward` has for it, which transformers 5.24 changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Old(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("module", "name"), [(New(), "cache"), (Old(), "past_key_values")])
-def test_it_is_the_name_in_the_signature_of_forward(module, name) -> None:
+def test_the_name_is_read_from_the_signature_of_forward(module, name) -> None:
     assert cache_argument(module) == name
 
 

@@ -54,7 +54,7 @@ def test_the_most_tokens_of_a_row() -> None:
 
 
 @pytest.mark.parametrize("alias", ["max_new_tokens", "max_tokens", "max_completion_tokens"])
-def test_every_name_of_max_gen_toks_is_understood(models, tokenizer, monkeypatch, alias) -> None:
+def test_every_alias_of_max_gen_toks_limits_the_tokens_of_a_row(models, tokenizer, monkeypatch, alias) -> None:
     counted: list[int] = []
     monkeypatch.setattr(generation, "max_rows", lambda _, n_tokens: counted.append(n_tokens) or 4)
 
@@ -76,7 +76,7 @@ def test_a_prompt_is_read_once_for_all_its_samples(models, tokenizer) -> None:
     assert len(set(samples)) > 1
 
 
-def test_generations_that_do_not_fit_together_are_made_in_parts(models, tokenizer) -> None:
+def test_rows_that_do_not_fit_in_memory_together_are_generated_in_parts(models, tokenizer) -> None:
     model, rows = models["llama"], []
 
     def refuse(_: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
@@ -86,9 +86,9 @@ def test_generations_that_do_not_fit_together_are_made_in_parts(models, tokenize
 
     texts = ["2 + 2 =", "A longer beginning", "Once", "Twice", "And again"]
     expected = generations(HFLM(pretrained=model, tokenizer=tokenizer), texts, 1)
-    live = build_lm(model, tokenizer)
+    packed = build_lm(model, tokenizer)
     hook = model.register_forward_pre_hook(refuse, with_kwargs=True)
-    generated = generations(live, texts, 1)
+    generated = generations(packed, texts, 1)
     hook.remove()
 
     assert max(rows) == 5

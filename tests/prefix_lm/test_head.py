@@ -1,4 +1,4 @@
-"""The output head, in blocks of the vocabulary, equals a log-softmax over the whole vocabulary."""
+"""The output head, computed in blocks of the vocabulary, equals a log-softmax over the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mergekit_calib.prefix_lm.head import OutputHead, forward_replaced
 
 N_TOKENS = 203
 N_HIDDEN = 30
-FIFTY_TOKENS = 4 * N_HIDDEN * 50  # bytes of a block of logits
+BLOCK_BYTES = 4 * N_HIDDEN * 50  # a block of 50 tokens' logits
 
 
 def cohere(n: int) -> transformers.PreTrainedModel:
@@ -27,8 +27,8 @@ def gemma2(n: int) -> transformers.PreTrainedModel:
 
 
 def phi(n: int) -> transformers.PreTrainedModel:
-    few = {key: value for key, value in TEXT.items() if key != "head_dim"}
-    model = transformers.PhiForCausalLM(transformers.PhiConfig(**few, vocab_size=n))
+    options = {key: value for key, value in TEXT.items() if key != "head_dim"}
+    model = transformers.PhiForCausalLM(transformers.PhiConfig(**options, vocab_size=n))
     torch.nn.init.normal_(model.lm_head.bias)
     return model
 
@@ -66,7 +66,7 @@ class Case:
     logits: torch.Tensor
 
 
-def case(name: str, block_bytes: int = FIFTY_TOKENS, softmax_dtype: torch.dtype = torch.float32) -> Case:
+def case(name: str, block_bytes: int = BLOCK_BYTES, softmax_dtype: torch.dtype = torch.float32) -> Case:
     torch.manual_seed(5)
     model = WITH_HEADS[name](N_TOKENS).eval().requires_grad_(False)
     tokens = torch.randint(N_TOKENS, (1, N_HIDDEN))
@@ -77,9 +77,9 @@ def case(name: str, block_bytes: int = FIFTY_TOKENS, softmax_dtype: torch.dtype 
     return Case(model, head, outputs.last_hidden_state[0], model(tokens).logits[0])
 
 
-@pytest.mark.parametrize("block_bytes", [4 * N_HIDDEN * N_TOKENS, FIFTY_TOKENS, 1])
+@pytest.mark.parametrize("block_bytes", [4 * N_HIDDEN * N_TOKENS, BLOCK_BYTES, 1])
 @pytest.mark.parametrize("name", WITH_HEADS)
-def test_blocks_of_the_vocabulary_give_the_log_softmax_of_all_of_it(name: str, block_bytes: int) -> None:
+def test_blocks_give_the_log_softmax_over_the_whole_vocabulary(name: str, block_bytes: int) -> None:
     given = case(name, block_bytes)
     rows = torch.randint(N_HIDDEN, (90,))
     tokens = torch.randint(N_TOKENS, (90,))
@@ -102,7 +102,7 @@ def test_of_equally_likely_tokens_the_first_is_the_greedy_one() -> None:
     assert greedy.tolist() == [True, False]
 
 
-def test_results_have_a_narrow_softmax_dtype_but_sums_are_in_float32() -> None:
+def test_results_are_rounded_to_the_softmax_dtype_but_summed_in_float32() -> None:
     given = case("llama", block_bytes=4 * N_HIDDEN * 10, softmax_dtype=torch.bfloat16)
     rows, tokens = torch.arange(N_HIDDEN), torch.arange(N_HIDDEN)
 
@@ -113,7 +113,7 @@ def test_results_have_a_narrow_softmax_dtype_but_sums_are_in_float32() -> None:
     torch.testing.assert_close(scores, expected, rtol=2**-7, atol=0)
 
 
-def test_a_weight_that_is_not_a_number_makes_scores_that_are_not_numbers() -> None:
+def test_a_nan_in_the_weights_makes_every_score_nan() -> None:
     given = case("llama")
     given.model.lm_head.weight[100] = torch.nan
 
@@ -130,7 +130,7 @@ def test_the_model_is_unchanged_afterwards() -> None:
     assert given.model(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, N_TOKENS)
 
 
-def test_a_wrapper_of_forward_is_put_back() -> None:
+def test_a_wrapper_of_forward_is_restored() -> None:
     module = torch.nn.Linear(2, 2)
     own = module.forward = lambda x: x  # as accelerate wraps it, to move the inputs
     with forward_replaced(module, lambda x: x + 1):

@@ -1,4 +1,4 @@
-"""`hf-prefix` gives the scores of lm-eval's `hf` (to 1e-4 nats in float32), and runs shared beginnings once."""
+"""`hf-prefix` gives the scores of lm-eval's `hf` (to 1e-4 nats in float32); tokens that requests share are run once."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def requests(pairs: list[tuple[str, str]] = PAIRS) -> list[Instance]:
     return [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
 
 
-def assert_same(mine: list[tuple[float, bool]], theirs: list[tuple[float, bool]]) -> None:
-    assert [greedy for _, greedy in mine] == [greedy for _, greedy in theirs]
-    # Beside 1e-5, a unit in the last place: fp32 has no finer numbers around the −200 nats of a long answer.
-    assert [score for score, _ in mine] == pytest.approx([score for score, _ in theirs], abs=1e-4)
+def assert_equal(ours: list[tuple[float, bool]], theirs: list[tuple[float, bool]]) -> None:
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
+    # float32 numbers near −200, the log-likelihood of a long answer, are 1.5e-5 apart.
+    assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=1e-4)
 
 
 @pytest.mark.parametrize("step_tokens", [512, 48, 5])
@@ -50,22 +50,22 @@ def assert_same(mine: list[tuple[float, bool]], theirs: list[tuple[float, bool]]
 def test_scores_are_those_of_hf(models, tokenizer, name, step_tokens) -> None:
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
 
-    live = build_lm(models[name], tokenizer)
-    live.batch_limits.step_tokens = step_tokens
+    packed = build_lm(models[name], tokenizer)
+    packed.batch_limits.step_tokens = step_tokens
 
-    assert live.fallback_reason is None
-    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+    assert packed.fallback_reason is None
+    assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_sdpa_and_eager_attention_both_work(models, tokenizer, attention) -> None:
+def test_scores_are_those_of_hf_with_sdpa_and_with_eager_attention(models, tokenizer, attention) -> None:
     model = models["gemma3"]
     given = model.config._attn_implementation
     model.set_attn_implementation(attention)
     try:
-        live, plain = build_lm(model, tokenizer), HFLM(pretrained=model, tokenizer=tokenizer)
-        assert live.fallback_reason is None
-        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+        packed, plain = build_lm(model, tokenizer), HFLM(pretrained=model, tokenizer=tokenizer)
+        assert packed.fallback_reason is None
+        assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
     finally:
         model.set_attn_implementation(given)
 
@@ -77,14 +77,14 @@ def test_a_model_that_cannot_run_in_packed_steps_is_scored_as_hf_scores_it_and_w
     plain = HFLM(pretrained=models[name], tokenizer=tokenizer, batch_size=4)
 
     with pytest.warns(UserWarning, match="scored as lm-eval's `hf` model does, because"):
-        live = build_lm(models[name], tokenizer, batch_size=4)
+        packed = build_lm(models[name], tokenizer, batch_size=4)
 
-    assert live.fallback_reason
-    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+    assert packed.fallback_reason
+    assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 class LooksBack(transformers.LlamaForCausalLM):
-    """Claims to be transformers' own class, but each token depends on the sum of all before, which no cache holds."""
+    """A model whose tokens depend on a sum that no cache holds, though its class seems to be transformers' own."""
 
     __module__ = "transformers.models.llama.modeling_llama"
 
@@ -101,12 +101,12 @@ def test_a_model_whose_packed_scores_differ_is_detected_on_first_use(tokenizer) 
     plain = HFLM(pretrained=model, tokenizer=tokenizer)
 
     with pytest.warns(UserWarning, match="because packed steps do not give its log-likelihoods"):
-        live = build_lm(model, tokenizer)
+        packed = build_lm(model, tokenizer)
 
-    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+    assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
-def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> None:
+def test_steps_are_halved_until_they_fit_in_memory(models, tokenizer) -> None:
     model, sizes = models["llama"], []
 
     def refuse(_: object, args: tuple[torch.Tensor]) -> None:
@@ -114,35 +114,35 @@ def test_steps_that_do_not_fit_are_halved_until_they_do(models, tokenizer) -> No
         if sizes[-1] > 40:
             raise torch.cuda.OutOfMemoryError
 
-    live = build_lm(model, tokenizer)
+    packed = build_lm(model, tokenizer)
     hook = model.model.embed_tokens.register_forward_pre_hook(refuse)
-    answers = live.loglikelihood(requests())
+    answers = packed.loglikelihood(requests())
     hook.remove()
 
     assert max(sizes) > 40
     assert 20 < sizes[-1] <= 40
-    assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
+    assert_equal(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
 
 
 def test_requests_answered_before_memory_ran_out_are_not_run_again(models, tokenizer) -> None:
     model, sizes, counts = models["llama"], [], []
-    live = build_lm(model, tokenizer)
-    live.batch_limits.step_tokens, live.batch_limits.head_rows = 80, 1
+    packed = build_lm(model, tokenizer)
+    packed.batch_limits.step_tokens, packed.batch_limits.head_rows = 80, 1
 
     def refuse_once(_: object, args: tuple[torch.Tensor]) -> None:
         sizes.append(args[0].shape[1])
         if len(sizes) == 4:
             raise torch.cuda.OutOfMemoryError
 
-    live.on_answers = counts.append
+    packed.on_answers = counts.append
     hook = model.model.embed_tokens.register_forward_pre_hook(refuse_once)
-    answers = live.loglikelihood(requests())
+    answers = packed.loglikelihood(requests())
     hook.remove()
 
-    everything_again = sum(len(step.tokens) for step in live.tokenize(requests()).steps(40))
+    everything_again = sum(len(step.tokens) for step in packed.tokenize(requests()).steps(40))
     assert 0 < sum(sizes[4:]) < everything_again
     assert sum(counts) == len(requests())
-    assert_same(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
+    assert_equal(answers, HFLM(pretrained=model, tokenizer=tokenizer).loglikelihood(requests()))
 
 
 def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypatch) -> None:
@@ -162,41 +162,41 @@ def test_requests_are_tokenised_once_for_all_models(models, tokenizer, monkeypat
 
 @pytest.mark.parametrize("lengths", [(64, 512), (512, 64)])
 @pytest.mark.filterwarnings("ignore:6 of 13 requests are longer")
-def test_models_with_different_maximum_lengths_each_get_their_own_part_of_a_prompt(models, tokenizer, lengths) -> None:
+def test_models_with_different_maximum_lengths_cut_prompts_differently(models, tokenizer, lengths) -> None:
     shared = SharedPrefixTrees()
     for length in lengths:
         arguments = {"max_length": length}
-        live = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
+        packed = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
         plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
-        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+        assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 def test_requests_are_tokenised_again_for_another_prefix_token(models, tokenizer) -> None:
     shared = SharedPrefixTrees()
     for prefix in (0, 1):
         arguments = {"prefix_token_id": prefix}
-        live = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
+        packed = build_lm(models["llama"], tokenizer, prefix_trees=shared, model_args=arguments)
         plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, **arguments)
-        assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+        assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
 def test_inputs_that_get_another_rotary_embedding_are_scored_as_hf_scores_them(tokenizer) -> None:
     torch.manual_seed(5)
     model = long_rope(len(tokenizer)).eval()
-    plain, live = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1), build_lm(model, tokenizer, batch_size=1)
+    plain, packed = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1), build_lm(model, tokenizer, batch_size=1)
     rolling = [Instance("loglikelihood_rolling", {}, ("Some text over some windows. " * 20,), 0)]
     short = requests([pair for pair in PAIRS if len("".join(pair)) < 100])
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_same(live.loglikelihood(short), plain.loglikelihood(short))
+        assert_equal(packed.loglikelihood(short), plain.loglikelihood(short))
     with pytest.warns(UserWarning, match=r"of up to 2\d\d tokens are .* another rotary embedding beyond 128"):
-        answers = live.loglikelihood(requests())
+        answers = packed.loglikelihood(requests())
     with pytest.warns(UserWarning, match="of up to 512 tokens"):
-        whole = live.loglikelihood_rolling(rolling)
+        whole = packed.loglikelihood_rolling(rolling)
 
-    assert live.fallback_reason is None
-    assert_same(answers, plain.loglikelihood(requests()))
+    assert packed.fallback_reason is None
+    assert_equal(answers, plain.loglikelihood(requests()))
     assert whole == pytest.approx(plain.loglikelihood_rolling(rolling), abs=1e-4)
 
 
@@ -216,11 +216,11 @@ def test_the_length_beyond_which_a_rotary_embedding_changes(models, monkeypatch,
     assert rotary_length_limit(models["llama"]) == length
 
 
-def test_progress_adds_up_to_the_requests(models, tokenizer) -> None:
-    live, counts = build_lm(models["llama"], tokenizer), []
-    live.on_answers = counts.append
+def test_reported_answers_add_up_to_the_number_of_requests(models, tokenizer) -> None:
+    packed, counts = build_lm(models["llama"], tokenizer), []
+    packed.on_answers = counts.append
 
-    live.loglikelihood(requests())
+    packed.loglikelihood(requests())
 
     assert sum(counts) == len(PAIRS)
 
@@ -234,42 +234,42 @@ def test_greedy_answers_are_marked(models, tokenizer) -> None:
 
     answers = build_lm(models["llama"], tokenizer).loglikelihood(requests(pairs))
 
-    assert_same(answers, plain.loglikelihood(requests(pairs)))
+    assert_equal(answers, plain.loglikelihood(requests(pairs)))
     assert [greedy for _, greedy in answers] == [True, False]
 
 
 def test_prompts_beyond_the_models_length_lose_their_beginning_as_in_hf(models, tokenizer) -> None:
     plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=4, max_length=40)
-    live = build_lm(models["llama"], tokenizer, batch_size=4, model_args={"max_length": 40})
+    packed = build_lm(models["llama"], tokenizer, batch_size=4, model_args={"max_length": 40})
 
     with pytest.warns(UserWarning, match=r"7 of 13 requests are longer than the model's 40 tokens"):
-        answers = live.loglikelihood(requests())
+        answers = packed.loglikelihood(requests())
 
-    assert_same(answers, plain.loglikelihood(requests()))
+    assert_equal(answers, plain.loglikelihood(requests()))
 
 
 def test_rolling_log_likelihoods_are_those_of_hf(models, tokenizer) -> None:
     texts = [Instance("loglikelihood_rolling", {}, ("Some text over several windows. " * n,), 0) for n in (1, 3)]
     plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, batch_size=2, max_length=32)
-    live = build_lm(models["llama"], tokenizer, batch_size=2, model_args={"max_length": 32})
+    packed = build_lm(models["llama"], tokenizer, batch_size=2, model_args={"max_length": 32})
 
-    assert live.loglikelihood_rolling(texts) == pytest.approx(plain.loglikelihood_rolling(texts), abs=1e-4)
+    assert packed.loglikelihood_rolling(texts) == pytest.approx(plain.loglikelihood_rolling(texts), abs=1e-4)
 
 
 def test_a_beginning_of_sentence_token_is_added_as_in_hf(models, tokenizer) -> None:
     plain = HFLM(pretrained=models["llama"], tokenizer=tokenizer, add_bos_token=True)
-    live = build_lm(models["llama"], tokenizer, model_args={"add_bos_token": True})
+    packed = build_lm(models["llama"], tokenizer, model_args={"add_bos_token": True})
 
-    assert_same(live.loglikelihood(requests()), plain.loglikelihood(requests()))
+    assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
-def test_the_output_head_sees_only_the_ends_of_inputs(models, tokenizer) -> None:
+def test_the_output_head_is_applied_only_where_answers_are_read(models, tokenizer) -> None:
     model, seen = models["llama"], []
-    live = build_lm(model, tokenizer)
+    packed = build_lm(model, tokenizer)
     hook = model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
     pairs = [("A context of many more tokens than its answer has.", f" {c}") for c in "ABCD"]
 
-    live.loglikelihood(requests(pairs))
+    packed.loglikelihood(requests(pairs))
     hook.remove()
 
     # One input for the four answers, which are a space and a letter: two positions.
@@ -277,7 +277,7 @@ def test_the_output_head_sees_only_the_ends_of_inputs(models, tokenizer) -> None
 
 
 @pytest.mark.parametrize(("text", "length"), [("", 0), ("x" * 513, 513)])
-def test_a_continuation_of_no_tokens_or_too_many_is_named(models, tokenizer, text, length) -> None:
+def test_a_continuation_of_no_tokens_or_too_many_is_an_error(models, tokenizer, text, length) -> None:
     with pytest.raises(CalibError, match=f"makes {length} tokens of .*; between 1 and .* 512"):
         build_lm(models["llama"], tokenizer).loglikelihood(requests([("A context", text)]))
 
@@ -285,12 +285,12 @@ def test_a_continuation_of_no_tokens_or_too_many_is_named(models, tokenizer, tex
 @pytest.mark.parametrize("name", ["llama", "mamba"])
 @pytest.mark.parametrize("context", [" ", "\n\n"])
 @pytest.mark.filterwarnings("ignore:scored as lm-eval")
-def test_a_context_without_tokens_is_named(models, tokenizer, name, context) -> None:
+def test_a_context_without_tokens_is_an_error(models, tokenizer, name, context) -> None:
     with pytest.raises(CalibError, match=r"makes 0 tokens of the context '.+' of 'A'; .*add_bos_token"):
         build_lm(models[name], tokenizer).loglikelihood(requests([(context, "A")]))
 
 
-def test_model_args_that_a_live_model_cannot_take_are_named() -> None:
+def test_model_args_that_a_loaded_model_cannot_take_are_an_error() -> None:
     check_model_args({"dtype": "float32", "max_length": 100})
     with pytest.raises(CalibError, match=r"model_args\.max_lenght .*'max_length'"):
         check_model_args({"max_lenght": 100})
@@ -304,7 +304,7 @@ def test_model_args_that_a_live_model_cannot_take_are_named() -> None:
     ("slowdown", "warned"),
     [(0.6, []), (1.9, []), (5.2, ["this CPU is 5 times as slow in bfloat16 as in float32"])],
 )
-def test_a_dtype_that_the_cpu_is_slow_in_gets_a_warning(tokenizer, monkeypatch, slowdown, warned) -> None:
+def test_a_dtype_in_which_the_cpu_is_slow_gives_a_warning(tokenizer, monkeypatch, slowdown, warned) -> None:
     # A stand-in for CPUs that are not here.
     monkeypatch.setattr(model_module, "slowdown_against_float32", lambda dtype: slowdown)
     with warnings.catch_warnings(record=True) as caught:

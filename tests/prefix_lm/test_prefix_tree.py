@@ -1,4 +1,4 @@
-"""Steps answer every request once, let tokens attend to their own prefix only, and keep within their size."""
+"""Steps answer every request once, let tokens attend only to their own prefix, and have limited size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def requests_for(pairs) -> TokenRequests:
 
 
 def answered_by(steps) -> dict[int, list[tuple[tuple[int, ...], int]]]:
-    """Request → (the tokens attended to where a log-probability is read, the token that is asked for), in order."""
+    """Return request → the (tokens attended to, target token) of each log-probability that is read for it."""
     path: list[int] = []
     answered: dict[int, list[tuple[tuple[int, ...], int]]] = {}
     for step in steps:
@@ -59,13 +59,13 @@ def test_each_continuation_is_read_after_its_own_context(pairs, max_tokens):
 
 
 @given(PAIRS, STEP_TOKENS)
-def test_steps_keep_to_their_size(pairs, max_tokens):
+def test_steps_have_at_most_max_tokens(pairs, max_tokens):
     for step in requests_for(pairs).steps(max_tokens):
         assert 0 < len(step.tokens) <= max_tokens
 
 
 @given(PAIRS, STEP_TOKENS, st.data())
-def test_some_requests_can_be_answered_alone(pairs, max_tokens, data):
+def test_steps_for_some_requests_answer_only_those(pairs, max_tokens, data):
     left = data.draw(st.lists(st.integers(0, len(pairs) - 1), unique=True))
 
     answered = answered_by(requests_for(pairs).steps_for(np.array(left, dtype=np.int64), max_tokens))
@@ -87,7 +87,7 @@ def test_the_runs_of_a_step_cover_it_and_list_every_ancestor(pairs, max_tokens):
 
 
 @given(PAIRS)
-def test_in_one_large_step_every_distinct_prefix_is_run_once(pairs):
+def test_one_large_step_runs_every_distinct_prefix_once(pairs):
     prefixes = {
         tuple(window[: k + 1])
         for context, continuation in pairs
@@ -100,7 +100,7 @@ def test_in_one_large_step_every_distinct_prefix_is_run_once(pairs):
     assert [len(step.tokens) for step in steps] == [len(prefixes)]
 
 
-def test_a_beginning_that_many_questions_share_is_run_once_and_kept():
+def test_a_long_prefix_that_many_questions_share_is_run_once_and_kept():
     examples = list(range(500))
     questions = [[1000 + i] * 30 for i in range(40)]
     requests = TokenRequests()
@@ -116,7 +116,7 @@ def test_a_beginning_that_many_questions_share_is_run_once_and_kept():
     assert max(len(step.tokens) for step in steps) <= 128
 
 
-def test_a_short_shared_beginning_is_run_again_and_gets_no_step_of_its_own():
+def test_a_short_shared_prefix_gets_no_step_of_its_own():
     requests = TokenRequests()
     for i in range(8):
         requests.add([1, 2, *[10 + i] * 20], [3], 10**6)
@@ -131,7 +131,7 @@ def test_requests_that_lose_their_beginning_are_counted():
     assert requests_for([([0] * LONGEST, [1]), ([0] * (LONGEST + 1), [1])]).n_cut == 1
 
 
-def test_a_context_without_tokens_is_refused() -> None:
+def test_a_context_without_tokens_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="the context has no tokens"):
         TokenRequests().add([], [1], LONGEST)
 

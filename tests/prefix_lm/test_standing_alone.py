@@ -1,4 +1,4 @@
-"""`hf-prefix` is an lm-eval model like any other: found by name, loaded from a folder, independent of sweeps."""
+"""`hf-prefix` is an lm-eval model like any other: found by name, loaded from a folder, without other packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(mergekit_calib.prefix_lm.__file__).parent
 
 @pytest.fixture
 def evaluate(models, tokenizer, write_task, tmp_path):
-    """Evaluate a saved model by the name of its lm-eval model, with the arguments of lm-eval's command."""
+    """A function that evaluates a saved model, given the name of an lm-eval model class."""
     folder = tmp_path / "model"
     models["llama"].save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -48,7 +48,7 @@ def test_lm_eval_finds_it_by_name_and_gets_the_results_of_hf(evaluate) -> None:
     assert [s["resps"] for s in ours["samples"]["says"]] == [s["resps"] for s in theirs["samples"]["says"]]
 
 
-def test_of_the_rest_of_the_package_it_imports_only_what_everything_may_use() -> None:
+def test_of_the_other_packages_it_imports_only_errors_and_versions() -> None:
     imported = {
         node.module
         for path in PACKAGE.glob("*.py")

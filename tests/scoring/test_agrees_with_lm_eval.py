@@ -95,7 +95,7 @@ def test_the_description_of_every_subject_is_lm_evals() -> None:
     assert len(files) == 57
 
 
-def test_any_limit_of_calib_mmlu_is_spread_over_the_subjects() -> None:
+def test_the_first_documents_of_calib_mmlu_cover_all_subjects_equally() -> None:
     suite = Suite.load([SuiteEntry(task="calib_mmlu")])
     subjects = [doc["subject"] for doc in suite.entries[0].tasks[0].eval_docs]
 

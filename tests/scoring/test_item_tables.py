@@ -18,7 +18,7 @@ from mergekit_calib.items.table import ItemTable, joined
 
 
 def metrics_of(table: ItemTable) -> dict[str, Metric]:
-    """The metrics that a task's item table yields, by name."""
+    """Return name → metric, for the metrics that can be computed from a task's item table."""
     return Scopes(describe_tables({"entry": [table]}), BUILT_IN).metrics("entry")
 
 
@@ -76,7 +76,7 @@ def test_lengths_are_counted_in_characters_and_in_bytes(write_task, load_suite, 
     assert table.choice_bytes.tolist() == [[7, 6, 1]]
 
 
-def test_a_task_whose_choices_are_contexts(write_task, load_suite, lm, by_lm_eval, function) -> None:
+def test_choices_may_be_contexts(write_task, load_suite, lm, by_lm_eval, function) -> None:
     rows = [
         {"parts": [f"The {a} was hot,", f"The {b} was hot,"], "end": "so it melted.", "label": i % 2}
         for i, (a, b) in enumerate([("ice", "oven"), ("cup", "snow"), ("wax", "fire")])
@@ -100,7 +100,7 @@ def test_a_task_whose_choices_are_contexts(write_task, load_suite, lm, by_lm_eva
     assert correct(table).mean() == by_lm_eval(path)["results"]["blanks"]["acc,none"]
 
 
-def test_several_correct_choices(write_task, load_suite, lm, by_lm_eval) -> None:
+def test_several_choices_may_be_correct(write_task, load_suite, lm, by_lm_eval) -> None:
     rows = [{**q, "answers": [0, 2]} for q in QUESTIONS]
     path = write_task("several", rows, **{**CHOICES, "doc_to_target": "answers"})
 
@@ -110,7 +110,7 @@ def test_several_correct_choices(write_task, load_suite, lm, by_lm_eval) -> None
     assert correct(table).mean() == by_lm_eval(path)["results"]["several"]["acc,none"]
 
 
-def test_a_label_given_as_text(write_task, load_suite, lm) -> None:
+def test_a_label_may_be_the_text_of_a_choice(write_task, load_suite, lm) -> None:
     rows = [{**q, "text": q["options"][q["answer"]]} for q in QUESTIONS]
 
     table = table_of(load_suite(write_task("texts", rows, **{**CHOICES, "doc_to_target": "text"})), lm)
@@ -118,7 +118,7 @@ def test_a_label_given_as_text(write_task, load_suite, lm) -> None:
     assert table.labels.argmax(axis=1).tolist() == [q["answer"] for q in QUESTIONS]
 
 
-def test_scores_without_the_question_are_left_to_lm_eval(write_task, load_suite, lm, by_lm_eval) -> None:
+def test_acc_mutual_info_is_computed_by_lm_eval(write_task, load_suite, lm, by_lm_eval) -> None:
     metrics = [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_mutual_info")]
     path = write_task("sums", QUESTIONS, metric_list=metrics, **CHOICES)
     suite = load_suite(path)
@@ -163,7 +163,7 @@ def test_a_task_that_computes_its_own_results_is_not_judged_by_its_choices(
     assert not {"ece", "brier"} & set(metrics_of(table))
 
 
-def test_what_a_task_names_as_target_need_not_be_a_choice_where_it_computes_its_own_results(
+def test_the_target_of_a_task_that_computes_its_own_results_need_not_be_a_choice(
     write_task, load_suite, function
 ) -> None:
     functions = """
@@ -178,7 +178,7 @@ def test_what_a_task_names_as_target_need_not_be_a_choice_where_it_computes_its_
         load_suite(write_task("plain", QUESTIONS, **shape))
 
 
-def test_a_task_with_metrics_of_ours_is_judged_by_its_choices_whatever_else_it_computes(
+def test_a_task_with_our_metrics_is_judged_by_its_choices_even_if_it_computes_its_own_results(
     write_task, load_suite, lm, function
 ) -> None:
     functions = """
@@ -205,7 +205,7 @@ def test_a_task_with_metrics_of_ours_is_judged_by_its_choices_whatever_else_it_c
     assert table.values["acc"].tolist() == [0.25] * 12
 
 
-def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
+def test_a_metric_that_only_some_documents_have_is_averaged_over_those_as_in_lm_eval(
     write_task, load_suite, lm, by_lm_eval, function
 ) -> None:
     functions = """
@@ -234,7 +234,7 @@ def test_a_metric_of_some_documents_is_averaged_over_those_as_by_lm_eval(
         assert metrics_of(table)[name].statistic(table, MetricContext()).value() == theirs[f"{name},none"]
 
 
-def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:
+def test_joining_tables_fills_a_metric_that_one_lacks_with_nan() -> None:
     nothing = np.zeros((1, 0))
     parts = [
         ItemTable("t", np.array([i]), [f"h{i}"], nothing, nothing > 0, nothing, nothing, values=values)
@@ -247,7 +247,9 @@ def test_parts_of_a_task_of_which_one_lacks_a_metric_are_joined() -> None:
     np.testing.assert_array_equal(values["b"], [np.nan, 1.0])
 
 
-def test_labels_follow_a_task_that_shuffles_its_choices_on_every_reading(write_task, load_suite, lm, function) -> None:
+def test_labels_belong_to_the_prompt_if_a_task_shuffles_its_choices_on_every_reading(
+    write_task, load_suite, lm, function
+) -> None:
     functions = """
     def shuffled(rows):
         def shuffle(row):
@@ -300,7 +302,7 @@ def test_every_filter_of_a_task_has_its_own_metric(write_task, load_suite, lm) -
     assert [sorted(names) for names in suite.higher_is_better.values()] == [["exact_match", "exact_match,digits"]]
 
 
-def test_metrics_of_all_documents_at_once_are_no_values(write_task, load_suite, lm, by_lm_eval) -> None:
+def test_a_metric_over_all_documents_at_once_has_no_values(write_task, load_suite, lm, by_lm_eval) -> None:
     path = write_task(
         "last_word",
         QUESTIONS,

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from helpers.small_tasks import CHOICES
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.loading import load_entries, task_manager
 from mergekit_calib.scoring.suite import Suite
 
 QUESTIONS = [{"question": f"{i} and {i} are", "options": [str(i + i), str(i)], "answer": 0} for i in range(1, 11)]
-CHOICES = {"doc_to_text": "question", "doc_to_choice": "options", "doc_to_target": "answer"}
 
 
 def test_our_own_tasks_are_loaded_without_scanning_lm_evals(write_task: Callable[..., str]) -> None:
@@ -21,7 +21,7 @@ def test_our_own_tasks_are_loaded_without_scanning_lm_evals(write_task: Callable
     assert len(task_manager(["calib_mmlu", path]).all_tasks) < 100
 
 
-def test_an_unknown_task_is_answered_with_near_names() -> None:
+def test_an_unknown_task_is_an_error_that_suggests_similar_names() -> None:
     entries = [SuiteEntry(task="calib_mmlu", limit=1), SuiteEntry(task="arc_eassy")]
 
     with pytest.raises(RecipeError, match="no task, group or tag 'arc_eassy'") as caught:
@@ -31,19 +31,19 @@ def test_an_unknown_task_is_answered_with_near_names() -> None:
     assert str(caught.value).startswith("sweep.yml: calibration.suite[1].task: ")
 
 
-def test_a_file_that_is_not_there_is_named(load_suite: Callable[..., Suite]) -> None:
+def test_a_missing_file_is_an_error(load_suite: Callable[..., Suite]) -> None:
     with pytest.raises(RecipeError, match=r"there is no file nowhere/mine\.yaml"):
         load_suite("nowhere/mine.yaml")
 
 
-def test_a_file_that_is_no_task_is_named(tmp_path, load_suite: Callable[..., Suite]) -> None:
+def test_a_file_that_is_no_task_is_an_error(tmp_path, load_suite: Callable[..., Suite]) -> None:
     (tmp_path / "odd.yaml").write_text("colour: blue\n")
 
     with pytest.raises(RecipeError, match=r"odd\.yaml cannot be loaded: Unknown config shape"):
         load_suite(str(tmp_path / "odd.yaml"))
 
 
-def test_two_entries_with_one_task_are_both_named(write_task: Callable[..., str], tmp_path) -> None:
+def test_two_entries_with_the_same_task_are_an_error(write_task: Callable[..., str], tmp_path) -> None:
     path = write_task("sums", QUESTIONS, **CHOICES)
     group = tmp_path / "arithmetic.yaml"
     group.write_text("group: arithmetic\ntask:\n  - task: calib_mmlu\n")
@@ -83,13 +83,13 @@ def test_a_task_that_runs_code_written_by_the_model_is_refused(write_task, load_
 
 
 @pytest.mark.parametrize(
-    ("pinned", "asked", "used"), [(None, None, 0), (None, 2, 2), (3, None, 3), (3, 1, 1), (0, 2, 0), (3, 0, 0)]
+    ("of_task", "of_entry", "used"), [(None, None, 0), (None, 2, 2), (3, None, 3), (3, 1, 1), (0, 2, 0), (3, 0, 0)]
 )
-def test_shots_follow_the_rules_of_lm_eval(write_task, load_suite, pinned, asked, used) -> None:
-    shots = {} if pinned is None else {"num_fewshot": pinned}
+def test_shots_follow_the_rules_of_lm_eval(write_task, load_suite, of_task, of_entry, used) -> None:
+    shots = {} if of_task is None else {"num_fewshot": of_task}
     path = write_task("sums", QUESTIONS, fewshot_split="dev", **shots, **CHOICES)
 
-    assert load_suite(path, num_fewshot=asked).summaries()[0].num_fewshot == used
+    assert load_suite(path, num_fewshot=of_entry).summaries()[0].num_fewshot == used
 
 
 def test_gen_kwargs_reach_tasks_that_generate_and_no_others(write_task, load_suite) -> None:

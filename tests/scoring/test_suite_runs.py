@@ -1,4 +1,4 @@
-"""A suite scores one model after another: its progress, its silence, and the chat templates it needs."""
+"""A suite scores one model after another, reports progress, prints nothing and applies chat templates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_sampled_answers_are_paired_across_models(write_task, load_suite, lm) ->
 
 
 @pytest.mark.filterwarnings("ignore:scored as lm-eval")
-def test_a_score_that_is_not_a_number_names_its_document(write_task, load_suite, model, tokenizer) -> None:
+def test_a_log_likelihood_of_nan_is_an_error_that_names_the_document(write_task, load_suite, model, tokenizer) -> None:
     suite = load_suite(write_task("sums", QUESTIONS, **CHOICES))
     with torch.no_grad():
         kept = model.lm_head.weight.clone()
@@ -70,7 +70,7 @@ def test_nothing_is_written_to_the_terminal(write_task, load_suite, model, token
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_chat_template_that_is_not_there_is_named(write_task, load_suite, tokenizer) -> None:
+def test_a_missing_chat_template_is_an_error(write_task, load_suite, tokenizer) -> None:
     suite = load_suite(write_task("sums", QUESTIONS, **CHOICES), apply_chat_template=True)
     bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
 
