@@ -111,7 +111,7 @@ def footprint(
     return Footprint(device, live, building, copies, on_device)
 
 
-def fitted(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
+def fitting_footprint(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
     """Return the footprint that fits: `needed`, or else the same with the parents read for each point.
 
     Args:

@@ -15,7 +15,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.difference import layers_of
-from mergekit_calib.merging.memory import fitted, footprint, free_memory
+from mergekit_calib.merging.memory import fitting_footprint, footprint, free_memory
 from mergekit_calib.merging.merge_configuration import check_configuration_source, configuration
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
@@ -83,7 +83,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)
-    memory = fitted(needed, *free_memory(device))
+    memory = fitting_footprint(needed, *free_memory(device))
     prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory)
     if not any(model.reference.lora for model in models.values()):
         prepared.check_plan()

@@ -10,7 +10,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.memory import (
     Footprint,
-    fitted,
+    fitting_footprint,
     footprint,
     free_memory,
     left_by_control_groups,
@@ -86,10 +86,10 @@ def test_free_memory_is_within_the_limit_of_the_control_group(tmp_path):
 
 def test_parents_are_streamed_if_copies_of_them_do_not_fit():
     needed = Footprint(CPU, live=4 * GB, building=0, parents=8 * GB)
-    assert fitted(needed, 13 * GB, 13 * GB) == needed
-    assert fitted(needed, 12 * GB, 12 * GB).streams
+    assert fitting_footprint(needed, 13 * GB, 13 * GB) == needed
+    assert fitting_footprint(needed, 12 * GB, 12 * GB).streams
     on_gpu = Footprint(GPU, live=4 * GB, building=0, parents=8 * GB, parents_on_device=True)
-    assert fitted(on_gpu, 5 * GB, 0).streams
+    assert fitting_footprint(on_gpu, 5 * GB, 0).streams
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_parents_are_streamed_if_copies_of_them_do_not_fit():
 )
 def test_a_sweep_that_does_not_fit_is_refused_with_the_numbers(needed, free, message):
     with pytest.raises(CalibError, match=message):
-        fitted(needed, *free)
+        fitting_footprint(needed, *free)
 
 
 def test_streamed_parents_give_the_same_weights_and_are_read_again_for_each_point(make_model, tmp_path, monkeypatch):
