@@ -19,7 +19,8 @@ from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.metrics.statistic import Statistic
 from mergekit_calib.results.findings import MACRO, Estimate
 
-SPLITS: tuple[Split, ...] = ("all", "selection", "held_out")
+BOTH_SPLITS: tuple[Split, Split] = ("selection", "held_out")
+SPLITS: tuple[Split, ...] = ("all", *BOTH_SPLITS)
 
 Results = Mapping[str, BootstrapResult]  # name of a metric or an objective → result
 ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric → result
@@ -211,4 +212,4 @@ def _keys(pools: Sequence[Pool]) -> tuple[TaskKey, ...]:
 
 
 def _strata(split: Split) -> tuple[Split, ...]:
-    return ("selection", "held_out") if split == "all" else (split,)
+    return BOTH_SPLITS if split == "all" else (split,)

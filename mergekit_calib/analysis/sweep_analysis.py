@@ -17,7 +17,7 @@ from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
 from mergekit_calib.analysis.baselines import compute_baselines
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
-from mergekit_calib.analysis.estimation import SPLITS, Estimator, Results, ResultsByScope
+from mergekit_calib.analysis.estimation import BOTH_SPLITS, SPLITS, Estimator, Results, ResultsByScope
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.store import Tables
@@ -172,11 +172,10 @@ class SweepAnalysis:
         if len(parents) < 2:
             return {}
         level = 1.0 - (1.0 - self.level) / len(self.objectives)
-        splits: tuple[Split, Split] = ("selection", "held_out")
         on_selection, on_held_out = (
-            paired.changes(parents["base"][split], parents["aligned"][split]) for split in splits
+            paired.changes(parents["base"][split], parents["aligned"][split]) for split in BOTH_SPLITS
         )
-        n = {o.name: sum(scored[0].estimate(o, split).n for split in splits) for o in self.objectives}
+        n = {o.name: sum(scored[0].estimate(o, split).n for split in BOTH_SPLITS) for o in self.objectives}
         return paired.differences(on_selection, on_held_out, self.objectives, level, n)
 
     def _compare(self, points: Sequence[PointResult]) -> None:
@@ -245,8 +244,7 @@ def _check_objectives(results: ResultsByScope, objectives: Sequence[Objective]) 
     Raises:
         CalibError: naming the objective and the split.
     """
-    splits: tuple[Split, Split] = ("selection", "held_out")
-    for split in splits:
+    for split in BOTH_SPLITS:
         of_split = paired.of_objectives(results, objectives, split)
         for objective in objectives:
             if objective.name not in of_split:
