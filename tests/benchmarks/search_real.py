@@ -35,7 +35,7 @@ class PointPrinter(Progress):
 
     def point_finished(self, result: PointResult, frontier: Frontier) -> None:
         seconds = sum(result.seconds.values())
-        click.echo(f"  {result.id}: {result.status}, {seconds:.0f} s")
+        click.echo(f"  {result.name}: {result.status}, {seconds:.0f} s")
 
 
 def write_task(split: str, folder: Path) -> str:
@@ -72,19 +72,15 @@ def evaluations(frontier: Frontier) -> int:
     return len(frontier.complete_points) * sum(entry.n_items for entry in frontier.suite)
 
 
-def covered(grid: Frontier, adaptive: Frontier) -> list[tuple[str, str | None]]:
-    """Return each point of the grid's frontier, with the point of `adaptive` that lies within its intervals or None."""
+def covered(grid: Frontier, adaptive: Frontier) -> dict[str, bool]:
+    """Return for each point of the grid's frontier whether a point of `adaptive` lies within its intervals."""
 
     def lies_within(mine: PointResult, theirs: PointResult) -> bool:
         estimates = [(mine.estimate(o), theirs.estimate(o)) for o in grid.objectives]
         return all(t.low <= m.value <= t.high for m, t in estimates)  # type: ignore[operator]
 
-    pairs = []
-    for point in grid.complete_points:
-        if point.on_frontier["held_out"]:
-            near = [p.id for p in adaptive.complete_points if lies_within(p, point)]
-            pairs.append((point.id, near[0] if near else None))
-    return pairs
+    on_frontier = [point for point in grid.complete_points if point.on_frontier["held_out"]]
+    return {point.name: any(lies_within(p, point) for p in adaptive.complete_points) for point in on_frontier}
 
 
 def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
@@ -98,14 +94,14 @@ def report(grid: Frontier, adaptive: Frontier, blocks: Frontier) -> str:
         chosen = [f"{frontier.selected.estimate(o).value:.3f}" for o in frontier.objectives]
         cells = [name, str(len(frontier.complete_points)), f"{evaluations(frontier):,}"]
         cells.append(f"{volume.value:.5f} [{volume.low:.5f}, {volume.high:.5f}]")
-        cells.append(f"{frontier.selected.id}: {', '.join(chosen)}")
+        cells.append(f"{frontier.selected.name}: {', '.join(chosen)}")
         lines.append("| " + " | ".join(cells) + " |")
-    pairs = covered(grid, adaptive)
-    missed = [point for point, near in pairs if near is None]
+    is_covered = covered(grid, adaptive)
+    missed = [name for name, near in is_covered.items() if not near]
     lines.append("")
     lines.append(
         f"`adaptive` took {100 * evaluations(adaptive) / evaluations(grid):.0f} % of the grid's item evaluations and "
-        f"found {len(pairs) - len(missed)} of the {len(pairs)} points of its frontier within their intervals"
+        f"found {len(is_covered) - len(missed)} of the {len(is_covered)} points of its frontier within their intervals"
         + (f"; not {', '.join(missed)}." if missed else ".")
     )
     return "\n".join(lines) + "\n"
