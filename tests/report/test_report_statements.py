@@ -223,7 +223,7 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
 def test_temperatures_of_several_tasks_are_named() -> None:
     frontier = with_baselines((NEITHER, NEITHER), (NEITHER, NEITHER))
     frontier.baselines[0].temperatures = {"calib_demo": 1.5, "arc_easy": 2.0}
-    assert_holds(texts.recalibration(frontier), "aligned with T = 1.50 on calib_demo and 2.00 on arc_easy")
+    assert_holds(texts.recalibration(frontier), "aligned with T = 1.50 on calib_demo and T = 2.00 on arc_easy")
     assert "| aligned, T by task |" in frontier_markdown(frontier)
 
 
@@ -235,3 +235,11 @@ def test_the_share_of_resamples_on_the_frontier_stands_in_its_column() -> None:
     text = frontier_markdown(frontier)
     assert text.count("| ● 46 % |") == on
     assert text.count("| 46 % |") == len(frontier.points) - on
+
+
+@pytest.mark.parametrize(("temperature", "printed"), [(100.0, "T ≥ 100"), (0.01, "T ≤ 0.01")])
+def test_a_temperature_at_the_end_of_the_search_is_not_printed_as_a_fit(temperature: float, printed: str) -> None:
+    frontier = with_baselines((NEITHER, NEITHER), (NEITHER, NEITHER))
+    frontier.baselines[0].temperatures = {"calib_demo": temperature}
+    assert_holds(texts.recalibration(frontier), printed, "no finite temperature is best")
+    assert f"| aligned, {printed} |" in frontier_markdown(frontier)

@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 
+from mergekit_calib.metrics.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
 from mergekit_calib.results.findings import Baseline, Estimate, Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
 from mergekit_calib.results.names import point_name, with_point_names
@@ -104,21 +105,34 @@ def name_with_role(point: PointResult) -> str:
 
 
 def baseline_name(frontier: Frontier, baseline: Baseline) -> str:
-    """Return `aligned, T = 1.83`, `λ = 0.6, T by task`, or `parents averaged`."""
+    """Return `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, or `parents averaged`."""
     if baseline.kind == "average":
         return "parents averaged"
     of = baseline.of[0]
-    fitted = [f"= {t:.2f}" for t in baseline.temperatures.values()]
+    fitted = [_fitted(t) for t in baseline.temperatures.values()]
     role = next((p.role for p in frontier.points if p.id == of and p.role), None)
     return f"{role or point_name(of)}, T {fitted[0] if len(fitted) == 1 else 'by task'}"
 
 
 def temperatures(baseline: Baseline) -> str:
-    """Return `T = 1.83`, or `T = 1.50 on calib_demo and 2.00 on arc_easy`."""
-    fitted = baseline.temperatures
+    """Return `T = 1.83`, or `T = 1.50 on calib_demo and T = 2.00 on arc_easy`.
+
+    A temperature at the end of the range that is searched is no best fit, and is said to be none.
+    """
+    fitted = {entry: f"T {_fitted(temperature)}" for entry, temperature in baseline.temperatures.items()}
     if len(fitted) == 1:
-        return f"T = {next(iter(fitted.values())):.2f}"
-    return f"T = {listed([f'{temperature:.2f} on {entry}' for entry, temperature in fitted.items()])}"
+        (text,) = fitted.values()
+    else:
+        text = listed([f"{temperature} on {entry}" for entry, temperature in fitted.items()])
+    if any(not MIN_TEMPERATURE < t < MAX_TEMPERATURE for t in baseline.temperatures.values()):
+        text += ", the end of the range searched: no finite temperature is best"
+    return text
+
+
+def _fitted(temperature: float) -> str:
+    if temperature >= MAX_TEMPERATURE:
+        return f"≥ {MAX_TEMPERATURE:g}"
+    return f"≤ {MIN_TEMPERATURE:g}" if temperature <= MIN_TEMPERATURE else f"= {temperature:.2f}"
 
 
 def sentence(frontier: Frontier, text: str) -> str:

@@ -48,7 +48,9 @@ const calib = (() => {
     const of = run.points.find((p) => p.id === baseline.of[0]);
     const fitted = Object.values(baseline.temperatures);
     const name = of?.role || pointName(baseline.of[0]);
-    return `${name}, T ${fitted.length === 1 ? `= ${fitted[0].toFixed(2)}` : "by task"}`;
+    // Outside this range no temperature is searched: metrics/temperature.py.
+    const text = (t) => (t >= 100 ? "≥ 100" : t <= 0.01 ? "≤ 0.01" : `= ${t.toFixed(2)}`);
+    return `${name}, T ${fitted.length === 1 ? text(fitted[0]) : "by task"}`;
   }
 
   // A measure is a metric of a scope: an objective, or any other metric that the points have.
