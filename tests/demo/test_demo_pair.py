@@ -161,7 +161,7 @@ def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, heldout, hel
     assert aligned >= 2 * base
 
 
-def test_amplification_makes_calibration_worse_than_the_aligned_models(scored, heldout, held_out):
+def test_extrapolation_is_less_calibrated_than_the_aligned_model(scored, heldout, held_out):
     assert ece(scored[1.5], heldout, held_out) > 1.2 * ece(scored[1.0], heldout, held_out)
 
 
