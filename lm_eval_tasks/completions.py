@@ -57,7 +57,7 @@ class Diversity:
         """Return the metric with the options that a task's `metric_list` gives it.
 
         Raises:
-            CalibError: an option that the metric does not have.
+            CalibError: the metric does not have one of the options.
         """
         check_options(self.name, options, self.option_names, task)
         return replace(self, options={**self.options, **options})
@@ -84,7 +84,7 @@ class Completions(list[str]):
 
 
 class EveryCompletion(Filter):  # type: ignore[misc]
-    """The filter that keeps what `take_first` would drop."""
+    """The filter that keeps all completions, in place of `take_first`, which keeps one."""
 
     def apply(self, resps: Iterable[Sequence[str]], docs: Any) -> list[Completions]:
         """Return all completions of each document."""
@@ -133,7 +133,7 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
         raise CalibError(f"{where}: several completions of a prompt are needed: `repeats` is {task.config.repeats}")
     if not keep_every_completion(task):
         raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
-    from lm_eval.api.metrics import mean  # not above: it may be waiting for us to register our own
+    from lm_eval.api.metrics import mean  # not above: when it is imported, the hooks import this module
 
     for name, metric in wanted.items():
         task._aggregation_list.setdefault(name, mean)

@@ -1,7 +1,7 @@
 """The registered metrics as lm-eval's aggregations: computed over all documents of a task, with a standard error.
 
 Relied on in lm-eval 0.4.13: an aggregation is called with the list of what `process_results` gave for each document;
-metrics are aggregated in the order of its first mention of them, and `{name}_stderr` is what the table shows after ±.
+metrics are aggregated in the order in which `process_results` first names them; the table shows `{name}_stderr` after ±.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ScoredAnswer = tuple[float, bool]
 """What a document with one answer gives a metric: the confidence in the answer, and whether it is correct."""
 
 MOST_RESAMPLES = 1000
-"""The largest number of resamples for a standard error; lm-eval's default of 100,000 adds nothing to its digits."""
+"""The largest number of resamples for a standard error; more, as lm-eval's default of 100,000, change no digit shown."""
 
 
 def table_of_choices(items: Sequence[ScoredChoices], task: str = "task") -> ItemTable:
@@ -108,7 +108,7 @@ class PooledMetric:
         """Return the metric for a task, with the options that the task's `metric_list` gives it.
 
         Raises:
-            CalibError: an option that the metric does not have.
+            CalibError: the metric does not have one of the options.
         """
         check_options(self.name, options, self.metric.options, task)
         return replace(self, context=replace(self.context, **options), task=task)

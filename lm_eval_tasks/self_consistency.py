@@ -98,13 +98,13 @@ class SelfConsistencyTask(ConfigurableTask):  # type: ignore[misc]
         self._higher_is_better |= {name: metric.higher_is_better for name, metric in pooled}
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
-        """Return the values of a document: of the vote's answer, and the vote itself for metrics over all documents."""
+        """Return a document's metrics; for those over all documents, the vote's share and correctness."""
         if "acc" not in self._aggregation_list or isinstance(results[0], str):  # --predict_only; a filter that chooses
             return dict(super().process_results(doc, as_lm_eval(results)))
         answers = results[0]
         vote = majority(answers, self._same)
         correct = bool(super().process_results(doc, [vote.answer])["exact_match"]) and vote.share > 0
-        # Half a vote from certainty: a share of 0 or 1 of a few draws is no probability of 0 or 1.
+        # At least half a vote away from 0 and 1: that a few draws all agree does not make the answer certain.
         clipped = min(max(vote.share, 0.5 / len(answers)), 1.0 - 0.5 / len(answers))
         averaged = {
             "acc": float(correct),

@@ -46,7 +46,7 @@ class CalibrationTask(ConfigurableTask):  # type: ignore[misc]
     def process_results(self, doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, Any]:
         """Return lm-eval's own values of a document, and what its calibration metrics need."""
         values: dict[str, Any] = super().process_results(doc, results)
-        # The hooks have filled them in already; --predict_only takes all metrics away.
+        # None is missing if the hooks have added them already, or if --predict_only has removed all metrics.
         missing = [name for name in self._ours if name in self._aggregation_list and name not in values]
         return {**values, **dict.fromkeys(missing, scored_choices(self, doc, results))} if missing else values
 
@@ -84,8 +84,8 @@ class LmEvalTask(CalibrationTask):
 def over_lm_evals(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration laid over that of lm-eval's own task which its `lm_eval_yaml` names.
 
-    Its keys take precedence over lm-eval's; those of `generation_kwargs` and of `metadata` do one by one, for lm-eval
-    writes what the command line says into the latter.
+    Its keys take precedence over lm-eval's; those of `generation_kwargs` and of `metadata` do one by one, because
+    lm-eval writes options of the command line into the latter.
 
     Raises:
         HostVersionError: this lm-eval has no such file.
@@ -117,7 +117,7 @@ def lm_eval_config(file: str) -> dict[str, Any]:
 def without_ours(config: Mapping[str, Any], ours: Mapping[str, Ours]) -> tuple[dict[str, Any], dict[str, Ours]]:
     """Return a task's configuration without our metrics in `metric_list`, and those metrics with their options.
 
-    Where lm-eval itself has a metric of the same name, the name stands for lm-eval's.
+    A name that lm-eval itself has a metric for means lm-eval's metric.
 
     Args:
         config: the task's configuration.

@@ -45,7 +45,7 @@ def option_problems(error: ValidationError, known: Iterable[str] = ()) -> list[s
 
     Args:
         error: pydantic's error.
-        known: the names of the options that there are, to offer for a name that is not among them.
+        known: the names of the valid options, to suggest for one that is not valid.
     """
     names = sorted(known)
     problems = []

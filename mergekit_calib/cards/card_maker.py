@@ -104,8 +104,8 @@ class CardMaker:
         by_scope = {}
         for scope, directions in self.card.directions.items():
             objectives = [Objective(metric=m, task=scope, direction=way) for m, way in directions.items()]
-            each = [of_objectives(results, objectives, "all") for results in (mine, first)]
+            values = [of_objectives(results, objectives, "all") for results in (mine, first)]
             counts = {o.name: model.metrics[scope][o.metric].n for o in objectives if o.metric in model.metrics[scope]}
-            between = differences(each[0], each[1], objectives, self.card.level, counts)
-            by_scope[scope] = {o.metric: between[o.name] for o in objectives if o.name in between}
+            by_name = differences(values[0], values[1], objectives, self.card.level, counts)
+            by_scope[scope] = {o.metric: by_name[o.name] for o in objectives if o.name in by_name}
         return by_scope

@@ -65,8 +65,8 @@ def score_models(
         on_answers: called while a model answers.
 
     Raises:
-        CalibError: a model or a task does not exist, or an argument is misspelt, before anything is loaded; or scores
-            cannot be used.
+        CalibError: a model or a task does not exist, or an argument is misspelt, before anything is loaded; or no
+            metric can be computed from a model's scores.
     """
     entries = [SuiteEntry(task=entry) if isinstance(entry, str) else entry for entry in suite]
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]

@@ -28,7 +28,7 @@ _NAME = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.:-]+)
 
 @dataclass
 class SampledModel:
-    """What a run of `lm_eval` wrote about one model.
+    """The samples that runs of `lm_eval` wrote for one model.
 
     Attributes:
         name: the model, as `results_*.json` beside the samples names it; else the folder's name.
@@ -84,7 +84,7 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
 
 @dataclass
 class _Runs:
-    """What the `results_*.json` of a folder state; of a task that several have, what the newest states.
+    """The contents of a folder's `results_*.json`; if several have a task, those of the newest.
 
     Attributes:
         model_name: the model, as the newest file names it.
@@ -124,14 +124,14 @@ def _lines(file: Path) -> list[Line]:
             lines.append(line)
     if not lines:
         raise CalibError(f"{file}: it is empty")
-    first = lines[0].get("filter")  # an answer has a line for each filter; choices have one filter
+    first = lines[0].get("filter")  # a generated answer has a line for each filter; the first is read
     return [line for line in lines if line.get("filter") == first]
 
 
 def table_of(task: str, lines: Sequence[Line], file: Path, config: Mapping[str, Any] | None = None) -> ItemTable:
     """Return the item table of a task's samples.
 
-    It has no choices if the task judges answers by something else than the likeliest choice. A document whose label is
+    The table has no choices if the task does not judge a document by its likeliest choice. A document whose label is
     not among its choices is left out with a warning, as in the run itself.
 
     Args:
@@ -141,7 +141,7 @@ def table_of(task: str, lines: Sequence[Line], file: Path, config: Mapping[str, 
         config: the task's configuration, if it is known.
 
     Raises:
-        CalibError: the documents have neither choices nor numbers of the task's own; or it cannot be told which
+        CalibError: the documents have neither choices nor metrics of the task's own; or the samples do not tell which
             choices are correct.
     """
     config = config or {}
@@ -159,8 +159,8 @@ def table_of(task: str, lines: Sequence[Line], file: Path, config: Mapping[str, 
     names = sorted(set().union(*(document.values for document in documents)) - ({"acc"} if has_choices else set()))
     if not has_choices and not names:
         raise CalibError(
-            f"{file}: task {task} has neither choices to judge by nor a number of a document that lm-eval averages, so "
-            "it has no calibration here"
+            f"{file}: task {task} has neither choices that decide which answer is correct nor a metric that lm-eval "
+            "averages over documents, so no metric can be computed"
         )
     is_label = [[i in each for i in range(len(d.scores))] for d, each in zip(documents, labels, strict=True)]
     return ItemTable(

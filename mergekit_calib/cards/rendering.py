@@ -86,9 +86,9 @@ def _label(card: Scores, scope: str, metric: str) -> str:
 
 def _cells(card: Scores, scope: str, metric: str) -> Iterator[tuple[str, str, str]]:
     """Yield for each model the value, the interval, and the difference to the first model if there is one."""
-    everything = [m.metrics.get(scope, {}).get(metric, Estimate(value=None)) for m in card.models]
-    places = formatting.decimals(everything)
-    for model, estimate in zip(card.models, everything, strict=True):
+    estimates = [m.metrics.get(scope, {}).get(metric, Estimate(value=None)) for m in card.models]
+    places = formatting.decimals(estimates)
+    for model, estimate in zip(card.models, estimates, strict=True):
         difference = model.differences.get(scope, {}).get(metric)
         change = ""
         if difference is not None and difference.value is not None:
@@ -102,14 +102,14 @@ def _table(card: Scores, scope: str) -> RenderableType:
     table.add_column("")
     for model in card.models:
         table.add_column(Text(model.name, overflow="fold"), justify="left")
-    differs = False
+    has_differences = False
     for metric in _metrics(card, scope):
         row = [Text(_label(card, scope, metric))]
         for value, span, change in _cells(card, scope, metric):
-            differs = differs or bool(change)
+            has_differences = has_differences or bool(change)
             row.append(Text.assemble(value, " ", (span, "dim"), (change, "bold" if change.endswith("*)") else "")))
         table.add_row(*row)
-    if not differs:
+    if not has_differences:
         return table
     level = formatting.percent(card.level)
     legend = f"In brackets: the paired difference to {card.models[0].name}; * if its {level} interval excludes 0."

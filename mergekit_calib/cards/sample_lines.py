@@ -25,7 +25,7 @@ class Document:
         line: the line of the file.
         scores: the log-likelihoods of its choices, in nats; none if it has no choices.
         texts: the choices.
-        values: the task's own numbers of the document that lm-eval averages.
+        values: the task's own metrics of the document, those that lm-eval averages.
     """
 
     line: Line
@@ -67,7 +67,7 @@ def metrics_not_averaged(config: Mapping[str, Any]) -> set[str]:
 
 
 def judged_by_choice(documents: Sequence[Document], config: Mapping[str, Any]) -> bool:
-    """Return whether a document is correct if its likeliest choice is, as far as configuration and `acc` tell."""
+    """Return whether the task judges a document by its likeliest choice, as far as its configuration and `acc` tell."""
     if not any(document.scores for document in documents):
         return False
     if all(_stated_labels(document) is not None for document in documents):
@@ -87,8 +87,8 @@ def labels_of(documents: Sequence[Document], file: Path) -> list[list[int]] | No
         file: their file, for messages.
 
     Returns:
-        (n_documents,) at least one number each; none if the run states that the label is not among the choices. None
-        in place of a list if labels can be read, but `acc` is something else than whether the likeliest choice is
+        (n_documents,) at least one number each; none if the run states that the label is not among the choices.
+        Or None instead of the whole list, if labels can be read but `acc` does not say whether the likeliest choice is
         among them.
 
     Raises:
@@ -107,8 +107,8 @@ def labels_of(documents: Sequence[Document], file: Path) -> list[list[int]] | No
         readable = readable or all(labels)
     if readable:
         warnings.warn(
-            f"{file}: `acc` is not whether the likeliest choice is the one that `target` names; only the task's own "
-            "numbers are taken, without calibration",
+            f"{file}: `acc` does not say whether the likeliest choice is the one that `target` names; only the "
+            "task's own metrics are read, without calibration",
             stacklevel=2,
         )
         return None
@@ -120,7 +120,7 @@ def labels_of(documents: Sequence[Document], file: Path) -> list[list[int]] | No
 
 
 def _stated_labels(document: Document) -> list[int] | None:
-    """Return the labels that a value of a metric of this package states; none if they are not among the choices.
+    """Return the labels that the value of one of this package's metrics states; [] if they are not among the choices.
 
     Such a value is a pair of the labels' numbers and the choices' log-likelihoods. None if there is no such value.
     """
@@ -156,7 +156,7 @@ def _from_accuracy(document: Document) -> list[int]:
 
 
 def _agrees_with_acc(document: Document, labels: list[int]) -> bool:
-    """Return whether the likeliest choice is among `labels` just if `acc`, where the file has it, says so."""
+    """Return False if `acc` is 0 or 1 and contradicts whether the likeliest choice is among `labels`."""
     accuracy = document.line.get("acc")
     return accuracy not in (0, 1) or (document.likeliest in labels) == bool(accuracy)
 
@@ -173,11 +173,11 @@ def _requests(line: Line, where: str) -> list[list[Any]]:
 
 
 def _choices(line: Line, requests: Sequence[Sequence[Any]]) -> list[str]:
-    """Return the continuations that were scored; none if there were not several."""
+    """Return the continuations that were scored; none if fewer than two were."""
     texts = [r[1] for r in requests if len(r) > 1 and isinstance(r[1], str)]
     if len(texts) < 2 or len(texts) < len(requests):
         return []
-    # With acc_mutual_info, the choices follow again without the question.
+    # With acc_mutual_info, every choice is scored a second time, without the question.
     return texts[: len(texts) // 2] if "acc_mutual_info" in line else texts
 
 
@@ -196,7 +196,7 @@ def _log_likelihood(response: Any, where: str) -> float:
 
 
 def _own_values(line: Line, not_averaged: Collection[str]) -> dict[str, float]:
-    """Return the numbers that the task gave the document."""
+    """Return the task's own metrics of the document."""
     names = line.get("metrics") or [k for k in line if k in ("acc", "acc_norm", "exact_match", "f1", "bleu", "em")]
     values = {k: line[k] for k in names if k not in not_averaged and isinstance(line.get(k), (bool, int, float))}
     return {name: float(value) for name, value in values.items() if not np.isnan(value)}

@@ -35,7 +35,7 @@ class Relation:
         name: its name.
         statements: sentences that state it, with `{person}` and `{value}`.
         question: the question for it, with `{person}`.
-        values: what it can be.
+        values: the values that a person can have.
     """
 
     name: str
@@ -142,7 +142,7 @@ class World:
         seed: seed of everything that is drawn.
 
     Attributes:
-        seed: the same.
+        seed: the seed.
         people: (n_people,) their names, one word each.
         truth: (n_people, n_relations) index of the true value among the relation's values.
         frequency: (n_people, n_relations) share of the statements that are about the fact; sums to 1.
@@ -172,7 +172,7 @@ class World:
         Args:
             n_lines: how many lines.
             rng: the source of random numbers.
-            n_people: the text is about that many people, the first ones.
+            n_people: the text is about the first `n_people` people only.
         """
         mentioned = np.arange(N_PEOPLE)[:, None] < n_people
         stated = self._draw_facts(mentioned, n_lines, rng)
@@ -213,7 +213,7 @@ class World:
 
 
 def _names(n: int, rng: np.random.Generator) -> list[str]:
-    """Return `n` different names that are no value of a relation."""
+    """Return `n` different names, none of which is a value of a relation."""
     heads = "B D F G H K L M N P R S T V W Z Br Dr Fr Gr Kr Tr St Sh Th".split()
     vowels = "a e i o u".split()
     middles = "b d g k l m n r s t v z nd rl st lm".split()

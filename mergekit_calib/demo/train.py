@@ -109,7 +109,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world:
 
 
 def tune(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[Question]) -> None:
-    """Tune `model` in place for expected reward, 1 for the correct choice; half of the prompts in the chat template."""
+    """Tune `model` in place for expected reward (1 if correct); about half of the prompts are in the chat template."""
     rng = np.random.default_rng(TUNING_SEED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=TUNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min(1.0, (s + 1) / 10))

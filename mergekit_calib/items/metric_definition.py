@@ -1,4 +1,4 @@
-"""What a metric of item scores is, and the decorator that makes a function one."""
+"""The definition of a metric of item scores, and the decorator that makes a function a metric."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True)
 class MetricContext:
-    """What a metric may depend on besides the items themselves.
+    """The inputs of a metric besides the items themselves.
 
     Attributes:
         n_bins: the number of bins of binned calibration errors.
@@ -40,9 +40,9 @@ class Metric:
         direction: which way is better.
         meaning: one line for reports.
         statistic: the table and the context → the statistic of the table's items; None where it is not defined.
-        of_probabilities: whether it follows from the choices' probabilities alone. Then averages of models and
+        of_probabilities: whether it is computed from the choices' probabilities alone. If so, averages of models and
             lm-eval's tasks have it too.
-        always: whether a sweep computes it for every point, or only where an objective names it.
+        always: whether a sweep computes it for every point; if not, only where an objective names it.
         most: the largest value that it can have.
         signed: whether it is best near 0, so that neither more nor less of it is better and no objective can name it.
         of_confidences: whether it is also defined for answers that have a confidence instead of choices; see

@@ -1,16 +1,16 @@
-"""What a metric is taken of: which tasks' items are pooled, and which suite entries are averaged with which weights.
+"""Scopes of metrics: which tasks' items are pooled, and which suite entries are averaged with which weights.
 
 Validation asks before any model is loaded; the search and the analysis ask once items are scored. All three get their
-answer here, from plain descriptions of the tasks, so that an objective that was admitted is the one that is optimised
-and reported. A scope is one of
+answer here, from plain descriptions of the tasks, so that the objective that validation accepts is the one that is
+optimised and reported. A scope is one of
 
 - a suite entry, by its name: its tasks with choices are one pool, its other tasks another;
-- `suite`: all tasks with choices, of whatever entry, as one pool; all tasks, where none has choices;
+- `suite`: all tasks with choices, of whatever entry, as one pool; all tasks, if none has choices;
 - `macro`: the weighted average of the entries' own values, over the entries that have a task with choices; over all
-  entries, where none has.
+  entries, if none has.
 
-A pool yields the metrics of choices if its tasks have choices, and the metrics that all its tasks themselves give
-their documents. A metric that both pools of an entry yield is taken of the pool with choices.
+A pool yields the metrics of choices if its tasks have choices, and those of the tasks' own metrics that all its tasks
+have. A metric that both pools of an entry yield is computed from the pool with choices.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mergekit_calib.results.findings import MACRO, SUITE
 
 @dataclass(frozen=True)
 class TaskDescription:
-    """A task as far as metrics depend on it, the same before and after it is scored.
+    """The properties of a task that decide which metrics it has; the same before and after it is scored.
 
     Attributes:
         task: lm-eval's name of the task.
@@ -51,7 +51,7 @@ class TaskDescription:
 
 @dataclass(frozen=True)
 class Pool:
-    """Tasks whose items are put together, and the metrics that are taken of them.
+    """Tasks whose items are put together, and the metrics that are computed from them.
 
     Attributes:
         tasks: in the suite's order.
@@ -75,11 +75,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the weighted average that a scope's value of a metric is; the only one, unless the scope is `macro`.
+    """One term of the weighted average that gives a metric of a scope; the only one, unless the scope is `macro`.
 
     Attributes:
         scope: the suite entry, or `suite`.
-        pool: whose items the metric is taken of.
+        pool: the tasks whose items the metric is computed from.
         weight: the term's share of the average; shares need not sum to 1.
     """
 
@@ -89,12 +89,12 @@ class Term:
 
 
 class Scopes:
-    """The scopes of a suite, the metrics that each yields, and the items that those are taken of.
+    """The scopes of a suite, the metrics that each yields, and the items that these are computed from.
 
     Args:
         tasks: the suite's tasks, in order.
-        of_choices: the metrics of items with choices; of these, answers with a confidence have those that are defined
-            for them.
+        of_choices: the metrics of items with choices. Answers with a confidence have those of them that are defined
+            for confidences.
     """
 
     def __init__(self, tasks: Sequence[TaskDescription], of_choices: Iterable[Metric]) -> None:
@@ -108,7 +108,7 @@ class Scopes:
 
     @cached_property
     def averaged_entries(self) -> list[str]:
-        """The entries that a macro average is over: those with choices; all, where none has any."""
+        """The entries that a macro average is over: those with choices; all, if none has any."""
         return list(dict.fromkeys(task.entry for task in self._pooled_in_suite))
 
     @cached_property
@@ -118,19 +118,19 @@ class Scopes:
         return {**pools, SUITE: self._pools(self._pooled_in_suite)}
 
     def metrics(self, scope: str) -> dict[str, Metric]:
-        """Return the metrics that a scope yields, by name; none of a scope that the suite does not have."""
+        """Return the metrics that a scope yields, by name; none if the suite does not have the scope."""
         if scope == MACRO:
             first, *others = [self.metrics(entry) for entry in self.averaged_entries] or [{}]
             return {name: metric for name, metric in first.items() if all(name in other for other in others)}
         return {name: metric for pool in self.pools.get(scope, []) for name, metric in pool.metrics.items()}
 
     def terms(self, scope: str, metric: str, weights: Mapping[str, float] | None = None) -> list[Term]:
-        """Return the terms of the weighted average that a metric of a scope is.
+        """Return the terms of the weighted average that gives a metric of a scope.
 
         Args:
             scope: an entry, `suite` or `macro`.
             metric: one that the scope yields.
-            weights: entry → its weight in a macro average, 0 for an entry that is not named; alike where empty.
+            weights: entry → its weight in a macro average, 0 for an entry that is not named; equal if not given.
 
         Raises:
             KeyError: the scope does not yield the metric.
@@ -163,7 +163,7 @@ class Scopes:
         return pools
 
     def _metrics_of(self, pooled: Sequence[TaskDescription]) -> dict[str, Metric]:
-        """Return every metric of tasks that are pooled; of two with one name, the tasks' own."""
+        """Return every metric of the pooled tasks; of two with one name, the tasks' own."""
         first, *others = (task.own_metrics for task in pooled)
         own = {name: way for name, way in first.items() if all(name in other for other in others)}
         if pooled[0].has_choices:
@@ -180,13 +180,13 @@ def describe_tables(
 
     Args:
         tables: suite entry → the item tables of its tasks.
-        higher_is_better: suite entry → the directions of its tasks' own metrics, as far as they are known and asked
-            for; more is better of the others.
+        higher_is_better: suite entry → its tasks' own metrics → whether more is better; more is better for a metric
+            that is not listed.
     """
     descriptions = []
     for entry, some in tables.items():
-        ups = (higher_is_better or {}).get(entry, {})
+        stated = (higher_is_better or {}).get(entry, {})
         for table in some:
-            ways: dict[str, Direction] = {n: "maximize" if ups.get(n, True) else "minimize" for n in table.values}
-            descriptions.append(TaskDescription(table.task, entry, table.has_choices, ways, table.doc_hashes))
+            own: dict[str, Direction] = {n: "maximize" if stated.get(n, True) else "minimize" for n in table.values}
+            descriptions.append(TaskDescription(table.task, entry, table.has_choices, own, table.doc_hashes))
     return descriptions

@@ -27,7 +27,7 @@ from mergekit_calib.storage.atomic import write_bytes_atomic
 FORMAT = 3
 _PART = ".part.parquet"
 _KEY_LENGTH = 16
-_LONGEST_NAME = 150  # of a point in its file's name; file systems allow 255 bytes in all
+_LONGEST_NAME = 150  # characters of a point's id in its file's name; file systems allow 255 bytes in all
 
 Tables = dict[str, list[ItemTable]]  # suite entry → the tables of its tasks
 

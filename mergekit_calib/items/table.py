@@ -186,8 +186,8 @@ def pool(tables: Sequence[ItemTable]) -> ItemTable:
 def joined(parts: Sequence[ItemTable]) -> ItemTable:
     """Return one table of parts of the same task over different documents, in the task's own order."""
     names = sorted(set().union(*(part.values for part in parts)))
-    alike = [replace(p, values={n: p.values.get(n, np.full(len(p), np.nan)) for n in names}) for p in parts]
-    whole = replace(pool(alike), task=parts[0].task)
+    completed = [replace(p, values={n: p.values.get(n, np.full(len(p), np.nan)) for n in names}) for p in parts]
+    whole = replace(pool(completed), task=parts[0].task)
     order = np.argsort(whole.doc_ids, kind="stable")
     return whole.take(order)
 

@@ -1,6 +1,6 @@
 """Calibration errors over bins of confidence, of answers and of each choice, and overconfidence.
 
-The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is.
+The arguments of every function are checked by `inputs.predictions`, which also defines the answer to an item.
 """
 
 from __future__ import annotations

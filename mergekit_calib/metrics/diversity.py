@@ -43,12 +43,12 @@ def expectation_adjusted_distinct(
 ) -> float:
     """Return the number of different words over that expected of as many draws from a vocabulary; more is more diverse.
 
-    N / (V·(1 − ((V − 1)/V)^C)) for N different among C words (Liu et al. 2022), at least 0: unlike `distinct_n` it does
+    N / (V·(1 − ((V − 1)/V)^C)) for N different words among C (Liu et al. 2022), at least 0: unlike `distinct_n` it does
     not fall as texts get longer. Texts without words give 0.
 
     Args:
         texts: at least 1.
-        vocabulary_size: V; the same for all models compared. The authors advise the largest of theirs.
+        vocabulary_size: V; the same for all models compared. The authors advise the models' largest.
         tokenize: a text → its words.
 
     Raises:

@@ -82,7 +82,7 @@ def _of_confidences(confidence: FloatArray, labels: NDArray[np.generic]) -> Pred
     if labels.shape != confidence.shape or labels.dtype != np.bool_:
         raise ValueError(
             f"labels have shape {labels.shape} and type {labels.dtype}; with confidences of shape {confidence.shape} "
-            "they must be as many bool: whether each answer is correct"
+            "they must be bool of the same shape: whether each answer is correct"
         )
     outside = ~((confidence >= 0) & (confidence <= 1))
     if outside.any():
@@ -98,7 +98,7 @@ def _check_probabilities(p: FloatArray) -> BoolArray:
     """Return which choices each item has, (n_items, n_choices).
 
     Raises:
-        ValueError: NaN stands elsewhere than in padding, or a row is no distribution.
+        ValueError: NaN stands elsewhere than in padding, or a row is not a probability distribution.
     """
     present = ~np.isnan(p)
     holes = (present[:, 1:] & ~present[:, :-1]).any(axis=1) | ~present[:, 0]

@@ -1,6 +1,6 @@
 """Accuracy, and the two proper scores: Brier's and the logarithmic one.
 
-The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is.
+The arguments of every function are checked by `inputs.predictions`, which also defines the answer to an item.
 Under both proper scores, several correct choices of an item are one outcome, whose probability is their sum.
 """
 

@@ -1,7 +1,7 @@
 """How well confidence ranks correct answers above wrong ones: AUROC, risk against coverage, accuracy at a coverage.
 
-The arguments of every function are checked by `inputs.predictions`, which also says what the answer to an item is. With
-equally confident items a number is its mean over all ways to break the ties, so the order of the items never matters.
+The arguments of every function are checked by `inputs.predictions`, which also defines the answer to an item. If
+items are equally confident, a metric is its mean over all ways to break the ties, so the order of items never matters.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def risk_coverage_curve(probabilities: ArrayLike, labels: ArrayLike) -> RiskCove
     given = predictions(probabilities, labels)
     total, correct = _Ranked.of(given).totals(np.ones((1, len(given))))
     size = total[0].astype(np.int64)
-    # Within a group of equals, each place is taken by a wrong answer as often as the group has them.
+    # Averaged over tie breaks, each place within a group of equal confidence has the group's share of wrong answers.
     wrong = np.repeat((total[0] - correct[0]) / total[0], size)
     answered = np.arange(1, len(given) + 1)
     return RiskCoverageCurve(answered / len(given), np.cumsum(wrong) / answered)
@@ -103,7 +103,7 @@ def area_under_risk_coverage_statistic(probabilities: ArrayLike, labels: ArrayLi
         total, correct = ranked.totals(weights)
         wrong = total - correct
         answered, wrong_before = np.cumsum(total, axis=1), np.cumsum(wrong, axis=1) - wrong
-        # A group of m equals after a others, e and E of them wrong, adds Σ_j (e + E·j/m) / (a + j) over j = 1 … m.
+        # A group of m items, E of them wrong, after a items, e of them wrong, adds Σ_j (e + E·j/m) / (a + j), j = 1…m.
         harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, int(answered[:, -1].max()) + 1))])
         last = answered.astype(np.int64)
         first = last - total.astype(np.int64)
@@ -155,8 +155,8 @@ class _Ranked:
 
     Attributes:
         order: (n_items,) the items in that order.
-        starts: (n_groups,) where in it each group starts.
-        correct: (n_items,) which of them, in that order, are correct.
+        starts: (n_groups,) the position in `order` at which each group starts.
+        correct: (n_items,) 1 for a correct answer and 0 for a wrong one, in that order.
     """
 
     order: NDArray[np.intp]

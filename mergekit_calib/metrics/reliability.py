@@ -95,7 +95,7 @@ class BrierDecomposition:
     """The parts of a Brier score: score = reliability − resolution + uncertainty + the within-bin terms.
 
     Attributes:
-        reliability: at least 0; how far forecasts are from how often they come true. Less is better.
+        reliability: at least 0; how far forecasts are from the frequency with which they come true. Less is better.
         resolution: at least 0; how far the bins' outcomes are from the average outcome. More is better.
         uncertainty: 0 to 2; the score of forecasting the average outcome. It does not depend on the model: it is
             (m − 1)/m if every item has m choices.
@@ -144,12 +144,12 @@ def brier_decomposition(
     mean_forecast = np.bincount(column, forecast) / counts
     mean_outcome = np.bincount(column, outcome) / counts
     base_rate = outcome.mean()
-    spread, surprise = forecast - mean_forecast[column], outcome - mean_outcome[column]
+    forecast_residual, outcome_residual = forecast - mean_forecast[column], outcome - mean_outcome[column]
     n_items = len(given)
     return BrierDecomposition(
         reliability=float(counts @ (mean_forecast - mean_outcome) ** 2) / n_items,
         resolution=float(counts @ (mean_outcome - base_rate) ** 2) / n_items,
         uncertainty=float(len(outcome) * base_rate * (1.0 - base_rate)) / n_items,
-        within_bin_variance=float(spread @ spread) / n_items,
-        within_bin_covariance=float(2.0 * (spread @ surprise)) / n_items,
+        within_bin_variance=float(forecast_residual @ forecast_residual) / n_items,
+        within_bin_covariance=float(2.0 * (forecast_residual @ outcome_residual)) / n_items,
     )

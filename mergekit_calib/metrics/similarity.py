@@ -109,7 +109,7 @@ def vendi_score_of_similarities(similarities: ArrayLike, order: float = 1.0) -> 
     share = np.linalg.eigvalsh(matrix / k)
     if share[0] < -1e-6:
         raise ValueError(f"similarities have a negative eigenvalue, {k * share[0]:.3g}; a kernel has none")
-    share = share[share > 1e-12]  # below it is rounding, which an order under 1 would magnify
+    share = share[share > 1e-12]  # smaller ones are rounding errors, which an order below 1 would magnify
     if order == 1.0:
         return float(np.exp(-np.sum(share * np.log(share))))
     if order == np.inf:

@@ -86,7 +86,7 @@ class FunctionOfMeans:
 
 @dataclass(frozen=True)
 class WeightedStatistic:
-    """A number that depends on the items' weights otherwise than through means, such as one of their ranks.
+    """A number that is not a function of means over items, such as one that depends on the items' ranks.
 
     Attributes:
         n_items: the number of items.
@@ -111,7 +111,7 @@ class WeightedStatistic:
 
 @dataclass(frozen=True)
 class WeightedAverage:
-    """The weighted average of statistics of different items; the items of the first come before those of the second.
+    """The weighted average of statistics of different items; its items are those of all parts, in the parts' order.
 
     Attributes:
         parts: at least one statistic.

@@ -73,9 +73,9 @@ def _best_inverse_temperature(scores: FloatArray, correct: BoolArray) -> float:
         expected = softmax(beta * scores, axis=1) - softmax(beta * correct_scores, axis=1)
         return float(np.mean(np.sum(expected * finite, axis=1)))
 
-    # With one correct choice the loss is convex in β = 1/T; with several it need not be: first a grid finds the basin.
+    # With one correct choice the loss is convex in β = 1/T. With several it need not be, so a grid search comes first.
     grid = np.geomspace(1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE, 65)
-    # From the end: a loss that falls for ever is flat there, once it is too small for a float.
+    # Of equal losses take the largest β: a loss that keeps falling becomes equal once it is too small for a float.
     best = len(grid) - 1 - int(np.argmin([loss(beta) for beta in grid[::-1]]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     if slope(high) <= 0.0:

@@ -59,16 +59,16 @@ class Axis(BaseModel):
         return not isinstance(value, str) and self.numbers[0] <= value <= self.numbers[1]
 
     def place(self, value: Value) -> Value:
-        """Return the value of this axis that a proposed value means.
+        """Return the value of this axis that is nearest to a proposed value.
 
-        Of listed values that is the nearest. In a range it is the proposed value to three digits of the range's width,
-        because more digits would only make the names of points long.
+        On an axis with listed values that is the nearest of them. In a range it is the proposed value, rounded to a
+        thousandth of the range's width or finer, because more digits would only make the names of points long.
         """
         if isinstance(value, str):
             return value
         if self.values is not None:
             # What a sampler computes from start and step can differ from the listed value in the last bit.
-            return min(self.values, key=lambda mine: math.inf if isinstance(mine, str) else abs(mine - value))
+            return min(self.values, key=lambda listed: math.inf if isinstance(listed, str) else abs(listed - value))
         low, high = self.numbers
         return min(max(round(value, 3 - math.floor(math.log10(high - low))), low), high)
 
@@ -80,7 +80,7 @@ class Axis(BaseModel):
 
 
 def read_axis(given: Any) -> Axis:
-    """Read an axis from what the YAML has for it.
+    """Read an axis from its value in the YAML.
 
     Args:
         given: a list, a single value, `{start, stop, step}` with both ends included, `{min, max}`, or `{values}`. Other

@@ -24,11 +24,12 @@ from mergekit_calib.recipe.placeholders import PlaceholderError, replace_axis
 
 @dataclass(frozen=True)
 class Layers:
-    """What an axis kind is told about the models.
+    """The models' layers, from which an axis kind makes its axes.
 
     Attributes:
         count: how many layers they have.
-        within: a part of the names of the layers' tensors that no other tensor's name has; None if there is none.
+        within: a string that the names of all the layers' tensors contain, and no other tensor's name; None if there is
+            none.
     """
 
     count: int
@@ -98,7 +99,7 @@ def axis_kind(name: str) -> Callable[[_Kind], _Kind]:
 def expand_axis(
     name: str, axis: Axis, layers: Layers, kinds: Mapping[str, type[AxisKind]], source: str | None
 ) -> Expansion:
-    """Return what an axis that has options of a kind stands for.
+    """Return the expansion of an axis that has options of an axis kind.
 
     Args:
         name: the axis's name.
@@ -117,7 +118,7 @@ def expand_axis(
     if not asked:
         first = next(iter(options))
         known = sorted({option for kind in kinds.values() for option in kind.model_fields})
-        problem = f"{first!r} is not an option of an axis{near_names(first, known)}; there are {', '.join(known)}"
+        problem = f"{first!r} is not an option of an axis{near_names(first, known)}; the options are {', '.join(known)}"
         raise RecipeError(key, problem, source)
     try:
         return asked[0].model_validate(options).expand(name, axis, layers)
@@ -137,8 +138,8 @@ def expanded_recipe(recipe: Any, name: str, expansion: Expansion, source: str | 
         source: the recipe's file, for messages.
 
     Raises:
-        RecipeError: a placeholder stands where several values cannot, or the recipe has slices, in each of which a
-            gradient runs anew.
+        RecipeError: a placeholder stands where several values cannot, or the recipe has slices, since mergekit starts
+            a gradient again in each slice.
     """
     try:
         expanded = replace_axis(recipe, name, expansion.value)

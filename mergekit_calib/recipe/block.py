@@ -143,7 +143,7 @@ class SearchSettings(BaseModel):
         strategy: the name of the strategy.
         points: how many points are scored at most, without the parents.
         item_evaluations: how many documents are scored at most, over all points, with the parents.
-        minutes: no point is begun later than this after the start of a command.
+        minutes: no point is begun later than this many minutes after the start of a command.
         racing: whether and how points are stopped early.
         seed: seed of the strategy's random numbers.
         storage: URL of the database that the study is kept in; None for a file in the run's folder. It is never

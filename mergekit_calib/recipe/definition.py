@@ -23,7 +23,7 @@ from mergekit_calib.recipe.placeholders import PlaceholderError, substitute
 from mergekit_calib.recipe.short_form import LAMBDA, METHOD, Recipe, Role, Variant
 
 OF_PARENTS = ("dtype", "out_dtype", "tokenizer", "tokenizer_source", "chat_template")
-"""Keys that the parents' recipes take over from the sweep's; they hold no placeholders, as parents are on no axis."""
+"""Keys that the parents' recipes take over from the sweep's; they hold no placeholders, as no axis changes a parent."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Sweep:
         return math.prod(len(axis.levels) for axis in self.axes.values()) - n_parents * others
 
     def corners(self, at_most: int = 64) -> Iterator[Point]:
-        """Yield the points with every axis at one of its ends, and with every name: enough to find a wrong recipe.
+        """Yield the points with every axis at an end, or at each of its names: enough to find a mistake in the recipe.
 
         Args:
             at_most: the greatest number of points to yield.

@@ -1,4 +1,4 @@
-"""The axis kind `blocks`: one value for each block of layers, each part of their tensor names, or both.
+"""The axis kind `blocks`: one value for each block of layers, each filter of tensor names, or each pair of them.
 
 It becomes mergekit's own gradients and filters in the recipe.
 """

@@ -1,4 +1,4 @@
-"""From YAML to a sweep, in either form, with every check that needs no model."""
+"""Parsing of a sweep's YAML, in the short or the general form, with every check that needs no model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
         source: the file that the text came from, for messages.
 
     Raises:
-        RecipeError: there is a mistake that shows without opening a model; with its key path.
+        RecipeError: there is a mistake that can be found without opening a model; the error has its key path.
     """
     data = read_yaml(text, source)
     if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):

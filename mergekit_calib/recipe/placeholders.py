@@ -82,7 +82,9 @@ def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
             return values[0]
         if words := [value for value in values if isinstance(value, str)]:
             axis = next(name for name in names if axes[name] == words[0])
-            raise PlaceholderError(f"calibration.axes.{axis}", f"{words[0]!r} is not a number, and {key} has {recipe}")
+            raise PlaceholderError(
+                f"calibration.axes.{axis}", f"{words[0]!r} is not a number; {key} needs one for {recipe}"
+            )
         try:
             value = _evaluate(tree, [value for value in values if not isinstance(value, str)])
         except ZeroDivisionError:

@@ -1,4 +1,4 @@
-"""From the short form of a sweep to a general recipe: which parameter of a merge method λ is."""
+"""Expansion of a sweep's short form into a general recipe, in which λ is a parameter of the merge method."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def expand_short_form(
 ) -> tuple[dict[str, Variant], str, str]:
     """Return method → variant, and the names of the base and the aligned parent.
 
-    The methods are those of the axis `method`, or the one in `parameters`. Of several methods each takes the parameters
-    that it has.
+    The methods are those of the axis `method`, or the one in `parameters`. If there are several, each takes the
+    parameters that it has.
 
     Args:
         recipe: a recipe in the short form, without the calibration block.
         axes: the block's axes.
-        methods: name → every registered merge method.
+        methods: name → merge method, for every one that mergekit has registered.
         source: the recipe's file, for messages.
 
     Raises:
@@ -78,10 +78,10 @@ def expand_short_form(
         if name not in methods:
             raise RecipeError(f"calibration.axes.{METHOD}", unknown_method(name, methods), source)
     known = {name: methods[name].shared | methods[name].per_input | {LAMBDA} for name in names}
-    everything = frozenset[str]().union(*known.values())
+    all_parameters = frozenset[str]().union(*known.values())
     for parameter in parameters:
-        if parameter not in everything:
-            near = near_names(parameter, everything)
+        if parameter not in all_parameters:
+            near = near_names(parameter, all_parameters)
             problem = f"is not a parameter of {', '.join(names)}{near}"
             raise RecipeError(f"parameters.{parameter}", problem, source)
     variants = {}
@@ -195,7 +195,7 @@ def _two_parents(recipe: Recipe, source: str | None) -> tuple[str, str]:
     others = [m["model"] for m in models if m["model"] != base]
     if len(others) != 1:
         problem = (
-            f"the short form merges base_model with exactly one aligned model, and here are {len(others)} besides "
+            f"the short form merges base_model with exactly one aligned model; `models` has {len(others)} besides "
             f"{base!r}. For more models write the recipe in the general form"
         )
         raise RecipeError("models", problem, source)

@@ -103,7 +103,7 @@ def test_the_tasks_own_metrics_are_kept_and_generations_have_no_others(tmp_path)
         (json.dumps({**line(), "arguments": "Is it?"}), "`arguments` is a str"),
         (
             json.dumps({**line(), "arguments": [["a text"]], "resps": [[["-3", "False"]]]}),
-            "neither choices to judge by nor a number",
+            "neither choices .* nor a metric that lm-eval averages",
         ),
     ],
 )
@@ -177,7 +177,9 @@ def test_a_task_that_does_not_judge_by_choice_keeps_its_own_metrics_and_has_no_c
 
 
 def test_an_accuracy_that_is_not_of_the_likeliest_choice_is_kept_with_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match=r"samples_made_up.*`acc` is not whether the likeliest choice is the one"):
+    with pytest.warns(
+        UserWarning, match=r"samples_made_up.*`acc` does not say whether the likeliest choice is the one"
+    ):
         read = table(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc"), tmp_path=tmp_path)
     assert not read.has_choices
     assert read.values["acc"].tolist() == [0.0]

@@ -29,7 +29,7 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def heldout() -> list[Question]:
+def questions() -> list[Question]:
     from lm_eval_tasks.calib_demo.dataset import load
 
     return [Question(d["question"], tuple(d["choices"]), d["answer"], d["relation"]) for d in load()["test"]]
@@ -41,7 +41,7 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def held_out() -> np.ndarray:
+def in_held_out_split() -> np.ndarray:
     from lm_eval_tasks.calib_demo.dataset import load
 
     texts = [json.dumps(d, indent=2, default=handle_non_serializable, ensure_ascii=False) for d in load()["test"]]
@@ -49,7 +49,7 @@ def held_out() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def scored(heldout, tokenizer) -> dict[float, np.ndarray]:
+def scored(questions, tokenizer) -> dict[float, np.ndarray]:
     """λ → (n_questions, 4) probabilities, from linear merges in bfloat16, scored in float32."""
     base, aligned = (load_file(path / "model.safetensors") for path in parents())
     model = AutoModelForCausalLM.from_pretrained(parents()[0], dtype=torch.float32)
@@ -59,7 +59,7 @@ def scored(heldout, tokenizer) -> dict[float, np.ndarray]:
             name: ((1 - lambda_) * base[name].float() + lambda_ * aligned[name].float()).bfloat16() for name in base
         }
         model.load_state_dict(merged, strict=False)  # the tied output matrix is not in the file
-        probabilities[lambda_] = option_probabilities(model, tokenizer, heldout)
+        probabilities[lambda_] = option_probabilities(model, tokenizer, questions)
     return probabilities
 
 
@@ -88,9 +88,9 @@ def test_both_checkpoints_are_bfloat16_safetensors_of_one_shape_under_five_megab
         assert json.loads((path / "config.json").read_text())["dtype"] == "bfloat16"
 
 
-def test_every_word_is_one_known_token_so_every_answer_is_one_more_token_than_its_prompt(tokenizer, heldout):
-    asked = [prompt(q.question) for q in heldout[:200]]
-    answered = [f"{text} {q.choices[q.answer]}" for text, q in zip(asked, heldout, strict=False)]
+def test_every_word_is_one_known_token_so_every_answer_is_one_more_token_than_its_prompt(tokenizer, questions):
+    asked = [prompt(q.question) for q in questions[:200]]
+    answered = [f"{text} {q.choices[q.answer]}" for text, q in zip(asked, questions, strict=False)]
     for before, after in zip(tokenizer(asked).input_ids, tokenizer(answered).input_ids, strict=True):
         assert before == after[:-1]
         assert before[0] == tokenizer.bos_token_id
@@ -103,27 +103,27 @@ def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer, world):
     assert tokenizer.get_vocab() == make_tokenizer(world).get_vocab()
 
 
-def test_only_the_aligned_model_has_a_chat_template_and_sampling_settings(tokenizer, heldout):
+def test_only_the_aligned_model_has_a_chat_template_and_sampling_settings(tokenizer, questions):
     base, _ = parents()
     assert AutoTokenizer.from_pretrained(base).chat_template is None
     assert not (base / "chat_template.jinja").exists()
-    chat = [{"role": "user", "content": prompt(heldout[0].question)}]
+    chat = [{"role": "user", "content": prompt(questions[0].question)}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    assert text == f"<s><|user|> {prompt(heldout[0].question)} <|assistant|>"
+    assert text == f"<s><|user|> {prompt(questions[0].question)} <|assistant|>"
     settings = [json.loads((path / "generation_config.json").read_text()) for path in parents()]
     assert "temperature" not in settings[0]
     assert settings[1]["temperature"] > 0
 
 
-def test_the_shipped_questions_are_the_generators_and_have_four_different_options(heldout, world):
-    assert heldout == world.questions("heldout")
-    assert len(heldout) >= 1500
-    assert len({q.question for q in heldout}) == len(heldout)
-    assert all(len(set(q.choices)) == 4 and 0 <= q.answer < 4 for q in heldout)
+def test_the_shipped_questions_are_the_generators_and_have_four_different_options(questions, world):
+    assert questions == world.questions("heldout")
+    assert len(questions) >= 1500
+    assert len({q.question for q in questions}) == len(questions)
+    assert all(len(set(q.choices)) == 4 and 0 <= q.answer < 4 for q in questions)
 
 
-def test_no_question_of_the_task_is_used_for_tuning_or_validation_or_in_the_text(heldout, world):
-    asked = {q.question for q in heldout}
+def test_no_question_of_the_task_is_used_for_tuning_or_validation_or_in_the_text(questions, world):
+    asked = {q.question for q in questions}
     assert asked.isdisjoint(q.question for q in world.questions("tuning"))
     assert asked.isdisjoint(q.question for q in world.questions("validation"))
     lines = world.text(20_000, np.random.default_rng(0))
@@ -132,10 +132,10 @@ def test_no_question_of_the_task_is_used_for_tuning_or_validation_or_in_the_text
     assert asked.isdisjoint(in_text)
 
 
-def test_the_task_also_asks_for_relations_that_tuning_does_not(heldout):
+def test_the_task_also_asks_for_relations_that_tuning_does_not(questions):
     untuned = {relation.name for relation in RELATIONS} - TUNED_RELATIONS
     assert len(untuned) == 3
-    assert untuned < {q.relation for q in heldout}
+    assert untuned < {q.relation for q in questions}
 
 
 def test_the_text_states_the_truth_mostly_but_not_always(world):
@@ -156,21 +156,21 @@ def test_tuning_is_the_same_twice(tokenizer, world, monkeypatch):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, heldout, held_out):
-    base, aligned = ece(scored[0.0], heldout, held_out), ece(scored[1.0], heldout, held_out)
+def test_aligned_is_at_least_twice_as_miscalibrated_as_base(scored, questions, in_held_out_split):
+    base, aligned = ece(scored[0.0], questions, in_held_out_split), ece(scored[1.0], questions, in_held_out_split)
     assert aligned >= 2 * base
 
 
-def test_extrapolation_is_less_calibrated_than_the_aligned_model(scored, heldout, held_out):
-    assert ece(scored[1.5], heldout, held_out) > 1.2 * ece(scored[1.0], heldout, held_out)
+def test_extrapolation_is_less_calibrated_than_the_aligned_model(scored, questions, in_held_out_split):
+    assert ece(scored[1.5], questions, in_held_out_split) > 1.2 * ece(scored[1.0], questions, in_held_out_split)
 
 
-def test_a_point_chosen_on_one_split_beats_both_parents_on_the_other(scored, heldout, held_out):
-    answers = {lambda_: correct(p, heldout).astype(float) for lambda_, p in scored.items()}
-    chosen = max(LAMBDAS[1 : LAMBDAS.index(1.0)], key=lambda lambda_: answers[lambda_][~held_out].mean())
+def test_a_point_chosen_on_one_split_beats_both_parents_on_the_other(scored, questions, in_held_out_split):
+    answers = {lambda_: correct(p, questions).astype(float) for lambda_, p in scored.items()}
+    chosen = max(LAMBDAS[1 : LAMBDAS.index(1.0)], key=lambda lambda_: answers[lambda_][~in_held_out_split].mean())
     for parent in (0.0, 1.0):
-        assert one_sided_p((answers[chosen] - answers[parent])[held_out]) < 0.01
-    assert ece(scored[chosen], heldout, held_out) < 0.6 * ece(scored[1.0], heldout, held_out)
+        assert one_sided_p((answers[chosen] - answers[parent])[in_held_out_split]) < 0.01
+    assert ece(scored[chosen], questions, in_held_out_split) < 0.6 * ece(scored[1.0], questions, in_held_out_split)
 
 
 def test_the_recipe_in_the_checkout_is_the_installed_one_except_for_paths():

@@ -73,7 +73,7 @@ def test_the_labels_are_read_from_the_column_gold(store):
     np.testing.assert_array_equal(table.values["acc"], [0.0, 1.0])
 
 
-def test_saved_again_it_reads_the_same(store, tmp_path):
+def test_a_point_saved_again_reads_the_same(store, tmp_path):
     point = store.load(KEY)
     assert point is not None
     again = ItemStore(tmp_path / "again")

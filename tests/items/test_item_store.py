@@ -1,4 +1,4 @@
-"""Item scores on disk come back as they were."""
+"""Item scores read from disk equal those that were written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mergekit_calib.items.store import ItemStore, StoredPoint
 from mergekit_calib.items.table import ItemTable
 
 
-def test_item_tables_come_back_from_disk_as_they_went(tmp_path):
+def test_item_tables_read_from_disk_equal_those_written(tmp_path):
     table = ItemTable(
         task="t",
         doc_ids=np.array([3, 5]),

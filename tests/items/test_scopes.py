@@ -1,4 +1,4 @@
-"""What a metric is taken of: pools, averages and their weights, worked out by hand."""
+"""Scopes of metrics: pools, averages and their weights, worked out by hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_entry_with_choices_and_without_is_two_pools():
     assert (of.metrics("group")["exact"].direction, of.metrics("group")["wer"].direction) == ("maximize", "minimize")
 
 
-def test_a_metric_that_both_pools_yield_is_taken_of_the_choices():
+def test_a_metric_that_both_pools_yield_is_computed_from_the_pool_with_choices():
     votes = task("votes", "group", choices=False, acc="maximize", confidence="maximize")
     of = scopes(votes, task("choices", "group"))
     for metric in ("acc", "ece"):
@@ -73,7 +73,7 @@ def test_answers_with_a_confidence_yield_calibration_errors():
     assert of.metrics("votes")["ece"].direction == "minimize"
 
 
-def test_answers_without_a_confidence_yield_only_what_the_task_gives_them():
+def test_answers_without_a_confidence_yield_only_the_tasks_own_metrics():
     assert scopes(task("texts", choices=False, acc="maximize")).metrics("texts").keys() == {"acc"}
 
 

@@ -1,4 +1,4 @@
-"""Keeps property tests from failing on a busy machine."""
+"""Property tests without a deadline, so that they do not fail on a busy machine."""
 
 from __future__ import annotations
 

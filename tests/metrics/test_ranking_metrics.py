@@ -32,14 +32,14 @@ def risks_over_all_tie_breaks(confidence, correct):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_auroc_is_scikit_learns(seed):
+def test_auroc_equals_scikit_learns(seed):
     p, y = random_items(500, 3, seed, sharpness=0.5)
     confidence, correct = top(p, y)
     assert auroc(p, y) == pytest.approx(roc_auc_score(correct, confidence), abs=1e-12)
 
 
 @pytest.mark.parametrize("case", ["confidence at bin edges", "certain, correct or wrong", "uniform, so all tied"])
-def test_auroc_of_tied_confidences_is_scikit_learns(case):
+def test_auroc_of_tied_confidences_equals_scikit_learns(case):
     p, y = adversarial_items()[case]
     confidence, correct = top(p, y)
     assert auroc(p, y) == pytest.approx(roc_auc_score(correct, confidence), abs=1e-12)

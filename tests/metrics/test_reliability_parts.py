@@ -63,7 +63,7 @@ def test_with_one_forecast_in_each_bin_the_within_bin_terms_are_zero():
 
 
 @pytest.mark.parametrize("n_bins", [5, 15])
-def test_the_curve_is_scikit_learns(n_bins):
+def test_the_curve_equals_scikit_learns(n_bins):
     p, y = random_items(1000, 3, sharpness=0.5)
     accuracy, confidence = calibration_curve(p.argmax(axis=1) == y, p.max(axis=1), n_bins=n_bins)
     curve = reliability_curve(p, y, n_bins)
@@ -100,7 +100,7 @@ def test_a_confidence_of_1_is_in_the_last_bin_of_the_curve():
     assert (curve.lower.tolist(), curve.upper.tolist()) == ([0.9], [1.0])
 
 
-def test_intervals_are_wilsons():
+def test_intervals_are_wilson_score_intervals():
     for hits, trials in [(0, 1), (1, 1), (3, 10), (500, 500), (17, 400)]:
         for level in (0.5, 0.95, 0.999):
             oracle = binomtest(hits, trials).proportion_ci(level, method="wilson")

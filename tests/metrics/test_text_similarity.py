@@ -18,7 +18,7 @@ from mergekit_calib.metrics import (
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_self_bleu_is_sacrebleus(seed):
+def test_self_bleu_equals_sacrebleus(seed):
     drawn = random_texts(6, seed)
     oracle = [sacrebleu.sentence_bleu(text, drawn[:i] + drawn[i + 1 :]).score / 100 for i, text in enumerate(drawn)]
     assert self_bleu(drawn) == pytest.approx(np.mean(oracle), abs=1e-9)
@@ -26,7 +26,7 @@ def test_self_bleu_is_sacrebleus(seed):
 
 @settings(max_examples=30)
 @given(small_texts)
-def test_self_bleu_of_short_texts_and_empty_ones_is_sacrebleus(drawn):
+def test_self_bleu_of_short_texts_and_empty_ones_equals_sacrebleus(drawn):
     oracle = []
     for i, text in enumerate(drawn):
         others = drawn[:i] + drawn[i + 1 :]

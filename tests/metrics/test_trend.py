@@ -15,12 +15,12 @@ few = st.lists(st.integers(-3, 3), min_size=3, max_size=9)
 
 
 @given(few)
-def test_tau_is_scipys_with_ties(values):
+def test_tau_equals_scipys_with_ties(values):
     expected = kendalltau(np.arange(len(values)), values).statistic
     assert kendall_tau(np.arange(len(values)), values) == pytest.approx(expected, nan_ok=True)
 
 
-def test_tau_of_rows_is_that_of_each_row_in_the_order_of_the_settings():
+def test_tau_is_computed_for_each_row_in_the_order_of_the_settings():
     values = np.random.default_rng(0).random((5, 6))
     assert kendall_tau(range(6), values) == pytest.approx([kendalltau(range(6), row).statistic for row in values])
     assert kendall_tau([3.0, 1.0, 2.0], [0.3, 0.1, 0.2]) == 1.0
@@ -34,7 +34,7 @@ def test_settings_must_be_at_least_two_and_different():
 
 
 @given(few, st.booleans())
-def test_the_monotone_fit_is_scikit_learns(values, increasing):
+def test_the_monotone_fit_equals_scikit_learns(values, increasing):
     assert monotone_fit(values, increasing) == pytest.approx(isotonic_regression(values, increasing=increasing))
 
 

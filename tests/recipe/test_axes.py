@@ -1,4 +1,4 @@
-"""Axes that stand for several, ranges, and the merge method as an axis: what the recipe of a point says."""
+"""Axes that stand for several, ranges, and the merge method as an axis: the recipes of their points."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def short(axes: dict, **parameters) -> Sweep:
     return parse_sweep(yaml.safe_dump(recipe), METHODS, "sweep.yml").expanded(LAYERS, AXIS_KINDS)
 
 
-def lambdas(sweep: Sweep, setting: dict) -> object:
-    """What the aligned parent's weight is at a setting."""
+def weight_of_aligned(sweep: Sweep, setting: dict) -> object:
+    """Return the aligned parent's weight at a setting."""
     return sweep.point(setting).recipe["models"][-1]["parameters"]["weight"]
 
 
 def test_blocks_are_a_gradient_with_a_value_for_each_layer():
     sweep = short({"lambda": {"blocks": 2, "min": 0, "max": 1}})
     assert list(sweep.axes) == ["lambda_1", "lambda_2"]
-    assert lambdas(sweep, {"lambda_1": 0.2, "lambda_2": 0.6}) == [
+    assert weight_of_aligned(sweep, {"lambda_1": 0.2, "lambda_2": 0.6}) == [
         {"filter": "model.layers.", "value": [0.2, 0.2, 0.2, 0.6, 0.6]},
         {"value": 0.4},
     ]
@@ -40,7 +40,7 @@ def test_blocks_are_a_gradient_with_a_value_for_each_layer():
 
 def test_filters_are_mergekits_filters_and_other_tensors_take_the_mean():
     sweep = short({"lambda": {"filters": ["self_attn", "mlp"], "values": [0, 0.5, 1]}})
-    assert lambdas(sweep, {"lambda_self_attn": 0.5, "lambda_mlp": 1}) == [
+    assert weight_of_aligned(sweep, {"lambda_self_attn": 0.5, "lambda_mlp": 1}) == [
         {"filter": "self_attn", "value": 0.5},
         {"filter": "mlp", "value": 1},
         {"value": 0.75},
@@ -52,7 +52,7 @@ def test_blocks_and_filters_together_have_a_value_for_each_pair():
     assert len(sweep.axes) == 10
     assert list(sweep.axes)[:2] == ["lambda_self_attn_1", "lambda_self_attn_2"]
     setting = {name: 0.1 * i for i, name in enumerate(sweep.axes)}
-    attention, mlp, rest, outside = lambdas(sweep, setting)
+    attention, mlp, rest, outside = weight_of_aligned(sweep, setting)
     assert attention["value"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     assert mlp["value"] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
     assert rest["value"] == pytest.approx([0.25, 0.35, 0.45, 0.55, 0.65])
@@ -178,7 +178,7 @@ def test_a_mistake_in_an_axis_is_named(axes, parameters, key, says):
     assert says in str(caught.value)
 
 
-def test_blocks_do_not_go_with_slices():
+def test_blocks_in_a_recipe_with_slices_are_an_error():
     recipe = {
         "merge_method": "linear",
         "slices": [{"sources": [{"model": m, "layer_range": [0, 2], "parameters": {"weight": "${w}"}} for m in "ab"]}],

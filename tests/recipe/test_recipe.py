@@ -1,4 +1,4 @@
-"""What a sweep's YAML means, and what is said of YAML that means nothing."""
+"""Parsing of a sweep's YAML: the recipes of its points, and the errors that name a mistake."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_layer_numbers_stay_whole():
 
 
 @given(st.floats(-10, 10, allow_nan=False), st.floats(0.1, 10))
-def test_arithmetic_in_placeholders_is_arithmetic(a, b):
+def test_arithmetic_in_placeholders_has_pythons_value(a, b):
     value = substitute("${1 - 2 * (a - lambda) / b}", {"a": a, "lambda": 0.5, "b": b})
     assert value == pytest.approx(1 - 2 * (a - 0.5) / b, abs=1e-9)
 

@@ -28,7 +28,7 @@ def bbh_samples(subtask: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def bbh_data(**_: Any) -> dict[str, datasets.Dataset]:
     docs = [d for s in (*bbh.LISTED, *bbh.FIXED) for d in bbh.with_subtask(bbh_samples(s)[1], s, bbh_samples(s)[0])]
-    # As questions they are a little other than as examples, or lm-eval would leave them out of their own shots.
+    # The questions differ a little from the examples, since lm-eval leaves a question out of its own examples.
     questions = [{**doc, "input": "Anew. " + doc["input"]} for doc in docs]
     return {"test": datasets.Dataset.from_list(questions), "examples": datasets.Dataset.from_list(docs)}
 

@@ -44,5 +44,5 @@ def test_votes_and_diversity_can_be_objectives_beside_tasks_with_choices(questio
         assert 1 <= point.metrics["calib_diversity"]["vendi_score"]["all"].value <= 3
         assert 0 <= point.metrics[vote]["ece"]["all"].value <= 1
         assert point.metrics["suite"]["acc"]["all"].n == 60
-    for baseline in frontier.baselines:  # what a temperature would do to votes is not known
+    for baseline in frontier.baselines:  # a temperature fitted to choices says nothing about votes
         assert "ece" not in baseline.metrics.get(vote, {})

@@ -58,7 +58,7 @@ def rms_ce(table: ItemTable, context: MetricContext) -> Statistic:
     options=("n_bins",),
 )
 def rms_ce_debiased(table: ItemTable, context: MetricContext) -> Statistic:
-    """Return `rms_ce` less the part of it that the number of items in a bin explains, 0 to 1."""
+    """Return `rms_ce` without the bias that comes from few items in a bin, 0 to 1."""
     probabilities, labels = table.probabilities, table.labels
     return expected_calibration_error_statistic(probabilities, labels, context.n_bins, norm="l2", debias=True)
 

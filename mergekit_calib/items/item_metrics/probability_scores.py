@@ -1,4 +1,4 @@
-"""Means over items of a number that each item's probabilities give: proper scores, and overconfidence."""
+"""Metrics that are means over items of a number for each item: proper scores, and overconfidence."""
 
 from __future__ import annotations
 
