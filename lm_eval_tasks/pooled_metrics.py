@@ -1,7 +1,8 @@
 """The registered metrics as lm-eval's aggregations: computed over all documents of a task, with a standard error.
 
 Relied on in lm-eval 0.4.13: an aggregation is called with the list of what `process_results` gave for each document;
-metrics are aggregated in the order in which `process_results` first names them; the table shows `{name}_stderr` after ±.
+metrics are aggregated in the order in which `process_results` first names them; the table shows `{name}_stderr` after
+±.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ScoredAnswer = tuple[float, bool]
 """What a document with one answer gives a metric: the confidence in the answer, and whether it is correct."""
 
 MOST_RESAMPLES = 1000
-"""The largest number of resamples for a standard error; more, as lm-eval's default of 100,000, change no digit shown."""
+"""The largest number of resamples for a standard error; more (lm-eval's default is 100,000) change no digit shown."""
 
 
 def table_of_choices(items: Sequence[ScoredChoices], task: str = "task") -> ItemTable:
