@@ -1,8 +1,8 @@
 """The registered metrics as lm-eval's aggregations: computed over all documents of a task, with a standard error.
 
 Relied on in lm-eval 0.4.13: an aggregation is called with the list of what `process_results` gave for each document;
-metrics are aggregated in the order in which `process_results` first names them; the table shows `{name}_stderr` after
-±.
+metrics are aggregated in the order in which `process_results` first names them; `{name}_stderr` is what the table shows
+after ±.
 """
 
 from __future__ import annotations

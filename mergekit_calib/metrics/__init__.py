@@ -1,4 +1,4 @@
-"""Metrics of arrays: calibration, proper scores, ranking, diversity, and the bootstrap over items.
+"""Metrics computed from arrays: calibration, proper scores, ranking, diversity, and the bootstrap over items.
 
 They know neither models nor files, and need numpy and scipy only (`self_bleu` sacrebleu too), so they can be used on
 the scores of any model:

@@ -1,6 +1,6 @@
 """Statistics that can be resampled: a metric in a form whose bootstrap is one matrix product.
 
-Most metrics are functions of means over items (`FunctionOfMeans`); those that rank the items are functions of the
+Most metrics are functions of means over items (`FunctionOfMeans`); those that rank the items are other functions of the
 items' weights (`WeightedStatistic`). Both have a value, and replicates under resampled weights.
 """
 

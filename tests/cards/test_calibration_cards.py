@@ -78,7 +78,7 @@ def test_a_later_model_has_paired_differences_to_the_first(scored):
     assert difference.low < difference.value < difference.high
 
 
-def test_scores_on_disk_are_not_computed_again(scored):
+def test_models_whose_scores_are_on_disk_are_not_scored_again(scored):
     card, out = scored
     assert Scores.load(out) == card
     assert len(list((out / "items").glob("*.parquet"))) == 2

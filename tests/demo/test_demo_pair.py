@@ -88,7 +88,7 @@ def test_both_checkpoints_are_bfloat16_safetensors_of_one_shape_under_five_megab
         assert json.loads((path / "config.json").read_text())["dtype"] == "bfloat16"
 
 
-def test_every_word_is_one_known_token_so_every_answer_is_one_more_token_than_its_prompt(tokenizer, questions):
+def test_every_answer_adds_one_known_token_to_its_prompt(tokenizer, questions):
     asked = [prompt(q.question) for q in questions[:200]]
     answered = [f"{text} {q.choices[q.answer]}" for text, q in zip(asked, questions, strict=False)]
     for before, after in zip(tokenizer(asked).input_ids, tokenizer(answered).input_ids, strict=True):
@@ -99,7 +99,7 @@ def test_every_word_is_one_known_token_so_every_answer_is_one_more_token_than_it
     assert all(len(tokenizer(value, add_special_tokens=False).input_ids) == 1 for value in values)
 
 
-def test_the_shipped_tokenizer_is_the_one_the_script_makes(tokenizer, world):
+def test_the_shipped_tokenizer_has_the_vocabulary_that_the_script_makes(tokenizer, world):
     assert tokenizer.get_vocab() == make_tokenizer(world).get_vocab()
 
 
@@ -115,7 +115,7 @@ def test_only_the_aligned_model_has_a_chat_template_and_sampling_settings(tokeni
     assert settings[1]["temperature"] > 0
 
 
-def test_the_shipped_questions_are_the_generators_and_have_four_different_options(questions, world):
+def test_the_shipped_questions_are_those_of_the_world_and_have_four_different_options(questions, world):
     assert questions == world.questions("heldout")
     assert len(questions) >= 1500
     assert len({q.question for q in questions}) == len(questions)

@@ -88,10 +88,10 @@ def test_listed_metrics_are_computed_over_all_documents_together(finished):
 
 def test_each_metric_has_a_standard_error_and_a_direction(finished):
     results, directions = finished["results"]["somebody_elses"], finished["higher_is_better"]["somebody_elses"]
-    # The bootstrap of a mean agrees with the formula, which lm-eval's own of acc is.
+    # The bootstrap standard error of a mean agrees with the formula that lm-eval uses for acc.
     scores = [s["brier"] for s in finished["samples"]["somebody_elses"]]
-    each = [POOLED_METRICS["brier"]([item]) for item in scores]
-    assert results["brier_stderr,none"] == pytest.approx(np.std(each, ddof=1) / np.sqrt(len(each)), rel=0.1)
+    values = [POOLED_METRICS["brier"]([item]) for item in scores]
+    assert results["brier_stderr,none"] == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), rel=0.1)
     for name, metric in POOLED_METRICS.items():
         assert 0 < results[f"{name}_stderr,none"] < 1
         assert directions[name] is metric.higher_is_better
