@@ -1,7 +1,8 @@
 """The hooks through which a plugin adds metrics, selection rules, search strategies and kinds of axes.
 
-A plugin is a module that implements some of these functions, each under the decorator `hookimpl`, and that its package
-names in the entry point group `mergekit_calib`. If two have one name, a plugin's comes before a built-in one.
+A plugin is a module that implements some of these functions, each under the decorator `hookimpl`. Its package names the
+module in the entry point group `mergekit_calib`. If it adds something under a built-in name, it replaces
+the built-in one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ hookimpl = HookimplMarker(GROUP)
 
 @hookspec
 def calib_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Return metrics of item tables, which `objectives:` can name."""
+    """Return metrics of item tables, for `objectives:` to name."""
 
 
 @hookspec
@@ -40,4 +41,4 @@ def calib_search_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty
 
 @hookspec
 def calib_axis_kinds() -> Iterable[type[AxisKind]]:  # type: ignore[empty-body]
-    """Return kinds of axes that stand for several, as `blocks` in `lambda: {blocks: 6, min: 0, max: 1}`."""
+    """Return kinds of axes that expand to several axes, such as `blocks` in `lambda: {blocks: 6, min: 0, max: 1}`."""

@@ -34,7 +34,7 @@ class SweepResult:
 
     Attributes:
         frontier: the points with their numbers, the choice, the baselines: what `frontier.json` holds.
-        folder: the sweep's output folder, which holds the item scores; None where it is not known.
+        folder: the sweep's output folder, which holds the item scores; None if it is not known.
     """
 
     frontier: Frontier
@@ -54,8 +54,8 @@ class SweepResult:
         path = Path(folder)
         if path.is_dir():
             return cls(Frontier.load(path), path)
-        at_home = path.name == "frontier.json" and path.parent.name == "calibration"
-        return cls(Frontier.load(path), path.parent.parent if at_home else None)
+        is_in_output_folder = path.name == "frontier.json" and path.parent.name == "calibration"
+        return cls(Frontier.load(path), path.parent.parent if is_in_output_folder else None)
 
     def _repr_html_(self) -> str:
         figure = frontier_figure(self.frontier)
@@ -103,28 +103,28 @@ class SweepResult:
         metrics as `value.<name>`.
 
         Args:
-            points: ids of points; all that were scored, if None.
+            points: ids of points; if None, all points that were scored to the end.
 
         Raises:
-            CalibError: the folder is not known or has no record of a sweep, or there are no scores of such a point.
+            CalibError: the folder is not known or has no record of a sweep, or a point has no item scores in it.
         """
         if self.folder is None:
             raise CalibError("item scores are in the sweep's output folder: use SweepResult.load(folder)")
         keys = _content_keys(self.folder)
-        wanted = [p.id for p in self.frontier.complete_points] if points is None else list(points)
+        point_ids = [p.id for p in self.frontier.complete_points] if points is None else list(points)
         frames = []
-        for point in wanted:
+        for point in point_ids:
             files = (
                 sorted((self.folder / "calibration" / "items").glob(f"*{keys[point]}.parquet")) if point in keys else []
             )
             if not files and points is not None:
-                raise CalibError(f"{self.folder}: no item scores of a point {point!r}; there are {', '.join(keys)}")
+                raise CalibError(f"{self.folder}: no item scores of point {point!r}; there are {', '.join(keys)}")
             frames += [_items_of_point(point, path) for path in files[:1]]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _content_keys(folder: Path) -> dict[str, str]:
-    """Return each point's id with the key that its file of item scores is named by."""
+    """Return point id → content key, with which the name of the file of its item scores ends."""
     record = folder / "calibration" / "sweep.yml"
     try:
         keys: dict[str, str] = yaml.safe_load(record.read_text(encoding="utf-8"))["points"]

@@ -1,4 +1,4 @@
-"""The plugin manager, and readers of what the built-in plugin and the installed ones add."""
+"""The plugin manager, and functions that return what the built-in plugin and the installed plugins add."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mergekit_calib.recipe import AxisKind
     from mergekit_calib.search import Strategy
 
-_ADDS = {
+_KINDS = {
     "calib_metrics": "metric",
     "calib_selection_rules": "selection rule",
     "calib_search_strategies": "search strategy",
@@ -29,7 +29,7 @@ _ADDS = {
 
 
 class BuiltIn:
-    """The plugin with everything that is built in. Its imports are lazy: optuna, for one, takes a second."""
+    """The plugin with everything that is built in. Its imports are lazy, since importing optuna takes a second."""
 
     @hookimpl
     def calib_metrics(self) -> Iterable[Metric]:
@@ -81,23 +81,23 @@ def manager() -> PluginManager:
 
 
 def metrics() -> dict[str, Metric]:
-    """Return name → every registered metric; of two with one name the later plugin's."""
+    """Return name → metric, for every registered metric; if two have the same name, the later plugin's."""
     return {metric.name: metric for some in reversed(manager().hook.calib_metrics()) for metric in some}
 
 
 def selection_rules() -> dict[str, type[SelectionRule]]:
-    """Return name → every registered selection rule; of two with one name the later plugin's."""
+    """Return name → selection rule, for every registered one; if two have the same name, the later plugin's."""
     return {rule.name: rule for some in reversed(manager().hook.calib_selection_rules()) for rule in some}
 
 
 def search_strategies() -> dict[str, type[Strategy]]:
-    """Return name → every registered search strategy; of two with one name the later plugin's."""
+    """Return name → search strategy, for every registered one; if two have the same name, the later plugin's."""
     strategies = reversed(manager().hook.calib_search_strategies())
     return {strategy.name: strategy for some in strategies for strategy in some}
 
 
 def axis_kinds() -> dict[str, type[AxisKind]]:
-    """Return name → every registered axis kind; of two with one name the later plugin's."""
+    """Return name → axis kind, for every registered one; if two have the same name, the later plugin's."""
     return {kind.name: kind for some in reversed(manager().hook.calib_axis_kinds()) for kind in some}
 
 
@@ -108,7 +108,7 @@ class InstalledPlugin:
     Attributes:
         distribution: the distribution's name.
         version: its version.
-        adds: what the plugin adds, each as `metric mean_confidence`.
+        adds: the kind and name of each thing that it adds, such as `metric mean_confidence`.
     """
 
     distribution: str
@@ -120,7 +120,7 @@ def installed_plugins() -> list[InstalledPlugin]:
     """Return the plugins of other distributions.
 
     Raises:
-        CalibError: one of them cannot be imported.
+        CalibError: an installed plugin cannot be imported.
     """
     return [
         InstalledPlugin(distribution.metadata["name"], distribution.version, _added_by(plugin))
@@ -132,7 +132,7 @@ def _added_by(plugin: object) -> list[str]:
     """Return what a plugin adds, in the order of the hooks."""
     return [
         f"{kind} {one.name}"
-        for hook, kind in _ADDS.items()
+        for hook, kind in _KINDS.items()
         for implementation in getattr(manager().hook, hook).get_hookimpls()
         if implementation.plugin is plugin
         for one in implementation.function()

@@ -1,7 +1,7 @@
-"""Wait, from the start of the interpreter, for the first import of mergekit or lm-eval, and then load the hooks.
+"""Load the hooks at the first import of mergekit or lm-eval.
 
-`mergekit_calib_autoload.pth` imports this module in every Python process of the environment. So it is installed by
-itself at the top level, as `mergekit_calib_autoload`, and imports only `sys`.
+`mergekit_calib_autoload.pth` imports this module in every Python process of the environment. So it is installed as
+a top-level module, `mergekit_calib_autoload`, and imports only `sys`.
 """
 
 import sys
@@ -16,13 +16,13 @@ HOSTS = ("mergekit", "lm_eval")
 
 
 class HostFinder:
-    """A meta path finder that finds no module itself, but sees when a host is looked for."""
+    """A meta path finder that finds no module: it only notices the first import of a host."""
 
     @classmethod
     def find_spec(
         cls, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Load the hooks before the first host is imported, and let the other finders find it."""
+        """Load the hooks before the first host is imported; the other finders then find the host."""
         if name not in HOSTS or cls not in sys.meta_path:
             return None
         import importlib.util

@@ -1,8 +1,8 @@
 """Attach the plugin to mergekit's and lm-eval's modules when they are imported, or say why it is not active.
 
 What the hooks rely on in mergekit 0.1.5 and lm-eval 0.4.13 is listed in `integrations/mergekit.py` and
-`integrations/lm_eval.py`. Each hook checks it. If a host has changed, the plugin leaves that host alone, with one
-message: its own behaviour must never depend on this plugin.
+`integrations/lm_eval.py`. Each hook checks it. If a host has changed, the plugin prints one message and leaves
+that host alone: a host must always work as it does without the plugin.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _inactive: set[str] = set()  # hosts that are left alone
 
 @functools.cache
 def install() -> None:
-    """Attach to every host module, now if it is imported already, otherwise when it is; once in a process."""
+    """Attach to every host module: now if it is imported already, else when it is. Further calls do nothing."""
     for package in sorted({name.partition(".")[0] for name in ATTACH}):
         wrapt.register_post_import_hook(_guarded(_check_modules_exist), package)
     for name, function in ATTACH.items():
@@ -44,7 +44,7 @@ def install() -> None:
 
 
 def _guarded(step: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-    """Return a hook that runs `step` until a host is not as expected, and then leaves the host alone."""
+    """Return a hook that runs `step`; after the first problem with a host, no hook changes that host any more."""
 
     def hook(module: ModuleType) -> None:
         host = module.__name__.partition(".")[0].replace("_", "-")
@@ -73,16 +73,16 @@ def _check_modules_exist(package: ModuleType) -> None:
         HostVersionError: one does not exist.
     """
     for name in ATTACH:
-        top, *below = name.split(".")
+        top, *submodules = name.split(".")
         if top != package.__name__:
             continue
-        places, so_far = package.__path__, top
-        for part in below:
-            so_far = f"{so_far}.{part}"
-            spec = PathFinder.find_spec(so_far, places)
+        search_path, full_name = package.__path__, top
+        for submodule in submodules:
+            full_name = f"{full_name}.{submodule}"
+            spec = PathFinder.find_spec(full_name, search_path)
             if spec is None:
-                raise HostVersionError(f"there is no module {so_far}")
-            places = spec.submodule_search_locations or []
+                raise HostVersionError(f"there is no module {full_name}")
+            search_path = spec.submodule_search_locations or []
 
 
 def _report(host: str, problem: Exception) -> None:

@@ -4,7 +4,7 @@ Relies on lm-eval 0.4.13 for
 
 - `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches lm-eval's own folder first
   and lets later folders override it;
-- `model_registry.register(name, target=)`, and the same of the registries of metrics;
+- `model_registry.register(name, target=)`, and the same method of the metric registries;
 - `ConfigurableTask`, with a metric's function, arguments and aggregation in `_metric_fn_list`, `_metric_fn_kwargs` and
   `_aggregation_list`, and `process_results(doc, results)`;
 - `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
@@ -43,9 +43,9 @@ def wrap_task_manager(module: ModuleType) -> None:
         bound = inspect.signature(wrapped).bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments["include_path"]
-        theirs = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
-        if bound.arguments["include_defaults"] and not any(_contains_ours(Path(p)) for p in theirs):
-            bound.arguments["include_path"] = [str(TASKS_DIR), *theirs]
+        user_folders = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+        if bound.arguments["include_defaults"] and not any(_contains_ours(Path(p)) for p in user_folders):
+            bound.arguments["include_path"] = [str(TASKS_DIR), *user_folders]
         wrapped(*bound.args, **bound.kwargs)
         instance.include_path = given
 
@@ -96,10 +96,10 @@ def register_metrics(_: ModuleType) -> None:
 
 
 def wrap_configurable_task(module: ModuleType) -> None:
-    """Let every task that lists this plugin's metrics in its YAML compute what these need.
+    """Let tasks that list this plugin's metrics in their YAML collect the data that these metrics are computed from.
 
-    A multiple-choice task gives the scores of its choices, which are pooled over documents. A generation task keeps all
-    repeats; its other metrics get the first one, as without the plugin.
+    A multiple-choice task collects the scores of the choices of all documents. A generation task keeps all repeats; its
+    other metrics get the first one, as without the plugin.
 
     Args:
         module: `lm_eval.api.task`.
@@ -121,22 +121,24 @@ def wrap_configurable_task(module: ModuleType) -> None:
         for name, metric in pooled(instance).items():
             _check_metric(instance, name)
             instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
-        instance._completion_metrics = diverse = {}
+        instance._completion_metrics = diversity_metrics = {}
         for name, metric in list(instance._metric_fn_list.items()):
             if isinstance(metric, completions.Diversity):
-                diverse[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
+                diversity_metrics[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
                 # lm-eval would call it with a target and one completion.
                 del instance._metric_fn_list[name], instance._metric_fn_kwargs[name]
-        if diverse:
-            completions.measure_completions(instance, diverse)
+        if diversity_metrics:
+            completions.measure_completions(instance, diversity_metrics)
 
     def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         doc, results = signature.bind(instance, *args, **kwargs).args[1:]
-        if diverse := getattr(instance, "_completion_metrics", None):
-            theirs = wrapped(doc, completions.as_lm_eval(results))
-            return {**theirs, **completions.diversity_of(instance, diverse, results)}
-        theirs, ours = wrapped(doc, results), pooled(instance)
-        return {**theirs, **dict.fromkeys(ours, scored_choices(instance, doc, results))} if ours else theirs
+        if diversity_metrics := getattr(instance, "_completion_metrics", None):
+            own_results = wrapped(doc, completions.as_lm_eval(results))
+            return {**own_results, **completions.diversity_of(instance, diversity_metrics, results)}
+        own_results, metrics = wrapped(doc, results), pooled(instance)
+        if not metrics:
+            return own_results
+        return {**own_results, **dict.fromkeys(metrics, scored_choices(instance, doc, results))}
 
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
@@ -166,7 +168,7 @@ def wrap_standard_error(module: ModuleType) -> None:
 
 
 def _check_metric(task: Any, name: str) -> None:
-    """Raise a CalibError if a task's YAML lists one of this plugin's metrics in a way that cannot be computed."""
+    """Raise a CalibError if a task's YAML lists this plugin's metric `name` in a way that cannot be computed."""
     where = f"task {task.task_name}: metric_list: {name}"
     if task.OUTPUT_TYPE != "multiple_choice":
         raise CalibError(f"{where} needs `output_type: multiple_choice`, not {task.OUTPUT_TYPE}")

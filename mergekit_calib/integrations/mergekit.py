@@ -49,7 +49,7 @@ def wrap_run_merge(module: ModuleType) -> None:
         try:
             bound = signature.bind(*args, **kwargs).arguments
         except TypeError:
-            return original(*args, **kwargs)  # its own error says what is missing
+            return original(*args, **kwargs)  # it raises the error itself, which says what is missing
         source = bound.get("config_source")
         if not source or not has_calibration_block(source):
             return original(*args, **kwargs)
@@ -105,7 +105,7 @@ def _run_sweep(merge_options: Any, text: str, config_file: str, out_path: str) -
 def _text_of(file: str | None) -> str:
     """Return the recipe's text; empty if it cannot be read, so that mergekit reports that itself.
 
-    It is empty for a pipe too: mergekit could not read the same text again, and passes it on to `run_merge`.
+    It is empty for a pipe too, which can be read only once: mergekit reads it and calls the wrapped `run_merge`.
     """
     path = Path(file or "")
     try:

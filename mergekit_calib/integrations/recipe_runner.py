@@ -31,7 +31,7 @@ def run_source(
         0, or `EXIT_SOME_FAILED` if some points failed and the others were scored.
 
     Raises:
-        CalibError: there is a mistake that the user can correct.
+        CalibError: a mistake that the user can correct.
     """
     register()
     sweep = parse_sweep(text, registered_signatures(), source)

@@ -1,7 +1,7 @@
 """The run log: progress bars, prints, log records and warnings of mergekit, lm-eval and others go to a file.
 
-This relies on two things: loggers and progress bars look `sys.stderr` up when they are made (tqdm,
-`logging.StreamHandler`), and the stream of a handler that was made earlier can be replaced (`setStream`).
+This relies on two things. Progress bars (tqdm) and log handlers (`logging.StreamHandler`) read `sys.stderr` when they
+are made. The stream of a handler that was made earlier can be replaced (`setStream`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 
 _OURS = "mergekit_calib"
-_STDERR = 2
+_STDERR = 2  # the file descriptor
 
 
 class RunLog(Progress):
@@ -35,13 +35,13 @@ class RunLog(Progress):
 
     Nothing is written before the sweep has started, since only then is it known that the folder may be written to.
     Lines are kept until then; if the run ends earlier, with an error that is not the user's mistake, they are written
-    to standard error. After the start, what is written to standard error without Python (by tokenizers, CUDA, child
-    processes) goes to the file too, without the time.
+    to standard error. After the start, what native code and child processes write to standard error goes to the file
+    too, without the time.
 
     Args:
         out_path: the sweep's output folder.
         tell: a function that is called with each message that the user should see: errors, and this plugin's warnings.
-        verbosity: with 1 the user also sees the warnings and information of other packages, with 2 everything.
+        verbosity: 0 as above; with 1, the user also sees all messages of level INFO or above; with 2, everything.
     """
 
     def __init__(self, out_path: str | Path, tell: Callable[[str], None], verbosity: int = 0) -> None:
@@ -50,13 +50,13 @@ class RunLog(Progress):
         self._file: TextIO = io.StringIO()
         self._stream = _LineStream(self.line)
         self._handler = _Handler(self)
-        self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
-        self._told: set[str] = set()
-        self._terminal: int | None = None
+        self._redirected_handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
+        self._shown_messages: set[str] = set()
+        self._saved_stderr: int | None = None
 
     @property
     def latest(self) -> str:
-        """The progress bar that was drawn last, as it stands; empty if it is complete."""
+        """The current state of the last progress bar; empty if it is complete."""
         return self._stream.partial
 
     def line(self, text: str) -> None:
@@ -66,25 +66,25 @@ class RunLog(Progress):
     def record(self, record: logging.LogRecord, text: str) -> None:
         """Write a log record, and tell the user if its level calls for it."""
         self.line(f"{record.levelname} {record.name}: {text}")
-        ours = record.name.partition(".")[0] == _OURS
+        is_ours = record.name.partition(".")[0] == _OURS
         threshold = {0: logging.ERROR, 1: logging.INFO}.get(self._verbosity, logging.DEBUG)
-        if record.levelno >= (min(threshold, logging.WARNING) if ours else threshold):
-            self._inform(f"{record.levelname.lower()}: {text}" if ours else f"{record.name}: {text}")
+        if record.levelno >= (min(threshold, logging.WARNING) if is_ours else threshold):
+            self._inform(f"{record.levelname.lower()}: {text}" if is_ours else f"{record.name}: {text}")
 
     def __enter__(self) -> RunLog:
         root = logging.getLogger()
         self._streams = sys.stdout, sys.stderr
         terminals = {*self._streams, sys.__stdout__, sys.__stderr__}
-        self._level = root.level
-        self._show = warnings.showwarning
+        self._root_level = root.level
+        self._showwarning = warnings.showwarning
         for logger in _loggers():
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler and handler.stream in terminals:
-                    self._moved.append((handler, handler.setStream(self._stream)))
+                    self._redirected_handlers.append((handler, handler.setStream(self._stream)))
                     handler.addFilter(_reject)
             if logger is root or not logger.propagate:
                 logger.addHandler(self._handler)
-        root.setLevel(min(self._level, logging.DEBUG if self._verbosity > 1 else logging.INFO))
+        root.setLevel(min(self._root_level, logging.DEBUG if self._verbosity > 1 else logging.INFO))
         warnings.showwarning = self._warn
         sys.stdout = sys.stderr = self._stream
         return self
@@ -92,20 +92,20 @@ class RunLog(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._terminal is not None:
-            os.dup2(self._terminal, _STDERR)
-            os.close(self._terminal)
-            self._terminal = None
+        if self._saved_stderr is not None:
+            os.dup2(self._saved_stderr, _STDERR)
+            os.close(self._saved_stderr)
+            self._saved_stderr = None
         self._stream.finish(self._streams[1])
         sys.stdout, sys.stderr = self._streams
-        warnings.showwarning = self._show
-        for handler, stream in self._moved:
+        warnings.showwarning = self._showwarning
+        for handler, stream in self._redirected_handlers:
             handler.setStream(stream)
             handler.removeFilter(_reject)
-        self._moved.clear()
+        self._redirected_handlers.clear()
         for logger in _loggers():
             logger.removeHandler(self._handler)
-        logging.getLogger().setLevel(self._level)
+        logging.getLogger().setLevel(self._root_level)
         if problem is not None:
             self.line("".join(traceback.format_exception(kind, problem, trace)).rstrip())
         if not isinstance(self._file, io.StringIO):
@@ -116,11 +116,11 @@ class RunLog(Progress):
     @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept, self._file = self._file, self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
-        self._file.write(kept.getvalue() if isinstance(kept, io.StringIO) else "")
+        early_lines, self._file = self._file, self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self._file.write(early_lines.getvalue() if isinstance(early_lines, io.StringIO) else "")
         if not self._verbosity:
             with suppress(OSError):  # there is no standard error
-                self._terminal = os.dup(_STDERR)
+                self._saved_stderr = os.dup(_STDERR)
                 os.dup2(self._file.fileno(), _STDERR)
         versions = ", ".join(f"{name} {version}" for name, version in frontier.versions.items())
         self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
@@ -156,9 +156,9 @@ class RunLog(Progress):
             self._inform(f"warning: {message}")
 
     def _inform(self, text: str) -> None:
-        """Tell the user each message once: the same message often comes for every point."""
-        if text not in self._told:
-            self._told.add(text)
+        """Show the user each message once, since the same message often comes for every point."""
+        if text not in self._shown_messages:
+            self._shown_messages.add(text)
             self._tell(text)
 
 
@@ -181,13 +181,13 @@ class _Handler(logging.Handler):
 
 
 class _LineStream(io.TextIOBase):
-    """Passes on whole lines; of a line that is drawn again and again, as progress bars are, only the last state.
+    """Passes on whole lines; of a line that is drawn repeatedly, as a progress bar is, only the last state.
 
     Args:
         write_line: a function that is called with each line.
 
     Attributes:
-        partial: the current line as it stands.
+        partial: the current line, which is not complete.
     """
 
     encoding = "utf-8"
@@ -195,29 +195,29 @@ class _LineStream(io.TextIOBase):
     def __init__(self, write_line: Callable[[str], None]) -> None:
         self._write_line = write_line
         self.partial = ""
-        self._after: TextIO | None = None
+        self._next_stream: TextIO | None = None
 
     @override
     def write(self, text: str) -> int:
-        if self._after is not None:
-            return self._after.write(text)
-        *whole, rest = (self.partial + text).split("\n")
-        for line in whole:
+        if self._next_stream is not None:
+            return self._next_stream.write(text)
+        *lines, rest = (self.partial + text).split("\n")
+        for line in lines:
             if shown := _last_drawn(line):
                 self._write_line(shown)
         self.partial = _last_drawn(rest)
         return len(text)
 
-    def finish(self, after: TextIO) -> None:
-        """Pass on the last line, and write to `after` from now on, for those that still refer to this stream."""
+    def finish(self, next_stream: TextIO) -> None:
+        """Pass on the last line, and write to `next_stream` from now on, for code that still uses this stream."""
         if self.partial:
             self._write_line(self.partial)
-        self.partial, self._after = "", after
+        self.partial, self._next_stream = "", next_stream
 
     @override
     def flush(self) -> None:
-        if self._after is not None:
-            self._after.flush()
+        if self._next_stream is not None:
+            self._next_stream.flush()
 
     @override
     def writable(self) -> bool:

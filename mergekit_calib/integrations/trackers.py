@@ -24,9 +24,9 @@ class Tracker(Protocol):
         """Begin the run.
 
         Args:
-            project: the project that it belongs to.
+            project: the project that the run belongs to.
             name: the run's name.
-            config: what the run was started with.
+            config: the settings of the run.
         """
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -102,8 +102,8 @@ TRACKERS: dict[str, type[Trackio] | type[Wandb]] = {"trackio": Trackio, "wandb":
 class TrackedProgress(Progress):
     """Logs a sweep: a step with each point's axes and metrics (held-out split), and the chosen point at the end.
 
-    The project is `mergekit-calib`, and the run has the output folder's name. A tracker that fails is not used again,
-    with a warning, and the sweep goes on.
+    The project is `mergekit-calib`, and the run has the output folder's name. If a tracker fails, the sweep
+    goes on without it, with a warning.
 
     Args:
         name: one of `TRACKERS`.
@@ -134,13 +134,13 @@ class TrackedProgress(Progress):
             "n_points": n_points,
             **{f"version/{package}": version for package, version in frontier.versions.items()},
         }
-        self._ask("start", "mergekit-calib", self._run, config)
+        self._call("start", "mergekit-calib", self._run, config)
 
     @override
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         self._step += 1
         failed = sum(p.status == "failed" for p in frontier.points)
-        self._ask(
+        self._call(
             "log", {**_values(point), "sweep/points": float(self._step), "sweep/failed": float(failed)}, self._step
         )
 
@@ -150,20 +150,20 @@ class TrackedProgress(Progress):
         summary: dict[str, Any] = {"point": chosen.id, **_values(chosen)} if chosen else {}
         if frontier.uncertainty is not None and frontier.uncertainty.hypervolume.value is not None:
             summary["hypervolume"] = frontier.uncertainty.hypervolume.value
-        self._ask("finish", summary)
+        self._call("finish", summary)
 
-    def _ask(self, what: str, *arguments: Any) -> None:
+    def _call(self, method: str, *arguments: Any) -> None:
         if self._tracker is None:
             return
         try:
-            getattr(self._tracker, what)(*arguments)
+            getattr(self._tracker, method)(*arguments)
         except Exception as problem:
             self._tracker = None
             _LOG.warning("%s failed and is not used again; the sweep goes on: %s", self._name, problem)
 
 
 def _values(point: PointResult) -> dict[str, float]:
-    """Return `axis/<name>`, `<task>/<metric>` on the held-out split and `seconds/<stage>`, without names of axes."""
+    """Return `axis/<name>`, `<task>/<metric>` on the held-out split and `seconds/<stage>`; no values that are names."""
     values = {f"axis/{name}": float(v) for name, v in point.axes.items() if not isinstance(v, str)}
     for scope, metrics in point.metrics.items():
         for metric, splits in metrics.items():

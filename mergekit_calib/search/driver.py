@@ -1,4 +1,4 @@
-"""The search as its coordinator sees it: points to score, one after another, shared with other workers."""
+"""The search as the coordinator runs it: it hands out points, which workers share, and stores their scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Search:
         store: the item scores on disk.
         claims: mark the points that workers are scoring.
         evaluator: computes a point's objectives from its item scores.
-        lock: a lock file, held while a worker changes the study; that takes a moment for each point.
+        lock: a lock file; a worker holds it while it changes the study, for a moment at each point.
         n_items: number of documents of a fully scored point.
         race: stops points early; None if every point is scored fully.
     """
@@ -59,7 +59,7 @@ class Search:
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
-        self._begun: dict[str, int] = {}  # content key → number of documents that this worker began to score
+        self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
 
     def points(self) -> Iterator[Point]:
         """Yield points to score, each claimed by this worker; `finish` or `fail` each before the next.
@@ -101,21 +101,21 @@ class Search:
         self._begun[key] = part.n_items if part else 0
         rivals = {o.point.id: o.stored for o in self._outcomes.values() if o.stored}
 
-        def counted(documents: Documents) -> Tables:
+        def score_and_count(documents: Documents) -> Tables:
             self._begun[key] += sum(map(len, documents.values()))
             return score(documents)
 
         tables, stopped = self._race.run(
-            counted,
+            score_and_count,
             [] if point.role else rivals_among(rivals),
             order=self._numbers.get(key, 0) + 1,
             earlier=part.tables if part else None,
-            keep=lambda some: self._save(point, StoredPoint(point.id, some, digest, {}), whole=False),
+            keep=lambda tables: self._save(point, StoredPoint(point.id, tables, digest, {}), whole=False),
         )
         return StoredPoint(point.id, tables, digest, {}, stopped)
 
     def finish(self, point: Point, stored: StoredPoint) -> None:
-        """Store a claimed point's scores, and release it. If an objective cannot be computed from them, it fails.
+        """Store a claimed point's scores, and release it; the point fails if an objective cannot be computed.
 
         Args:
             point: the point.
@@ -151,9 +151,9 @@ class Search:
 
     def news(self) -> list[Outcome]:
         """Return the outcomes on all workers since the last call, in the order of the points."""
-        fresh = {key: outcome for key, outcome in self._outcomes.items() if key not in self._reported}
-        self._reported |= fresh.keys()
-        return sorted(fresh.values(), key=lambda outcome: outcome.order)
+        new = {key: outcome for key, outcome in self._outcomes.items() if key not in self._reported}
+        self._reported |= new.keys()
+        return sorted(new.values(), key=lambda outcome: outcome.order)
 
     def _next(self) -> Point | None:
         """Claim and return the next point; None if there is none now."""
@@ -170,7 +170,7 @@ class Search:
             key = self._space.key_of(point)
             self._study.name_point(proposal.number, key)
             if self._space.is_parent(proposal.setting):
-                self._study.fail(proposal.number, "a parent, which is scored as such")
+                self._study.fail(proposal.number, "a parent, which is scored separately")
             elif self._claims.take(key):
                 self._numbers[key] = proposal.number
                 return point
@@ -248,10 +248,10 @@ class Search:
 
     def _setting(self, axes: Mapping[str, Value]) -> Setting:
         """Return `axes` as a setting of this search; empty if it is a parent or not in the space."""
-        own = self._study.axes
-        if axes.keys() != own.keys() or not all(axis.holds(axes[name]) for name, axis in own.items()):
+        searched = self._study.axes
+        if axes.keys() != searched.keys() or not all(axis.holds(axes[name]) for name, axis in searched.items()):
             return {}
-        return {} if self._space.is_parent(axes) else {name: axes[name] for name in own}
+        return {} if self._space.is_parent(axes) else {name: axes[name] for name in searched}
 
     def _load(self, key: str) -> StoredPoint | None:
         """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""
@@ -286,6 +286,7 @@ class Search:
                 self._study.add(point.axes, key, evaluation, point.role)
 
     def _order(self, point: Point, number: int | None) -> int:
+        """Return the sort key of a point: the parents first, then by the number of the trial."""
         return {"base": -2, "aligned": -1}[point.role] if point.role else int(number or 0)
 
     def _save(self, point: Point, stored: StoredPoint, whole: bool) -> None:

@@ -25,7 +25,8 @@ class Evaluation:
 
     Attributes:
         values: (n_objectives,).
-        replicates: (n_resamples, n_objectives) on resampled items; the same resamples for points of the same items.
+        replicates: (n_resamples, n_objectives) on resampled items; the resamples are the same for points that
+            scored the same items.
     """
 
     values: NDArray[np.float64]
@@ -39,8 +40,8 @@ class Evaluator:
     Attributes:
         objectives: what the search optimises.
         of_choices: the metrics of items with choices.
-        n_bins: bins of binned calibration errors.
-        seed: of the resamples.
+        n_bins: number of bins of the binned calibration errors.
+        seed: the seed of the resamples.
     """
 
     objectives: Sequence[Objective]
@@ -66,8 +67,10 @@ class Evaluator:
     def _bootstrapped(self, scopes: Scopes, tables: Tables, objective: Objective) -> metrics.BootstrapResult:
         available = scopes.metrics(objective.scope)
         if objective.metric not in available:
-            names = ", ".join(available) or "none at all"
-            raise CalibError(f"{objective.name}: the item scores give no {objective.metric}; they give {names}")
+            names = ", ".join(available) or "none"
+            raise CalibError(
+                f"{objective.name}: the item scores have no metric {objective.metric!r}; they have {names}"
+            )
         terms = scopes.terms(objective.scope, objective.metric, objective.weights)
         statistics, sizes = [], []
         for term in terms:

@@ -1,4 +1,4 @@
-"""Storage of optuna studies: a journal file that workers share, or a database."""
+"""Storage of optuna studies, in a journal file that workers share or in a database."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def emptied(study: optuna.Study, log: Path | str) -> optuna.Study:
 
 
 def distribution(axis: Axis) -> BaseDistribution:
-    """Return optuna's form of an axis: numeric for ranges and evenly spaced numbers, otherwise categorical."""
+    """Return optuna's distribution of an axis: numeric for ranges and evenly spaced numbers, otherwise categorical."""
     if axis.values is None:
         low, high = axis.numbers
         return FloatDistribution(low, high)
@@ -83,7 +83,7 @@ def distribution(axis: Axis) -> BaseDistribution:
 
 
 def _stepped(low: float, high: float, step: float) -> FloatDistribution:
-    """Return a distribution with steps. If they miss `high`, optuna lowers it; its warning about that is silenced."""
+    """Return a distribution with steps, without optuna's warning that it lowers a `high` that no step meets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return FloatDistribution(low, high, step=step)

@@ -15,7 +15,7 @@ class Space(Protocol):
 
     @property
     def parents(self) -> list[Point]:
-        """The parents, which are scored first; those that are points of the space have axes."""
+        """The parents, which are scored first; a parent has `axes` only if it is a point of the space."""
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """Return the point at `setting`."""
@@ -32,14 +32,14 @@ class Space(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a point, on whichever worker.
+    """The outcome of a point, on this worker or another.
 
     Attributes:
         point: the point.
         order: sorts outcomes by when their points were proposed; parents come first.
         stored: the item scores; None if the point failed.
         reason: why the point failed.
-        n_items: how many of its documents were scored, also if it failed.
+        n_items: how many of its documents were scored, even if the point failed.
     """
 
     point: Point

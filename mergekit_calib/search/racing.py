@@ -9,7 +9,7 @@ The level: an intersection-union test (Berger 1982) over the objectives, each a 
 difference with its bootstrap standard error, at error / (looks × rivals × i (i + 1)) for the i-th point begun. The
 shares 1 / (i (i + 1)) sum to 1, so this is Bonferroni's bound over all comparisons that the race can make, however many
 points follow and however often the budget is raised. The normal approximation is poor for few items, so no point is
-stopped before 100.
+stopped before 100 items.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Race:
     """The blocks of a suite's documents, and the test that stops a point.
 
     Attributes:
-        settings: the number of blocks, and the error over the whole race.
+        settings: the number of blocks, and the bound on the probability of any wrong stop.
         evaluator: computes a point's objectives.
         documents: task → the hashes of its documents, in order of their numbers.
     """
@@ -108,13 +108,13 @@ class Race:
         seen = self._seen(look)
         if sum(map(len, seen.values())) < _MIN_ITEMS:
             return None
-        own = self._evaluation(_on(tables, seen))
+        own = self._evaluation(_rows_of(tables, seen))
         if own is None:
             return None
         level = self.level(order, len(rivals))
         for name, theirs in rivals:
             if (name, look) not in self._rivals:
-                evaluation = self._evaluation(_on(theirs, seen))
+                evaluation = self._evaluation(_rows_of(theirs, seen))
                 if evaluation is None:
                     continue
                 self._rivals[name, look] = evaluation
@@ -125,23 +125,23 @@ class Race:
                 continue
             p = float(ndtr(-gains / errors).max())
             if p < level:
-                n_seen, n_all = (sum(map(len, some.values())) for some in (seen, self._seen(len(self.blocks) - 2)))
+                n_seen, n_all = (sum(map(len, docs.values())) for docs in (seen, self._seen(len(self.blocks) - 2)))
                 return f"dominated by {name} after {n_seen} of {n_all} items of the selection split (p = {p:.1g})"
         return None
 
     def _seen(self, look: int) -> Documents:
-        """Return the documents of all blocks up to that one."""
+        """Return the documents of all blocks up to and including block `look`."""
         return {task: [i for block in self.blocks[: look + 1] for i in block[task]] for task in self.documents}
 
     def _with(self, tables: Tables, new: Tables) -> Tables:
-        """Return both together, in the suite's order."""
-        entries = {table.task: entry for some in (tables, new) for entry, ts in some.items() for table in ts}
-        together: Tables = {}
+        """Return the rows of both, with the tasks and documents in the suite's order."""
+        entries = {table.task: entry for both in (tables, new) for entry, some in both.items() for table in some}
+        combined: Tables = {}
         for task in (task for task in self.documents if task in entries):
             entry = entries[task]
             parts = [t for some in (tables, new) for t in some.get(entry, []) if t.task == task]
-            together.setdefault(entry, []).append(joined(parts))
-        return together
+            combined.setdefault(entry, []).append(joined(parts))
+        return combined
 
     def _evaluation(self, tables: Tables) -> Evaluation | None:
         """Return the objectives; None if too few items were scored for one of them."""
@@ -167,8 +167,8 @@ def _missing(block: Documents, tables: Tables) -> Documents:
     return {task: numbers for task, numbers in left.items() if numbers}
 
 
-def _on(tables: Tables, documents: Documents) -> Tables:
-    """Return the rows of those documents."""
+def _rows_of(tables: Tables, documents: Documents) -> Tables:
+    """Return the rows of `documents`, without tables that have none of them."""
     kept = {
         entry: [table.take(np.isin(table.doc_ids, documents[table.task])) for table in some]
         for entry, some in tables.items()

@@ -29,7 +29,7 @@ class Strategy(BaseModel, ABC):
 
     Attributes:
         name: what `search: {strategy: …}` names; set by `search_strategy`.
-        needs_budget: whether the strategy would propose points without end, so that the recipe has to set a budget.
+        needs_budget: whether the strategy never stops proposing points by itself, so that the recipe must set a budget.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""Locks between processes: one that a worker waits for, and claims of points, which say that a worker is alive.
+"""Locks between processes: one that a worker waits for, and claims of points, which show that a worker is alive.
 
 `exclusive` is filelock's `FileLock`. Claims and the lock that the workers of a session share are `flock` calls of our
 own, since filelock does not offer what they need:
@@ -31,8 +31,8 @@ except ImportError:  # Windows: one worker at a time there
     fcntl = None  # type: ignore[assignment]
 
 _POLL = 0.01  # seconds between attempts to take a lock that another process holds
-_HEARTBEAT = 15.0  # seconds between signs of life
-_DEAD_AFTER = 120.0  # seconds without one after which a worker on another machine counts as dead
+_HEARTBEAT = 15.0  # seconds between two heartbeats, which renew the time of change of each claim's file
+_DEAD_AFTER = 120.0  # seconds without a heartbeat after which a worker on another machine counts as dead
 
 
 @contextmanager
@@ -47,9 +47,9 @@ class Claims:
     """The points that workers are scoring, each by its content key.
 
     On one machine, a claim whose lock is free belongs to a dead worker. A shared folder may not carry locks from one
-    machine to another, so a worker on another machine must also have given no sign of life for two minutes.
+    machine to another, so a worker on another machine counts as dead only after two minutes without a heartbeat.
 
-    A worker takes or gives up claims only while it holds a lock that all workers share, so one at a time.
+    Hold a lock file that all workers use (see `exclusive`) while you call `take` or `release`.
 
     Args:
         folder: where the locked files are, on a file system that all workers share.
@@ -58,18 +58,18 @@ class Claims:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[str, IO[str]] = {}
-        self._done = threading.Event()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._closed = threading.Event()
+        self._heartbeats = threading.Thread(target=self._send_heartbeats, daemon=True)
 
     def __enter__(self) -> Claims:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._heart.start()
+        self._heartbeats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
+        self._closed.set()
         for key in list(self._held):
             self.release(key)
 
@@ -105,18 +105,18 @@ class Claims:
         with handle:
             if not try_lock(handle):
                 return True
-            elsewhere = handle.read() not in ("", _this_machine())
-            return elsewhere and time.time() - os.stat(handle.name).st_mtime < _DEAD_AFTER
+            is_from_another_machine = handle.read() not in ("", _this_machine())
+            return is_from_another_machine and time.time() - os.stat(handle.name).st_mtime < _DEAD_AFTER
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.claim"
 
-    def _beat(self) -> None:
-        while not self._done.wait(_HEARTBEAT):
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(_HEARTBEAT):
             for handle in list(self._held.values()):
                 try:
                     os.utime(handle.name)
-                except OSError:  # the folder cannot be reached for a moment; the next beat may reach it
+                except OSError:  # the folder cannot be reached for a moment; the next heartbeat may reach it
                     continue
 
 

@@ -1,4 +1,4 @@
-"""The coordinator: the one loop that merges, scores and chooses. It reads like the method section of the paper."""
+"""The coordinator: the loop that merges points, scores them and chooses one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mergekit_calib.sweep.prepared import Prepared
 
 EXIT_SOME_FAILED = 3
 
-# OSErrors of the machine, which would fail every point; others are of one model, as transformers raises them.
+# OSErrors of the machine, which would make every point fail. Others concern one model: transformers raises them.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
@@ -40,7 +40,7 @@ def run_sweep(
 ) -> Frontier:
     """Merge, score and compare every point of a sweep; write the chosen model and the report.
 
-    A run that was stopped at any moment goes on where it stopped when it is called again with the same arguments.
+    If a run was stopped at any moment, a call with the same arguments goes on where it stopped.
     Called in several processes at once, it shares the points among them.
 
     Args:
@@ -105,10 +105,10 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
 
 
 def _score(point: Point, prepared: Prepared, models: PointModels, search: Search, progress: Progress) -> StoredPoint:
-    """Set the live model to the point and score it, to the end or until the search stops it."""
-    began = time.perf_counter()
+    """Make the point's model and score it, to the end or until the search stops it."""
+    started_at = time.perf_counter()
     with models.at(point) as ready:
-        merged = time.perf_counter()
+        merged_at = time.perf_counter()
 
         def score(documents: Documents | None) -> Tables:
             suite = prepared.suite
@@ -122,7 +122,7 @@ def _score(point: Point, prepared: Prepared, models: PointModels, search: Search
             return suite.score(lm, progress.scoring, documents)
 
         stored = search.score(point, ready.digest, score)
-    return replace(stored, seconds={"merge": merged - began, "score": time.perf_counter() - merged})
+    return replace(stored, seconds={"merge": merged_at - started_at, "score": time.perf_counter() - merged_at})
 
 
 def _add_outcomes(search: Search, builder: FrontierBuilder, prepared: Prepared, progress: Progress) -> None:

@@ -27,9 +27,9 @@ class Session:
     """The workers that run in one folder at the same time.
 
     Attributes:
-        id: the same for all of these workers.
-        claims: which points they are working on.
-        lock: a file that they lock while they decide on the next point.
+        id: an id that all of these workers have in common.
+        claims: the points that they are scoring.
+        lock: a file that a worker locks while it decides on the next point.
     """
 
     id: str
@@ -54,11 +54,11 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """An id of this folder, the same wherever it is mounted; call under a lock, as the first call creates it."""
-        mark = self.calibration / ".workers" / "folder"
-        if not mark.exists():
-            write_text_atomic(mark, uuid.uuid4().hex[:12])
-        return mark.read_text(encoding="utf-8")
+        """An id of this folder, the same wherever it is mounted; hold a lock, since the first call creates the id."""
+        id_file = self.calibration / ".workers" / "folder"
+        if not id_file.exists():
+            write_text_atomic(id_file, uuid.uuid4().hex[:12])
+        return id_file.read_text(encoding="utf-8")
 
     def check(self, parents: dict[str, str]) -> None:
         """Check that the folder is new, empty, or holds a run of the same parents.
@@ -73,10 +73,10 @@ class RunFolder:
             raise CalibError(f"{self.path} is a file; a sweep writes a folder")
         record = self.calibration / "sweep.yml"
         if not record.exists():
-            held = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
-            if held not in ([], ["calibration"]):
+            names = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+            if names not in ([], ["calibration"]):
                 raise CalibError(
-                    f"{self.path} holds something else ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}); "
+                    f"{self.path} holds something else ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}); "
                     "name a new folder, or one that an earlier run of this sweep wrote"
                 )
             return
@@ -105,10 +105,10 @@ class RunFolder:
             write: writes the model into the folder that it is given; its files are then moved in.
             digest: of the model's weights. If the folder holds the model of that digest, nothing is written.
         """
-        mark = self.calibration / _DIGEST
-        if digest is not None and mark.exists() and mark.read_text(encoding="utf-8") == digest:
+        digest_file = self.calibration / _DIGEST
+        if digest is not None and digest_file.exists() and digest_file.read_text(encoding="utf-8") == digest:
             return
-        mark.unlink(missing_ok=True)
+        digest_file.unlink(missing_ok=True)
         staging = self.scratch / "model"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -118,7 +118,7 @@ class RunFolder:
         for file in sorted(staging.iterdir()):
             os.replace(file, self.path / file.name)
         if digest is not None:
-            write_text_atomic(mark, digest)
+            write_text_atomic(digest_file, digest)
 
     def remove_scratch(self) -> None:
         """Remove this worker's files from the scratch folder; the whole folder if no other worker has joined."""
@@ -127,7 +127,7 @@ class RunFolder:
             return
         if try_lock(self._run):
             shutil.rmtree(self.scratch, ignore_errors=True)
-        share_lock(self._run)  # a lock that was tried in vain is lost, too
+        share_lock(self._run)  # a failed `try_lock` has released the shared lock
 
     @contextmanager
     def joined(self, study: str) -> Iterator[Session]:
@@ -144,9 +144,9 @@ class RunFolder:
         workers = self.calibration / ".workers"
         workers.mkdir(parents=True, exist_ok=True)
         with (workers / "run").open("a+") as handle:
-            first = try_lock(handle)
+            is_first = try_lock(handle)
             handle.seek(0)
-            if first:
+            if is_first:
                 handle.truncate()
                 handle.write(f"{study} {uuid.uuid4().hex}")
                 handle.flush()
@@ -155,9 +155,9 @@ class RunFolder:
                 share_lock(handle)
             else:
                 share_lock(handle)
-                if (theirs := handle.read().split()[0]) != study:
+                if (other_study := handle.read().split()[0]) != study:
                     raise CalibError(
-                        f"another process is running another sweep in {self.path} (study {theirs}, this one is "
+                        f"another process is running another sweep in {self.path} (study {other_study}, this one is "
                         f"{study}); wait for it, or name a new folder"
                     )
             handle.seek(0)
@@ -170,6 +170,6 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other workers out of the parts that only one may do at a time, while the context lasts."""
+        """Hold the lock for work that only one worker may do at a time, while the context lasts."""
         with exclusive(self.calibration / ".workers" / "write"):
             yield

@@ -1,4 +1,4 @@
-"""A sweep's result as it grows: from the outcome of each point to the frontier and the choice."""
+"""The frontier of a running sweep and its choice, built from the outcomes of the points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FrontierBuilder:
         frontier: the result so far, without points.
         rule: the selection rule's name.
         rule_options: the rule's options.
-        seed: of the resamples.
+        seed: the seed of the resamples.
     """
 
     def __init__(self, frontier: Frontier, rule: str, rule_options: Mapping[str, Any], seed: int) -> None:
@@ -53,17 +53,17 @@ class FrontierBuilder:
         return result
 
     def finish(self) -> None:
-        """Fill in what takes all points: baselines, both splits, uncertainty, trends, notes."""
+        """Add what is computed from all points: baselines, both splits, uncertainty, trends, notes."""
         self._analysis.finish(self.frontier, self._rule, self._rule_options)
         self.frontier.notes += _note_of_identical_points(self.frontier)
 
     def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
         result.digest, result.seconds = stored.digest, stored.seconds
-        twin = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
+        identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped
-        elif twin is not None:
-            self._analysis.copy_results(result, twin)
+        elif identical is not None:
+            self._analysis.copy_results(result, identical)
         else:
             try:
                 self._analysis.add(result, stored.tables)

@@ -1,7 +1,7 @@
-"""All checks that come before a sweep costs anything: of its recipe, models, tasks, objectives, device and memory.
+"""Checks before a sweep loads any weights: of its recipe, models, tasks, objectives, device and memory.
 
-Each check raises a `CalibError` that names the file and the key. Only configurations, file headers and the documents
-of the suite's tasks are read; no weights are loaded.
+Each check raises a `CalibError` that names the file and the key. They read only configurations, file headers and
+the documents of the suite's tasks.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from mergekit_calib.sweep.prepared import Prepared
 from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, strategy_of
 
 _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
-_MOST_CHECKED = 10_000  # points whose recipes are all checked; of a larger grid, only the corners are
+_MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corners are checked
 
 
 def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
-    """Check a sweep from end to end, and resolve all that its run needs.
+    """Check a whole sweep, and resolve everything that its run needs.
 
     Args:
-        sweep: as parsed.
+        sweep: the parsed sweep.
         out_path: the output folder.
-        options: mergekit's.
+        options: mergekit's options.
 
     Raises:
-        CalibError: the first mistake.
+        CalibError: the first mistake that was found.
     """
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
@@ -76,7 +76,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
     base, aligned = models[sweep.base], models[sweep.aligned]
     choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]
-    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # as the most demanding method needs it
+    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     sweep = sweep.with_recipe(**tokenizer.recipe_keys)
@@ -96,16 +96,16 @@ def _check_points(sweep: Sweep) -> None:
     if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _LARGEST_GRID:
         others = ", ".join(sorted(plugins.search_strategies().keys() - {"grid"}))
         problem = (
-            f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or search.points and a strategy "
+            f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or set search.points and a strategy "
         )
         raise RecipeError("calibration.axes", f"{problem}that chooses among them ({others})", sweep.source)
-    everything = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
-    for point in (*sweep.parents(), *everything):
+    points = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
+    for point in (*sweep.parents(), *points):
         configuration(point.recipe, sweep.source)
 
 
 def scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
-    """Return `model_args.device`; else mergekit's device, if an accelerator; else the GPU; else the CPU.
+    """Return `model_args.device`; else mergekit's device, unless it is the CPU; else a GPU if there is one, or the CPU.
 
     Raises:
         CalibError: the device does not exist on this machine.

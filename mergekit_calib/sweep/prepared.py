@@ -1,4 +1,4 @@
-"""A validated sweep: everything that was resolved, and how its points and its search follow from it."""
+"""A validated sweep with everything that was resolved; it makes the points, their models and the search."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Prepared:
         sweep: the recipe and the `calibration:` block, with axes expanded and the tokenizer's keys resolved.
         folder: the output folder.
         options: mergekit's options.
-        models: the models that the recipe names → what is known of them from their files.
+        models: name in the recipe → the model, as its files describe it; no weights are loaded.
         layers: the parents' layers, for axes over blocks.
         tokenizer: the tokenizer of the merged models.
         suite: the tasks, loaded.
-        objectives: with their directions.
+        objectives: the objectives with their directions.
         strategy: the search strategy.
-        device: where models are scored.
-        memory: how much memory the sweep takes.
+        device: the device that models are scored on.
+        memory: an estimate of the memory that the sweep takes.
     """
 
     sweep: Sweep
@@ -89,16 +89,16 @@ class Prepared:
         """Check that mergekit finds in the models the tensors that the points' recipes ask for.
 
         Raises:
-            CalibError: naming what is missing.
+            CalibError: a tensor is missing; the message names it.
         """
-        seen = set()
+        checked_methods = set()
         for point in self.sweep.corners():
-            if (method := point.recipe["merge_method"]) not in seen:
-                seen.add(method)
+            if (method := point.recipe["merge_method"]) not in checked_methods:
+                checked_methods.add(method)
                 Plan(configuration(point.recipe, self.sweep.source), self.options).check_sources()
 
     def merge_adapters(self) -> None:
-        """Merge LoRA adapters into their models, on disk, and check the points' recipes against these.
+        """Merge LoRA adapters into their models, on disk, and check the points' recipes against the results.
 
         Raises:
             CalibError: as `check_plan`.
@@ -118,10 +118,10 @@ class Prepared:
 
     def point_models(self) -> PointModels:
         """Return an object that turns points into models, one at a time."""
-        keep = not self.memory.streams
+        keep_parents = not self.memory.streams
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
-        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep, add_bos_token)
+        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep_parents, add_bos_token)
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """Return the point at `setting`."""
@@ -133,7 +133,7 @@ class Prepared:
 
     @property
     def n_points(self) -> int | None:
-        """How many points are scored at most, parents included; None if only the search can tell."""
+        """How many points are scored at most, parents included; None if that depends on the search."""
         budget = self.sweep.calibration.search.points
         if self.sweep.calibration.search.strategy != "grid":
             return None if budget is None else budget + len(self.parents)
@@ -142,7 +142,7 @@ class Prepared:
 
     @cached_property
     def study_name(self) -> str:
-        """The name of the study: a hash of all that its points have in common."""
+        """The name of the study: a hash of everything that its points have in common."""
         block = self.sweep.calibration
         return content_key(
             axes={name: axis.model_dump() for name, axis in self.sweep.axes.items()},
@@ -160,7 +160,7 @@ class Prepared:
         evaluator = Evaluator(self.objectives, list(plugins.metrics().values()), block.n_bins, block.seed)
         documents = self.suite.documents
         with exclusive(session.lock):
-            # A database may hold the same sweep of another folder, whose item scores this one does not have.
+            # A database may hold the same sweep of another folder, whose item scores are not in this folder.
             study = Study(
                 settings.storage or self.folder.study_log,
                 f"{self.study_name}-{self.folder.identity}" if settings.storage else self.study_name,
@@ -184,14 +184,14 @@ class Prepared:
         )
 
     def _importance(self) -> dict[str, float]:
-        """Return how far the parents' weights differ in each axis's part of the model; empty for axes without one."""
+        """Return axis → how much the parents differ in its part of the model; without axes that have no part."""
         if not self.sweep.families:
             return {}
         norms = difference_norms(self.models[self.sweep.base], self.models[self.sweep.aligned])
-        of_axes: dict[str, float] = {}
+        importances: dict[str, float] = {}
         for expansion in self.sweep.families.values():
-            of_axes |= importance(expansion, self.layers, norms)
-        return of_axes
+            importances |= importance(expansion, self.layers, norms)
+        return importances
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:

@@ -26,21 +26,21 @@ def check_rule(sweep: Sweep) -> None:
         sweep: the sweep.
 
     Raises:
-        RecipeError: naming the key.
+        RecipeError: there is no such rule, or its options are wrong.
     """
     select = sweep.calibration.select
     rules = plugins.selection_rules()
     rule = select.get("rule", "knee")
     if rule not in rules:
-        known = ", ".join(sorted(rules))
+        names = ", ".join(sorted(rules))
         raise RecipeError(
             "calibration.select.rule",
-            f"no rule {rule!r}{near_names(str(rule), rules)}; there are {known}",
+            f"no rule {rule!r}{near_names(str(rule), rules)}; there are {names}",
             sweep.source,
         )
-    names = [objective.name for objective in sweep.calibration.objectives]
+    objective_names = [objective.name for objective in sweep.calibration.objectives]
     options = {k: v for k, v in select.items() if k != "rule"}
-    if problems := pareto.rule_problems(rule, options, names, rules):
+    if problems := pareto.rule_problems(rule, options, objective_names, rules):
         raise RecipeError("calibration.select", "; ".join(problems), sweep.source)
 
 
@@ -48,8 +48,8 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
     """Return the sweep's objectives with their directions.
 
     Args:
-        sweep: with its `objectives`.
-        tasks: the suite's.
+        sweep: the sweep.
+        tasks: the tasks of its suite.
 
     Raises:
         RecipeError: an objective with an unknown task or metric (with near names), with a metric that has no
@@ -95,14 +95,14 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
         problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
     if spec.metric not in available:
-        of = {"macro": "the average over the suite's tasks"}.get(spec.average or "", "the suite")
-        of = f"task {spec.task}" if spec.task else of
+        scope = {"macro": "the average over the suite's tasks"}.get(spec.average or "", "the suite")
+        scope = f"task {spec.task}" if spec.task else scope
         near, names = near_names(spec.metric, available), ", ".join(sorted(available.keys() - signed))
-        raise RecipeError(key, f"{of} has no metric {spec.metric!r}{near}; it has {names}", sweep.source)
+        raise RecipeError(key, f"{scope} has no metric {spec.metric!r}{near}; it has {names}", sweep.source)
 
 
 def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequence[str], sweep: Sweep) -> None:
-    """Check that an objective's documents, those of `name`, are in both splits."""
+    """Check that both splits have some of the documents that an objective is computed from, those of `name`."""
     n_selection = sum(map(in_selection_split, documents))
     if 0 < n_selection < len(documents):
         return
@@ -115,7 +115,7 @@ def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequen
 
 
 def _check_splits(sweep: Sweep) -> None:
-    """Check that every objective has items in both splits, where suite entries name their split."""
+    """Check that every objective has items in both splits if suite entries set `split`."""
     block = sweep.calibration
     splits = {entry.name: entry.split for entry in block.suite}
     named = {split for split in splits.values() if split}
@@ -124,9 +124,11 @@ def _check_splits(sweep: Sweep) -> None:
         problem = f"every entry has split: {named.pop()}; at least one needs split: {missing}, or no split"
         raise RecipeError("calibration.suite", problem, sweep.source)
     for i, spec in enumerate(block.objectives):
-        one_sided = [name for name, split in splits.items() if split and (spec.average == "macro" or name == spec.task)]
-        if one_sided:
-            name = one_sided[0]
+        in_one_split = [
+            name for name, split in splits.items() if split and (spec.average == "macro" or name == spec.task)
+        ]
+        if in_one_split:
+            name = in_one_split[0]
             problem = f"{spec.name} needs items in both splits, but all items of {name} are in the {splits[name]} split"
             raise RecipeError(f"calibration.objectives[{i}]", f"{problem}; use the pooled {spec.metric}", sweep.source)
 
@@ -135,7 +137,7 @@ def strategy_of(sweep: Sweep) -> Strategy:
     """Return the search strategy with its options.
 
     Args:
-        sweep: with its axes expanded.
+        sweep: the sweep, with its axes expanded.
 
     Raises:
         RecipeError: no strategy has that name; its options are wrong; it cannot search the axes; it needs a budget and
@@ -144,18 +146,18 @@ def strategy_of(sweep: Sweep) -> Strategy:
     settings, strategies, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
     name, key = settings.strategy, "calibration.search"
     if name not in strategies:
-        known = ", ".join(sorted(strategies))
-        problem = f"no strategy {name!r}{near_names(name, strategies)}; there are {known}"
+        names = ", ".join(sorted(strategies))
+        problem = f"no strategy {name!r}{near_names(name, strategies)}; there are {names}"
         raise RecipeError(f"{key}.strategy", problem, source)
-    chosen = strategies[name]
+    strategy_class = strategies[name]
     try:
-        strategy = chosen.model_validate(settings.options)
+        strategy = strategy_class.model_validate(settings.options)
     except ValidationError as error:
-        known_options = [*type(settings).model_fields, *chosen.model_fields]
-        raise RecipeError(key, "; ".join(option_problems(error, known_options)), source) from None
-    if problem_with_axes := chosen.fits(sweep.axes):
+        option_names = [*type(settings).model_fields, *strategy_class.model_fields]
+        raise RecipeError(key, "; ".join(option_problems(error, option_names)), source) from None
+    if problem_with_axes := strategy_class.fits(sweep.axes):
         raise RecipeError(f"{key}.strategy", problem_with_axes, source)
-    if chosen.needs_budget and not settings.has_budget:
+    if strategy_class.needs_budget and not settings.has_budget:
         raise RecipeError(key, f"{name} never stops by itself: give it points, item_evaluations or minutes", source)
     if settings.storage and (problem_with_storage := storage_problem(settings.storage)):
         raise RecipeError(f"{key}.storage", problem_with_storage, source)
@@ -166,24 +168,24 @@ def check_budget(sweep: Sweep, suite: Suite) -> None:
     """Check that the budget of item evaluations is enough for the parents, which are always scored.
 
     Raises:
-        RecipeError: with a budget that would be enough.
+        RecipeError: the budget is too small; the message gives one that is enough.
     """
     budget, n_items = sweep.calibration.search.item_evaluations, sum(map(len, suite.documents.values()))
     if budget is not None and budget < 2 * n_items:
         raise RecipeError(
             "calibration.search.item_evaluations",
-            f"{budget:,} are too few to score both parents, on {n_items:,} documents each; {3 * n_items:,} score one "
-            "point besides them",
+            f"{budget:,} are too few to score both parents on {n_items:,} documents each; {3 * n_items:,} are enough "
+            "for the parents and one more point",
             sweep.source,
         )
 
 
 def resolution_notes(n_tested: int | None, n_resamples: int, level: float) -> list[str]:
-    """Return a note if resamples are too few for the superiority test to show anything, however large a gain.
+    """Return a note if there are too few resamples for the superiority test to be significant, however large a gain.
 
     Args:
-        n_tested: how many points there will be besides the parents; None where that is not known.
-        n_resamples: of the sweep.
+        n_tested: how many points there will be besides the parents; None if that is not known.
+        n_resamples: the number of resamples.
         level: the confidence level; 1 − level is the level of the test.
     """
     needed = pareto.resamples_needed(n_tested or 1, level)

@@ -1,4 +1,4 @@
-"""The example of a plugin is installed like any package; then recipes name what it adds, and `doctor` lists it."""
+"""The example plugin, installed like any package: recipes name what it adds, and `doctor` lists it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture
 def recipe_with(make_model, task):
-    """Return a recipe with these axes and this search; other keys go into the block."""
+    """Return a function that makes a recipe; further keys go into its `calibration:` block."""
 
     def make(axes, search, **block):
         return {
@@ -116,7 +116,7 @@ def test_the_doctor_names_a_plugin_that_cannot_be_loaded(environment, tmp_path):
     )
 
 
-def test_the_readme_teaches_by_the_files_of_the_example():
+def test_the_readme_shows_every_file_of_the_example():
     _, _, section = README.read_text(encoding="utf-8").partition("\n## Writing a plugin\n")
     section = section.split("\n## ")[0]
     blocks = re.findall(r"^```(?:python|toml)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""A sweep between two small models, and what runs it."""
+"""Fixtures: a recipe of a sweep between two small models, and a function that runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mergekit_calib.sweep.coordinator import run_sweep
 
 
 class Recorder(Progress):
-    """Which points were run through a model, how often."""
+    """Counts the suite entries that each point was scored on by running a model."""
 
     def __init__(self) -> None:
         self.scored: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Recorder(Progress):
 
 @pytest.fixture
 def recipe_with(make_model: Callable[..., Path], task: str) -> Callable[..., dict[str, Any]]:
-    """A short-form recipe with these axes and this search; other keys go into the block."""
+    """Return a function that makes a short-form recipe; further keys go into its `calibration:` block."""
 
     def make(axes: dict[str, Any], search: Any = "grid", **block: Any) -> dict[str, Any]:
         return {
@@ -57,9 +57,9 @@ def recipe_with(make_model: Callable[..., Path], task: str) -> Callable[..., dic
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Frontier, dict[str, int]]]:
-    """Run a recipe into a folder: the frontier, and how often each point was run through a model.
+    """Return a function that runs a recipe into a folder, and returns the frontier and `Recorder.scored`.
 
-    Pictures, two thirds of so small a sweep's time, are not drawn: `tests/sweep` and `tests/report` look at them.
+    Pictures take two thirds of the time of so small a sweep. They are not drawn; `tests/report` covers them.
     """
     monkeypatch.setattr("mergekit_calib.report.report_files.draw_pictures", lambda *_: {})
 

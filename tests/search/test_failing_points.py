@@ -1,4 +1,4 @@
-"""Points that fail, before or after they were scored: what they cost, what is said of them, and how a run goes on."""
+"""Points that fail, before or after they were scored: their cost in the budget, their reasons, and later runs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ AUROC = Objective(metric="auroc", direction="maximize")
 ECE = Objective(metric="ece", direction="minimize")
 
 
-def scores(seed: int, right: bool = False) -> Tables:
-    """Three-choice items; all of them answered rightly, if `right`: then there is no AUROC."""
+def scores(seed: int, all_correct: bool = False) -> Tables:
+    """Three-choice items; if `all_correct`, every answer is correct, so that AUROC is undefined."""
     rng = np.random.default_rng(seed)
     logits, ones = rng.normal(size=(N, 3)), np.ones((N, 3), dtype=int)
-    logits[:, 0] += 20.0 * right
+    logits[:, 0] += 20.0 * all_correct
     labels = np.tile([True, False, False], (N, 1))
     return {"t": [ItemTable("t", np.arange(N), [f"doc-{i}" for i in range(N)], logits, labels, ones, ones)]}
 
 
 class Space:
-    """One axis, with its parents beside it, or at its ends."""
+    """A space of one axis, with the parents at 0 and 1 if `on_axis`, else outside the space."""
 
     def __init__(self, on_axis: bool) -> None:
         ends = ({"lambda": 0.0}, {"lambda": 1.0}) if on_axis else ({}, {})
@@ -61,25 +61,25 @@ class Space:
 
 
 class Worker:
-    """A search in `folder`, as one command runs it; `right` are the points without an AUROC."""
+    """A search in `folder`, as one command runs it; the points in `all_correct` have no AUROC."""
 
     def __init__(self, folder: Path, axis: Axis, objectives: tuple[Objective, ...] = (ACC, AUROC), **options) -> None:
         self.folder, self.axis, self.objectives = folder, axis, objectives
-        self.right: tuple[str, ...] = ()
+        self.all_correct: tuple[str, ...] = ()
         self.broken: Callable[[Point], bool] = lambda point: False
         self.session, self.strategy, self.space = "first", "grid", Space(options.pop("on_axis", False))
         self.racing: Racing | None = None
         self.settings = SearchSettings(**options)
 
     def run(self) -> tuple[list[str], int, dict[str, Outcome]]:
-        """The points that were handed out, how many documents were scored, and what came of each point."""
+        """Return the ids of the points that were handed out, the number of scored documents, and the outcomes."""
         handed, evaluations, outcomes = [], 0, {}
         with Claims(self.folder / "claims") as claims:
             search = self.search(claims)
 
             def score(documents) -> Tables:
                 nonlocal evaluations
-                whole = scores(len(handed), right=handed[-1] in self.right)
+                whole = scores(len(handed), all_correct=handed[-1] in self.all_correct)
                 tables = whole if documents is None else {"t": [whole["t"][0].take(np.array(documents["t"]))]}
                 evaluations += sum(map(len, tables["t"]))
                 if self.broken(point):
@@ -112,13 +112,13 @@ def worker(tmp_path) -> Iterator[Worker]:
     return Worker(tmp_path, read_axis([0.25, 0.5, 0.75]))
 
 
-@pytest.mark.parametrize("unmeasurable", ["lambda=0.5", "aligned"])
-def test_scores_that_give_no_objective_fail_their_point_and_no_later_run(worker, unmeasurable):
-    worker.right = (unmeasurable,)
+@pytest.mark.parametrize("undefined", ["lambda=0.5", "aligned"])
+def test_a_point_with_an_undefined_objective_fails_and_is_not_scored_again(worker, undefined):
+    worker.all_correct = (undefined,)
     handed, _, outcomes = worker.run()
     assert len(handed) == 5
-    assert outcomes[unmeasurable].stored is None
-    assert outcomes[unmeasurable].reason == "auroc is not defined for these answers in the selection split"
+    assert outcomes[undefined].stored is None
+    assert outcomes[undefined].reason == "auroc is not defined for these answers in the selection split"
     worker.session = "second"
     handed, evaluations, again = worker.run()
     assert (handed, evaluations) == ([], 0)
@@ -127,8 +127,8 @@ def test_scores_that_give_no_objective_fail_their_point_and_no_later_run(worker,
     }
 
 
-def test_a_worker_that_died_over_scores_that_give_no_objective_is_taken_over(worker, monkeypatch):
-    worker.right = ("lambda=0.5",)
+def test_a_point_whose_worker_died_while_it_noted_a_failure_is_failed_by_the_next(worker, monkeypatch):
+    worker.all_correct = ("lambda=0.5",)
     with monkeypatch.context() as patch:
         patch.setattr(Study, "fail", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
@@ -138,7 +138,7 @@ def test_a_worker_that_died_over_scores_that_give_no_objective_is_taken_over(wor
     assert "auroc is not defined" in outcomes["lambda=0.5"].reason
 
 
-def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
+def test_an_exception_in_a_plugins_metric_fails_the_point(worker, monkeypatch):
     worker.run()
     worker.session = "second"
     monkeypatch.setattr(Evaluator, "evaluate", lambda *_: 1 / 0)
@@ -149,14 +149,16 @@ def test_what_a_third_partys_metric_raises_fails_the_point(worker, monkeypatch):
 def test_item_scores_without_an_objectives_metric_say_which_they_have():
     own = Objective(metric="exact", task="t", direction="maximize")
     evaluator = Evaluator([own], list(plugins.metrics().values()), n_bins=15, seed=0)
-    with pytest.raises(CalibError, match=r"t/exact: the item scores give no exact; they give acc, acc_norm, ece"):
+    with pytest.raises(
+        CalibError, match=r"t/exact: the item scores have no metric 'exact'; they have acc, acc_norm, ece"
+    ):
         evaluator.evaluate(scores(0))
-    with pytest.raises(CalibError, match="they give none at all"):
+    with pytest.raises(CalibError, match="they have none"):
         evaluator.evaluate({})
 
 
 @pytest.mark.parametrize("racing", [None, Racing(blocks=2)])
-@pytest.mark.parametrize("how", ["unmeasurable", "broken"])
+@pytest.mark.parametrize("how", ["undefined", "broken"])
 def test_item_evaluations_count_points_that_failed(tmp_path, how, racing):
     axis = read_axis([i / 100 for i in range(2, 20)])
     worker = Worker(tmp_path, axis, item_evaluations=5 * N)
@@ -164,11 +166,11 @@ def test_item_evaluations_count_points_that_failed(tmp_path, how, racing):
     if how == "broken":
         worker.broken = lambda point: point.role is None
     else:
-        worker.right = tuple(f"lambda={i / 100:.6g}" for i in range(2, 20))
+        worker.all_correct = tuple(f"lambda={i / 100:.6g}" for i in range(2, 20))
     handed, evaluations, _ = worker.run()
     assert evaluations <= 5 * N
     assert len(handed) >= 5
-    if how == "unmeasurable":
+    if how == "undefined":
         worker.session = "second"
         assert worker.run()[0] == []
 
@@ -181,7 +183,7 @@ def test_a_search_that_meets_only_failing_points_ends_with_its_budget(tmp_path):
     assert len(handed) <= 14
 
 
-def test_a_parent_that_failed_is_no_middle_to_halve_at(tmp_path):
+def test_adaptive_does_not_propose_a_parent_that_failed(tmp_path):
     worker = Worker(tmp_path, read_axis({"min": 0.0, "max": 2.0}), (ACC, ECE), points=12, on_axis=True)
     worker.strategy, worker.broken = "adaptive", lambda point: point.role == "aligned"
     handed, _, _ = worker.run()
@@ -190,7 +192,7 @@ def test_a_parent_that_failed_is_no_middle_to_halve_at(tmp_path):
 
 
 @pytest.mark.parametrize("values", [[0.0, 1 / 3, 2 / 3, 1.0], [0.0, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7, 1.0]])
-def test_an_axis_of_thirds_is_searched_and_its_study_rebuilt(tmp_path, values):
+def test_an_axis_of_thirds_or_sevenths_is_searched_and_its_study_rebuilt(tmp_path, values):
     worker = Worker(tmp_path, read_axis(values), (ACC, ECE), on_axis=True)
     handed, _, outcomes = worker.run()
     assert len(handed) == len(values)
@@ -202,16 +204,16 @@ def test_an_axis_of_thirds_is_searched_and_its_study_rebuilt(tmp_path, values):
     assert again.keys() == outcomes.keys()
 
 
-def test_a_study_whose_axis_was_kept_in_another_way_starts_over(tmp_path):
-    ordinary = {"lambda": read_axis([0.0, 0.5, 1.0])}
-    study = Study(tmp_path / "study.log", "s", ordinary, ["maximize"])
+def test_a_study_whose_axis_had_another_kind_of_distribution_starts_over(tmp_path):
+    even = {"lambda": read_axis([0.0, 0.5, 1.0])}
+    study = Study(tmp_path / "study.log", "s", even, ["maximize"])
     study.start({"lambda": 0.5})
-    assert len(Study(tmp_path / "study.log", "s", ordinary, ["maximize"]).trials()) == 1
+    assert len(Study(tmp_path / "study.log", "s", even, ["maximize"]).trials()) == 1
     uneven = {"lambda": read_axis([0.0, 0.4, 1.0])}
     assert Study(tmp_path / "study.log", "s", uneven, ["maximize"]).trials() == []
 
 
-def test_ordinary_axes_are_kept_as_steps(tmp_path):
+def test_evenly_spaced_axes_have_a_distribution_with_steps(tmp_path):
     for values in ([0.0, 0.5, 1.0], {"start": 0.0, "stop": 1.5, "step": 0.1}, [1, 2, 3], [0.1, 0.2, 0.3]):
         axis = read_axis(values)
         study = Study(tmp_path / "study.log", str(values), {"lambda": axis}, ["maximize"])
@@ -219,7 +221,7 @@ def test_ordinary_axes_are_kept_as_steps(tmp_path):
 
 
 class Failing(Progress):
-    """An error in the middle of scoring, at every point but the parents."""
+    """Raises an error while the point λ = 0.5 is scored."""
 
     def __init__(self, error: OSError) -> None:
         self.error, self.running = error, ""
@@ -234,8 +236,8 @@ class Failing(Progress):
 
 @pytest.mark.parametrize("number", [None, errno.ENOSPC])
 def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_with, run, tmp_path, number):
-    of_the_model = OSError("Can't load the tokenizer of this model")
-    failing = Failing(of_the_model if number is None else OSError(number, "no such luck"))
+    model_error = OSError("Can't load the tokenizer of this model")
+    failing = Failing(model_error if number is None else OSError(number, "no such luck"))
     recipe = recipe_with({"lambda": [0.5]})
     if number == errno.ENOSPC:
         with pytest.raises(OSError, match="no such luck"):

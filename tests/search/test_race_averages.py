@@ -1,4 +1,4 @@
-"""Measuring and racing over a suite of several tasks, where an objective is the average of the tasks' own values."""
+"""Evaluating and racing points on several tasks, where an objective is an average of the tasks' values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MACRO = [o.model_copy(update={"average": "macro"}) for o in POOLED]
 
 
 def table(task: str, strength: np.ndarray, numbers: list[int] | None = None) -> ItemTable:
-    """Four-option items; `strength` (n_items,) is how far the right option stands above the others, in nats."""
+    """Four-choice items; `strength` (n_items,) is how far the correct choice is above the others, in nats."""
     n = len(DOCS[task])
     scores = np.zeros((n, 4))
     scores[:, 0] = strength
@@ -45,27 +45,27 @@ def strengths() -> dict[str, np.ndarray]:
 
 
 def race(objectives: list[Objective], mine: dict[str, np.ndarray], rival: dict[str, np.ndarray]):
-    contest = Race(Racing(blocks=4, error=0.2), evaluator(objectives), DOCS)
+    racing = Race(Racing(blocks=4, error=0.2), evaluator(objectives), DOCS)
 
     def score(wanted):
         return {task: [table(task, mine[task], numbers)] for task, numbers in wanted.items()}
 
-    return contest.run(score, [("rival", {task: [table(task, rival[task])] for task in DOCS})], order=1)
+    return racing.run(score, [("rival", {task: [table(task, rival[task])] for task in DOCS})], order=1)
 
 
 def test_a_macro_average_weighs_tasks_alike_however_many_items_they_have(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
-    measured = evaluator(MACRO).evaluate(tables)
-    right = []
+    evaluation = evaluator(MACRO).evaluate(tables)
+    accuracies = []
     for task, docs in DOCS.items():
         seen = np.array([in_selection_split(doc) for doc in docs])
-        right.append(np.mean(strengths[task][seen] > 0))
-    assert measured.values[0] == pytest.approx(np.mean(right))
-    assert measured.replicates.shape == (200, 2)
-    assert measured.replicates[:, 0].mean() == pytest.approx(np.mean(right), abs=0.01)
+        accuracies.append(np.mean(strengths[task][seen] > 0))
+    assert evaluation.values[0] == pytest.approx(np.mean(accuracies))
+    assert evaluation.replicates.shape == (200, 2)
+    assert evaluation.replicates[:, 0].mean() == pytest.approx(np.mean(accuracies), abs=0.01)
 
 
-def test_the_small_task_brings_its_noise_with_its_weight(strengths):
+def test_the_noise_of_a_small_task_counts_by_its_weight(strengths):
     tables = {task: [table(task, strengths[task])] for task in DOCS}
     error = {
         name: np.std(evaluator(objectives).evaluate(tables).replicates[:, 0])
@@ -77,7 +77,7 @@ def test_the_small_task_brings_its_noise_with_its_weight(strengths):
     assert error["large"] == pytest.approx(np.std(only_large.replicates[:, 0]), rel=0.2)
 
 
-def test_a_race_stops_by_the_average_that_was_asked_for(strengths):
+def test_a_race_compares_points_by_the_average_that_the_objective_names(strengths):
     """Better on the small task and worse on the large one: dominated over all items, not over the two tasks."""
     mine = {"large": strengths["large"] - 0.35, "small": strengths["small"] + 2.0}
     assert race(POOLED, mine, strengths)[1] is not None
@@ -94,7 +94,7 @@ def test_a_race_over_tasks_ends_with_all_documents_of_each(strengths):
     assert {task: len(some[0]) for task, some in tables.items()} == {task: len(docs) for task, docs in DOCS.items()}
 
 
-def test_weights_that_leave_nothing_are_an_error_of_the_objective(strengths):
+def test_an_average_whose_weights_are_all_0_is_an_error(strengths):
     tables = {"small": [table("small", strengths["small"])]}
     with pytest.raises(CalibError, match="cannot be computed"):
         evaluator(weighted(1, 0)).evaluate(tables)

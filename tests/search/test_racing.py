@@ -1,4 +1,4 @@
-"""Races: what blocks hold, that wrong stops are no more frequent than was said, and that bad points are stopped."""
+"""Races: the documents of each block, the rate of wrong stops, and early stops of points that are much worse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hashes(n: int, seed: int = 0) -> list[str]:
 
 
 def table(strength: np.ndarray, docs: list[str], rows: np.ndarray | None = None) -> ItemTable:
-    """Four-option items; `strength` (n_items,) is how far the right option stands above the others, in nats."""
+    """Four-choice items; `strength` (n_items,) is how far the correct choice is above the others, in nats."""
     n = len(docs)
     scores = np.zeros((n, 4))
     scores[:, 0] = strength
@@ -53,7 +53,7 @@ def run(race: Race, strength: np.ndarray, rivals: list[np.ndarray], order: int =
     )
 
 
-def test_blocks_hold_every_document_once_and_the_report_half_last():
+def test_blocks_hold_every_document_once_and_the_held_out_split_last():
     docs = hashes(500)
     blocks = [block["t"] for block in race(docs, blocks=7).blocks]
     assert sorted(i for block in blocks for i in block) == list(range(500))
@@ -82,48 +82,50 @@ def test_a_point_that_is_far_worse_stops_early_and_keeps_what_was_scored():
     assert kept.in_selection_split.all()
 
 
-def test_what_was_scored_before_is_not_scored_again():
+def test_items_that_were_scored_before_are_not_scored_again():
     docs, strength = hashes(400), np.random.default_rng(0).normal(1, 2, 400)
-    contest = race(docs)
-    first = np.array(sorted(contest.blocks[0]["t"] + contest.blocks[1]["t"]))
+    racing = race(docs)
+    first = np.array(sorted(racing.blocks[0]["t"] + racing.blocks[1]["t"]))
     asked: list[int] = []
 
     def score(wanted):
         asked.extend(wanted["t"])
         return {"e": [table(strength, docs, np.array(wanted["t"]))]}
 
-    tables, _ = contest.run(score, [], 1, earlier={"e": [table(strength, docs, first)]})
+    tables, _ = racing.run(score, [], 1, earlier={"e": [table(strength, docs, first)]})
     assert sorted(asked) == sorted(set(range(400)) - set(first.tolist()))
     assert len(tables["e"][0]) == 400
 
 
 @pytest.mark.parametrize("n_points", [1, 10, 10_000])
 def test_the_levels_of_all_comparisons_sum_to_no_more_than_the_error_however_many_points_follow(n_points):
-    contest = race(hashes(10), 5, 0.05)
-    spent = sum(contest.level(order, n_rivals=order + 1) * 5 * (order + 1) for order in range(1, n_points + 1))
+    racing = race(hashes(10), 5, 0.05)
+    spent = sum(racing.level(order, n_rivals=order + 1) * 5 * (order + 1) for order in range(1, n_points + 1))
     assert spent == pytest.approx(0.05 * n_points / (n_points + 1))
 
 
-def test_a_better_point_on_one_objective_is_never_dominated():
+def test_a_point_that_is_better_on_one_objective_is_never_dominated():
     """One objective far worse, the other a little better: no rival is better on both."""
     docs, rng = hashes(2000), np.random.default_rng(3)
-    mine = rng.normal(0.3, 0.2, 2000)  # right nearly always, with little confidence
-    theirs = np.where(rng.random(2000) < 0.85, 4.0, -4.0)  # right less often, sure of itself: the better Brier score
+    mine = rng.normal(0.3, 0.2, 2000)  # nearly always correct, with little confidence
+    theirs = np.where(
+        rng.random(2000) < 0.85, 4.0, -4.0
+    )  # less often correct, with high confidence: the better Brier score
     _, stopped = run(race(docs), mine, [theirs])
     assert stopped is None
 
 
 def test_wrong_stops_in_a_whole_race_are_no_more_frequent_than_the_error():
-    """Points that are equal to their rivals in truth: the hardest case, in which any stop is wrong."""
+    """Points and rivals come from one distribution: the hardest case, in which any stop is wrong."""
     error, races, n_points, n_rivals = 0.2, 50, 4, 3
     wrong = 0
     for seed in range(races):
         rng = np.random.default_rng(seed)
         docs = hashes(500, seed)
         shared = rng.normal(0.8, 1.0, 500)  # items differ in difficulty, the same for all points
-        contest = race(docs, 3, error)
+        racing = race(docs, 3, error)
         rivals = [shared + rng.normal(0, 1, 500) for _ in range(n_rivals)]
-        wrong += any(run(contest, shared + rng.normal(0, 1, 500), rivals, order)[1] for order in range(1, n_points + 1))
+        wrong += any(run(racing, shared + rng.normal(0, 1, 500), rivals, order)[1] for order in range(1, n_points + 1))
     assert wrong / races <= error  # 10 of 50; the bound is conservative, so this has room
 
 
@@ -135,10 +137,10 @@ def test_one_objective_is_tested_at_about_its_level():
         rng = np.random.default_rng(10_000 + seed)
         docs = hashes(400, seed)
         shared = rng.normal(0.8, 1.0, 400)
-        contest = race(docs, 2, level * 2 * 2, BRIER)  # two looks, and half of the error for the first point
+        racing = race(docs, 2, level * 2 * 2, BRIER)  # two looks, and half of the error for the first point
         rival = {"e": [table(shared + rng.normal(0, 1, 400), docs)]}
         mine = {"e": [table(shared + rng.normal(0, 1, 400), docs)]}
-        wrong += contest.reason_to_stop(mine, 1, [("rival", rival)], 1) is not None
+        wrong += racing.reason_to_stop(mine, 1, [("rival", rival)], 1) is not None
     assert 0.06 <= wrong / trials <= 0.15
 
 

@@ -32,7 +32,7 @@ def others(frontier):
         ("bayesian", {"lambda": [0.2, 0.5, 0.9], "method": ["linear", "slerp"]}),
     ],
 )
-def test_a_strategy_scores_as_many_points_as_it_may(recipe_with, run, tmp_path, strategy, axes):
+def test_a_strategy_scores_as_many_points_as_its_budget_allows(recipe_with, run, tmp_path, strategy, axes):
     own = {"startup": 3} if strategy == "bayesian" else {"population": 4} if strategy == "evolve" else {}
     frontier, scored = run(recipe_with(axes, {"strategy": strategy, "points": 5, **own}), tmp_path / "out")
     assert len(others(frontier)) == 5
@@ -45,7 +45,7 @@ def test_a_strategy_scores_as_many_points_as_it_may(recipe_with, run, tmp_path, 
     assert [d.name for d in summary.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-def test_every_point_of_blocks_is_one_plain_recipe(recipe_with, run, tmp_path):
+def test_the_plain_recipe_of_a_point_over_blocks_gives_its_weights(recipe_with, run, tmp_path):
     axes = {"lambda": {"blocks": 2, "filters": ["self_attn", "mlp"], "min": 0, "max": 1.5}}
     frontier, _ = run(recipe_with(axes, {"strategy": "random", "points": 2}), tmp_path / "out")
     point = others(frontier)[-1]
@@ -53,7 +53,7 @@ def test_every_point_of_blocks_is_one_plain_recipe(recipe_with, run, tmp_path):
     assert digest_of(tmp_path / "plain") == point.digest
 
 
-def test_more_points_go_on_from_those_there_are(recipe_with, run, tmp_path):
+def test_a_larger_budget_keeps_the_points_that_were_scored(recipe_with, run, tmp_path):
     first, _ = run(recipe_with(RANGE, {"strategy": "random", "points": 3}), tmp_path / "out")
     second, scored = run(recipe_with(RANGE, {"strategy": "bayesian", "points": 5}), tmp_path / "out")
     assert [p.id for p in second.points][: len(first.points)] == [p.id for p in first.points]
@@ -61,7 +61,7 @@ def test_more_points_go_on_from_those_there_are(recipe_with, run, tmp_path):
     assert len(scored) == 2
 
 
-def test_the_points_of_a_grid_serve_a_search_over_the_whole_range(recipe_with, run, tmp_path):
+def test_a_search_over_a_range_reuses_the_points_of_a_grid(recipe_with, run, tmp_path):
     run(recipe_with({"lambda": [0.25, 0.75]}), tmp_path / "out")
     frontier, scored = run(recipe_with(RANGE, {"strategy": "random", "points": 3}), tmp_path / "out")
     assert {"lambda=0.25", "lambda=0.75"} < {p.id for p in frontier.points}
@@ -91,7 +91,9 @@ def test_item_scores_that_were_removed_are_scored_again(recipe_with, run, tmp_pa
     assert len(frontier.points) == 5
 
 
-def test_scores_that_were_written_but_not_told_of_are_not_scored_again(recipe_with, run, tmp_path, monkeypatch):
+def test_a_point_whose_worker_died_after_writing_its_scores_is_not_scored_again(
+    recipe_with, run, tmp_path, monkeypatch
+):
     recipe = recipe_with(RANGE, {"strategy": "random", "points": 2})
     with monkeypatch.context() as patch:
         patch.setattr(Study, "tell", lambda *_, **__: sys.exit("killed"))
@@ -117,17 +119,17 @@ def test_a_budget_of_item_evaluations_is_never_exceeded(recipe_with, run, tmp_pa
     assert len(frontier.points) == 4
 
 
-def test_a_budget_of_minutes_starts_nothing_after_it(recipe_with, run, tmp_path):
+def test_only_parents_are_scored_after_the_budget_of_minutes(recipe_with, run, tmp_path):
     frontier, _ = run(recipe_with(RANGE, {"strategy": "random", "minutes": 1e-9}), tmp_path / "out")
     assert [p.role for p in frontier.points] == ["base", "aligned"]
 
 
-def test_a_small_grid_is_exhausted_and_that_is_the_end(recipe_with, run, tmp_path):
+def test_a_search_ends_when_every_listed_value_is_scored(recipe_with, run, tmp_path):
     frontier, _ = run(recipe_with({"lambda": [0.25, 0.5, 1.5]}, {"strategy": "random", "points": 50}), tmp_path / "out")
     assert {p.id for p in others(frontier)} == {"lambda=0.25", "lambda=0.5", "lambda=1.5"}
 
 
-def test_what_a_failed_point_costs_is_one_point(make_model, task, run, tmp_path):
+def test_a_failed_point_counts_as_one_point_of_the_budget(make_model, task, run, tmp_path):
     recipe = {
         "merge_method": "task_arithmetic",
         "base_model": str(make_model(seed=0)),
@@ -145,7 +147,7 @@ def test_what_a_failed_point_costs_is_one_point(make_model, task, run, tmp_path)
     assert len(others(again)) == 2
 
 
-def test_a_raced_sweep_that_stops_nothing_has_the_numbers_of_one_that_is_not(recipe_with, run, tmp_path):
+def test_a_race_that_stops_no_point_changes_no_number(recipe_with, run, tmp_path):
     axes = {"lambda": [0.5]}
     plain, _ = run(recipe_with(axes), tmp_path / "plain")
     raced, scored = run(recipe_with(axes, {"racing": {"blocks": 3}}), tmp_path / "raced")
@@ -165,7 +167,7 @@ def test_a_raced_sweep_that_stops_nothing_has_the_numbers_of_one_that_is_not(rec
             RANGE,
             {"strategy": "random", "item_evaluations": 79},
             "calibration.search.item_evaluations",
-            "79 are too few to score both parents, on 40 documents each; 120 score one point besides them",
+            "79 are too few to score both parents on 40 documents each; 120 are enough for the parents and one more",
         ),
         (
             RANGE,

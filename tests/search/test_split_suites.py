@@ -16,7 +16,7 @@ from mergekit_calib.results.frontier import Frontier
 
 @pytest.fixture
 def other(task: str, tmp_path: Path) -> str:
-    """The same questions under another name."""
+    """A second task with the same questions."""
     path = tmp_path / "other.yaml"
     path.write_text(Path(task).read_text().replace("task: made_up", "task: other"))
     return str(path)
@@ -26,7 +26,7 @@ def chosen_and_reported(task: str, other: str) -> list[dict[str, str]]:
     return [{"task": task, "split": "selection"}, {"task": other, "split": "held_out"}]
 
 
-def test_a_named_half_is_that_of_every_document():
+def test_a_named_split_is_that_of_every_document():
     hashes = [f"{i:064x}" for i in range(50)]
     assert all(in_selection_split(in_split(doc, "selection")) for doc in hashes)
     assert not any(in_selection_split(in_split(doc, "held_out")) for doc in hashes)
@@ -44,12 +44,12 @@ def test_points_are_chosen_on_one_task_and_reported_on_another(recipe_with, run,
         estimates = point.metrics["suite"]["acc"]
         for split, name in (("selection", task), ("held_out", other)):
             (table,) = stored[point.id].tables[name]
-            right = table.labels[np.arange(40), np.nanargmax(table.log_likelihoods, axis=1)]
-            assert estimates[split].value == pytest.approx(right.mean())
+            correct = table.labels[np.arange(40), np.nanargmax(table.log_likelihoods, axis=1)]
+            assert estimates[split].value == pytest.approx(correct.mean())
             assert estimates[split].n == 40
     assert Frontier.load(tmp_path / "out").finished
     temperature = fit_temperatures(stored["lambda=1"].tables)
-    assert temperature[other] == temperature[task]  # the task that is reported on lends nothing to its own baseline
+    assert temperature[other] == temperature[task]  # fitted on the selection split alone
     assert (tmp_path / "out" / "calibration" / "report.html").exists()
 
 
@@ -57,12 +57,12 @@ def keys(tmp_path: Path) -> list[str]:
     return [key for key, _ in ItemStore(tmp_path / "out" / "calibration" / "items").described()]
 
 
-def test_a_race_takes_the_task_that_points_are_chosen_on_first(recipe_with, run, tmp_path, task, other):
+def test_a_race_over_few_items_in_named_splits_stops_no_point(recipe_with, run, tmp_path, task, other):
     search = {"strategy": "random", "points": 2, "racing": True}
     frontier, _ = run(
         recipe_with({"lambda": {"min": 0, "max": 2}}, search, suite=chosen_and_reported(task, other)), tmp_path / "out"
     )
-    assert {p.status for p in frontier.points} == {"complete"}  # too few items for a verdict
+    assert {p.status for p in frontier.points} == {"complete"}  # no point is stopped before 100 items
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_race_takes_the_task_that_points_are_chosen_on_first(recipe_with, run,
         (["selection", "reprot"], ["acc"], "calibration.suite[1].split", "held_out"),
     ],
 )
-def test_halves_that_leave_an_objective_without_items_are_named(
+def test_splits_that_leave_an_objective_without_items_are_refused(
     recipe_with, run, tmp_path, task, other, splits, objectives, key, says
 ):
     named = [{**o, "task": task} if isinstance(o, dict) and "task" in o else o for o in objectives]

@@ -1,4 +1,4 @@
-"""A study in a database: two processes share it, mistakes come first, and the URL is written nowhere."""
+"""A study in a database: processes share it, a wrong URL is reported first, and no file of the run holds the URL."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mergekit_calib.integrations.recipe_runner import run_source
 from mergekit_calib.search.driver import Search
 score = Search.score
 
-def told(self, point, digest, score_all):
-    with open(sys.argv[3], "a") as log:  # what a sweep prints goes to its own log
+def logged(self, point, digest, score_all):
+    with open(sys.argv[3], "a") as log:  # what a sweep prints goes to its run log
         print(point.id, file=log)
     return score(self, point, digest, score_all)
 
-Search.score = told
+Search.score = logged
 sys.exit(run_source(open(sys.argv[1]).read(), sys.argv[2], MergeOptions(quiet=True), sys.argv[1]))
 """
 RANGE = {"lambda": {"min": 0.0, "max": 1.5}}
@@ -41,18 +41,18 @@ def test_two_processes_share_a_study_in_a_database(recipe_with, tmp_path):
     command = [sys.executable, "-c", WORKER, str(tmp_path / "sweep.yml"), str(tmp_path / "out")]
     logs = [tmp_path / "first", tmp_path / "second"]
     workers = [subprocess.Popen([*command, str(log)], stderr=subprocess.PIPE, text=True) for log in logs]
-    said = [worker.communicate(timeout=600) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
-    began = Counter(point for log in logs if log.exists() for point in log.read_text().split())
+    outputs = [worker.communicate(timeout=600) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    counts = Counter(point for log in logs if log.exists() for point in log.read_text().split())
     frontier = Frontier.load(tmp_path / "out")
     assert frontier.finished
-    assert began == Counter(p.id for p in frontier.points)
+    assert counts == Counter(p.id for p in frontier.points)
     (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
     assert study.n_trials >= 4
     assert not (tmp_path / "out" / "calibration" / "study.log").exists()
 
 
-def test_it_goes_on_in_the_database_and_two_folders_do_not_meet_there(recipe_with, run, tmp_path):
+def test_a_search_resumes_from_a_database_that_keeps_a_study_for_each_folder(recipe_with, run, tmp_path):
     first, _ = run(recipe_with(RANGE, search(tmp_path, 2)), tmp_path / "out")
     other, scored = run(recipe_with(RANGE, search(tmp_path, 2)), tmp_path / "other")
     assert [p.id for p in first.points] == [p.id for p in other.points]
@@ -79,7 +79,7 @@ def test_a_lost_database_is_filled_again_from_the_item_scores(recipe_with, run, 
         ("sqlite:////no/such/folder/study.db", "cannot be reached"),
     ],
 )
-def test_a_database_that_cannot_be_had_is_named_before_anything_else(recipe_with, run, tmp_path, url, says):
+def test_a_database_that_cannot_be_used_is_reported_before_the_folder_is_made(recipe_with, run, tmp_path, url, says):
     with pytest.raises(RecipeError) as caught:
         run(recipe_with(RANGE, {"strategy": "random", "points": 2, "storage": url}), tmp_path / "out")
     assert caught.value.key == "calibration.search.storage"

@@ -1,4 +1,4 @@
-"""What each strategy proposes, given what is known and running; no model takes part."""
+"""The points that each strategy proposes after scored, running and failed points; no model is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOTH_LESS = ["minimize", "minimize"]
 
 
 def along_lambda(lambda_: float) -> np.ndarray:
-    """Error with its least at λ = 0.7, and a calibration error that grows from λ = 0.15 on."""
+    """Return an error that is least at λ = 0.7 and a calibration error that is least at λ = 0.15."""
     return np.array([0.2 + 0.1 * (lambda_ - 0.7) ** 2, 0.02 + 0.1 * abs(lambda_ - 0.15)])
 
 
@@ -28,7 +28,7 @@ def make_study(tmp_path):
 
 
 def drive(study: Study, strategy: str, function, budget: int = 60, error: float = 0.0, **options) -> list[dict]:
-    """Ask and tell, one point after another, until the strategy is done."""
+    """Ask a strategy for points, and tell it their values of `function`, until it ends; return the settings."""
     asked, rng, settings = STRATEGIES[strategy](**options), np.random.default_rng(0), []
     noise = rng.normal(0, 1, (200, 2))  # common to all points: differences are paired
     while len(settings) < budget and (proposal := asked.ask(study)) is not None:
@@ -48,7 +48,7 @@ def test_grid_takes_every_combination_in_order(make_study):
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-def test_no_point_is_proposed_twice_also_while_others_run(make_study, strategy):
+def test_no_point_is_proposed_twice_even_while_another_runs(make_study, strategy):
     study, asked = make_study(x=[0.0, 0.5, 1.0, 1.5, 2.5]), STRATEGIES[strategy]()
     proposals = []
     while (proposal := asked.ask(study)) is not None:
@@ -71,30 +71,30 @@ def test_random_covers_a_range(make_study):
     assert all(-1 <= place <= 3 for place in places)
 
 
-def test_adaptive_finds_the_front_of_a_21_point_grid_with_far_fewer(make_study):
-    error = 0.01  # of a share near 0.9 of 1,000 items
+def test_adaptive_finds_the_frontier_of_a_21_point_grid_with_far_fewer_points(make_study):
+    error = 0.01  # the standard error of a proportion near 0.9 over 1,000 items
     study = make_study(x={"min": 0.0, "max": 2.0})
     settings = drive(study, "adaptive", along_lambda, error=error)
     assert len(settings) <= 0.4 * 21
     grid = np.array([along_lambda(x) for x in np.linspace(0, 2, 21)])
     evaluated = np.array([p.evaluation.values for p in study.evaluated])
     for point in grid[pareto.non_dominated(grid, BOTH_LESS)]:
-        assert np.abs(evaluated - point).max(axis=1).min() <= 2 * error  # within the intervals
+        assert np.abs(evaluated - point).max(axis=1).min() <= 2 * error  # within a 95 % interval
 
 
-def test_adaptive_spends_its_points_where_the_front_is(make_study):
+def test_adaptive_halves_intervals_near_the_frontier(make_study):
     settings = drive(make_study(x={"min": 0.0, "max": 2.0}), "adaptive", along_lambda, error=0.002)
     halved = [s["x"] for s in settings[5:]]
     assert len(halved) >= 4
     assert np.mean([0.0 <= x <= 1.0 for x in halved]) > 0.8
 
 
-def test_adaptive_ends_at_its_resolution_where_nothing_is_uncertain_but_place(make_study):
+def test_adaptive_without_noise_halves_down_to_its_resolution(make_study):
     settings = drive(make_study(x={"min": 0.0, "max": 1.0}), "adaptive", lambda x: np.array([x, -x]), resolution=0.125)
     assert sorted(s["x"] for s in settings) == pytest.approx(np.linspace(0, 1, 9).tolist())
 
 
-def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
+def test_adaptive_proposes_no_second_point_in_an_interval_with_a_running_one(make_study):
     study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for _ in range(3):
         proposal = asked.ask(study)
@@ -105,7 +105,7 @@ def test_adaptive_leaves_an_interval_to_the_worker_that_is_on_it(make_study):
     assert asked.ask(study) is None
 
 
-def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
+def test_adaptive_halves_other_intervals_after_a_point_failed(make_study):
     study = make_study(x={"min": 0.0, "max": 1.0})
     asked, places = STRATEGIES["adaptive"](coarse=3, resolution=0.125), []
     while (proposal := asked.ask(study)) is not None and len(places) < 30:
@@ -124,13 +124,13 @@ def test_adaptive_goes_on_to_another_interval_where_a_point_failed(make_study):
     assert 0.75 in places
 
 
-@pytest.mark.parametrize("known", [0, 1])
-def test_adaptive_waits_while_its_coarse_points_run_or_have_failed(make_study, known):
+@pytest.mark.parametrize("n_scored", [0, 1])
+def test_adaptive_proposes_nothing_while_its_coarse_points_run_or_have_failed(make_study, n_scored):
     study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for i in range(3):
         proposal = asked.ask(study)
         study.name_point(proposal.number, str(proposal.number))
-        if i < known:
+        if i < n_scored:
             evaluation = Evaluation(np.zeros(2), np.zeros((200, 2)))
             study.tell(proposal.number, evaluation)
             study.evaluated.append(Evaluated(proposal.setting, evaluation))
@@ -139,19 +139,19 @@ def test_adaptive_waits_while_its_coarse_points_run_or_have_failed(make_study, k
     assert asked.ask(study) is None
 
 
-def test_bayesian_first_spreads_the_blocks_where_the_parents_differ(make_study):
+def test_bayesian_varies_the_blocks_where_the_parents_differ_more(make_study):
     axes = {f"lambda_{i}": {"min": 0.0, "max": 1.0} for i in (1, 2)}
     study = make_study(importance=lambda: {"lambda_1": 1.0, "lambda_2": 0.0}, **axes)
     settings = drive(study, "bayesian", lambda a, b: np.array([a, b]), budget=16, startup=16)
     first, second = (np.array([s[name] for s in settings]) for name in axes)
-    common = (second - 0.25 * first) / 0.75  # what both are drawn to, up to the small spread of the second
+    common = (second - 0.25 * first) / 0.75  # roughly the common value, which is 0.75 of the second axis
     assert np.corrcoef(second, common)[0, 1] > 0.9
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.6
 
 
 @pytest.mark.parametrize("strategy", ["bayesian", "evolve"])
-def test_the_model_of_the_surface_finds_more_than_chance_does(make_study, tmp_path, strategy):
-    """Four axes of which two matter, each objective least at another end."""
+def test_bayesian_and_evolve_reach_a_larger_hypervolume_than_random(make_study, tmp_path, strategy):
+    """On four axes: `a` trades one objective for the other, and the other three axes each have a best value."""
 
     def surface(a, b, c, d):
         off = (c - 0.3) ** 2 + (d - 0.6) ** 2
@@ -168,7 +168,7 @@ def test_the_model_of_the_surface_finds_more_than_chance_does(make_study, tmp_pa
     assert volumes[strategy] > volumes["random"]
 
 
-def test_a_stopped_point_is_on_no_frontier(make_study):
+def test_adaptive_counts_no_stopped_point_as_on_the_frontier(make_study):
     study, asked = make_study(x={"min": 0.0, "max": 1.0}), STRATEGIES["adaptive"](coarse=3)
     for x in (0.0, 0.5, 1.0):
         proposal = asked.ask(study)

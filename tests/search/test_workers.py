@@ -1,4 +1,4 @@
-"""Several processes on one study: they share the points, and one that is killed loses only the point that it was on."""
+"""Several processes on one study: they share the points, and a killed one loses only the point that it was scoring."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from mergekit_calib.search.driver import Search
 score = Search.score
 
 def slow(self, point, digest, score_all):
-    with open(sys.argv[4], "a") as log:  # what a sweep prints goes to its own log
+    with open(sys.argv[4], "a") as log:  # what a sweep prints goes to its run log
         print(point.id, file=log)
     time.sleep(float(sys.argv[3]))
-    while not all(Path(other).exists() for other in sys.argv[5:]):  # that the others have begun too
+    while not all(Path(other).exists() for other in sys.argv[5:]):  # wait until the others have begun too
         time.sleep(0.05)
     return score(self, point, digest, score_all)
 
@@ -60,14 +60,14 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_claim_is_held_by_a_living_process_and_by_no_dead_one(tmp_path):
+def test_a_claim_ends_with_its_process(tmp_path):
     holder = python(HOLD, tmp_path)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "True\n"
@@ -82,7 +82,7 @@ def test_a_claim_is_held_by_a_living_process_and_by_no_dead_one(tmp_path):
         assert not claims.is_held("point")
 
 
-def test_a_claim_from_another_machine_counts_until_it_has_been_silent(tmp_path):
+def test_a_claim_from_another_machine_counts_until_its_heartbeats_stop(tmp_path):
     claim = tmp_path / "point.claim"
     claim.write_text("some-other-machine")  # on a shared folder whose locks do not reach here
     with Claims(tmp_path) as claims:
@@ -91,7 +91,7 @@ def test_a_claim_from_another_machine_counts_until_it_has_been_silent(tmp_path):
         assert not claims.is_held("point")
 
 
-def test_the_lock_for_decisions_goes_with_its_process(tmp_path):
+def test_an_exclusive_lock_ends_with_its_process(tmp_path):
     script = "import sys, time; from pathlib import Path; from mergekit_calib.storage.locks import exclusive\n"
     script += "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     holder = python(script, tmp_path / "lock")
@@ -103,7 +103,7 @@ def test_the_lock_for_decisions_goes_with_its_process(tmp_path):
 
 
 @pytest.mark.parametrize("search", ["grid", {"strategy": "random", "points": 5}], ids=["grid", "random"])
-def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, tmp_path, search):
+def test_processes_share_the_points_and_take_over_those_of_a_killed_one(recipe_with, tmp_path, search):
     axes = {"lambda": {"start": 0.0, "stop": 1.75, "step": 0.25}}
     (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(axes, search)))
     out = tmp_path / "out"
@@ -117,22 +117,22 @@ def test_processes_share_the_points_and_outlive_one_that_is_killed(recipe_with, 
     wait_for(lambda: len(list(items.glob("*.parquet"))) >= 2)
     assert not list(items.glob(f"{lost}-*"))
     kill(doomed)
-    said = [worker.communicate(timeout=240) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    outputs = [worker.communicate(timeout=240) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
 
     begun = [log.read_text().split() for log in logs[1:]]
-    began = Counter(point for points in begun for point in points)
+    counts = Counter(point for points in begun for point in points)
     frontier = Frontier.load(out)
     assert frontier.finished
     assert {p.status for p in frontier.points} == {"complete"}
-    assert began == Counter(p.id for p in frontier.points)  # each by one of the two, the lost one too
+    assert counts == Counter(p.id for p in frontier.points)  # each by one of the two, the lost one too
     assert all(begun)
     assert len([p for p in frontier.points if p.role is None]) == (6 if search == "grid" else 5)
     assert digest_of(out) == frontier.selected.digest
     assert not list((out / "calibration").rglob("*.claim"))
 
 
-def test_a_point_whose_worker_died_is_no_result_and_waits_to_be_taken_up(tmp_path):
+def test_a_point_whose_worker_died_is_listed_as_lost(tmp_path):
     study = Study(tmp_path / "study.log", "s", {"x": read_axis([1, 2])}, ["maximize"], session="a")
     proposal = study.start({"x": 1})
     study.name_point(proposal.number, "k" * 16)

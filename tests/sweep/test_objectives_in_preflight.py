@@ -23,7 +23,7 @@ def prepared(out: Path, **block: object) -> Prepared:
 
 
 @pytest.mark.parametrize(("n_resamples", "notes"), [(279, 0), (278, 1)])
-def test_too_few_resamples_to_show_14_points_superior_are_noted(tmp_path, n_resamples, notes):
+def test_a_note_warns_of_too_few_resamples_to_show_14_points_superior(tmp_path, n_resamples, notes):
     frontier = prepared(tmp_path, n_resamples=n_resamples).new_frontier()
     assert len(frontier.notes) == notes
     for note in frontier.notes:

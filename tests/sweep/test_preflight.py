@@ -30,7 +30,7 @@ def short_form(base: Path, aligned: Path, **keys: Any) -> dict[str, Any]:
 
 
 def weighted(base: Path, aligned: Path, method: str = "linear", **keys: Any) -> dict[str, Any]:
-    """A general recipe without base_model."""
+    """Return a general recipe without `base_model`."""
     weights = {str(base): "${1 - lambda}", str(aligned): "${lambda}"}
     models = [{"model": model, "parameters": {"weight": weight}} for model, weight in weights.items()]
     return {"merge_method": method, "models": models, "dtype": "bfloat16", **keys}
@@ -50,7 +50,7 @@ def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_configuration(model: Path, folder: Path, **keys: Any) -> Path:
-    """A copy of a model whose configuration has other values."""
+    """Copy a model into a folder, with other values in its configuration; return the folder."""
     shutil.copytree(model, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **keys}))
@@ -69,7 +69,7 @@ def test_without_a_base_model_configurations_that_differ_are_refused(make_model,
     assert f"rms_norm_eps is 1e-06 in {base} and 0.5 in {aligned}" in str(caught.value)
 
 
-def test_a_base_model_or_configurations_that_compute_alike_are_enough(make_model, task, tmp_path):
+def test_configurations_may_differ_with_a_base_model_or_without_effect_on_a_forward_pass(make_model, task, tmp_path):
     base, inert = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "inert", eos_token_id=7)
     assert prepared(weighted(base, inert), task, tmp_path / "out").parents
     other = with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
@@ -97,19 +97,19 @@ def test_mistakes_are_found_before_tasks_are_loaded(make_model, no_tasks, tmp_pa
         prepared(short_form(make_model(seed=0), make_model(seed=1), **keys), "any", tmp_path / "out", **calibration)
 
 
-def test_mergekits_device_is_one_of_this_machine(monkeypatch):
+def test_a_device_of_mergekit_that_this_machine_lacks_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(CalibError, match=r"mergekit's device is 'nowhere'; the devices here are cpu, cuda:0"):
         preflight.scoring_device({}, MergeOptions(device="nowhere"))
 
 
-def test_a_large_grid_with_a_budget_is_begun(make_model, task, tmp_path):
+def test_a_large_grid_with_a_budget_is_accepted(make_model, task, tmp_path):
     axes = {"lambda": {"blocks": 4, "start": 0, "stop": 2, "step": 0.05}}
     recipe = short_form(make_model(seed=0), make_model(seed=1))
     assert prepared(recipe, task, tmp_path / "out", axes=axes, search={"points": 5}).n_points == 7
 
 
-def test_scores_are_of_the_tokenizer_that_the_recipe_has_made(make_model, task, tmp_path):
+def test_the_content_key_depends_on_the_tokenizer_that_the_recipe_makes(make_model, task, tmp_path):
     base, aligned = make_model(seed=0), shutil.copytree(make_model(seed=1), tmp_path / "aligned")
     recipe = weighted(base, aligned, chat_template="chatml")
     before = prepared(recipe, task, tmp_path / "out")

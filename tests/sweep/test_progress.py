@@ -1,4 +1,4 @@
-"""What a sweep tells reaches everyone who listens."""
+"""A group of listeners passes every event of a sweep on to each of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mergekit_calib.results.events import Progress, ProgressGroup
 EVENTS = [name for name, _ in inspect.getmembers(Progress, inspect.isfunction) if not name.startswith("_")]
 
 
-class Heard(Progress):
+class Listener(Progress):
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
 
     def __getattribute__(self, name: str) -> object:
         if name in EVENTS:
-            return lambda *told: self.events.append((name, *told))
+            return lambda *arguments: self.events.append((name, *arguments))
         return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_reaches_every_listener(event) -> None:
-    first, second = Heard(), Heard()
-    told = [object() for _ in list(inspect.signature(getattr(Progress, event)).parameters)[1:]]
-    getattr(ProgressGroup(first, second), event)(*told)
-    assert first.events == second.events == [(event, *told)]
+    first, second = Listener(), Listener()
+    arguments = [object() for _ in list(inspect.signature(getattr(Progress, event)).parameters)[1:]]
+    getattr(ProgressGroup(first, second), event)(*arguments)
+    assert first.events == second.events == [(event, *arguments)]

@@ -17,7 +17,7 @@ from mergekit_calib.sweep.coordinator import run_sweep
 
 BEGUN = Path(__file__).parent / "data" / "begun_before_0_2"
 CHECKOUT = Path(__file__).parents[2]
-# What version 0.1 gives when it goes on itself.
+# The results when version 0.1 itself finishes the run.
 LAST_DIGEST = "4958325f54bae198da1f6da8904c2a1c"
 LAST_VALUES = {"acc": 0.7027027027027027, "brier": 0.396447797121726, "nll": 0.9836095060940269}
 SCORED = ["lambda=0", "lambda=1", "lambda=0.5"]
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class ScoredPoints(Progress):
-    """The ids of the points that went through a model."""
+    """Collects the ids of the points that were scored by running a model."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -85,7 +85,7 @@ def test_a_run_begun_by_version_0_1_scores_only_what_is_missing(out):
                 assert again.low == pytest.approx(estimate.low, rel=1e-9), (point.id, metric, split)
 
 
-def test_the_missing_point_comes_out_as_version_0_1_would_have_scored_it(out):
+def test_the_missing_point_has_the_scores_that_version_0_1_gives_it(out):
     frontier, _ = run(out)
     point = frontier.point("lambda=1.5")
     assert point.digest == LAST_DIGEST

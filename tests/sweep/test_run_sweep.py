@@ -1,4 +1,4 @@
-"""A whole sweep: what it leaves behind, that it goes on where it stopped, and what it says of mistakes and failures."""
+"""A whole sweep: the files that it writes, how it resumes, and how it reports mistakes and failures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def recipe(make_model: Callable[..., Path], task: str) -> dict[str, Any]:
 
 
 class Recorder(Progress):
-    """Which points were run through a model."""
+    """Collects the ids of the points that were scored by running a model."""
 
     def __init__(self) -> None:
         self.scored: set[str] = set()
@@ -65,13 +65,13 @@ def sweep(recipe: dict[str, Any], out: Path, progress: Progress | None = None) -
     return run_sweep(parsed, out, MergeOptions(quiet=True), progress)
 
 
-def test_a_sweep_leaves_the_model_its_recipe_and_every_number(recipe, tmp_path):
+def test_a_sweep_writes_the_model_its_recipe_and_every_number(recipe, tmp_path):
     out = tmp_path / "out"
     frontier = sweep(recipe, out)
     assert [p.id for p in frontier.points] == ["lambda=0", "lambda=1", "lambda=0.25", "lambda=0.5", "lambda=1.5"]
     assert [p.role for p in frontier.points[:2]] == ["base", "aligned"]
-    left = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
-    assert left >= {
+    written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert written >= {
         "model.safetensors",
         "config.json",
         "tokenizer.json",
@@ -159,7 +159,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_stopped(recipe, tmp_path):
     assert frontier.finished
 
 
-def test_points_that_come_out_the_same_are_scored_once_and_said_to_be(make_model, task, tmp_path):
+def test_points_with_equal_weights_are_scored_once_and_noted(make_model, task, tmp_path):
     recipe = {
         "merge_method": "ties",
         "base_model": str(make_model(seed=0)),
@@ -256,7 +256,7 @@ def test_another_sweep_in_a_folder_where_one_runs_is_refused(recipe, tmp_path):
         sweep(recipe, tmp_path / "out")
 
 
-def test_the_exit_status_says_that_points_failed(make_model, task, tmp_path):
+def test_the_exit_status_is_3_if_points_failed(make_model, task, tmp_path):
     from mergekit_calib.integrations.recipe_runner import run_source
 
     recipe = {
@@ -270,7 +270,7 @@ def test_the_exit_status_says_that_points_failed(make_model, task, tmp_path):
     assert run_source(dump_recipe(recipe), str(tmp_path / "none"), MergeOptions(quiet=True)) == 0
 
 
-def test_programs_that_call_run_merge_with_the_text_run_the_sweep(recipe, tmp_path):
+def test_run_merge_called_with_the_text_of_a_recipe_runs_the_sweep(recipe, tmp_path):
     from mergekit import merge
 
     from mergekit_calib.integrations.mergekit import wrap_run_merge

@@ -1,4 +1,4 @@
-"""The strategy `adaptive`: on one axis, a coarse grid, then middles of intervals where the frontier is uncertain."""
+"""The strategy `adaptive`: a coarse grid on one axis, then the middles of intervals that may hold frontier points."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from mergekit_calib.recipe import Axis, Number
 from mergekit_calib.search.strategy import Strategy, search_strategy
 from mergekit_calib.search.study import Evaluated, Proposal, Study
 
-_LEAST_PROBABILITY = 0.05  # an interval whose ends are both on the frontier in fewer resamples than this is left alone
+_LEAST_PROBABILITY = 0.05  # an interval is not halved if both ends are on the frontier in a smaller share of resamples
 
 
 @search_strategy("adaptive")
 class Adaptive(Strategy):
-    """Halve the interval that may hide most of the frontier, until noise hides more than the intervals do.
+    """Halve the interval with the largest weight, until no interval is worth halving.
 
-    The weight of an interval is the probability that one of its ends is on the frontier (the share of resamples of the
-    items), times the distance between its ends in the objectives. If the ends differ by less than four standard errors
-    of a value, the width of its 95 % interval, the interval is not halved once it is half as wide as the coarse grid's:
-    a point between the ends would lie within the confidence interval of one of them.
+    The weight of an interval is a probability times a distance. The probability is that of the end that is more often
+    on the frontier, over resamples of the items. The distance is that between the ends in the objectives, each scaled
+    by its range, where a difference of less than four standard errors counts as four.
+
+    If the ends differ by at most four standard errors in every objective (the width of a 95 % interval), the interval
+    is halved only while it is wider than half an interval of the coarse grid: a point between the ends would lie within
+    the confidence interval of one of them.
 
     Attributes:
-        coarse: points of the first grid, both ends included.
+        coarse: number of points of the first grid, both ends included.
         resolution: intervals of at most this width are not halved; None for a 64th of the axis.
     """
 
@@ -38,7 +41,7 @@ class Adaptive(Strategy):
 
     @classmethod
     def fits(cls, axes: Mapping[str, Axis]) -> str | None:
-        """Return a message unless there is exactly one axis, and that has several numbers."""
+        """Return a message unless there is exactly one axis and it has several numbers."""
         if len(axes) != 1:
             return f"adaptive searches one axis, and there are {len(axes)}: {', '.join(axes)}"
         ((name, axis),) = axes.items()
@@ -50,8 +53,8 @@ class Adaptive(Strategy):
         """Return the next point of the coarse grid, or the middle of the interval with the largest weight."""
         ((name, axis),) = study.axes.items()
         low, high = min(axis.numbers), max(axis.numbers)
-        for place in np.linspace(low, high, self.coarse):
-            setting = {name: axis.place(float(place))}
+        for value in np.linspace(low, high, self.coarse):
+            setting = {name: axis.place(float(value))}
             if not study.has(setting):
                 return study.start(setting)
         resolution = self.resolution or (high - low) / 64
@@ -64,13 +67,13 @@ class Adaptive(Strategy):
                 return study.start({name: middle})
         return None
 
-    def _uncertain_intervals(self, study: Study, name: str, narrow: float) -> list[tuple[float, float, float]]:
+    def _uncertain_intervals(self, study: Study, name: str, narrow_width: float) -> list[tuple[float, float, float]]:
         """Return the intervals between neighbours that are worth halving, each as its weight and its two ends.
 
         Args:
             study: the points so far.
             name: the axis.
-            narrow: the width from which on an interval is left alone if its ends do not differ beyond noise.
+            narrow_width: an interval of at most this width is left out if its ends do not differ beyond noise.
         """
         points = sorted((e for e in study.evaluated if name in e.setting), key=lambda e: float(e.setting[name]))
         if len(points) < 2:
@@ -82,22 +85,23 @@ class Adaptive(Strategy):
         intervals = []
         for i in range(len(points) - 1):
             left, right = (float(e.setting[name]) for e in points[i : i + 2])
-            if any(left < place < right for place in running):
+            if any(left < value < right for value in running):
                 continue  # a worker is scoring a point inside it
             probability = float(probabilities[i : i + 2].max())
             difference = np.abs(gains[i + 1] - gains[i])
             noise = 4.0 * np.mean([np.std(e.evaluation.replicates, axis=0) for e in points[i : i + 2]], axis=0)
-            resolved = bool((difference <= noise).all()) and right - left <= narrow * (1 + 1e-9)
-            if probability >= _LEAST_PROBABILITY and not resolved:
+            within_noise = bool((difference <= noise).all()) and right - left <= narrow_width * (1 + 1e-9)
+            if probability >= _LEAST_PROBABILITY and not within_noise:
                 weight = probability * float(np.linalg.norm(np.maximum(difference, noise) / ranges))
                 intervals.append((weight, left, right))
         return intervals
 
 
 def _frontier_probabilities(points: Sequence[Evaluated], directions: pareto.Directions) -> NDArray[np.float64]:
-    """Return the share of resamples in which each point is on the frontier, (n_points,): 0 for stopped points.
+    """Return the share of resamples in which each point is on the frontier, (n_points,); 0 for stopped points.
 
-    The resamples are not centred as those of the report are. Centring them would change which points a search proposes.
+    The report corrects its resamples for bias by centring them. These are not centred: that would change which points a
+    search proposes.
     """
     complete = [i for i, e in enumerate(points) if not e.stopped]
     shares = np.zeros(len(points))

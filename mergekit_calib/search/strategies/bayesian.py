@@ -1,8 +1,7 @@
-"""The strategy `bayesian`: the point with the largest expected gain in hypervolume, by Gaussian processes.
+"""The strategy `bayesian`: the point with the largest gain in hypervolume that Gaussian processes predict.
 
-For few points that are expensive to score. The processes, the acquisition function (log expected hypervolume
-improvement) and the treatment of points that are still running (its batch form, so that no worker waits for another)
-are those of optuna's `GPSampler`.
+For few points that are expensive to score. Optuna's `GPSampler` provides the processes and the acquisition
+function (log expected hypervolume improvement). It takes running points into account, so no worker waits for another.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from mergekit_calib.recipe import Axis, Setting, Value
 from mergekit_calib.search.strategy import Strategy, search_strategy
 from mergekit_calib.search.study import Proposal, Study
 
-# The least spread of an axis in the first points, for axes where the parents hardly differ: with no spread at all, the
-# points would say nothing about the axis.
+# The least spread of an axis in the first points, where 1 is the whole axis. Without any spread, the points would say
+# nothing about an axis on which the parents hardly differ.
 _LEAST_SPREAD = 0.25
 
 
 @search_strategy("bayesian")
 class Bayesian(Strategy):
-    """Propose points that fill the space, then points by the model.
+    """Propose points that fill the space, then the points that the Gaussian processes expect to gain most.
 
-    Among the first points, each axis of a family (such as `blocks`) is spread by how much the parents differ in its
-    part of the model, around a value common to all: a guess of which blocks matter, as in AP-BMM (arXiv 2512.09972),
-    which the model then corrects.
+    In each of the first points, the axes of a family (such as `blocks`) vary around a common value, by more where
+    the parents differ more in the axis's part of the model. This first guess of which blocks matter follows AP-BMM
+    (arXiv 2512.09972), and the processes then correct it.
 
     Attributes:
         startup: number of the first points; None for twice the number of axes, within 4 to 16.
@@ -47,7 +46,7 @@ class Bayesian(Strategy):
 
 
 def _space_filling(study: Study, index: int) -> Setting:
-    """Return point number `index` of a scrambled Sobol' sequence, drawn to a common value where the parents agree."""
+    """Return point number `index` of a scrambled Sobol' sequence, unimportant axes near a common value."""
     sobol = qmc.Sobol(len(study.axes) + 1, seed=study.first_seed)
     if index:
         sobol.fast_forward(index)

@@ -17,7 +17,8 @@ from mergekit_calib.search.study import Proposal, Study
 class Evolve(Strategy):
     """Propose children of the best points of the last generation.
 
-    No worker waits until a generation is complete: one that asks early gets another child of the last one.
+    No worker waits until a generation is complete: one that asks early gets another child of the last
+    complete generation.
 
     Attributes:
         population: points in a generation.
@@ -26,7 +27,7 @@ class Evolve(Strategy):
     population: int = Field(default=12, strict=True, ge=4)
 
     def ask(self, study: Study) -> Proposal | None:
-        """Return a child of the last generation."""
+        """Return a child of the last complete generation; a random point if there is none yet."""
         return study.sample(
             lambda seed: NSGAIISampler(
                 population_size=self.population, crossover=SBXCrossover(), mutation=PolynomialMutation(), seed=seed

@@ -18,7 +18,7 @@ class Grid(Strategy):
 
     @classmethod
     def fits(cls, axes: Mapping[str, Axis]) -> str | None:
-        """Return the name of an axis that has no list of values, and what to do; None if all have one."""
+        """Return a message that names an axis without a list of values; None if all axes have one."""
         ranges = [name for name, axis in axes.items() if axis.values is None]
         if not ranges:
             return None

@@ -1,4 +1,4 @@
-"""The strategy `random`: points drawn uniformly from the whole space; what every other strategy has to beat."""
+"""The strategy `random`: points drawn uniformly from the whole space, to compare other strategies with."""
 
 from __future__ import annotations
 
