@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    # Elsewhere than in the checkout, which must not stand in for what is installed.
+    # Not in the checkout, which Python would import instead of the installed plugin.
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -39,7 +39,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def plain_recipe(make_model, tmp_path) -> Path:
-    # With one model besides the base: mergekit lists several in its card in an order that differs from run to run.
+    # One model besides the base: mergekit's card lists several in an order that differs from run to run.
     recipe = {
         "merge_method": "task_arithmetic",
         "base_model": str(make_model(seed=0)),
@@ -52,8 +52,8 @@ def plain_recipe(make_model, tmp_path) -> Path:
 
 
 @pytest.mark.perf
-def test_every_interpreter_starts_as_fast_as_before():
-    """Under 1 ms for what the start-up file imports; the least of several starts, for the machine may be busy."""
+def test_the_start_up_file_takes_less_than_a_millisecond():
+    """The start-up file imports in less than 1 ms; the least of several starts, since the machine may be busy."""
     totals = []
     for _ in range(15):
         lines = run(sys.executable, "-X", "importtime", "-c", "pass").stderr.splitlines()
@@ -133,7 +133,7 @@ def test_a_mistake_is_one_line_with_file_and_key_and_no_traceback(plain_recipe, 
 
 
 def test_a_placeholder_may_stand_where_mergekit_wants_a_number(make_model, tmp_path):
-    """mergekit validates `layer_range` before `run_merge`; the sweep is taken over before that."""
+    """mergekit validates `layer_range` before `run_merge`, so the plugin must start the sweep before that."""
     recipe = {
         "merge_method": "passthrough",
         "slices": [
@@ -154,8 +154,8 @@ def test_a_placeholder_may_stand_where_mergekit_wants_a_number(make_model, tmp_p
         ("import lm_eval.tasks.manager as m; m.TaskManager.__init__ = lambda self: None", "lm-eval"),
     ],
 )
-def test_a_host_that_has_changed_gets_one_message_and_works_as_without_the_plugin(breakage, host):
-    """Stands for another version: the host is changed before the hooks attach to it."""
+def test_with_a_host_that_has_changed_the_plugin_prints_one_message_and_leaves_it_alone(breakage, host):
+    """The host is changed before the hooks attach to it, as another version would be."""
     program = (
         f"{breakage}\n"
         "from mergekit_calib.integrations import hooks\n"
@@ -164,10 +164,10 @@ def test_a_host_that_has_changed_gets_one_message_and_works_as_without_the_plugi
     )
     done = python(program, MERGEKIT_CALIB_DISABLE="1")
     assert done.stdout.strip() == "own", done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
-    assert len(said) == 1
-    assert f"not active in {host}" in said[0]
-    assert "MERGEKIT_CALIB_DISABLE=1" in said[0]
+    messages = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
+    assert len(messages) == 1
+    assert f"not active in {host}" in messages[0]
+    assert "MERGEKIT_CALIB_DISABLE=1" in messages[0]
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def newer_lm_eval(tmp_path) -> str:
     return str(metadata.parent)
 
 
-def test_an_lm_eval_that_is_too_new_gets_one_message_and_is_left_alone(newer_lm_eval):
+def test_with_an_lm_eval_that_is_too_new_the_plugin_prints_one_message_and_leaves_it_alone(newer_lm_eval):
     program = (
         "import lm_eval.api.task as task, lm_eval.tasks.manager as manager, lm_eval.evaluator_utils as utils\n"
         "import mergekit.merge\n"
@@ -188,9 +188,9 @@ def test_an_lm_eval_that_is_too_new_gets_one_message_and_is_left_alone(newer_lm_
     )
     done = python(program, PYTHONPATH=newer_lm_eval)
     assert done.stdout.split() == ["False", "False", "False", "True"], done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
-    assert len(said) == 1
-    assert "lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in said[0]
+    messages = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
+    assert len(messages) == 1
+    assert "lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in messages[0]
 
 
 @pytest.mark.parametrize("command", [("mergekit-calib", "demo"), ("mergekit-yaml", "demo.yml")])
@@ -227,7 +227,7 @@ def test_lm_eval_runs_a_task_by_name():
         assert re.search(rf"\|{metric}\s*\|", done.stdout), done.stdout
 
 
-def test_the_doctor_finds_everything_in_place():
+def test_the_doctor_reports_the_hooks_as_active_unless_switched_off():
     done = run(BIN / "mergekit-calib", "doctor")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("✓") == 3

@@ -1,4 +1,4 @@
-"""What a wheel of this checkout holds, and an editable install's."""
+"""The files in a wheel, an editable wheel and a source distribution of this checkout."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def wheels(tmp_path_factory) -> dict[str, zipfile.ZipFile]:
 
 
 def test_the_wheel_holds_every_file_of_both_packages(wheels):
-    held = set(wheels["wheel"].namelist())
-    there = {
+    names = set(wheels["wheel"].namelist())
+    in_checkout = {
         str(path.relative_to(REPOSITORY))
         for package in PACKAGES
         for path in (REPOSITORY / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    # The start-up file and its module stand at the top instead.
-    elsewhere = {"mergekit_calib/integrations/autoload.py", "mergekit_calib/integrations/mergekit_calib_autoload.pth"}
-    assert there - held == elsewhere
-    assert {name for name in held if ".dist-info/" not in name} == (there - elsewhere) | START_UP
+    # The start-up file and its module are at the top level of the wheel instead.
+    moved = {"mergekit_calib/integrations/autoload.py", "mergekit_calib/integrations/mergekit_calib_autoload.pth"}
+    assert in_checkout - names == moved
+    assert {name for name in names if ".dist-info/" not in name} == (in_checkout - moved) | START_UP
 
 
 def test_type_checkers_read_the_annotations_of_both_packages(wheels):
@@ -51,15 +51,15 @@ def test_the_source_distribution_holds_what_a_packager_needs(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
-        held = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= held
-    assert {"mergekit_calib/cli.py", "lm_eval_tasks/task.py", "configs/demo.yml", "tests/conftest.py"} <= held
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= names
+    assert {"mergekit_calib/cli.py", "lm_eval_tasks/task.py", "configs/demo.yml", "tests/conftest.py"} <= names
 
 
 def test_an_editable_install_is_active_at_start_up_too(wheels):
-    held = {name for name in wheels["editable"].namelist() if ".dist-info/" not in name}
-    assert held >= START_UP
-    assert not any(name.startswith(PACKAGES) and name not in START_UP for name in held - {"_mergekit_calib.pth"})
+    names = {name for name in wheels["editable"].namelist() if ".dist-info/" not in name}
+    assert names >= START_UP
+    assert not any(name.startswith(PACKAGES) and name not in START_UP for name in names - {"_mergekit_calib.pth"})
 
 
 def test_the_wheel_names_its_command(wheels):

@@ -51,7 +51,7 @@ def frontier() -> Frontier:
 
 
 def host_logger(name: str) -> logging.Logger:
-    """A logger with a handler of its own, as transformers has one; made where the test's streams are in place."""
+    """Return a logger with its own handler, as transformers has; call it in the test, whose streams are captured."""
     logger = logging.getLogger(name)
     logger.addHandler(logging.StreamHandler())
     logger.propagate = False
@@ -97,7 +97,7 @@ def test_streams_and_loggers_are_restored_afterwards(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("verbosity", [0, 1])
-def test_standard_error_of_other_than_python_goes_to_the_file_unless_verbose(tmp_path, capfd, verbosity) -> None:
+def test_standard_error_of_native_code_and_children_goes_to_the_file_unless_verbose(tmp_path, capfd, verbosity) -> None:
     with RunLog(tmp_path, lambda _: None, verbosity) as log:
         log.started(frontier(), 3)
         os.write(2, b"from C\n")
@@ -125,7 +125,7 @@ def test_the_plugins_warnings_are_shown_once(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("verbosity", "expected"), [(0, []), (1, ["host: said"]), (2, ["host: said", "host: whispered"])]
 )
-def test_more_is_shown_with_v(tmp_path, verbosity, expected) -> None:
+def test_more_messages_are_shown_with_higher_verbosity(tmp_path, verbosity, expected) -> None:
     shown: list[str] = []
     logger = logging.getLogger("host")
     with RunLog(tmp_path, shown.append, verbosity):
@@ -140,7 +140,7 @@ def ends_early(out: Path, problem: Exception) -> None:
         raise problem
 
 
-def test_an_error_before_the_start_leaves_no_folder_and_an_unexpected_one_shows_the_kept_lines(
+def test_an_error_before_the_start_makes_no_folder_and_an_unexpected_one_shows_the_earlier_lines(
     tmp_path, capsys
 ) -> None:
     with pytest.raises(CalibError):
@@ -152,7 +152,7 @@ def test_an_error_before_the_start_leaves_no_folder_and_an_unexpected_one_shows_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_progress_bar_of_a_download_can_be_read(tmp_path) -> None:
+def test_latest_is_the_progress_bar_of_a_running_download(tmp_path) -> None:
     with RunLog(tmp_path, lambda _: None) as log:
         bar = tqdm.tqdm(total=10, desc="model.safetensors", mininterval=0, file=sys.stderr)
         bar.update(4)

@@ -1,4 +1,4 @@
-"""A sweep in a tracker, with the real libraries and no network; each in a process of its own, as they keep state."""
+"""Sweeps logged to the real trackers without network; each in its own process, since the libraries keep state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Failing(logging.Handler):
     def emit(self, record):
         raise AssertionError(record.getMessage())
 
-logging.getLogger("mergekit_calib").addHandler(Failing(logging.WARNING))  # of a tracker that failed
+logging.getLogger("mergekit_calib").addHandler(Failing(logging.WARNING))  # a tracker that failed logs a warning
 frontier = make_frontier(failed=("lambda=0.3",))
 progress = TrackedProgress(sys.argv[1], sys.argv[2])
 progress.started(frontier.model_copy(update={"points": []}), 5)
@@ -48,7 +48,7 @@ def python(program: str, *arguments: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_trackio_gets_a_step_a_point_and_the_choice(tmp_path: Path) -> None:
+def test_trackio_logs_one_step_for_each_point_and_the_choice(tmp_path: Path) -> None:
     here = {"TRACKIO_DIR": str(tmp_path / "trackio")}
     python(RUN, "trackio", str(tmp_path / "my-sweep"), cwd=tmp_path, **here)
     read = """
@@ -113,12 +113,12 @@ def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path: Path, monke
         TrackedProgress("wandb", tmp_path)
 
 
-def test_a_tracker_that_fails_costs_a_warning_and_not_the_sweep(tmp_path: Path, monkeypatch, caplog) -> None:
+def test_a_sweep_goes_on_with_a_warning_if_its_tracker_fails(tmp_path: Path, monkeypatch, caplog) -> None:
     class Broken:
-        asked = 0
+        n_calls = 0
 
         def start(self, *_: object) -> None:
-            Broken.asked += 1
+            Broken.n_calls += 1
             raise ConnectionError("no route")
 
     monkeypatch.setitem(TRACKERS, "broken", Broken)
@@ -127,5 +127,5 @@ def test_a_tracker_that_fails_costs_a_warning_and_not_the_sweep(tmp_path: Path, 
     progress.started(frontier, 5)
     progress.point_finished(frontier.points[0], frontier)
     progress.finished(frontier)
-    assert Broken.asked == 1
+    assert Broken.n_calls == 1
     assert "broken failed and is not used again; the sweep goes on: no route" in caplog.text
