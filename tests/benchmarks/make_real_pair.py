@@ -15,7 +15,7 @@ HF_HUB_OFFLINE=1), in the format of lm-eval's `arc_easy`. The loss of a question
 style of DPO, `-log softmax(0.1 * log p(choice))[label]`. One epoch of Adam with learning rate 1e-4, eight questions a
 step, LoRA of rank 16 on every linear layer of the body; all in float32, with a fixed seed. Only the adapter is trained.
 
-An epoch takes some 15 minutes on 2 CPU cores, by its first steps; it took 42 minutes while seven other jobs shared them.
+An epoch takes some 15 minutes on 2 CPU cores, by its first steps; it took 42 while seven other jobs shared them.
 The training state is saved to pair/training.pt every 20 steps, so a command that was stopped goes on where it was.
 Gemma is under the Gemma terms of use, ARC under CC BY-SA 4.0.
 """

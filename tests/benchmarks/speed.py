@@ -306,7 +306,7 @@ def startup(options: argparse.Namespace) -> Report:
             seconds.append(timed(run, sys.executable, "-c", code, Path(folder) / "out")[0])
     return {
         "seconds": min(seconds),
-        "of_which_imports": timed(run, sys.executable, "-c", "import mergekit_calib.sweep")[0],
+        "of_which_imports": timed(run, sys.executable, "-c", "import mergekit_calib.sweep.coordinator")[0],
     }
 
 
