@@ -63,6 +63,14 @@ class Bound(BaseModel):
     min: FiniteNumber | None = Field(default=None)
     max: FiniteNumber | None = Field(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_other_key(cls, given: Any) -> Any:
+        others = [key for key in given if key not in ("min", "max")] if isinstance(given, dict) else []
+        if others:
+            raise ValueError(f"a bound is min, max or both; found {', '.join(map(repr, others))}")
+        return given
+
     @model_validator(mode="after")
     def _bounds_something(self) -> Self:
         if self.min is None and self.max is None:

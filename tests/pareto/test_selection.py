@@ -308,7 +308,7 @@ def test_points_that_tie_are_decided_by_the_other_objectives():
             {"objective": "acc", "bounds": {"ece": 0.05}},
             "bounds.ece is 0.05: input should be a mapping",
         ),
-        ("max", {"objective": "acc", "bounds": {"ece": {"most": 1}}}, "'bounds.ece.most' is not an option"),
+        ("max", {"objective": "acc", "bounds": {"ece": {"most": 1}}}, "a bound is min, max or both; found 'most'"),
         ("max", {"objective": "acc", "bounds": {"ece": {}}}, "bounds.ece is {}: give min, max or both"),
         ("max", {"objective": "acc", "bounds": {"ece": {"max": float("nan")}}}, "bounds.ece.max: nan is not finite"),
         ("max", {"objective": "acc", "bounds": {"ece": {"max": "5e-2"}}}, "'5e-2' is text in YAML; write 0.05"),
