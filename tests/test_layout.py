@@ -70,8 +70,8 @@ def name_of(path: Path) -> str:
 
 
 def test_every_package_stands_in_the_list():
-    found = {package(name_of(path)) for path in MODULES} - {None}
-    assert found <= LAYER.keys()
+    packages = {package(name_of(path)) for path in MODULES} - {None}
+    assert packages <= LAYER.keys()
 
 
 def test_an_import_only_points_down_the_list():

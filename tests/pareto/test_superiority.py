@@ -101,9 +101,9 @@ def test_a_true_gain_is_found_more_often_than_by_the_percentile_test():
     models = (Model(gap=0.06), Model(gap=0.10), [Model(mean=1.3, gap=0.02), *[Model(gap=0.08)] * 4])
     rng = np.random.default_rng(3)
     sweeps = [sweep(*models, 1500, rng) for _ in range(100)]
-    found = np.mean([anything_shown(*one) for one in sweeps])
-    assert found >= 0.65
-    assert found > np.mean([percentile_shows_anything(*one) for one in sweeps])
+    power = np.mean([anything_shown(*one) for one in sweeps])
+    assert power >= 0.65
+    assert power > np.mean([percentile_shows_anything(*one) for one in sweeps])
 
 
 @pytest.mark.parametrize("parent", ["base", "aligned"])
