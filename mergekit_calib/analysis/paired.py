@@ -35,6 +35,42 @@ def centred(results: Sequence[Results], objectives: Sequence[Objective]) -> NDAr
     return metrics.centred(replicates(results, objectives), values(results, objectives))
 
 
+def standard_errors(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Return the standard error of the difference of each two points: (n_points, n_points, n_objectives), 0 to inf.
+
+    Of means over the same items: the root of Σ d², divided by n, where d are the items' differences. It does not
+    depend on the resamples, and is the standard deviation of the difference if the sign of each d is random; its square
+    is the variance in McNemar's test of accuracy. Of other statistics: the standard deviation of the differences of
+    their replicates. It is inf or NaN if an item, or a replicate, of either point is infinite or not defined.
+
+    Args:
+        results: (n_points,) on the same resamples.
+        objectives: the objectives.
+    """
+    errors = np.zeros((len(results), len(results), len(objectives)))
+    for k, objective in enumerate(objectives):
+        for i, mine in enumerate(results):
+            for j, theirs in enumerate(results[:i]):
+                errors[i, j, k] = errors[j, i, k] = _standard_error(mine[objective.name], theirs[objective.name])
+    return errors
+
+
+def _standard_error(mine: BootstrapResult, theirs: BootstrapResult) -> float:
+    with np.errstate(invalid="ignore"):
+        of_items = _item_differences(mine, theirs)
+        if of_items is None:
+            return float(np.std(mine.replicates - theirs.replicates, ddof=1))
+        return float(np.sqrt(of_items @ of_items) / len(of_items))
+
+
+def _item_differences(mine: BootstrapResult, theirs: BootstrapResult) -> NDArray[np.float64] | None:
+    """Return (n_items,) numbers whose mean is the difference; None unless both are means over the same items."""
+    first, second = mine.contributions, theirs.contributions
+    if first is None or second is None or mine.counted is None or theirs.counted is None:
+        return None
+    return first - second if np.array_equal(mine.counted, theirs.counted) else None
+
+
 def differences(
     mine: Results, theirs: Results, objectives: Sequence[Objective], level: float, n: Mapping[str, int]
 ) -> dict[str, Difference]:

@@ -76,9 +76,12 @@ from mergekit_calib.metrics.similarity import (
 from mergekit_calib.metrics.smooth import smooth_ece, smooth_ece_statistic
 from mergekit_calib.metrics.statistic import (
     FunctionOfMeans,
+    ItemContributions,
+    MeanOfSome,
     Statistic,
     WeightedAverage,
     WeightedStatistic,
+    item_contributions,
     mean_of_some_statistic,
     mean_statistic,
 )
@@ -89,6 +92,8 @@ __all__ = [
     "BootstrapResult",
     "BrierDecomposition",
     "FunctionOfMeans",
+    "ItemContributions",
+    "MeanOfSome",
     "ReliabilityCurve",
     "Resamples",
     "RiskCoverageCurve",
@@ -121,6 +126,7 @@ __all__ = [
     "expected_calibration_error_statistic",
     "fit_temperature",
     "interval",
+    "item_contributions",
     "kendall_tau",
     "mean_of_some_statistic",
     "mean_statistic",

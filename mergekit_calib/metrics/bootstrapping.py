@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mergekit_calib.metrics.statistic import FloatArray, Statistic, blocks
+from mergekit_calib.metrics.statistic import FloatArray, Statistic, blocks, item_contributions
 
 Key = TypeVar("Key")
 
@@ -30,12 +30,18 @@ class BootstrapResult:
         low: the lower end of the interval.
         high: the upper end of the interval.
         replicates: (n_resamples,) the statistic of each resample; those of paired results can be subtracted.
+        contributions: (n_items,) numbers whose plain mean is the value, if the statistic is a mean over items; None
+            if it is not.
+        counted: (n_items,) bool, the items that have a number; the contributions of the others are 0. None if and
+            only if `contributions` is.
     """
 
     value: float
     low: float
     high: float
     replicates: FloatArray
+    contributions: FloatArray | None = None
+    counted: NDArray[np.bool_] | None = None
 
     @property
     def standard_error(self) -> float:
@@ -88,9 +94,9 @@ class Resamples:
                 drawn[name][rows] = statistic.replicates(weights)
         results = {}
         for name, statistic in statistics.items():
-            value, least = statistic.value(), drawn[name].min()
-            low, high = centred_interval(drawn[name], value, level)
-            results[name] = BootstrapResult(value, max(low, 0.0) if least >= 0.0 else low, high, drawn[name])
+            low, high = centred_interval(drawn[name], statistic.value(), level)
+            low = max(low, 0.0) if drawn[name].min() >= 0.0 else low
+            results[name] = _result(statistic, (low, high), drawn[name])
         return results
 
 
@@ -130,8 +136,7 @@ def bootstrap(
             drawn[name][rows] = statistic.replicates(weights)
     results = {}
     for name, statistic in statistics.items():
-        low, high = interval(drawn[name], level)
-        results[name] = BootstrapResult(statistic.value(), low, high, drawn[name])
+        results[name] = _result(statistic, interval(drawn[name], level), drawn[name])
     return results
 
 
@@ -209,6 +214,12 @@ def centred_interval(replicates: ArrayLike, value: float, level: float = 0.95) -
     """
     shifted = centred(replicates, value)
     return interval(shifted if np.isfinite(shifted).all() else replicates, level)
+
+
+def _result(statistic: Statistic, ends: tuple[float, float], drawn: FloatArray) -> BootstrapResult:
+    of_items = item_contributions(statistic)
+    contributions, counted = (None, None) if of_items is None else (of_items.values, of_items.counted)
+    return BootstrapResult(statistic.value(), *ends, drawn, contributions, counted)
 
 
 def _weights_of_rows(strata: Sequence[int], rows: slice, seed: int) -> FloatArray:

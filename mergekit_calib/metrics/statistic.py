@@ -85,6 +85,38 @@ class FunctionOfMeans:
 
 
 @dataclass(frozen=True)
+class MeanOfSome:
+    """The mean of a number that only some items have; the replicate of a resample without any of these is the mean.
+
+    Attributes:
+        numbers: (n_items,) finite, or +inf, where `given`; 0 elsewhere.
+        given: (n_items,) bool, at least one true.
+    """
+
+    numbers: FloatArray
+    given: NDArray[np.bool_]
+
+    @property
+    def n_items(self) -> int:
+        """The number of items, with those that have no number."""
+        return len(self.numbers)
+
+    def value(self) -> float:
+        """Return the mean over the items that have a number."""
+        return float(self.numbers[self.given].mean())
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """Return the mean under each row of `weights`; see `FunctionOfMeans.replicates`."""
+        mean = self.value()
+
+        def ratio(means: FloatArray) -> FloatArray:
+            total, share = means[..., 0], means[..., 1]
+            return np.divide(total, share, out=np.full_like(total, mean), where=share > 0)
+
+        return FunctionOfMeans(np.column_stack([self.numbers, self.given]), ratio).replicates(weights)
+
+
+@dataclass(frozen=True)
 class WeightedStatistic:
     """A number that is not a function of means over items, such as one that depends on the items' ranks.
 
@@ -166,7 +198,7 @@ def mean_statistic(values: ArrayLike) -> FunctionOfMeans:
     return FunctionOfMeans(array[:, None], first_mean)
 
 
-def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMeans:
+def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMeans | MeanOfSome:
     """Return the mean of a number that only some items have, as a statistic of all items.
 
     The replicate of a resample without any of those items is the mean itself.
@@ -182,15 +214,50 @@ def mean_of_some_statistic(values: ArrayLike, given: ArrayLike) -> FunctionOfMea
     some = mean_statistic(np.asarray(values, dtype=np.float64)[has])
     if has.all():
         return some
-    contributions = np.zeros((len(has), 2))
-    contributions[has] = np.column_stack([some.contributions, np.ones(some.n_items)])
-    mean = some.value()
+    numbers = np.zeros(len(has))
+    numbers[has] = some.contributions[:, 0]
+    return MeanOfSome(numbers, has)
 
-    def ratio(means: FloatArray) -> FloatArray:
-        total, share = means[..., 0], means[..., 1]
-        return np.divide(total, share, out=np.full_like(total, mean), where=share > 0)
 
-    return FunctionOfMeans(contributions, ratio)
+@dataclass(frozen=True)
+class ItemContributions:
+    """What each item adds to a statistic that is a mean.
+
+    Attributes:
+        values: (n_items,) numbers whose plain mean is the statistic; may hold +inf.
+        counted: (n_items,) bool, the items that have a number; `values` are 0 elsewhere.
+    """
+
+    values: FloatArray
+    counted: NDArray[np.bool_]
+
+
+def item_contributions(statistic: Statistic) -> ItemContributions | None:
+    """Return what each item adds to a statistic that is a mean over items; None if it is not a mean.
+
+    A weighted average of means over n_k of n items is one: an item of part k counts with
+    `weight_k / sum(weights) · n / n_k`. A mean over some of the items is one, whose other items count 0.
+    """
+    if isinstance(statistic, FunctionOfMeans) and statistic.reduce is first_mean:
+        return ItemContributions(statistic.contributions[:, 0], np.ones(statistic.n_items, dtype=bool))
+    if isinstance(statistic, MeanOfSome):
+        scale = statistic.n_items / np.count_nonzero(statistic.given)
+        return ItemContributions(statistic.numbers * scale, statistic.given)
+    if isinstance(statistic, WeightedAverage):
+        values, counted = [], []
+        for weight, part in zip(statistic.weights, statistic.parts, strict=True):
+            if not weight:
+                # A part without weight may be infinite, or no mean.
+                values.append(np.zeros(part.n_items))
+                counted.append(np.zeros(part.n_items, dtype=bool))
+                continue
+            own = item_contributions(part)
+            if own is None:
+                return None
+            values.append(own.values * (weight / sum(statistic.weights) * statistic.n_items / part.n_items))
+            counted.append(own.counted)
+        return ItemContributions(np.concatenate(values), np.concatenate(counted))
+    return None
 
 
 def first_mean(means: FloatArray) -> FloatArray:

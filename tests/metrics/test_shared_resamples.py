@@ -15,6 +15,7 @@ from mergekit_calib.metrics import (
     centred,
     centred_interval,
     expected_calibration_error_statistic,
+    item_contributions,
     mean_of_some_statistic,
     mean_statistic,
     nll_statistic,
@@ -106,6 +107,34 @@ def test_a_mean_of_some_items_counts_only_those_in_every_resample():
     assert statistic.replicates([[1, 1, 1, 1], [2, 1, 1, 0], [0, 3, 0, 1]]).tolist() == [2.5, 2.0, 2.5]
     with pytest.raises(ValueError, match="at least 1 item"):
         mean_of_some_statistic(values, ~given & given)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_contributions_of_a_mean_have_the_value_as_their_plain_mean(seed):
+    rng = np.random.default_rng(seed)
+    given = rng.random(12) < 0.5
+    given[0] = True
+    some = mean_of_some_statistic(np.where(given, rng.normal(size=12), np.nan), given)
+    plain = mean_statistic(rng.normal(size=7))
+    nested = WeightedAverage([plain, WeightedAverage([some, plain], [1.0, 0.5])], [2.0, 3.0])
+    for statistic in (plain, some, WeightedAverage([plain, some], [0.3, 2.0]), nested):
+        contributions = item_contributions(statistic)
+        assert contributions.values.mean() == pytest.approx(statistic.value())
+        assert contributions.values.shape == contributions.counted.shape == (statistic.n_items,)
+    assert np.array_equal(item_contributions(some).counted, given)
+
+
+def test_only_means_have_contributions():
+    rng = np.random.default_rng(5)
+    p, labels = rng.dirichlet(np.ones(3), 20), rng.integers(3, size=20)
+    mean, error = accuracy_statistic(p, labels), expected_calibration_error_statistic(p, labels)
+    results = Resamples([20], 10).bootstrap({"acc": mean, "ece": error, "auroc": auroc_statistic(p, labels)})
+    assert results["acc"].contributions.mean() == results["acc"].value
+    assert results["ece"].contributions is results["ece"].counted is results["auroc"].contributions is None
+    assert item_contributions(WeightedAverage([mean, error], [1.0, 1.0])) is None
+    without_weight = item_contributions(WeightedAverage([mean, error], [1.0, 0.0]))
+    assert without_weight.values.mean() == pytest.approx(mean.value())
+    assert not without_weight.counted[20:].any()
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])
