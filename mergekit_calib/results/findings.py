@@ -44,6 +44,7 @@ class Objective(BaseModel, frozen=True):
         direction: whether more or less of it is better.
         average: for the whole suite: the metric of all items `pooled`, or the average of the tasks' values (`macro`).
         weights: suite entry → its weight in a `macro` average; empty for equal weights.
+        to: the role of the parent that the metric compares with (`kl` to `aligned`); None for most metrics.
     """
 
     metric: str
@@ -51,11 +52,17 @@ class Objective(BaseModel, frozen=True):
     direction: Literal["maximize", "minimize"]
     average: Literal["pooled", "macro"] = "pooled"
     weights: dict[str, float] = Field(default_factory=dict)
+    to: str | None = None
 
     @property
     def name(self) -> str:
         """The name in recipes, tables and files: `ece` for the whole suite, else `<scope>/ece`."""
-        return self.metric if self.scope == SUITE else f"{self.scope}/{self.metric}"
+        return self.key if self.scope == SUITE else f"{self.scope}/{self.key}"
+
+    @property
+    def key(self) -> str:
+        """The metric's name in `PointResult.metrics`: `ece`, or `kl_to_aligned` with a reference."""
+        return self.metric if self.to is None else f"{self.metric}_to_{self.to}"
 
     @property
     def scope(self) -> str:
@@ -74,7 +81,7 @@ class WithMetrics(BaseModel):
 
     def estimate(self, objective: Objective, split: str = "held_out") -> Estimate:
         """Return the estimate of `objective` on `split`, without a value if there is none."""
-        estimate = self.metrics.get(objective.scope, {}).get(objective.metric, {}).get(split)
+        estimate = self.metrics.get(objective.scope, {}).get(objective.key, {}).get(split)
         return estimate or Estimate(value=None)
 
 
@@ -82,36 +89,95 @@ class Selection(BaseModel, frozen=True):
     """A choice of a point.
 
     Attributes:
-        rule: the name of the selection rule.
+        rule: the name of the selection rule that the recipe asks for.
         point: the id of the point.
-        reason: one sentence that says why the rule chose it.
+        reason: one sentence that says why it was chosen.
+        gave_way: why the rule that the recipe asks for chose no point; the default rule then chose, and `reason` is
+            that rule's. None if the rule chose.
     """
 
     rule: str
     point: str
     reason: str
+    gave_way: str | None = None
+
+
+class RuleScore(BaseModel, frozen=True):
+    """A metric that the rules `one_se` and `least` look at, on the selection split.
+
+    Attributes:
+        direction: whether more or less of it is better.
+        values: id of each point that can be chosen → the metric.
+        best: the id of the point with the best value.
+        standard_errors: id → the standard error of the paired difference from `best`.
+    """
+
+    direction: Literal["maximize", "minimize"]
+    values: dict[str, float]
+    best: str
+    standard_errors: dict[str, float]
+
+
+class Changes(BaseModel, frozen=True):
+    """What changes for users of a parent, on the held-out split's items with choices.
+
+    Attributes:
+        differ: the share of items with another answer.
+        wrong_to_correct: the share of items that the parent answers wrongly and the point correctly.
+        correct_to_wrong: the share of items that the parent answers correctly and the point wrongly.
+        kl: the mean Kullback-Leibler divergence over the choices, in nats, KL(parent ‖ point).
+    """
+
+    differ: Estimate
+    wrong_to_correct: Estimate
+    correct_to_wrong: Estimate
+    kl: Estimate
+
+
+class Blend(BaseModel, frozen=True):
+    """Two parents' log-probabilities blended, `(1 − λ) ll_base + λ ll_other`, at many λ: no merge, but both models run.
+
+    Also a forecast of the merge, available as soon as the two parents are scored.
+
+    Attributes:
+        of: the ids of the two points, λ = 0 first.
+        lambdas: (n,) ascending.
+        values: objective name → split → (n,) values; None where one is not defined. Only objectives of the choices'
+            probabilities.
+    """
+
+    of: tuple[str, str]
+    lambdas: list[float]
+    values: dict[str, dict[str, list[float | None]]]
 
 
 class Baseline(WithMetrics):
     """An alternative to merging, computed from item scores alone. It is not a point and never on the frontier.
 
     Attributes:
-        id: `aligned+T`, `lambda=0.6+T` (log-likelihoods divided by a temperature), `base&aligned` (the average of two
-            models' probabilities).
-        kind: temperature scaling, or averaging.
+        id: `aligned+T`, `lambda=0.6+T` (log-likelihoods divided by a temperature), `aligned+T*` (a temperature fitted
+            without labels), `base&aligned` (the average of two models' probabilities), `base|aligned` (the blend of
+            their log-probabilities).
+        kind: temperature scaling, averaging, or blending.
         of: the ids of the points that it is computed from.
-        temperatures: suite entry → the maximum-likelihood temperature on its selection split; empty for an average.
-        models_run: how many models run for each answer: 2 for an average of two.
+        temperatures: suite entry → the temperature fitted on its selection split; empty for averages and blends.
+        uses_labels: whether the temperature was fitted to the labels; if not, to the items on which the parents agree.
+        at: the λ of a blend, chosen by the sweep's rule on the selection split; None for the others.
+        models_run: how many models run for each answer: 2 for an average or a blend of two.
+        shown: whether it stands in short tables; with three or more parents, only the best of each kind does.
         metrics: as a point's, on the held-out split; only metrics of the choices' probabilities.
         differences: id of a point or of another baseline → objective name → paired difference, the other minus this
             baseline, on the held-out split.
     """
 
     id: str
-    kind: Literal["temperature", "average"]
+    kind: Literal["temperature", "average", "blend"]
     of: list[str]
     temperatures: dict[str, float] = Field(default_factory=dict)
+    uses_labels: bool = True
+    at: float | None = None
     models_run: int = 1
+    shown: bool = True
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
 
 
@@ -158,10 +224,10 @@ class FrontierUncertainty(BaseModel, frozen=True):
     """The uncertainty of the frontier over resampled items, on the held-out split.
 
     Attributes:
-        reference: objective name → the reference point's value, from which the hypervolume is measured: the worse
+        reference: objective name → the reference point's value, from which the hypervolume is measured: the worst
             parent's.
         hypervolume: that of the frontier, in the product of the objectives' units.
-        of_parents: that of the two parents alone, from the same reference point.
+        of_parents: that of the parents alone, from the same reference point.
         attainment: quantiles of the frontier over resamples; only for 2 objectives.
     """
 

@@ -13,12 +13,15 @@ from mergekit_calib.results.findings import (
     SUITE,
     Attainment,
     Baseline,
+    Blend,
     BothSplits,
+    Changes,
     Difference,
     Estimate,
     FrontierUncertainty,
     Objective,
     Optimum,
+    RuleScore,
     Selection,
     Trend,
     WithMetrics,
@@ -32,7 +35,9 @@ __all__ = [
     "Attainment",
     "AxisValue",
     "Baseline",
+    "Blend",
     "BothSplits",
+    "Changes",
     "Difference",
     "Estimate",
     "Frontier",
@@ -41,6 +46,7 @@ __all__ = [
     "Optimum",
     "PointResult",
     "Reliability",
+    "RuleScore",
     "Selection",
     "SuiteEntrySummary",
     "Superiority",
@@ -54,7 +60,7 @@ AxisValue = int | float | str
 
 
 class Superiority(BaseModel, frozen=True):
-    """The test that a point beats both parents on every objective, on the held-out split.
+    """The test that a point beats every parent on every objective, on the held-out split.
 
     Attributes:
         shown: whether it does, at the sweep's level.
@@ -71,21 +77,25 @@ class PointResult(WithMetrics):
     """One point: one setting of all axes, and so one plain recipe and one model.
 
     Attributes:
-        id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that is not on the axes.
-        role: which parent this point is, if it is one.
+        id: unique in the sweep, as `lambda=0.6`; its role for a parent that is not on the axes.
+        role: which parent this point is, if it is one: a key of `Frontier.models`.
         axes: axis → its value; empty for a parent that is not on the axes.
         recipe: the plain mergekit YAML that rebuilds this model.
         status: `complete`; `failed`; or `stopped` before its last item, because another point dominates it.
         reason: why it failed or was stopped.
         metrics: scope (a suite entry's name, `suite` for all items pooled, `macro` for the average of the entries) →
             metric → split → estimate.
-        differences: parent → objective name → paired difference on the held-out split. Once all points are scored,
-            every other metric too, named as an objective would be, without p-values.
+        differences: role of a parent → objective name → paired difference on the held-out split, of a parent too. Once
+            all points are scored, every other metric too, named as an objective would be, without p-values.
+        changes: role of a parent → how the answers differ from that parent's; for a point without choices, empty.
         recovered: name of an objective or a pooled metric → the share of the difference between the parents that this
-            point recovers on the held-out split: 0 is aligned's value, 1 is base's. Once all points are scored.
-        on_frontier: split → whether no other point dominates this one on it.
+            point recovers on the held-out split: 0 is aligned's value, 1 is base's. Once all points are scored, in a
+            sweep of the two parents `base` and `aligned`.
+        on_frontier: split → whether, by the values alone, no other point is as good in every objective and better in
+            one.
+        dominated_by: split → the ids of the points that dominate this one on it, beyond chance (`pareto.dominates`).
         frontier_probability: the share of resamples of the held-out split in which it is on the frontier.
-        superiority: the test that it beats both parents; None until all points are scored, and for parents.
+        superiority: the test that it beats every parent; None until all points are scored, and for parents.
         selected: whether this is the point that was chosen.
         same_as: the id of an earlier point with identical weights, whose scores this point shares.
         digest: a hash of its weights.
@@ -93,14 +103,16 @@ class PointResult(WithMetrics):
     """
 
     id: str
-    role: Literal["base", "aligned"] | None = None
+    role: str | None = None
     axes: dict[str, AxisValue] = Field(default_factory=dict)
     recipe: str
     status: Literal["complete", "failed", "stopped"] = "complete"
     reason: str | None = None
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
+    changes: dict[str, Changes] = Field(default_factory=dict)
     recovered: dict[str, Estimate] = Field(default_factory=dict)
     on_frontier: dict[str, bool] = Field(default_factory=dict)
+    dominated_by: dict[str, list[str]] = Field(default_factory=dict)
     frontier_probability: float | None = None
     superiority: Superiority | None = None
     selected: bool = False
@@ -161,7 +173,9 @@ class Frontier(BaseModel):
         created: when the sweep was begun, ISO 8601 in UTC.
         finished: whether all points are scored and the chosen model is written.
         axes: axis → its values, in order; the two ends of a range.
-        models: `base` and `aligned` → the model as the recipe names it.
+        models: role of each parent → the model as the recipe names it, in order. With a base model and one other, the
+            roles are `base` and `aligned`. With several others they are `base` and the others' short names; without a
+            base model, short names only.
         method: the merge methods that the points use.
         seed: the seed of randomised merge methods.
         suite: what the points were scored on.
@@ -173,7 +187,11 @@ class Frontier(BaseModel):
         selection: the choice; None until all points are scored.
         reliability: point id → diagram of the suite's multiple-choice items pooled, on the held-out split.
         baselines: alternatives to merging; empty for a suite without multiple-choice items.
+        blends: the curves of blended log-probabilities, of base with each other parent; as soon as both are scored.
         splits: the choices on both splits; None until all points are scored.
+        rule_scores: what the rules see beside the objectives: metric → values on the selection split.
+        detectable: objective name → the smallest true difference between two points that the held-out split would
+            show with 80 % probability, at the sweep's level; None where it is not known.
         uncertainty: how uncertain the frontier is; None until all points are scored.
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
@@ -198,7 +216,10 @@ class Frontier(BaseModel):
     selection: Selection | None = None
     reliability: dict[str, Reliability] = Field(default_factory=dict)
     baselines: list[Baseline] = Field(default_factory=list)
+    blends: list[Blend] = Field(default_factory=list)
     splits: BothSplits | None = None
+    rule_scores: dict[str, RuleScore] = Field(default_factory=dict)
+    detectable: dict[str, float | None] = Field(default_factory=dict)
     uncertainty: FrontierUncertainty | None = None
     trends: list[Trend] = Field(default_factory=list)
     optima: list[Optimum] = Field(default_factory=list)
@@ -236,7 +257,13 @@ class Frontier(BaseModel):
         """The point that was chosen; None if there is none yet."""
         return next((p for p in self.points if p.selected), None)
 
-    def parent(self, role: Literal["base", "aligned"]) -> PointResult | None:
+    @property
+    def parents(self) -> list[PointResult]:
+        """The parents that are among the points, in the order of `models`."""
+        found = [self.parent(role) for role in self.models]
+        return [point for point in found if point is not None]
+
+    def parent(self, role: str) -> PointResult | None:
         """Return the parent of that role, or None if it is not among the points yet."""
         return next((p for p in self.points if p.role == role), None)
 

@@ -147,7 +147,8 @@ class Prepared:
         return content_key(
             axes={name: axis.model_dump() for name, axis in self.sweep.axes.items()},
             recipes={name: variant.recipe for name, variant in self.sweep.variants.items()},
-            objectives=[objective.model_dump() for objective in self.objectives],
+            # Without a `to` that is not given, so that studies begun before it existed are still found.
+            objectives=[o.model_dump(exclude={"to"} if o.to is None else None) for o in self.objectives],
             n_bins=block.n_bins,
             seed=block.seed,
             racing=block.search.racing and block.search.racing.model_dump(),
