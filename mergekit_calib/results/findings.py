@@ -110,12 +110,14 @@ class RuleScore(BaseModel, frozen=True):
         values: id of each point that can be chosen → the metric.
         best: the id of the point with the best value.
         standard_errors: id → the standard error of the paired difference from `best`.
+        proper: whether it is a proper score of what the objectives measure, which those rules look at by default.
     """
 
     direction: Literal["maximize", "minimize"]
     values: dict[str, float]
     best: str
     standard_errors: dict[str, float]
+    proper: bool = False
 
 
 class Changes(BaseModel, frozen=True):
