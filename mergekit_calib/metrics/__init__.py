@@ -32,6 +32,7 @@ from mergekit_calib.metrics.calibration import (
     overconfidence,
     overconfidence_statistic,
 )
+from mergekit_calib.metrics.divergence import kl_divergence, kl_divergence_statistic
 from mergekit_calib.metrics.diversity import (
     answer_entropy,
     compression_ratio,
@@ -85,7 +86,12 @@ from mergekit_calib.metrics.statistic import (
     mean_of_some_statistic,
     mean_statistic,
 )
-from mergekit_calib.metrics.temperature import choice_probabilities, fit_temperature
+from mergekit_calib.metrics.temperature import (
+    choice_log_probabilities,
+    choice_probabilities,
+    fit_temperature,
+    fit_temperature_to_model,
+)
 from mergekit_calib.metrics.trend import kendall_tau, monotone_fit, monotone_p_value
 
 __all__ = [
@@ -116,6 +122,7 @@ __all__ = [
     "brier_statistic",
     "centred",
     "centred_interval",
+    "choice_log_probabilities",
     "choice_probabilities",
     "classwise_calibration_error",
     "compression_ratio",
@@ -125,9 +132,12 @@ __all__ = [
     "expected_calibration_error",
     "expected_calibration_error_statistic",
     "fit_temperature",
+    "fit_temperature_to_model",
     "interval",
     "item_contributions",
     "kendall_tau",
+    "kl_divergence",
+    "kl_divergence_statistic",
     "mean_of_some_statistic",
     "mean_statistic",
     "monotone_fit",

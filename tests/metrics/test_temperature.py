@@ -1,4 +1,4 @@
-"""Probabilities from scores, and the temperature that fits labels best."""
+"""Probabilities from scores, and the temperature that fits labels, or another model, best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from helpers.metric_cases import drawn_labels
-from mergekit_calib.metrics import accuracy, choice_probabilities, fit_temperature, negative_log_likelihood
+from mergekit_calib.metrics import (
+    accuracy,
+    choice_log_probabilities,
+    choice_probabilities,
+    fit_temperature,
+    fit_temperature_to_model,
+    negative_log_likelihood,
+)
 
 nan, inf = np.nan, np.inf
 
@@ -122,3 +129,53 @@ def test_impossible_wrong_choices_do_not_matter():
 def test_a_label_on_padding_is_an_error():
     with pytest.raises(ValueError, match="label of item 0"):
         fit_temperature([[0.0, 1.0, nan]], [2])
+
+
+def test_log_probabilities_are_finite_where_probabilities_are_too_small_for_a_float():
+    logs = choice_log_probabilities([[0.0, -2000.0, nan], [0.0, -inf, -1.0]])
+    assert logs[0, 1] == -2000.0
+    assert np.isnan(logs[0, 2])
+    assert logs[1, 1] == -inf
+    assert np.exp(logs[1]) == pytest.approx(choice_probabilities([[0.0, -inf, -1.0]])[0])
+
+
+@pytest.mark.parametrize("truth", [0.3, 1.0, 2.5])
+def test_the_temperature_by_which_a_model_is_sharper_than_another_is_recovered_without_labels(truth):
+    reference, _ = scores_and_labels(500)
+    assert fit_temperature_to_model(truth * reference + 7.0, reference) == pytest.approx(truth, rel=1e-6)
+
+
+def test_only_items_on_which_the_models_agree_count():
+    reference, _ = scores_and_labels(500)
+    sharper = 2.0 * reference
+    # A reference that is unsure of another answer would ask for a larger temperature.
+    disagreeing = np.roll(reference, 1, axis=1)
+    others = np.concatenate([reference, 0.1 * disagreeing])
+    assert fit_temperature_to_model(np.concatenate([sharper, sharper]), others) == pytest.approx(2.0, rel=1e-6)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1000), st.integers(4, 40))
+def test_no_other_temperature_brings_the_model_closer_to_the_reference(seed, n_items):
+    reference, scores = (scores_and_labels(n_items, seed=s)[0] for s in (seed, seed + 1))
+    agree = reference.argmax(axis=1) == scores.argmax(axis=1)
+
+    def loss(temperature):
+        if not agree.any():
+            return 0.0
+        log_q = choice_log_probabilities(scores[agree] / temperature)
+        return -np.mean(np.sum(choice_probabilities(reference[agree]) * log_q, axis=1))
+
+    best = fit_temperature_to_model(scores, reference)
+    assert all(loss(best) <= loss(other) + 1e-12 for other in [*np.geomspace(0.01, 100, 60), best * 1.01, best / 1.01])
+
+
+def test_without_an_item_that_says_something_the_temperature_to_a_model_is_1():
+    assert fit_temperature_to_model([[0.0, 1.0]], [[1.0, 0.0]]) == 1.0  # they disagree
+    assert fit_temperature_to_model([[0.0, 0.0]], [[1.0, 0.0]]) == 1.0  # equal scores stay equal
+    assert fit_temperature_to_model([[1.0, -inf]], [[1.0, 0.0]]) == 1.0  # infinitely far at any temperature
+
+
+def test_a_reference_with_other_choices_is_an_error():
+    with pytest.raises(ValueError, match="not of the same items"):
+        fit_temperature_to_model([[0.0, 1.0]], [[0.0, 1.0, 2.0]])
