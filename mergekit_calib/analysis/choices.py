@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import paired
-from mergekit_calib.analysis.estimation import Results
+from mergekit_calib.analysis.estimation import BOTH_SPLITS, Results, ResultsByScope
 from mergekit_calib.items.table import Split
-from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, Selection
+from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, RuleScore, Selection
 from mergekit_calib.results.frontier import PointResult
+
+ResultsBySplit = Mapping[str, Mapping[Split, Results]]  # point id → split → results
 
 SPLIT_PAIRS: tuple[tuple[Split, Split], ...] = (("selection", "held_out"), ("held_out", "selection"))
 """(the split that a choice is made on, the other split, which its numbers are quoted from)."""
@@ -24,41 +27,104 @@ MOST_RESAMPLES = 200
 """The most resamples on which the rule is run, since a plugin's rule may be slow."""
 
 
+_PROPER = ("brier", "nll")
+RULE_SCORES: tuple[str, ...] = (*_PROPER, "ece")
+"""The metrics that rules may look at beside the objectives, where all items have choices."""
+
+
 @dataclass(frozen=True)
 class Chooser:
     """The sweep's selection rule, applied to scored points.
+
+    Results that it takes are those of `results_of`: of the objectives, and of `RULE_SCORES`.
 
     Attributes:
         objectives: the metrics that are traded off.
         rule: the rule's name.
         options: the rule's options.
+        of_choices: the names of the metrics of items with choices.
     """
 
     objectives: Sequence[Objective]
     rule: str
     options: Mapping[str, Any]
+    of_choices: frozenset[str]
 
-    def choose(self, points: Sequence[PointResult], split: Split) -> Selection:
-        """Return the choice among `points`, by their objectives on `split`."""
-        choice = self._apply(points, objective_values(points, self.objectives, split))
-        return Selection(rule=self.rule, point=choice.id, reason=choice.reason)
+    @cached_property
+    def scores(self) -> dict[str, Objective]:
+        """Metric → where it is computed; see `scores_beside`."""
+        return scores_beside(self.objectives)
 
-    def shares(self, points: Sequence[PointResult], results: Sequence[Results]) -> dict[str, float]:
-        """Return point id → the share of resamples in which it is the choice, the largest first; without shares of 0.
+    def results_of(self, results: ResultsByScope) -> dict[Split, Results]:
+        """Return split → what a choice looks at: the results of the objectives and of the scores that there are."""
+        everything = [*self.objectives, *self.scores.values()]
+        return {split: paired.of_objectives(results, everything, split) for split in BOTH_SPLITS}
+
+    def choose(self, points: Sequence[PointResult], results: ResultsBySplit, split: Split) -> Selection:
+        """Return the choice among `points` on `split`.
 
         Args:
             points: the points to choose among.
-            results: (n_points,) their results on the split to choose on.
+            results: point id → split → results.
+            split: the items to choose on.
         """
-        drawn = paired.centred(results, self.objectives)
+        choice = pareto.choose(self._rule, self._candidates(points, results, split))
+        return Selection(rule=self.rule, point=choice.id, reason=choice.reason, gave_way=choice.gave_way)
+
+    def dominated_by(
+        self, points: Sequence[PointResult], results: ResultsBySplit, split: Split
+    ) -> dict[str, list[str]]:
+        """Return point id → the ids of the points that dominate it on `split` beyond chance."""
+        dominates = self._candidates(points, results, split).dominates
+        return {
+            p.id: [other.id for other, does in zip(points, dominates[:, j], strict=True) if does]
+            for j, p in enumerate(points)
+        }
+
+    def rule_scores(self, points: Sequence[PointResult], results: ResultsBySplit) -> dict[str, RuleScore]:
+        """Return metric → what rules see of it on the selection split: of the scores, and of the objectives."""
+        candidates = self._candidates(points, results, "selection").with_finite_values().without_dominated()
+        by_metric = {}
+        for name in dict.fromkeys([*candidates.scores, *candidates.objectives]):
+            score = candidates.score(name)
+            best = candidates.least(np.arange(len(candidates.ids)), score.losses)
+            by_metric[name] = RuleScore(
+                direction=score.direction,
+                values=dict(zip(candidates.ids, score.values.tolist(), strict=True)),
+                best=candidates.ids[best],
+                standard_errors=dict(zip(candidates.ids, score.standard_errors[:, best].tolist(), strict=True)),
+                proper=name in candidates.proper,
+            )
+        return by_metric
+
+    def shares(self, points: Sequence[PointResult], results: ResultsBySplit) -> dict[str, float]:
+        """Return point id → the share of resamples of the selection split in which it is the choice.
+
+        The largest comes first; points that are never chosen are left out. Values differ between resamples, standard
+        errors are those of the split itself.
+
+        Args:
+            points: the points to choose among.
+            results: point id → split → results.
+        """
+        candidates = self._candidates(points, results, "selection")
+        of_points = [results[p.id]["selection"] for p in points]
+        drawn = paired.centred(of_points, self.objectives)
+        of_scores = {name: paired.centred(of_points, [self.scores[name]])[:, 0] for name in candidates.scores}
         usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_RESAMPLES]
-        counts = Counter(self._apply(points, drawn[:, :, r]).id for r in usable)
+
+        def on_resample(r: int) -> str:
+            scores = {name: replace(score, values=of_scores[name][:, r]) for name, score in candidates.scores.items()}
+            resampled = replace(candidates, values=drawn[:, :, r], scores=scores)
+            return pareto.choose(self._rule, resampled).id
+
+        counts = Counter(on_resample(r) for r in usable)
         return {point: count / len(usable) for point, count in counts.most_common()}
 
     def both_splits(
         self,
         points: Sequence[PointResult],
-        results: Mapping[str, Mapping[Split, Results]],
+        results: ResultsBySplit,
         level: float,
         difference_in_differences: dict[str, Difference],
     ) -> BothSplits:
@@ -66,11 +132,11 @@ class Chooser:
 
         Args:
             points: the points to choose among.
-            results: point id → split → results of the objectives.
+            results: point id → split → results.
             level: the confidence level of intervals.
             difference_in_differences: that of the parents between the two splits, as in `BothSplits`.
         """
-        choices: dict[str, Selection] = {split: self.choose(points, split) for split, _ in SPLIT_PAIRS}
+        choices: dict[str, Selection] = {split: self.choose(points, results, split) for split, _ in SPLIT_PAIRS}
         chosen = {split: next(p for p in points if p.id == choices[split].point) for split, _ in SPLIT_PAIRS}
         on_other_split: dict[str, dict[str, Estimate]] = {
             split: {o.name: chosen[split].estimate(o, other) for o in self.objectives} for split, other in SPLIT_PAIRS
@@ -82,24 +148,55 @@ class Chooser:
                 n = item_counts(mine, self.objectives, split)
                 pair = results[mine.id][split], results[theirs.id][split]
                 differences[split] = paired.differences(*pair, self.objectives, level, n)
-        shares = self.shares(points, [results[p.id]["selection"] for p in points])
         return BothSplits(
             choices=choices,
             on_other_split=on_other_split,
             differences=differences,
-            choice_shares=shares,
+            choice_shares=self.shares(points, results),
             difference_in_differences=difference_in_differences,
         )
 
-    def _apply(self, points: Sequence[PointResult], values: NDArray[np.float64]) -> pareto.Choice:
-        candidates = pareto.Candidates(
+    @cached_property
+    def _rule(self) -> pareto.SelectionRule:
+        names = [o.name for o in self.objectives]
+        return pareto.make_rule(self.rule, self.options, names, RULE_SCORES, plugins.selection_rules())
+
+    def _candidates(self, points: Sequence[PointResult], results: ResultsBySplit, split: Split) -> pareto.Candidates:
+        of_points = [results[p.id][split] for p in points]
+        scores = {name: o for name, o in self.scores.items() if all(o.name in result for result in of_points)}
+        values = paired.values(of_points, list(scores.values()))
+        errors = paired.standard_errors(of_points, list(scores.values()))
+        return pareto.Candidates(
             ids=tuple(p.id for p in points),
             objectives=tuple(o.name for o in self.objectives),
             directions=tuple(o.direction for o in self.objectives),
-            values=values,
+            values=objective_values(points, self.objectives, split),
             parents=tuple(p.id for p in points if p.role),
+            standard_errors=paired.standard_errors(of_points, self.objectives),
+            scores={
+                name: pareto.PairedScore(o.direction, values[:, k], errors[:, :, k])
+                for k, (name, o) in enumerate(scores.items())
+            },
+            proper=tuple(name for name in _PROPER if name in scores and self._covers(points[0], scores[name], split)),
         )
-        return pareto.select(self.rule, candidates, self.options, plugins.selection_rules())
+
+    def _covers(self, point: PointResult, score: Objective, split: Split) -> bool:
+        """Return whether a proper score measures what the objectives measure.
+
+        It does if there are several objectives, each is a metric of choices, and each is computed from the same items
+        as the score. One objective alone is what the user wants.
+        """
+        n = point.estimate(score, split).n
+        return len(self.objectives) > 1 and all(
+            o.metric in self.of_choices and o.to is None and point.estimate(o, split).n == n for o in self.objectives
+        )
+
+
+def scores_beside(objectives: Sequence[Objective]) -> dict[str, Objective]:
+    """Return each of `RULE_SCORES` in the scope that all objectives have in common, else in the whole suite."""
+    in_common = len({o.scope for o in objectives}) == 1
+    where = objectives[0] if in_common else Objective(metric="", direction="minimize")
+    return {m: where.model_copy(update={"metric": m, "direction": "minimize", "to": None}) for m in RULE_SCORES}
 
 
 def objective_values(

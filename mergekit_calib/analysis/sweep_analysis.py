@@ -7,11 +7,13 @@ items that it was chosen on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
@@ -25,6 +27,8 @@ from mergekit_calib.items.table import Split
 from mergekit_calib.results.findings import SUITE, Difference
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
 
+_POWER = 0.8
+
 
 @dataclass(frozen=True)
 class _PointScores:
@@ -33,11 +37,13 @@ class _PointScores:
     Attributes:
         tables: its item scores.
         objectives: split → objective name → result.
+        for_choice: split → results of everything that the choice of a point looks at; see `Chooser.results_of`.
         metrics: scope → metric → result, on the held-out split.
     """
 
     tables: Tables
     objectives: Mapping[Split, Results]
+    for_choice: Mapping[Split, Results]
     metrics: Mapping[str, Results]
 
 
@@ -88,8 +94,20 @@ class SweepAnalysis:
         point.metrics = self._estimator.estimates(results, tables)
         by_split = {split: paired.of_objectives(results, self.objectives, split) for split in SPLITS}
         self._points[point.id] = _PointScores(
-            tables, by_split, {scope: of["held_out"] for scope, of in results.items()}
+            tables,
+            by_split,
+            self.chooser().results_of(results),
+            {scope: of["held_out"] for scope, of in results.items()},
         )
+
+    def chooser(self, rule: str = pareto.DEFAULT_RULE, options: Mapping[str, Any] = MappingProxyType({})) -> Chooser:
+        """Return a selection rule, ready to choose among points of this sweep.
+
+        Args:
+            rule: the rule's name.
+            options: the rule's options.
+        """
+        return Chooser(self.objectives, rule, options, frozenset(metric.name for metric in self.of_choices))
 
     def copy_results(self, point: PointResult, twin: PointResult) -> None:
         """Give a point the numbers of another one with identical weights."""
@@ -111,7 +129,7 @@ class SweepAnalysis:
         scored = self._scored(points)
         for point in points:
             point.selected, point.on_frontier, point.superiority, point.differences = False, {}, None, {}
-            point.frontier_probability, point.recovered = None, {}
+            point.frontier_probability, point.recovered, point.dominated_by = None, {}, {}
         if not scored:
             return None
         directions = [o.direction for o in self.objectives]
@@ -119,8 +137,13 @@ class SweepAnalysis:
             values = objective_values(scored, self.objectives, split)
             for point, on_frontier in zip(scored, pareto.non_dominated(values, directions), strict=True):
                 point.on_frontier[split] = bool(on_frontier)
-        self._compare(scored)
-        selection = Chooser(self.objectives, rule, options).choose(scored, "selection")
+        chooser, results = self.chooser(rule, options), self._for_choice(scored)
+        for split in BOTH_SPLITS:
+            dominated_by = chooser.dominated_by(scored, results, split)
+            for point in scored:
+                point.dominated_by[split] = dominated_by[point.id]
+        self._compare(points)
+        selection = chooser.choose(scored, results, "selection")
         next(p for p in scored if p.id == selection.point).selected = True
         return selection
 
@@ -149,9 +172,12 @@ class SweepAnalysis:
             item_counts(selected, self.objectives),
         )
         splits_are_named = any(not (entry.n_selection and entry.n_held_out) for entry in frontier.suite)
-        frontier.splits = Chooser(self.objectives, rule, options).both_splits(
+        chooser, results = self.chooser(rule, options), self._for_choice(scored)
+        frontier.rule_scores = chooser.rule_scores(scored, results)
+        frontier.detectable = self._detectable(scored)
+        frontier.splits = chooser.both_splits(
             scored,
-            {p.id: self._points[p.id].objectives for p in scored},
+            results,
             self.level,
             self._difference_in_differences(scored) if splits_are_named else {},
         )
@@ -163,13 +189,14 @@ class SweepAnalysis:
         )
         if list(frontier.axes) == ["lambda"]:
             along = {float(p.axes["lambda"]): held_out[p.id] for p in scored if "lambda" in p.axes}
-            frontier.trends = extrapolation.trends(along, self.objectives, self.level)
+            if any(p.role == "aligned" and p.axes == {"lambda": 1.0} for p in scored):
+                frontier.trends = extrapolation.trends(along, self.objectives, self.level)
             frontier.optima = extrapolation.optima(along, self.objectives, self.level)
 
     def _difference_in_differences(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
         """Return objective name → aligned minus base on the selection split, minus the same on the held-out split."""
         parents = {p.role: self._points[p.id].objectives for p in scored if p.role}
-        if len(parents) < 2:
+        if parents.keys() != {"base", "aligned"}:
             return {}
         level = 1.0 - (1.0 - self.level) / len(self.objectives)
         on_selection, on_held_out = (
@@ -178,19 +205,40 @@ class SweepAnalysis:
         n = {o.name: sum(scored[0].estimate(o, split).n for split in BOTH_SPLITS) for o in self.objectives}
         return paired.differences(on_selection, on_held_out, self.objectives, level, n)
 
+    def _detectable(self, scored: Sequence[PointResult]) -> dict[str, float | None]:
+        """Return objective → the smallest true difference that the held-out split shows with 80 % probability.
+
+        It is computed from the median standard error of the differences between points and parents, as if it were
+        normal.
+        """
+        results = [self._points[p.id].objectives["held_out"] for p in scored]
+        errors = paired.standard_errors(results, self.objectives)
+        is_parent = np.array([p.role is not None for p in scored])
+        of_pairs = errors[~is_parent][:, is_parent] if is_parent.any() and not is_parent.all() else errors[:0]
+        factor = norm.ppf((1.0 + self.level) / 2.0) + norm.ppf(_POWER)
+        usual = [
+            float(factor * np.median(of_pairs[..., k])) if of_pairs.size else np.nan for k in range(errors.shape[2])
+        ]
+        return {
+            o.name: value if np.isfinite(value) and value > 0 else None
+            for o, value in zip(self.objectives, usual, strict=True)
+        }
+
     def _compare(self, points: Sequence[PointResult]) -> None:
-        """Fill in paired differences to the parents on the held-out split, and the test of superiority over both."""
-        parents = [p for p in points if p.role]
-        others = [p for p in points if not p.role]
-        if len(parents) < 2 or not others:
+        """Fill in paired differences to the parents on the held-out split, and the test of superiority over them all.
+
+        There is no test while a parent is not scored.
+        """
+        scored = self._scored(points)
+        parents = [p for p in scored if p.role]
+        others = [p for p in scored if not p.role]
+        results = {p.id: self._points[p.id].objectives["held_out"] for p in scored}
+        for point, parent in self._against_parents(scored):
+            n = item_counts(point, self.objectives)
+            pair = results[point.id], results[parent.id]
+            point.differences[str(parent.role)] = paired.differences(*pair, self.objectives, self.level, n)
+        if not parents or not others or any(p.role and p not in parents for p in points):
             return
-        results = {p.id: self._points[p.id].objectives["held_out"] for p in points}
-        for point in others:
-            for parent in parents:
-                assert parent.role is not None
-                n = item_counts(point, self.objectives)
-                pair = results[point.id], results[parent.id]
-                point.differences[parent.role] = paired.differences(*pair, self.objectives, self.level, n)
         mine, theirs = [results[p.id] for p in others], [results[p.id] for p in parents]
         drawn = paired.replicates(mine, self.objectives)[:, None] - paired.replicates(theirs, self.objectives)
         observed = paired.values(mine, self.objectives)[:, None] - paired.values(theirs, self.objectives)
@@ -199,17 +247,18 @@ class SweepAnalysis:
         for point, test in zip(others, tests, strict=True):
             point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
 
-    def _compare_every_metric(self, points: Sequence[PointResult]) -> None:
+    def _compare_every_metric(self, scored: Sequence[PointResult]) -> None:
         """Fill in paired differences to the parents in the metrics that are not objectives."""
-        parents = [p for p in points if p.role]
-        if len(parents) < 2:
-            return
-        for point in (p for p in points if not p.role):
-            for parent in parents:
-                assert parent.role is not None
-                pair = self._points[point.id].metrics, self._points[parent.id].metrics
-                of_metrics = paired.metric_differences(*pair, point.metrics, self.level)
-                point.differences[parent.role] = of_metrics | point.differences.get(parent.role, {})
+        for point, parent in self._against_parents(scored):
+            pair = self._points[point.id].metrics, self._points[parent.id].metrics
+            of_metrics = paired.metric_differences(*pair, point.metrics, self.level)
+            role = str(parent.role)
+            point.differences[role] = of_metrics | point.differences.get(role, {})
+
+    def _against_parents(self, scored: Sequence[PointResult]) -> Iterator[tuple[PointResult, PointResult]]:
+        """Yield each point with each parent, but no parent with itself."""
+        parents = [p for p in scored if p.role]
+        yield from ((point, parent) for point in scored for parent in parents if parent is not point)
 
     def _fill_in_recovered(self, points: Sequence[PointResult]) -> None:
         """Fill in the share of aligned's change from base that each point undoes, in objectives and pooled metrics."""
@@ -218,7 +267,7 @@ class SweepAnalysis:
             for p in points
         }
         parents = {p.role: results[p.id] for p in points if p.role}
-        if len(parents) < 2:
+        if parents.keys() != {"base", "aligned"}:
             return
         for point in points:
             pooled = point.metrics.get(SUITE, {})
@@ -227,6 +276,9 @@ class SweepAnalysis:
             point.recovered = paired.shares_recovered(
                 results[point.id], parents["base"], parents["aligned"], self.level, n
             )
+
+    def _for_choice(self, scored: Sequence[PointResult]) -> dict[str, Mapping[Split, Results]]:
+        return {p.id: self._points[p.id].for_choice for p in scored}
 
     def _scored(self, points: Sequence[PointResult]) -> list[PointResult]:
         """Return the complete points that have a value of every objective on every split."""

@@ -4,11 +4,20 @@ It works on arrays and names, wherever the numbers come from. Rules are in `rule
 """
 
 from mergekit_calib.pareto import rules  # noqa: F401  (its import registers the built-in rules)
-from mergekit_calib.pareto.candidates import Candidates, Choice
-from mergekit_calib.pareto.dominance import Direction, Directions, gains, hypervolume, non_dominated
+from mergekit_calib.pareto.candidates import Candidates, Choice, NoChoice, PairedScore
+from mergekit_calib.pareto.dominance import Direction, Directions, dominates, gains, hypervolume, non_dominated
 from mergekit_calib.pareto.intersection_union import SuperiorityTest, gain_p_values, resamples_needed, superiority
-from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective
-from mergekit_calib.pareto.selection import SELECTION_RULES, SelectionRule, rule_problems, select, selection_rule
+from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective, ScoreName
+from mergekit_calib.pareto.selection import (
+    DEFAULT_RULE,
+    SELECTION_RULES,
+    SelectionRule,
+    choose,
+    make_rule,
+    rule_problems,
+    select,
+    selection_rule,
+)
 from mergekit_calib.pareto.uncertainty import (
     AttainmentSurface,
     attainment_surfaces,
@@ -17,6 +26,7 @@ from mergekit_calib.pareto.uncertainty import (
 )
 
 __all__ = [
+    "DEFAULT_RULE",
     "SELECTION_RULES",
     "AttainmentSurface",
     "Bound",
@@ -25,15 +35,21 @@ __all__ = [
     "Direction",
     "Directions",
     "FiniteNumber",
+    "NoChoice",
     "ObjectiveName",
+    "PairedScore",
     "PerObjective",
+    "ScoreName",
     "SelectionRule",
     "SuperiorityTest",
     "attainment_surfaces",
+    "choose",
+    "dominates",
     "frontier_probabilities",
     "gain_p_values",
     "gains",
     "hypervolume",
+    "make_rule",
     "non_dominated",
     "resampled_hypervolume",
     "resamples_needed",

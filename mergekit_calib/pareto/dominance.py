@@ -1,4 +1,4 @@
-"""Dominance between points, and the hypervolume that they dominate; computed by moocore."""
+"""Dominance between points, by values and beyond chance, and the hypervolume that they dominate (by moocore)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Literal, get_args
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 Direction = Literal["maximize", "minimize"]
 Directions = Sequence[Direction]
 FloatArray = NDArray[np.float64]
+
+_Z_DOMINATED = float(norm.ppf(1.0 - 0.01 / 2.0))
 
 
 def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArray:
@@ -56,6 +59,30 @@ def non_dominated(values: ArrayLike, directions: Directions) -> NDArray[np.bool_
     ranks = [np.unique(column, return_inverse=True)[1] for column in losses[defined].T]
     on_frontier[defined] = moocore.is_nondominated(np.stack(ranks, axis=1), keep_weakly=True)
     return on_frontier
+
+
+def dominates(values: ArrayLike, standard_errors: ArrayLike, directions: Directions) -> NDArray[np.bool_]:
+    """Return which points dominate which beyond chance.
+
+    Point i dominates point j if it is at least as good in every objective, and better beyond chance in one: by a paired
+    difference of more than 2.58 standard errors, which is a two-sided test at 1 %. The level is not corrected for the
+    number of pairs. A point that is on the frontier is never dominated. This is the meaning of "dominated" everywhere
+    but in racing, whose test is stricter since it looks many times.
+
+    Args:
+        values: (n_points, n_objectives).
+        standard_errors: (n_points, n_points, n_objectives) of the paired differences; a difference with an error of
+            NaN shows nothing.
+        directions: (n_objectives,).
+
+    Returns:
+        (n_points, n_points) [i, j]: whether i dominates j.
+    """
+    better = gains(values, directions)
+    differences = better[:, None, :] - better[None, :, :]
+    with np.errstate(invalid="ignore"):
+        beyond_chance = (differences > 0) & (differences > _Z_DOMINATED * np.asarray(standard_errors))
+    return np.asarray((differences >= 0).all(axis=2) & beyond_chance.any(axis=2))
 
 
 def hypervolume(values: ArrayLike, directions: Directions, reference: ArrayLike) -> float:

@@ -1,6 +1,7 @@
-"""Types of a rule's options: names of objectives, and numbers for them.
+"""Types of a rule's options: names of objectives and of scores, and numbers for them.
 
-The names are checked against `objectives` in pydantic's validation context; without a context, any name is valid.
+The names are checked against `objectives` and `scores` in pydantic's validation context; without a context, any name is
+valid.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ def _is_objective(name: str, info: ValidationInfo) -> str:
     if objectives is not None and name not in objectives:
         raise ValueError(
             f"{name!r} is not an objective{near_names(name, objectives)}; there are {', '.join(objectives)}"
+        )
+    return name
+
+
+def _is_score(name: str, info: ValidationInfo) -> str:
+    context = info.context or {}
+    if "objectives" not in context:
+        return name
+    known = list(dict.fromkeys([*context.get("scores", ()), *context["objectives"]]))
+    if name not in known:
+        raise ValueError(
+            f"{name!r} is not a score or an objective{near_names(name, known)}; there are {', '.join(known)}"
         )
     return name
 
@@ -42,6 +55,9 @@ def _read_number(text: str) -> float | None:
 
 ObjectiveName = Annotated[str, AfterValidator(_is_objective)]
 """The name of one of the sweep's objectives."""
+
+ScoreName = Annotated[str, AfterValidator(_is_score)]
+"""The name of a metric in `Candidates.scores`, or of one of the sweep's objectives."""
 
 FiniteNumber = Annotated[float, BeforeValidator(_is_number)]
 """A finite number; text and booleans are refused."""

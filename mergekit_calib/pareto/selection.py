@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mergekit_calib.errors import near_names, option_problems
-from mergekit_calib.pareto.candidates import Candidates, Choice
+from mergekit_calib.pareto.candidates import Candidates, Choice, NoChoice
 
 
 class SelectionRule(BaseModel, ABC):
@@ -32,16 +33,19 @@ class SelectionRule(BaseModel, ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def choose(self, candidates: Candidates) -> Choice:
-        """Return the chosen point with a reason.
+    def choose(self, candidates: Candidates) -> Choice | NoChoice:
+        """Return the chosen point with a reason, or why there is none; the default rule then chooses.
 
         Args:
-            candidates: at least one point; all values are finite.
+            candidates: at least one point; all values are finite, and no point dominates another beyond chance.
         """
 
 
 SELECTION_RULES: dict[str, type[SelectionRule]] = {}
 """Name → registered rule."""
+
+DEFAULT_RULE = "one_se"
+"""The rule where a recipe names none, and where its rule can choose no point; `tests/benchmarks/choice.py` says why."""
 
 _Rule = TypeVar("_Rule", bound=type[SelectionRule])
 
@@ -61,13 +65,66 @@ def selection_rule(name: str) -> Callable[[_Rule], _Rule]:
     return register
 
 
+def make_rule(
+    rule: str,
+    options: Mapping[str, Any],
+    objectives: Sequence[str],
+    scores: Sequence[str] = (),
+    rules: Mapping[str, type[SelectionRule]] = SELECTION_RULES,
+) -> SelectionRule:
+    """Return a rule with its options.
+
+    Args:
+        rule: a name in `rules`.
+        options: as the recipe gives them, without `rule`.
+        objectives: the names of the sweep's objectives.
+        scores: the names of the metrics that rules may look at beside the objectives.
+        rules: the rules to look in, where there are more than the built-in ones.
+
+    Raises:
+        ValueError: the rule is unknown, or cannot use its options.
+    """
+    rule_class = _rule_named(rule, rules)
+    try:
+        return rule_class.model_validate(options, context={"objectives": objectives, "scores": scores})
+    except ValidationError as error:
+        raise ValueError(f"selection rule {rule}: {'; '.join(_problems(error, rule_class))}") from None
+
+
+def choose(rule: SelectionRule, candidates: Candidates) -> Choice:
+    """Choose a point by a rule, or by the default rule where the rule can choose none.
+
+    Points with a value that is not finite are ignored, and so are points that another one dominates beyond chance.
+    Parents may be chosen.
+
+    Args:
+        rule: as `make_rule` returns it.
+        candidates: the points.
+
+    Raises:
+        ValueError: no point has finite values.
+    """
+    usable = candidates.with_finite_values()
+    if not usable.ids:
+        raise ValueError(
+            f"none of {len(candidates.ids)} points has finite values of {', '.join(candidates.objectives)}"
+        )
+    usable = usable.without_dominated()
+    choice = rule.choose(usable)
+    if isinstance(choice, Choice):
+        return choice
+    instead = SELECTION_RULES[DEFAULT_RULE]().choose(usable)
+    assert isinstance(instead, Choice)
+    return replace(instead, gave_way=choice.reason)
+
+
 def select(
     rule: str,
     candidates: Candidates,
     options: Mapping[str, Any],
     rules: Mapping[str, type[SelectionRule]] = SELECTION_RULES,
 ) -> Choice:
-    """Choose a point by a rule. Points with a value that is not finite are ignored; parents may be chosen.
+    """Choose a point by the name of a rule and its options: `make_rule`, then `choose`.
 
     Args:
         rule: a name in `rules`.
@@ -85,23 +142,14 @@ def select(
         >>> select("max", points, {"objective": "acc", "bounds": {"ece": {"max": 0.05}}}).id
         'lambda=0.5'
     """
-    chosen_rule = _rule_named(rule, rules)
-    try:
-        validated = chosen_rule.model_validate(options, context={"objectives": candidates.objectives})
-    except ValidationError as error:
-        raise ValueError(f"selection rule {rule}: {'; '.join(_problems(error, chosen_rule))}") from None
-    usable = candidates.with_finite_values()
-    if not usable.ids:
-        raise ValueError(
-            f"none of {len(candidates.ids)} points has finite values of {', '.join(candidates.objectives)}"
-        )
-    return validated.choose(usable)
+    return choose(make_rule(rule, options, candidates.objectives, list(candidates.scores), rules), candidates)
 
 
 def rule_problems(
     rule: str,
     options: Mapping[str, Any],
     objectives: Sequence[str],
+    scores: Sequence[str] = (),
     rules: Mapping[str, type[SelectionRule]] = SELECTION_RULES,
 ) -> list[str]:
     """Return one line for each mistake in a rule's options.
@@ -110,6 +158,7 @@ def rule_problems(
         rule: a name in `rules`.
         options: as the recipe gives them, without `rule`.
         objectives: the names of the sweep's objectives.
+        scores: the names of the metrics that rules may look at beside the objectives.
         rules: the rules to look in.
 
     Raises:
@@ -117,7 +166,7 @@ def rule_problems(
     """
     chosen_rule = _rule_named(rule, rules)
     try:
-        chosen_rule.model_validate(options, context={"objectives": objectives})
+        chosen_rule.model_validate(options, context={"objectives": objectives, "scores": scores})
     except ValidationError as error:
         return _problems(error, chosen_rule)
     return []

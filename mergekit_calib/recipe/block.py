@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.results.names import metric_key
 
 _SUITE_OPTIONS = (
     "num_fewshot",
@@ -76,18 +77,25 @@ class ObjectiveSpec(_Strict):
         task: the suite entry that it is computed on; None for the whole suite.
         average: for the whole suite: `pooled` computes the metric of all items together, `macro` averages the entries'.
         weights: entry → its weight in the macro average; equal if not given.
+        to: the role of the parent that the metric compares with; None for most metrics.
     """
 
     metric: str = Field(min_length=1)
     task: str | None = None
     average: Literal["pooled", "macro"] | None = None
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    to: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The metric's name in results: `ece`, or `kl_to_aligned` with a reference."""
+        return metric_key(self.metric, self.to)
 
     @property
     def name(self) -> str:
         """The name in `select` and in the report."""
         scope = self.task or ("macro" if self.average == "macro" else None)
-        return f"{scope}/{self.metric}" if scope else self.metric
+        return f"{scope}/{self.key}" if scope else self.key
 
     @model_validator(mode="after")
     def _average_is_of_the_suite(self) -> ObjectiveSpec:
@@ -101,7 +109,7 @@ class ObjectiveSpec(_Strict):
 
 
 class Parents(_Strict):
-    """The two models that are the base and the aligned parent, in a recipe with more than two models.
+    """Two of the recipe's models as the base and the aligned parent.
 
     Attributes:
         base, aligned: the models, as the recipe names them.
@@ -184,8 +192,8 @@ class CalibrationBlock(SuiteOptions):
         search: which points are scored; by default every combination of the axes' values.
         suite: what scores a point. The block's own suite options are already in each entry.
         objectives: what is traded off; the first is on the vertical axis of the pictures.
-        select: `rule`, and the rule's own options.
-        parents: the parents, if the recipe names more than two models.
+        select: `rule`, and the rule's own options; the default rule if it names none.
+        parents: the models that the points are compared with; every model that the recipe names, if not given.
         seed: seed of randomised merge methods, unless mergekit's `--random-seed` is given.
         seeds: lm-eval's seeds.
         model_args, batch_size: as lm-eval's `hf` model takes them.
@@ -200,8 +208,8 @@ class CalibrationBlock(SuiteOptions):
     objectives: list[ObjectiveSpec] = Field(
         default=[ObjectiveSpec(metric="acc"), ObjectiveSpec(metric="ece")], min_length=1
     )
-    select: dict[str, Any] = Field(default={"rule": "knee"})
-    parents: Parents | None = None
+    select: dict[str, Any] = Field(default_factory=dict)
+    parents: Parents | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     seed: int = Field(default=0, ge=0)
     seeds: Seeds = Seeds()
     model_args: dict[str, Any] = Field(default_factory=dict)

@@ -19,14 +19,15 @@ from mergekit_calib.merging.memory import fitting_footprint, footprint, free_mem
 from mergekit_calib.merging.merge_configuration import check_configuration_source, configuration
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
-from mergekit_calib.merging.tokenizer import choose_tokenizer, load_tokenizer
+from mergekit_calib.merging.tokenizer import load_tokenizer
+from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.recipe.axes import grid_size
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
-from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, strategy_of
+from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, rule_scores_of, strategy_of
 
 _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
 _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corners are checked
@@ -45,7 +46,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     """
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
-    folder.check({"base": sweep.base, "aligned": sweep.aligned})
+    folder.check(sweep.models)
     if not any(axis.kind_options for axis in sweep.axes.values()):
         _check_points(sweep)  # before a model is fetched
     check_rule(sweep)
@@ -61,9 +62,12 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     own_vocabulary = bool(sweep.recipe.get("tokenizer") or sweep.recipe.get("tokenizer_source"))
     check_compatible(models.values(), options, own_vocabulary)
     check_disk(out_path, 2 * max(model.n_bytes for model in models.values()))
-    layers = layers_of(models[sweep.base])
+    layers = layers_of(models[next(iter(sweep.parent_models.values()))])
     sweep = sweep.expanded(layers, plugins.axis_kinds())
     _check_points(sweep)
+    choices = [choose_tokenizer(each, models, options) for each in sweep.each_method()]
+    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
+    sweep = tokenizer.applied_to(sweep)
     check_configuration_source(next(sweep.corners()).recipe, options, source)
     strategy = strategy_of(sweep)
 
@@ -72,14 +76,11 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     device = scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     objectives = objectives_of(sweep, suite.tasks)
+    check_rule(sweep, rule_scores_of(objectives, suite.tasks))
     check_budget(sweep, suite)
 
-    base, aligned = models[sweep.base], models[sweep.aligned]
-    choices = [choose_tokenizer(each, base, aligned, options) for each in sweep.each_method()]
-    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
-    sweep = sweep.with_recipe(**tokenizer.recipe_keys)
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)

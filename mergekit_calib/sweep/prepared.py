@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from mergekit.options import MergeOptions
 
-from mergekit_calib import plugins
+from mergekit_calib import pareto, plugins
 from mergekit_calib.items.store import content_key
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
@@ -19,7 +20,8 @@ from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerprint
 from mergekit_calib.merging.plan import Plan
-from mergekit_calib.merging.tokenizer import TokenizerChoice, tokenizer_files
+from mergekit_calib.merging.tokenizer import tokenizer_files
+from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
 from mergekit_calib.results.frontier import Frontier, Objective
 from mergekit_calib.scoring.suite import Suite
@@ -68,7 +70,7 @@ class Prepared:
     @property
     def rule(self) -> str:
         """The name of the selection rule."""
-        return str(self.sweep.calibration.select.get("rule", "knee"))
+        return str(self.sweep.calibration.select.get("rule", pareto.DEFAULT_RULE))
 
     @property
     def rule_options(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Prepared:
     @cached_property
     def parents(self) -> list[Point]:
         """The parents, as points."""
-        return list(self.sweep.parents())
+        return self.sweep.parents()
 
     def point_models(self) -> PointModels:
         """Return an object that turns points into models, one at a time."""
@@ -186,9 +188,12 @@ class Prepared:
 
     def _importance(self) -> dict[str, float]:
         """Return axis → how much the parents differ in its part of the model; without axes that have no part."""
+        first, *others = (self.models[model] for model in self.sweep.parent_models.values())
         if not self.sweep.families:
             return {}
-        norms = difference_norms(self.models[self.sweep.base], self.models[self.sweep.aligned])
+        norms = Counter[str]()  # summed over the other parents
+        for other in others:
+            norms.update(difference_norms(first, other))
         importances: dict[str, float] = {}
         for expansion in self.sweep.families.values():
             importances |= importance(expansion, self.layers, norms)
@@ -224,7 +229,7 @@ class Prepared:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,
             axes={name: axis.levels for name, axis in self.sweep.axes.items()},
-            models={"base": self.sweep.base, "aligned": self.sweep.aligned},
+            models=self.sweep.parent_models,
             method=self.sweep.method,
             seed=int(self.options.random_seed or 0),
             suite=self.suite.summaries(),
@@ -242,7 +247,7 @@ def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
     """Return the contents of `calibration/sweep.yml`."""
     sweep = prepared.sweep
     return {
-        "parents": {"base": sweep.base, "aligned": sweep.aligned},
+        "parents": sweep.parent_models,
         "recipe": sweep.recipe,
         "calibration": sweep.calibration.model_dump(mode="json", exclude_none=True),
         "models": {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from mergekit_calib import pareto, plugins
+from mergekit_calib.analysis.choices import RULE_SCORES, scores_beside
 from mergekit_calib.errors import RecipeError, near_names, option_problems
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.scopes import Scopes, TaskDescription
@@ -19,18 +20,19 @@ from mergekit_calib.search import Strategy
 from mergekit_calib.search.journal import storage_problem
 
 
-def check_rule(sweep: Sweep) -> None:
+def check_rule(sweep: Sweep, scores: Sequence[str] = RULE_SCORES) -> None:
     """Check that the selection rule exists and can use its options.
 
     Args:
         sweep: the sweep.
+        scores: the metrics that the rule may look at beside the objectives.
 
     Raises:
         RecipeError: there is no such rule, or its options are wrong.
     """
     select = sweep.calibration.select
     rules = plugins.selection_rules()
-    rule = select.get("rule", "knee")
+    rule = select.get("rule", pareto.DEFAULT_RULE)
     if rule not in rules:
         names = ", ".join(sorted(rules))
         raise RecipeError(
@@ -40,8 +42,14 @@ def check_rule(sweep: Sweep) -> None:
         )
     objective_names = [objective.name for objective in sweep.calibration.objectives]
     options = {k: v for k, v in select.items() if k != "rule"}
-    if problems := pareto.rule_problems(rule, options, objective_names, rules):
+    if problems := pareto.rule_problems(rule, options, objective_names, scores, rules):
         raise RecipeError("calibration.select", "; ".join(problems), sweep.source)
+
+
+def rule_scores_of(objectives: Sequence[Objective], tasks: Sequence[TaskDescription]) -> list[str]:
+    """Return the metrics that a selection rule can look at beside the objectives, in a suite of `tasks`."""
+    scopes = Scopes(tasks, plugins.metrics().values())
+    return [name for name, o in scores_beside(objectives).items() if name in scopes.metrics(o.scope)]
 
 
 def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Objective]:
@@ -171,11 +179,12 @@ def check_budget(sweep: Sweep, suite: Suite) -> None:
         RecipeError: the budget is too small; the message gives one that is enough.
     """
     budget, n_items = sweep.calibration.search.item_evaluations, sum(map(len, suite.documents.values()))
-    if budget is not None and budget < 2 * n_items:
+    n_parents = len(sweep.parent_models)
+    if budget is not None and budget < n_parents * n_items:
         raise RecipeError(
             "calibration.search.item_evaluations",
-            f"{budget:,} are too few to score both parents on {n_items:,} documents each; {3 * n_items:,} are enough "
-            "for the parents and one more point",
+            f"{budget:,} are too few to score {n_parents} parents on {n_items:,} documents each; "
+            f"{(n_parents + 1) * n_items:,} are enough for the parents and one more point",
             sweep.source,
         )
 

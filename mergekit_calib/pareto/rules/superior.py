@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from mergekit_calib.pareto.candidates import Candidates, Choice
+from mergekit_calib.pareto.candidates import Candidates, Choice, NoChoice
 from mergekit_calib.pareto.dominance import FloatArray
-from mergekit_calib.pareto.rules.knee import Knee
 from mergekit_calib.pareto.selection import SelectionRule, selection_rule
+from mergekit_calib.results.names import point_name
 
 
 @selection_rule("pareto_superior")
 class ParetoSuperior(SelectionRule):
     """Choose, of the points that dominate every parent as scored, the one whose minimum gain is largest.
 
-    Gains are over the better parent, divided by the objective's range over frontier and parents together. If no point
-    dominates every parent, the knee is chosen. The rule does not test significance; `superiority` does.
+    Gains are over the better parent, divided by the objective's range over frontier and parents together. The rule does
+    not test significance; `superiority` does.
     """
 
-    def choose(self, candidates: Candidates) -> Choice:
-        """Return the superior point with the largest minimum gain, or the knee."""
-        parents = [candidates.ids.index(parent) for parent in candidates.parents]
-        if not parents:
-            return _knee(candidates, "no parent is among the points")
-        gains, of_parents = candidates.gains, candidates.gains[parents]
+    def choose(self, candidates: Candidates) -> Choice | NoChoice:
+        """Return the superior point with the largest minimum gain."""
+        if not candidates.parents:
+            return NoChoice("no parent is among the points")
+        gains, of_parents = candidates.gains, candidates.parent_gains
         superior = np.array([i for i in candidates.frontier if _dominates_all(gains[i], of_parents)], dtype=np.intp)
-        names = " and ".join(candidates.describe(p) for p in parents)
+        signs = np.array([1.0 if d == "maximize" else -1.0 for d in candidates.directions])
+        described = [
+            f"{point_name(parent)} ({candidates.named_values(values * signs)})"
+            for parent, values in zip(candidates.parents, of_parents, strict=True)
+        ]
+        names = " and ".join(described)
         if not len(superior):
-            return _knee(candidates, f"no point is at least as good as {names} on every objective and better on one")
+            return NoChoice(f"no point is at least as good as {names} on every objective and better on one")
         values = np.concatenate([gains[candidates.frontier], of_parents])
         ranges = values.max(axis=0) - values.min(axis=0)
         differs = ranges > 0
@@ -40,11 +44,6 @@ class ParetoSuperior(SelectionRule):
             + ("" if single else ", with the largest minimum gain")
         )
         return candidates.choice(chosen, reason)
-
-
-def _knee(candidates: Candidates, why: str) -> Choice:
-    choice = Knee().choose(candidates)
-    return Choice(id=choice.id, reason=f"{why}, so the knee is taken: {choice.reason}")
 
 
 def _dominates_all(gains: FloatArray, others: FloatArray) -> bool:
