@@ -199,7 +199,7 @@ _LM_EVALS_OWN = ("acc",)
 POOLED_METRICS = {
     metric.name: PooledMetric(metric)
     for metric in IN_ORDER_OF_SUBJECTS
-    if metric.of_probabilities and metric.name not in _LM_EVALS_OWN
+    if metric.of_probabilities and not metric.needs_reference and metric.name not in _LM_EVALS_OWN
 }
 """Name in `metric_list` → the metric of documents with choices."""
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric, MetricContext
-from mergekit_calib.items.scopes import Pool, Scopes, describe_tables
+from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.pooled_items import PooledItems, References
+from mergekit_calib.items.scopes import Pool, Scopes, TaskKey, describe_tables
 from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import ItemTable, Split, pool
+from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.metrics.statistic import Statistic
 from mergekit_calib.results.findings import MACRO, Estimate
@@ -24,7 +25,6 @@ SPLITS: tuple[Split, ...] = ("all", *BOTH_SPLITS)
 
 Results = Mapping[str, BootstrapResult]  # name of a metric or an objective → result
 ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric → result
-TaskKey = tuple[str, str]  # a suite entry, and one of its tasks
 MetricFilter = Callable[[ItemTable, Metric], bool]
 
 
@@ -56,6 +56,7 @@ class Estimator:
         n_resamples: the number of resamples.
         n_bins: the number of bins of binned calibration errors.
         seed: the seed of the resamples.
+        references: the scores of the parents that metrics compare with; such a metric is left out until they are known.
     """
 
     of_choices: Sequence[Metric]
@@ -64,6 +65,7 @@ class Estimator:
     n_resamples: int
     n_bins: int
     seed: int
+    references: References = field(default_factory=dict)
     _resamples: metrics.Resamples | None = None
     _hashes: dict[str, list[list[str]]] = field(default_factory=dict)
     _columns: dict[tuple[TaskKey, Split], NDArray[np.intp]] = field(default_factory=dict)
@@ -125,21 +127,18 @@ class Estimator:
     def _statistics(
         self, scope: str, pools: Sequence[Pool], tables: Tables, split: Split, wanted: MetricFilter
     ) -> dict[str, ScopedStatistic]:
-        of_task = {(entry, table.task): table for entry, some in tables.items() for table in some}
         statistics = {}
         for each in pools:
-            keys = _keys([each])
             # The order is that of the strata in the resamples.
-            parts = [of_task[key].take(of_task[key].rows(stratum)) for key in keys for stratum in _strata(split)]
-            parts = [part for part in parts if len(part)]
+            parts = each.parts(tables, _strata(split))
             if not parts:
                 continue
-            table = pool(parts)
+            keys, items = _keys([each]), PooledItems(parts, self.references, self.n_bins)
             for name, metric in each.metrics.items():
-                if not wanted(table, metric):
+                if not wanted(items.table, metric):
                     continue
                 try:
-                    statistic = metric.statistic(table, MetricContext(self.n_bins))
+                    statistic = items.statistic(metric)
                 except ValueError as problem:
                     raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
                 if statistic is not None:

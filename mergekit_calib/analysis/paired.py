@@ -16,7 +16,7 @@ from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objecti
 
 def of_objectives(results: ResultsByScope, objectives: Sequence[Objective], split: Split) -> dict[str, BootstrapResult]:
     """Return the results of the objectives on `split`, by name; an objective without a result is left out."""
-    by_name = {o.name: results.get(o.scope, {}).get(split, {}).get(o.metric) for o in objectives}
+    by_name = {o.name: results.get(o.scope, {}).get(split, {}).get(o.key) for o in objectives}
     return {name: result for name, result in by_name.items() if result is not None}
 
 

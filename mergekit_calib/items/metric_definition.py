@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.metrics.statistic import Statistic
+from mergekit_calib.results.names import metric_key
 
 Direction = Literal["maximize", "minimize"]
 
@@ -20,8 +21,8 @@ class MetricContext:
 
     Attributes:
         n_bins: the number of bins of binned calibration errors.
-        reference: the scores of another model, such as a parent, on the same documents in the same order; None where
-            there is no such model. For metrics that compare a model with another.
+        reference: a parent's scores of the same documents in the same order, for a metric that needs a reference;
+            None for other metrics.
     """
 
     n_bins: int = 15
@@ -48,6 +49,9 @@ class Metric:
         of_confidences: whether it is also defined for answers that have a confidence instead of choices; see
             `items.table.ConfidenceTable`.
         options: the fields of `MetricContext` that it reads and that an lm-eval task may set in its `metric_list`.
+        needs_reference: whether it compares a model with a parent, `context.reference`. An objective names that parent,
+            as in `{metric: kl, to: aligned}`. Cards and lm-eval's tasks, which have one model at a time, leave it out.
+        to: the role of the parent that it compares with; None until `compared_with` says which.
     """
 
     name: str
@@ -60,6 +64,18 @@ class Metric:
     signed: bool = False
     of_confidences: bool = False
     options: tuple[str, ...] = ()
+    needs_reference: bool = False
+    to: str | None = None
+
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether it needs a reference, and it is not said which: then it cannot be computed."""
+        return self.needs_reference and self.to is None
+
+    def compared_with(self, role: str) -> Metric:
+        """Return the metric with the parent of that role as its reference, named as `kl_to_aligned`."""
+        meaning = f"{self.meaning}, compared with {role}"
+        return replace(self, name=metric_key(self.name, role), meaning=meaning, always=True, to=role)
 
 
 def metric(
@@ -73,6 +89,7 @@ def metric(
     signed: bool = False,
     of_confidences: bool = False,
     options: tuple[str, ...] = (),
+    needs_reference: bool = False,
 ) -> Callable[[StatisticFunction], Metric]:
     """Make the decorated function, `(table, context) → statistic`, a metric.
 
@@ -90,7 +107,17 @@ def metric(
 
     def decorate(statistic: StatisticFunction) -> Metric:
         return Metric(
-            name, direction, meaning, statistic, of_probabilities, always, most, signed, of_confidences, options
+            name,
+            direction,
+            meaning,
+            statistic,
+            of_probabilities,
+            always and not needs_reference,
+            most,
+            signed,
+            of_confidences,
+            options,
+            needs_reference,
         )
 
     return decorate

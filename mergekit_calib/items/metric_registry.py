@@ -28,6 +28,7 @@ __all__ = [
     "metric",
     "metrics_of_votes",
     "own_metric",
+    "with_references",
 ]
 
 
@@ -51,6 +52,25 @@ IN_ORDER_OF_SUBJECTS = _defined_metrics()
 
 BUILT_IN = tuple(sorted(IN_ORDER_OF_SUBJECTS, key=lambda each: not each.always))
 """The built-in metrics as sweeps report them: first those that are computed for every point."""
+
+
+def with_references(known: Iterable[Metric], wanted: Iterable[tuple[str, str | None]]) -> list[Metric]:
+    """Return metrics in which each that needs a reference is replaced by one for each parent that it is compared with.
+
+    Args:
+        known: the metrics.
+        wanted: pairs of a metric and the role of a parent, as objectives name them; None for no parent.
+
+    Example:
+        >>> [each.name for each in with_references(BUILT_IN, [("acc", None), ("kl", "aligned")]) if "kl" in each.name]
+        ['kl_to_aligned']
+    """
+    pairs = list(wanted)
+    metrics: list[Metric] = []
+    for each in known:
+        roles = dict.fromkeys(role for name, role in pairs if name == each.name and role is not None)
+        metrics += [each.compared_with(role) for role in roles] if each.needs_reference else [each]
+    return metrics
 
 
 def metrics_of_votes(names: Collection[str], known: Iterable[Metric] = BUILT_IN) -> dict[str, Metric]:

@@ -24,6 +24,9 @@ from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.results.findings import MACRO, SUITE
 
+TaskKey = tuple[str, str]  # a suite entry, and one of its tasks
+Part = tuple[TaskKey, ItemTable]  # some items of a task
+
 
 @dataclass(frozen=True)
 class TaskDescription:
@@ -44,7 +47,7 @@ class TaskDescription:
     doc_hashes: Sequence[str]
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> TaskKey:
         """The entry and the task: unique in a suite."""
         return self.entry, self.task
 
@@ -66,11 +69,12 @@ class Pool:
         """The hashes of all documents."""
         return [doc for task in self.tasks for doc in task.doc_hashes]
 
-    def tables(self, tables: Tables, split: Split = "all") -> list[ItemTable]:
-        """Return the pool's item tables in `split`; without those that have no items there."""
+    def parts(self, tables: Tables, splits: Sequence[Split] = ("all",)) -> list[Part]:
+        """Return the parts of the pool's item tables in each of `splits`, task by task; without empty ones."""
         of_task = {(entry, table.task): table for entry, some in tables.items() for table in some}
-        chosen = [of_task[task.key] for task in self.tasks]
-        return [table for table in (table.take(table.rows(split)) for table in chosen) if len(table)]
+        chosen = [(task.key, of_task[task.key], split) for task in self.tasks for split in splits]
+        parts = [(key, table.take(table.rows(split))) for key, table, split in chosen]
+        return [(key, part) for key, part in parts if len(part)]
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,13 @@ class Scopes:
 
     Args:
         tasks: the suite's tasks, in order.
-        of_choices: the metrics of items with choices. Answers with a confidence have those of them that are defined
-            for confidences.
+        of_choices: the metrics of items with choices; those that lack a reference are left out. Answers with a
+            confidence have those of them that are defined for confidences.
     """
 
     def __init__(self, tasks: Sequence[TaskDescription], of_choices: Iterable[Metric]) -> None:
         self.tasks = tuple(tasks)
-        self._of_choices = tuple(of_choices)
+        self._of_choices = tuple(metric for metric in of_choices if not metric.lacks_reference)
 
     @cached_property
     def entries(self) -> list[str]:

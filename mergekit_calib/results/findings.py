@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from mergekit_calib.results.names import metric_key
+
 SUITE = "suite"
 MACRO = "macro"
 
@@ -62,7 +64,7 @@ class Objective(BaseModel, frozen=True):
     @property
     def key(self) -> str:
         """The metric's name in `PointResult.metrics`: `ece`, or `kl_to_aligned` with a reference."""
-        return self.metric if self.to is None else f"{self.metric}_to_{self.to}"
+        return metric_key(self.metric, self.to)
 
     @property
     def scope(self) -> str:

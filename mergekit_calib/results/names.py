@@ -31,6 +31,11 @@ def axis_name(axis: str) -> str:
     return "λ" if axis == "lambda" else axis
 
 
+def metric_key(metric: str, to: str | None) -> str:
+    """Return a metric's key in results: its name, or `kl_to_aligned` if it compares with the parent of a role."""
+    return metric if to is None else f"{metric}_to_{to}"
+
+
 def with_point_names(text: str, point_ids: Iterable[str]) -> str:
     """Return `text` with each id of a point replaced by the point's name.
 

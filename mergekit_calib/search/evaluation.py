@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric, MetricContext
+from mergekit_calib.items.metric_registry import Metric, with_references
+from mergekit_calib.items.pooled_items import PooledItems
 from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import pool
 from mergekit_calib.results.frontier import Objective
 
 _RESAMPLES = 200  # enough for a standard error; intervals and tests that are reported have their own number
@@ -42,12 +42,19 @@ class Evaluator:
         of_choices: the metrics of items with choices.
         n_bins: number of bins of the binned calibration errors.
         seed: the seed of the resamples.
+        references: role of a parent → its scores; to be filled with those of `missing_references` as they are scored.
     """
 
     objectives: Sequence[Objective]
     of_choices: Sequence[Metric]
     n_bins: int
     seed: int
+    references: dict[str, Tables] = field(default_factory=dict)
+
+    @property
+    def missing_references(self) -> set[str]:
+        """The roles of the parents that an objective compares with, and whose scores are not known yet."""
+        return {o.to for o in self.objectives if o.to is not None} - self.references.keys()
 
     @property
     def signs(self) -> NDArray[np.float64]:
@@ -58,34 +65,36 @@ class Evaluator:
         """Return the objectives of the point that scored `tables`.
 
         Raises:
-            CalibError: an objective cannot be computed, or has no items in the selection split.
+            CalibError: an objective cannot be computed, has no items in the selection split, or compares with a parent
+                whose scores are missing.
         """
-        scopes = Scopes(describe_tables(tables), self.of_choices)
+        named = [(o.metric, o.to) for o in self.objectives]
+        scopes = Scopes(describe_tables(tables), with_references(self.of_choices, named))
         columns = [self._bootstrapped(scopes, tables, objective) for objective in self.objectives]
         return Evaluation(np.array([c.value for c in columns]), np.column_stack([c.replicates for c in columns]))
 
     def _bootstrapped(self, scopes: Scopes, tables: Tables, objective: Objective) -> metrics.BootstrapResult:
         available = scopes.metrics(objective.scope)
-        if objective.metric not in available:
+        if objective.key not in available:
             names = ", ".join(available) or "none"
-            raise CalibError(
-                f"{objective.name}: the item scores have no metric {objective.metric!r}; they have {names}"
-            )
-        terms = scopes.terms(objective.scope, objective.metric, objective.weights)
+            raise CalibError(f"{objective.name}: the item scores have no metric {objective.key!r}; they have {names}")
+        if objective.to in self.missing_references:
+            raise CalibError(f"{objective.name} cannot be computed: {objective.to} is not scored")
+        terms = scopes.terms(objective.scope, objective.key, objective.weights)
         statistics, sizes = [], []
         for term in terms:
-            parts = term.pool.tables(tables, "selection")
+            parts = term.pool.parts(tables, ["selection"])
             if not parts:
                 raise CalibError(f"{objective.name}: none of its items is in the selection split")
-            metric = term.pool.metrics[objective.metric]
+            metric = term.pool.metrics[objective.key]
             try:
-                statistic = metric.statistic(pool(parts), MetricContext(self.n_bins))
+                statistic = PooledItems(parts, self.references, self.n_bins).statistic(metric)
             except ValueError as problem:
                 raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
             if statistic is None:
                 raise CalibError(f"{objective.name} is not defined for these answers in the selection split")
             statistics.append(statistic)
-            sizes += [len(part) for part in parts]
+            sizes += [len(part) for _, part in parts]
         try:
             average = metrics.WeightedAverage(statistics, [term.weight for term in terms])
         except ValueError as problem:

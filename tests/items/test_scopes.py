@@ -12,7 +12,7 @@ from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.scopes import Scopes, TaskDescription, describe_tables
 from mergekit_calib.results.findings import MACRO, SUITE
 
-OF_CHOICES = {metric.name for metric in BUILT_IN}
+OF_CHOICES = {metric.name for metric in BUILT_IN if not metric.needs_reference}
 
 
 def task(name: str, entry: str | None = None, choices: bool = True, **own: str) -> TaskDescription:
@@ -126,7 +126,10 @@ def test_tables_are_described_as_their_tasks_were():
 def test_a_pool_takes_its_tables_from_the_scores_of_a_suite():
     tables = {name: [items({"m": Model()}, 40, task=name)["m"]] for name in ("a", "b")}
     (pool,) = Scopes(describe_tables(tables), BUILT_IN).pools[SUITE]
-    assert [len(table) for table in pool.tables(tables)] == [40, 40]
-    selection = pool.tables(tables, "selection")
-    assert [table.task for table in selection] == ["a", "b"]
-    assert all(table.in_selection_split.all() for table in selection)
+    assert [len(part) for _, part in pool.parts(tables)] == [40, 40]
+    selection = pool.parts(tables, ["selection"])
+    assert [key for key, _ in selection] == [("a", "a"), ("b", "b")]
+    assert all(part.in_selection_split.all() for _, part in selection)
+    both = pool.parts(tables, ["selection", "held_out"])
+    assert [key[0] for key, _ in both] == ["a", "a", "b", "b"]
+    assert sum(len(part) for _, part in both) == 80
