@@ -21,7 +21,7 @@ from mergekit_calib.report.figures.pictures import PICTURES, frontier_figure
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.rows import frontier_table
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.frontier import Frontier
 
@@ -63,7 +63,7 @@ class SweepResult:
         return rendered(
             "notebook.html.jinja",
             frontier=self.frontier,
-            sentence=summary_sentence(self.frontier),
+            answer=answer_lines(self.frontier, self.folder),
             statements=statements(self.frontier),
             table=frontier_table(self.frontier),
             picture=picture,

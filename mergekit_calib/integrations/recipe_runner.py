@@ -35,7 +35,9 @@ def run_source(
     """
     register()
     sweep = parse_sweep(text, registered_signatures(), source)
-    console = ConsoleProgress(quiet=options.quiet, out_path=out_path)
+    console = ConsoleProgress(
+        quiet=options.quiet, out_path=out_path, verbose=options.verbosity > 0, card=options.write_model_card
+    )
     run_log = RunLog(out_path, console.note, options.verbosity)
     console.show_latest(lambda: run_log.latest)
     with run_log, console:

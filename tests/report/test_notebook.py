@@ -14,7 +14,7 @@ from mergekit_calib import Frontier, SweepResult
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore, StoredPoint
 from mergekit_calib.items.table import ItemTable
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.storage.atomic import write_text_atomic
 
 
@@ -76,7 +76,7 @@ def test_a_result_shows_answer_picture_and_table() -> None:
     text = SweepResult(frontier)._repr_html_()
     page = Balanced(text)
     assert page.open == []
-    assert summary_sentence(frontier).split(".")[0] in text
+    assert all(line in text for line in answer_lines(frontier))
     assert "failed: OutOfMemoryError" in text
     assert text.count("<tr") == 1 + len(frontier.points)
     assert len(re.findall("data:image/png;base64,", text)) == 1

@@ -11,7 +11,7 @@ from mergekit_calib.report.card.front_matter import hub_names
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.report_files import write_report
 from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import answer_lines
 
 
 def front_matter(card: str) -> dict:
@@ -104,7 +104,8 @@ def test_hub_names_are_distinguished_from_paths(tmp_path, monkeypatch) -> None:
 def test_the_card_gives_answer_table_picture_and_choice() -> None:
     frontier = make_frontier()
     text = model_card(frontier)
-    assert text.index(escape_markdown(summary_sentence(frontier))) < text.index("calibration/frontier.png")
+    first_paragraph = text.split("# demo-run\n\n")[1].split("\n\n")[0]
+    assert first_paragraph.split("  \n") == [escape_markdown(line) for line in answer_lines(frontier)]
     assert frontier_markdown(frontier) in text
     assert "largest sum of gains on the selection split." in text
     assert "ece (n = 600), in 15 bins" in text

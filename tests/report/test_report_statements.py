@@ -92,22 +92,25 @@ def test_merging_is_compared_with_temperature_scaling_whatever_the_outcome(recal
 
 def test_the_comparison_with_temperature_scaling_has_its_temperatures_and_intervals() -> None:
     text = texts.recalibration(with_baselines((BETTER, NEITHER), (BETTER, WORSE)))
-    with_temperatures = ["+0.020 [0.010, 0.030]", "−0.005 [−0.020, 0.010]", "λ = 0.6 with T = 1.20", "T = 1.83"]
-    without = ["without a temperature", "better in accuracy (+0.020 [", "worse in ECE (+0.020 [0.010, 0.030])"]
-    assert_holds(text, *with_temperatures, *without)
+    assert_holds(text, "+0.020 [0.010, 0.030]", "−0.005 [−0.020, 0.010]", "λ = 0.6 with T = 1.20", "T = 1.83")
+    others = texts.baseline_verdicts(with_baselines((BETTER, NEITHER), (BETTER, WORSE)))
+    without = ["better in accuracy (+0.020 [", "worse in ECE (+0.020 [0.010, 0.030])"]
+    assert_holds(others[1], "λ = 0.6 against aligned with T = 1.83, which needs no merge:", *without)
 
 
 def test_if_a_parent_is_chosen_no_gain_is_credited_to_merging() -> None:
-    aligned = texts.recalibration(with_baselines((NEITHER, NEITHER), (NEITHER, NEITHER), select="lambda=1"))
-    assert_holds(aligned, "Nothing was gained by merging", "aligned model itself", "T = 1.83")
-    base = texts.recalibration(with_baselines((BETTER, NEITHER), (NEITHER, NEITHER), select="lambda=0"))
-    assert_holds(base, "The base model, which is chosen, beats temperature scaling on accuracy")
-    assert "Merging" not in base
+    for parent in ("lambda=0", "lambda=1"):
+        frontier = with_baselines((BETTER, NEITHER), (NEITHER, NEITHER), select=parent)
+        assert texts.recalibration(frontier) == ""
+        assert "Merging" not in " ".join(statements(frontier))
+    # The frontier's last: aligned is chosen, and its own temperature is a baseline that needs no merge.
+    assert "As good as λ = 1, without a merge: aligned with T = 1.83 (runs 1 model)" in statements(frontier)[2]
 
 
 def test_the_average_of_the_parents_is_compared_with_its_cost() -> None:
-    text = texts.averaging(with_baselines((BETTER, NEITHER), (NEITHER, NEITHER)))
-    assert_holds(text, "λ = 0.6", "2 models for each answer", "better in ECE (−0.020", "no significant difference")
+    text = texts.baseline_verdicts(with_baselines((BETTER, NEITHER), (NEITHER, NEITHER)))[-1]
+    assert_holds(text, "λ = 0.6 against the average", "base and aligned", "runs 2 models for each answer")
+    assert_holds(text, "better in ECE (−0.020", "no significant difference")
 
 
 def splits(other: str, **differences) -> BothSplits:
@@ -135,10 +138,20 @@ def test_splits_that_disagree_give_the_other_choice_and_whether_the_two_differ()
     apart = splits("lambda=0.3", selection=compared(NEITHER, WORSE), held_out=compared(BETTER, WORSE))
     text = texts.both_splits(make_frontier(splits=apart))
     assert_holds(text, "The choice is uncertain", "on the held-out split the rule would pick λ = 0.3")
-    assert_holds(text, "On both splits, λ = 0.3 is significantly better in ECE.")
+    on_selection = [
+        "On the selection split, λ = 0.6 against λ = 0.3: worse in ECE (",
+        "no significant difference in acc",
+    ]
+    on_held_out = ["On the held-out split, λ = 0.6 against λ = 0.3: better in accuracy (", "and worse in ECE ("]
+    assert_holds(text, *on_selection, *on_held_out)
     assert_holds(text, "λ = 0.6 on the held-out split", "0.710", "λ = 0.3 on the selection split", "0.720")
-    alike = splits("lambda=0.3", selection=compared(BETTER, NEITHER), held_out=compared(WORSE, NEITHER))
-    assert_holds(texts.both_splits(make_frontier(splits=alike)), "In no objective do the two differ significantly")
+
+
+def test_a_difference_on_one_split_alone_is_stated_with_the_split() -> None:
+    one = splits("lambda=0.3", selection=compared(NEITHER, NEITHER), held_out=compared(WORSE, NEITHER))
+    text = texts.both_splits(make_frontier(splits=one))
+    assert_holds(text, "On the selection split, λ = 0.6 against λ = 0.3: no significant difference in accuracy")
+    assert_holds(text, "On the held-out split, λ = 0.6 against λ = 0.3: worse in accuracy (−0.020 [−0.030, −0.010])")
 
 
 def test_the_most_frequent_choices_under_resampling_are_listed() -> None:
@@ -182,14 +195,17 @@ def test_optima_are_printed_with_their_intervals() -> None:
 
 
 def test_a_run_without_results_for_them_has_no_statements() -> None:
-    assert statements(make_frontier()) == []
-    assert statements(make_frontier(select=None, finished=False, points=[])) == []
+    frontier = make_frontier(detectable={})
+    for point in frontier.points:
+        point.superiority, point.changes = None, {}
+    assert statements(frontier) == []
+    assert statements(make_frontier(select=None, finished=False, points=[], detectable={})) == []
 
 
 def test_card_and_page_have_every_statement_and_the_baselines_in_the_table() -> None:
     frontier = with_baselines((BETTER, NEITHER), (BETTER, WORSE), splits=splits("lambda=0.6"))
     card, page = model_card(frontier), report_html(frontier)
-    assert len(statements(frontier)) == 3
+    assert len(statements(frontier)) > 5
     for statement in statements(frontier):
         assert f"- {escape_markdown(statement)}" in card
         assert statement.replace("'", "&#39;") in page

@@ -1,4 +1,4 @@
-"""Tables and the summary give the frontier's numbers, and print names without reading markup in them."""
+"""Tables give the frontier's numbers, and print names without reading markup in them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from mergekit_calib.report.tables.markdown import escape_markdown, frontier_mark
 from mergekit_calib.report.tables.rows import frontier_table, table_caption
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import summary_sentence
-from mergekit_calib.results.findings import Difference, Estimate, Objective
-from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
+from mergekit_calib.results.findings import Estimate, Objective
+from mergekit_calib.results.frontier import Frontier, PointResult
 
 HOSTILE = "a|b <script>alert(1)</script> [bold]x[/bold] $y$ `z`"
 
@@ -105,77 +104,6 @@ def test_csv_is_read_back_with_the_same_numbers(tmp_path) -> None:
                 assert written == [estimate.value, estimate.low, estimate.high, estimate.n]
     assert list(again["selected"]) == [p.selected for p in frontier.points]
     assert list(again["status"]) == [p.status for p in frontier.points]
-
-
-def test_the_summary_sorts_objectives_into_better_worse_and_not_significant() -> None:
-    frontier = make_frontier(objectives=("acc", "ece", "brier"), select="lambda=0.6")
-    selected = frontier.selected
-    assert selected is not None
-    selected.differences = {
-        "aligned": {
-            "acc": Difference(value=0.02, low=0.01, high=0.03, n=600),
-            "ece": Difference(value=0.05, low=0.04, high=0.06, n=600),
-            "brier": Difference(value=0.01, low=-0.01, high=0.03, n=600),
-        }
-    }
-    selected.superiority = Superiority(shown=False, p=0.4, p_adjusted=0.9)
-    for point in frontier.points:
-        if point.superiority and point is not selected:
-            point.superiority = Superiority(shown=False, p=1, p_adjusted=1)
-    text = summary_sentence(frontier)
-    assert text.startswith("λ = 0.6 is chosen.")
-    against, rest = text.split("Against aligned: ")[1].split(" (held-out split, 95 % intervals).")
-    assert against == (
-        "better in accuracy (+0.020 [0.010, 0.030]) and worse in ECE (+0.050 [0.040, 0.060]); "
-        "no significant difference in Brier score (+0.010 [−0.010, 0.030])"
-    )
-    assert rest.strip() == "Not significantly better than both parents on every objective (p = 0.90)."
-
-
-@pytest.mark.parametrize(
-    ("test", "facts"),
-    [
-        (Superiority(shown=True, p=0.0002, p_adjusted=0.0004), ("Significantly better", "(10 % level, p < 0.001)")),
-        (Superiority(shown=False, p=0.03, p_adjusted=0.12), ("Not significantly better", "(p = 0.12)")),
-    ],
-)
-def test_the_summary_prints_the_result_of_the_superiority_test(test: Superiority, facts: tuple[str, str]) -> None:
-    frontier = make_frontier(select="lambda=0.6", level=0.9)
-    for point in frontier.points:
-        if point.superiority is not None:
-            point.superiority = test if point.selected else Superiority(shown=False, p=1, p_adjusted=1)
-    last = summary_sentence(frontier).split(" intervals). ")[1]
-    assert last == f"{facts[0]} than both parents on every objective {facts[1]}."
-
-
-def test_the_summary_names_other_points_that_beat_both_parents() -> None:
-    frontier = make_frontier(select="lambda=0.6")
-    for point in frontier.points:
-        if point.superiority is not None:
-            shown = not point.selected
-            point.superiority = Superiority(shown=shown, p=0.001 if shown else 0.5, p_adjusted=0.01 if shown else 0.5)
-    assert summary_sentence(frontier).endswith("(p = 0.50); λ = 0.3 and λ = 1.3 are.")
-    frontier.point("lambda=1.3").superiority = Superiority(shown=False, p=1, p_adjusted=1)
-    assert summary_sentence(frontier).endswith("(p = 0.50); λ = 0.3 is.")
-
-
-def test_the_summary_of_a_run_without_a_choice_counts_its_points() -> None:
-    assert summary_sentence(make_frontier(select=None, finished=False)) == "No point is chosen yet: 5 points scored."
-    empty = make_frontier(select=None, finished=False, points=[])
-    assert summary_sentence(empty) == "No point is chosen yet: 0 points scored."
-    assert "| point |" in frontier_markdown(empty)
-    assert len(points_frame(empty)) == 0
-
-
-@pytest.mark.parametrize(("chosen", "role"), [("lambda=0", "base"), ("lambda=1", "aligned")])
-def test_the_summary_of_a_chosen_parent_gives_its_own_numbers(chosen: str, role: str) -> None:
-    frontier = make_frontier(select=chosen)
-    sentence = summary_sentence(frontier)
-    assert sentence.startswith(f"No merge beat the {role} model; demo-run/ holds the {role} weights.")
-    assert f"{frontier.point(chosen).name}, which has accuracy 0." in sentence
-    assert "Against" not in sentence
-    running = summary_sentence(make_frontier(select=chosen, finished=False))
-    assert running.startswith(f"So far, {frontier.point(chosen).name} ({role}) is chosen.")
 
 
 def test_a_metric_without_intervals_is_printed_bare() -> None:

@@ -100,7 +100,7 @@ def test_after_the_run_the_live_view_is_gone_and_the_table_stays() -> None:
     assert "left" not in text
     for point in frontier.points:
         assert len([line for line in lines if line.startswith(f"{point.name} ") and "[" in line]) == 1
-    assert lines_with(lines, "★", "is chosen")
+    assert lines_with(lines, "★", "Ship λ = 0.6, written to out/.")
     assert "out/calibration/report.html" in text
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from mergekit_calib.recipe.definition import models_named
+from mergekit_calib.recipe.parent_roles import models_named
 from mergekit_calib.report.card.front_matter import front_matter, parent_licences
 from mergekit_calib.report.tables.markdown import escape_markdown, fenced, frontier_markdown
 from mergekit_calib.report.tables.rows import table_caption
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import how_chosen, summary_sentence
+from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -43,7 +43,7 @@ def model_card(
     sections = [
         f"---\n{front_matter(frontier, selected, licence)}---",
         f"# {escape_markdown(frontier.name)}",
-        escape_markdown(summary_sentence(frontier)),
+        "  \n".join(map(escape_markdown, answer_lines(frontier))),
         _provenance(frontier, selected),
         *map(_picture, available[:1]),
         *_statements(frontier),

@@ -16,7 +16,7 @@ from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.terminal.time_left import duration
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import summary_sentence
+from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -33,6 +33,8 @@ class ConsoleProgress(Progress):
         console: where to print; standard output, if None.
         quiet: print only failures and what the user must read.
         out_path: the output folder, which the last line names.
+        verbose: print every statement before the answer.
+        card: whether a model card is written, which the last line names.
 
     Attributes:
         view: what the live view shows.
@@ -44,9 +46,11 @@ class ConsoleProgress(Progress):
         console: Console | None = None,
         quiet: bool = False,
         out_path: str | Path | None = None,
+        verbose: bool = False,
+        card: bool = True,
     ) -> None:
         self._console = console or _console()
-        self._quiet = quiet
+        self._quiet, self._verbose, self._card = quiet, verbose, card
         self._out = None if out_path is None else Path(out_path)
         self.view = LiveView()
         self.live: ResizingLive | None = None
@@ -81,10 +85,10 @@ class ConsoleProgress(Progress):
             self.__enter__()
         items = sum(entry.n_items for entry in frontier.suite)
         tasks = ", ".join(entry.name for entry in frontier.suite)
+        models = (" → " if list(frontier.models) == ["base", "aligned"] else ", ").join(frontier.models.values())
         points = "as many points as the search needs" if n_points is None else formatting.counted(n_points, "point")
         self._say(
-            f"{frontier.models['base']} → {frontier.models['aligned']}, {frontier.method}: {points}, "
-            f"{items:,} items of {tasks}",
+            f"{models}, {frontier.method}: {points}, {items:,} items of {tasks}",
             style="bold",
         )
         self._notes(frontier)
@@ -120,23 +124,19 @@ class ConsoleProgress(Progress):
         self.view.concluding = True
 
     def finished(self, frontier: Frontier) -> None:
-        """Print the table, the answer, the statements and where the files are."""
+        """Print the table and the answer in four lines; before them, with `verbose`, every statement."""
         self._end()
         if self._quiet:
             return
+        self._notes(frontier)
         self._console.print(console_table(frontier))
         self._console.print()
-        self._paragraph(f"{'★ ' if self._is_live else ''}{summary_sentence(frontier)}", style="bold")
-        self._console.print()
-        for statement in statements(frontier):
+        for statement in statements(frontier) if self._verbose else []:
             self._paragraph(statement, mark="•")
-        for note in frontier.notes:
-            if note not in self._noted:
-                self._paragraph(formatting.sentence(frontier, note), mark="•")
-        if self._out is not None:
+        if self._verbose:
             self._console.print()
-            report = self._out / "calibration" / "report.html"
-            self._paragraph(f"The chosen model is in {self._out}. The report is {report}.")
+        for i, line in enumerate(answer_lines(frontier, self._out, self._card)):
+            self._paragraph(line, mark="★" if i == 0 else "•", style="" if i else "bold")
 
     def _outcome(self, point: PointResult, frontier: Frontier) -> str:
         """Return a point's line, as `λ = 0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16; about 0:40 left)`."""

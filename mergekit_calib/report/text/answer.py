@@ -1,28 +1,34 @@
-"""The answer of a sweep in words: the chosen point, its gains and costs, and whether it beats both parents."""
+"""The answer of a sweep in four lines: what to ship, what it gains and loses, the main caveat, and where to look."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.outcomes import sort_outcomes
+from mergekit_calib.report.text.caveat import main_caveat
+from mergekit_calib.report.text.parent_texts import against_parents, parent_role
 from mergekit_calib.results.frontier import Frontier, PointResult
 
+_MOST_NAMED = 3  # points named in a sentence
 
-def summary_sentence(frontier: Frontier) -> str:
-    """Return the answer in a few short sentences of plain text: the choice first, then its gains and costs.
 
-    Gains and costs are paired differences on the held-out split. A difference whose interval contains 0 is called not
-    significant.
+def answer_lines(
+    frontier: Frontier, out_path: str | Path | None = None, card: bool = True
+) -> tuple[str, str, str, str]:
+    """Return the answer as four lines of plain text: ship what; gains and losses; the main caveat; where to look.
+
+    Args:
+        frontier: the sweep, finished or not.
+        out_path: the output folder as the lines should name it; its name alone, if None.
+        card: whether there is a model card to point to.
     """
+    out = Path(out_path if out_path is not None else frontier.name or "out")
     selected = frontier.selected
+    where = f"The report is {out / 'calibration' / 'report.html'}"
+    where += f"; the model card is {out / 'README.md'}." if card and frontier.finished and selected else "."
     if selected is None:
-        return _without_choice(frontier)
-    if selected.role is not None and frontier.finished:
-        return f"{_parent_chosen(frontier, selected)} {_superiority(frontier, selected)}"
-    name = formatting.name_with_role(selected)
-    opening = f"{name} is chosen." if frontier.finished else f"So far, {name} is chosen."
-    compared = _against_parents(frontier, selected)
-    middle = compared or f"On the held-out split it has {_values(frontier, selected)}."
-    return f"{opening} {middle} {_superiority(frontier, selected)}"
+        return _no_choice(frontier), _best_so_far(frontier), main_caveat(frontier), where
+    return _ship(frontier, selected, out), _gain_and_loss(frontier, selected), main_caveat(frontier), where
 
 
 def how_chosen(frontier: Frontier) -> list[str]:
@@ -30,7 +36,8 @@ def how_chosen(frontier: Frontier) -> list[str]:
     paragraphs = []
     if frontier.selection is not None:
         reason = formatting.sentence(frontier, frontier.selection.reason).rstrip(".")
-        paragraphs.append(f"Rule {frontier.selection.rule}, on the selection split: {reason}.")
+        rule = "Default rule" if frontier.selection.gave_way else f"Rule {frontier.selection.rule}"
+        paragraphs.append(f"{rule}, on the selection split: {reason}.{_gave_way(frontier)}")
     paragraphs.append(
         "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
         "held-out split, unless they say otherwise, so they are not biased by the choice."
@@ -38,7 +45,45 @@ def how_chosen(frontier: Frontier) -> list[str]:
     return paragraphs
 
 
-def _without_choice(frontier: Frontier) -> str:
+def _ship(frontier: Frontier, selected: PointResult, out: Path) -> str:
+    """Return line 1. It also says if the rule gave way, and if another point dominates the choice on held-out items."""
+    role = parent_role(frontier, selected)
+    if not frontier.finished:
+        n = formatting.counted(len(frontier.complete_points), "point")
+        line = f"So far, with {n} scored, the choice is {formatting.name_with_role(selected)}."
+    elif role is not None:
+        line = f"No merge beat the {role} model; {out}/ holds the {role} weights."
+    else:
+        line = f"Ship {selected.name}, written to {out}/."
+    return f"{line}{_gave_way(frontier)}{_dominated(frontier, selected)}"
+
+
+def _gave_way(frontier: Frontier) -> str:
+    if frontier.selection is None or frontier.selection.gave_way is None:
+        return ""
+    reason = formatting.sentence(frontier, frontier.selection.gave_way).rstrip(".")
+    return f" The rule {frontier.selection.rule} gave way to the default rule: {reason}."
+
+
+def _dominated(frontier: Frontier, selected: PointResult) -> str:
+    by = [frontier.point(point_id).name for point_id in selected.dominated_by.get("held_out", [])]
+    if not by:
+        return ""
+    named = by if len(by) <= _MOST_NAMED else [*by[:_MOST_NAMED], f"{len(by) - _MOST_NAMED} more"]
+    verb = "dominates" if len(by) == 1 else "dominate"
+    each = "" if len(by) == 1 else " each"
+    return (
+        f" But on the held-out split {formatting.listed(named)} {verb} it:{each} at least as good in every objective "
+        "and better in one, beyond chance."
+    )
+
+
+def _gain_and_loss(frontier: Frontier, selected: PointResult) -> str:
+    """Return line 2: the differences to the parents, or the choice's own numbers if there are none."""
+    return against_parents(frontier, selected) or f"On the held-out split it has {_values(frontier, selected)}."
+
+
+def _no_choice(frontier: Frontier) -> str:
     complete = len(frontier.complete_points)
     failed = len(frontier.points) - complete
     yet = "" if frontier.finished else " yet"
@@ -46,22 +91,10 @@ def _without_choice(frontier: Frontier) -> str:
     return f"No point is chosen{yet}: {formatting.counted(complete, 'point')} scored{tail}."
 
 
-def _parent_chosen(frontier: Frontier, selected: PointResult) -> str:
-    text = f"No merge beat the {selected.role} model; {frontier.name}/ holds the {selected.role} weights."
-    rule = f"The rule {frontier.selection.rule}" if frontier.selection is not None else "The rule"
-    return f"{text} {rule} chose {selected.name}, which has {_values(frontier, selected)} on the held-out split."
-
-
-def _against_parents(frontier: Frontier, point: PointResult) -> str:
-    compared = {
-        role: outcomes
-        for role in ("aligned", "base")
-        if (outcomes := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
-    }
-    if not compared:
-        return ""
-    text = ". ".join(f"Against {role}: {outcomes.clause()}" for role, outcomes in compared.items())
-    return f"{text} (held-out split, {formatting.percent(frontier.level)} intervals)."
+def _best_so_far(frontier: Frontier) -> str:
+    """Return line 2 of a sweep without a choice: the scores of the parents."""
+    scored = [f"{p.role}: {_values(frontier, p)}" for p in frontier.parents if p.status == "complete"]
+    return f"{'; '.join(scored)}." if scored else "No parent is scored, so there is nothing to compare with."
 
 
 def _values(frontier: Frontier, point: PointResult) -> str:
@@ -70,27 +103,3 @@ def _values(frontier: Frontier, point: PointResult) -> str:
         for objective in frontier.objectives
     ]
     return formatting.listed(parts)
-
-
-def _superiority(frontier: Frontier, selected: PointResult) -> str:
-    """Return whether the chosen point is significantly better than both parents, and which other points are."""
-    tests = {p.id: p.superiority for p in frontier.complete_points if p.superiority is not None}
-    if not tests:
-        return (
-            "It was not tested whether a point is better than both parents: that takes the scores of both parents and "
-            "of another point."
-        )
-    level = f"{formatting.percent(1 - frontier.level)} level"
-    others = [p.name for p in frontier.complete_points if p is not selected and p.superiority and p.superiority.shown]
-    named = formatting.listed(others) if 0 < len(others) <= 3 else formatting.counted(len(others), "point")
-    better = "better than both parents on every objective"
-    verb = "is" if len(others) == 1 else "are"
-    if selected.superiority is None:
-        if others:
-            return f"{named} {verb} significantly {better} ({level})."
-        return f"No point is significantly {better} ({level})."
-    p = f"p {formatting.p_value(selected.superiority.p_adjusted)}"
-    if selected.superiority.shown:
-        return f"Significantly {better} ({level}, {p})."
-    of_others = f"; {named} {verb}" if others else ""
-    return f"Not significantly {better} ({p}){of_others}."

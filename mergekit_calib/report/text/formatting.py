@@ -104,14 +104,27 @@ def name_with_role(point: PointResult) -> str:
     return f"{point.name} ({point.role})" if point.role and point.id != point.role else point.name
 
 
+def names_of(frontier: Frontier, point_ids: Iterable[str]) -> list[str]:
+    """Return how points are called in a sentence: a parent by its role, another point by its name."""
+    roles = {p.id: p.role for p in frontier.points}
+    return [roles.get(point_id) or point_name(point_id) for point_id in point_ids]
+
+
 def baseline_name(frontier: Frontier, baseline: Baseline) -> str:
-    """Return `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, or `parents averaged`."""
+    """Return a baseline's name in tables.
+
+    `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, `aligned, T = 1.5 (no labels)`; `parents averaged`
+    and `parents blended, λ = 0.25`, with the names of the two in place of `parents` if there are more.
+    """
+    names = names_of(frontier, baseline.of)
+    if baseline.kind == "temperature":
+        fitted = [_fitted(t) for t in baseline.temperatures.values()]
+        labels = "" if baseline.uses_labels else " (no labels)"
+        return f"{names[0]}, T {fitted[0] if len(fitted) == 1 else 'by task'}{labels}"
+    of = "parents" if len(frontier.models) <= 2 else listed(names)
     if baseline.kind == "average":
-        return "parents averaged"
-    of = baseline.of[0]
-    fitted = [_fitted(t) for t in baseline.temperatures.values()]
-    role = next((p.role for p in frontier.points if p.id == of and p.role), None)
-    return f"{role or point_name(of)}, T {fitted[0] if len(fitted) == 1 else 'by task'}"
+        return f"{of} averaged"
+    return f"{of} blended" if baseline.at is None else f"{of} blended, λ = {baseline.at:g}"
 
 
 def temperatures(baseline: Baseline) -> str:

@@ -24,6 +24,21 @@ def outcome(objective: Objective, difference: Difference) -> Outcome:
     return "better" if (difference.low > 0) == (objective.direction == "maximize") else "worse"
 
 
+def half_widths(objectives: Sequence[Objective], differences: Mapping[str, Difference]) -> float:
+    """Return how far two models are apart: the sum of |difference| / half the width of its interval, over objectives.
+
+    Args:
+        objectives: the objectives to sum over.
+        differences: objective name → paired difference; those without an interval of positive width are left out.
+    """
+    total = 0.0
+    for objective in objectives:
+        d = differences.get(objective.name)
+        if d is not None and d.value is not None and d.low is not None and d.high is not None and d.high > d.low:
+            total += abs(d.value) / ((d.high - d.low) / 2)
+    return total
+
+
 def signed_difference(difference: Difference) -> str:
     """Return a difference as `+0.027 [0.015, 0.039]`."""
     return formatting.with_interval(difference, signed=True)
