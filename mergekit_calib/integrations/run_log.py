@@ -123,7 +123,8 @@ class RunLog(Progress):
                 self._saved_stderr = os.dup(_STDERR)
                 os.dup2(self._file.fileno(), _STDERR)
         versions = ", ".join(f"{name} {version}" for name, version in frontier.versions.items())
-        self.line(f"process {os.getpid()}: {frontier.models['base']} → {frontier.models['aligned']}; {versions}")
+        models = ", ".join(f"{role} {model}" for role, model in frontier.models.items())
+        self.line(f"process {os.getpid()}: {models}; {versions}")
 
     @override
     def memory_estimated(self, memory: str) -> None:

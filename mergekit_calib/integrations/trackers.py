@@ -124,8 +124,7 @@ class TrackedProgress(Progress):
     @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         config = {
-            "base": frontier.models["base"],
-            "aligned": frontier.models["aligned"],
+            **{f"model/{role}": model for role, model in frontier.models.items()},
             "method": frontier.method,
             "suite": [entry.name for entry in frontier.suite],
             "objectives": [objective.name for objective in frontier.objectives],

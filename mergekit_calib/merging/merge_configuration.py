@@ -11,12 +11,10 @@ from typing import Any
 
 import torch
 import transformers
-from mergekit import merge_methods
 from mergekit.architecture import ModelArchitecture, get_architecture_info
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.merge import _model_out_config
-from mergekit.merge_methods.base import BasePolicy
 from mergekit.options import MergeOptions
 from pydantic import ValidationError
 
@@ -92,9 +90,20 @@ def check_configuration_source(recipe: Recipe, options: MergeOptions, source: st
         RecipeError: the recipe has no `base_model`, and two models' configs differ in a field that affects a forward
             pass.
     """
-    given = configuration(recipe, source)
-    if given.base_model is not None:
-        return
+    if recipe.get("base_model") is None and (difference := config_difference(recipe, options)):
+        problem = "without base_model, mergekit takes the merged model's config from any of them"
+        remedy = f"name the model that it should come from (in {recipe['merge_method']} it is also the base)"
+        raise RecipeError("base_model", f"{difference}; {problem}: {remedy}, or make them equal", source)
+
+
+def config_difference(recipe: Recipe, options: MergeOptions) -> str | None:
+    """Return how the models' configs differ in a field that affects a forward pass; None if they do not.
+
+    Args:
+        recipe: a point's plain recipe.
+        options: mergekit's options.
+    """
+    given = configuration(recipe)
     architecture = architecture_of(given, options)
     set_by_tokenizer = {"vocab_size"} if given.tokenizer or given.tokenizer_source else set()
 
@@ -106,19 +115,10 @@ def check_configuration_source(recipe: Recipe, options: MergeOptions, source: st
     of_first = config_from(first)
     for other in others:
         of_other = config_from(other)
-        differing = [key for key in (*of_first, *of_other) if of_first.get(key, _ABSENT) != of_other.get(key, _ABSENT)]
-        if differing:
-            key = differing[0]
-            difference = f"{key} is {of_first.get(key, _ABSENT)} in {first} and {of_other.get(key, _ABSENT)} in {other}"
-            raise RecipeError("base_model", f"{difference}; {_base_model_needed(given.merge_method)}", source)
-
-
-def _base_model_needed(method: str) -> str:
-    """Return why a recipe of this merge method needs a `base_model`, and what naming one changes."""
-    problem = "without base_model, mergekit takes the merged model's config from any of them"
-    if merge_methods.get(method).spec.contract.base == BasePolicy.IGNORED:
-        return f"{problem}: name the model that it should come from, which changes nothing else in {method}"
-    return f"{problem}: name the model that it should come from (in {method} it is also the base), or make them equal"
+        for key in (*of_first, *of_other):
+            if (a := of_first.get(key, _ABSENT)) != (b := of_other.get(key, _ABSENT)):
+                return f"{key} is {a} in {first} and {b} in {other}"
+    return None
 
 
 def merged_configuration(

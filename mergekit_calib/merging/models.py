@@ -20,7 +20,8 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.live_model import LiveModel, model_class, silence_transformers
 from mergekit_calib.merging.merge_configuration import active_configuration, configuration, dtype_problem
 from mergekit_calib.merging.plan import Plan, ResidentTensors
-from mergekit_calib.merging.tokenizer import TokenizerChoice, copy_tokenizer_files, load_tokenizer
+from mergekit_calib.merging.tokenizer import copy_tokenizer_files, load_tokenizer
+from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe import Point
 
@@ -171,7 +172,8 @@ class PointModels:
     def _tokenizer(self, config: MergeConfiguration) -> transformers.PreTrainedTokenizerBase:
         """Return the tokenizer that the written model will have."""
         donor = config.base_model or config.referenced_models()[0]
-        source = str(self._choice.folder or donor)
+        auto = [str(m) for m in config.referenced_models()] if config.chat_template == "auto" else []
+        source = str(self._choice.folder or (str(donor), config.chat_template, auto))
         if source not in self._tokenizers:
             if self._choice.folder is not None:
                 self._tokenizers[source] = self._load_tokenizer(self._choice.folder)

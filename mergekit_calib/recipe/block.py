@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from mergekit_calib.recipe.axes import Axis, read_axis
 from mergekit_calib.results.names import metric_key
@@ -53,6 +53,7 @@ class SuiteEntry(SuiteOptions):
 
     task: str = Field(min_length=1)
     split: Literal["selection", "held_out"] | None = None
+    _name: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -65,8 +66,14 @@ class SuiteEntry(SuiteOptions):
 
     @property
     def name(self) -> str:
-        """The entry's name in results: its task."""
-        return self.task
+        """The entry's name in results: its task's, group's or tag's; the path of a file until `named` is called."""
+        return self._name or self.task
+
+    def named(self, name: str) -> SuiteEntry:
+        """Return the same entry with another name in results."""
+        entry = self.model_copy()
+        entry._name = name
+        return entry
 
 
 class ObjectiveSpec(_Strict):
@@ -106,17 +113,6 @@ class ObjectiveSpec(_Strict):
         if self.weights is not None and not any(self.weights.values()):
             raise ValueError(f"{self.metric}: every weight is 0; at least one must be above 0")
         return self
-
-
-class Parents(_Strict):
-    """Two of the recipe's models as the base and the aligned parent.
-
-    Attributes:
-        base, aligned: the models, as the recipe names them.
-    """
-
-    base: str
-    aligned: str
 
 
 class Seeds(_Strict):
@@ -193,7 +189,8 @@ class CalibrationBlock(SuiteOptions):
         suite: what scores a point. The block's own suite options are already in each entry.
         objectives: what is traded off; the first is on the vertical axis of the pictures.
         select: `rule`, and the rule's own options; the default rule if it names none.
-        parents: the models that the points are compared with; every model that the recipe names, if not given.
+        parents: the models that the points are compared with, as a list or by the roles `base` and `aligned`; every
+            model that the recipe names, if not given.
         seed: seed of randomised merge methods, unless mergekit's `--random-seed` is given.
         seeds: lm-eval's seeds.
         model_args, batch_size: as lm-eval's `hf` model takes them.
@@ -209,7 +206,7 @@ class CalibrationBlock(SuiteOptions):
         default=[ObjectiveSpec(metric="acc"), ObjectiveSpec(metric="ece")], min_length=1
     )
     select: dict[str, Any] = Field(default_factory=dict)
-    parents: Parents | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    parents: dict[str, str] | list[str] | None = None
     seed: int = Field(default=0, ge=0)
     seeds: Seeds = Seeds()
     model_args: dict[str, Any] = Field(default_factory=dict)
@@ -222,6 +219,18 @@ class CalibrationBlock(SuiteOptions):
     @classmethod
     def _strategy_by_name(cls, search: Any) -> Any:
         return {"strategy": search} if isinstance(search, str) else search
+
+    @field_validator("parents", mode="before")
+    @classmethod
+    def _parents_are_models(cls, parents: Any) -> Any:
+        models = list(parents.values()) if isinstance(parents, dict) else parents
+        if isinstance(parents, dict) and parents.keys() != {"base", "aligned"}:
+            raise ValueError("expected a list of models, or `{base: …, aligned: …}`")
+        if models is not None and not (isinstance(models, list) and all(isinstance(m, str) and m for m in models)):
+            raise ValueError("expected models as the recipe names them")
+        if models is not None and not len(set(models)) == len(models) > 0:
+            raise ValueError("expected at least 1 model, and each once")
+        return parents
 
     @field_validator("batch_size")
     @classmethod
@@ -270,7 +279,6 @@ class CalibrationBlock(SuiteOptions):
         parts: dict[str, type[BaseModel]] = {
             "suite": SuiteEntry,
             "objectives": ObjectiveSpec,
-            "parents": Parents,
             "seeds": Seeds,
             "search": Racing,
         }

@@ -19,8 +19,9 @@ from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe.axes import DIGITS, Axis, Setting, Value
 from mergekit_calib.recipe.axis_kinds import AxisKind, Expansion, Layers, expand_axis, expanded_recipe
 from mergekit_calib.recipe.block import CalibrationBlock
+from mergekit_calib.recipe.parent_roles import model_name, models_named
 from mergekit_calib.recipe.placeholders import PlaceholderError, substitute
-from mergekit_calib.recipe.short_form import LAMBDA, METHOD, Recipe, Role, Variant
+from mergekit_calib.recipe.short_form import LAMBDA, METHOD, Recipe, Variant
 
 OF_PARENTS = ("dtype", "out_dtype", "tokenizer", "tokenizer_source", "chat_template")
 """Keys that the parents' recipes take over from the sweep's; they hold no placeholders, as no axis changes a parent."""
@@ -31,16 +32,16 @@ class Point:
     """One setting of all axes, so one plain mergekit recipe, so one model.
 
     Attributes:
-        id: unique in the sweep, as `lambda=0.6`; `base` or `aligned` for a parent that is not on the axes.
+        id: unique in the sweep, as `lambda=0.6`; its role for a parent that is not on the axes.
         axes: axis → value; empty for a parent that is not on the axes.
         recipe: the plain recipe, as mergekit reads it.
-        role: which parent this is, if it is one.
+        role: which parent this is, a key of `Sweep.parent_models`, if it is one.
     """
 
     id: str
     axes: Setting
     recipe: Recipe
-    role: Role | None = None
+    role: str | None = None
 
     @property
     def yaml(self) -> str:
@@ -55,18 +56,19 @@ class Sweep:
     Attributes:
         variants: merge method → its recipe with placeholders. There is one, unless the short form has an axis `method`.
         calibration: the `calibration:` block.
-        base, aligned: the parents, as the recipe names them.
+        parent_models: role → the parent as the recipe names it, in order; `base`, if there is one, first.
         axes: the axes that the search varies: the block's, with axes that stand for several replaced by those.
         families: axis of the block that stands for several → its expansion.
+        parent_keys: keys that are added to the parents' recipes alone.
         source: the file that the YAML came from, for messages.
     """
 
     variants: dict[str, Variant]
     calibration: CalibrationBlock
-    base: str
-    aligned: str
+    parent_models: dict[str, str]
     axes: dict[str, Axis]
     families: dict[str, Expansion] = field(default_factory=dict)
+    parent_keys: Recipe = field(default_factory=dict)
     source: str | None = None
 
     @property
@@ -96,6 +98,10 @@ class Sweep:
         """Return the same sweep with `keys` added to the recipe of every point."""
         variants = {name: replace(v, recipe={**v.recipe, **keys}) for name, v in self.variants.items()}
         return replace(self, variants=variants)
+
+    def with_parent_keys(self, **keys: Any) -> Sweep:
+        """Return the same sweep with `keys` added to the parents' recipes."""
+        return replace(self, parent_keys={**self.parent_keys, **keys})
 
     def expanded(self, layers: Layers, kinds: Mapping[str, type[AxisKind]]) -> Sweep:
         """Return the same sweep with each axis that stands for several replaced by those.
@@ -140,18 +146,17 @@ class Sweep:
             raise RecipeError(problem.key, problem.message, self.source) from None
         return Point(point_id(axes), dict(axes), recipe)
 
-    def parents(self) -> tuple[Point, Point]:
-        """Return base and aligned as points, each with a recipe that passes it through."""
+    def parents(self) -> list[Point]:
+        """Return the parents as points, each with a recipe that passes it through."""
         common = {key: self.recipe[key] for key in OF_PARENTS if key in self.recipe}
-
-        def parent(role: Role, model: str, value: float) -> Point:
-            axes = self._place_of(role, value)
-            recipe = {"merge_method": "passthrough", "models": [{"model": model}], **common}
+        parents = []
+        for role, model in self.parent_models.items():
+            axes = self._place_of(role)
+            recipe = {"merge_method": "passthrough", "models": [{"model": model}], **common, **self.parent_keys}
             if isinstance(common.get("tokenizer"), dict):
                 recipe["tokenizer"] = _tokenizer_of_one(common["tokenizer"], model)
-            return Point(point_id(axes) if len(axes) == 1 else role, axes, recipe, role)
-
-        return parent("base", self.base, 0.0), parent("aligned", self.aligned, 1.0)
+            parents.append(Point(point_id(axes) if len(axes) == 1 else role, axes, recipe, role))
+        return parents
 
     def grid(self) -> Iterator[Point]:
         """Yield the point of every combination of the axes' values that is not a parent by construction, in order."""
@@ -192,11 +197,12 @@ class Sweep:
             return next(iter(self.variants.values()))
         return self.variants[str(setting[METHOD])]
 
-    def _place_of(self, role: Role, value: float) -> Setting:
+    def _place_of(self, role: str) -> Setting:
         """Return a parent's setting; empty if it is at no setting, or at several."""
-        if list(self.axes) != self._lambdas or next(iter(self.variants.values())).ends.get(value) != role:
+        values = [value for value, end in next(iter(self.variants.values())).ends.items() if end == role]
+        if list(self.axes) != self._lambdas or not values:
             return {}
-        return dict.fromkeys(self._lambdas, value)
+        return dict.fromkeys(self._lambdas, values[0])
 
     @property
     def _lambdas(self) -> list[str]:
@@ -236,19 +242,6 @@ def _tokenizer_of_one(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any
 def _source_model(entry: Any) -> str | None:
     """Return the model that a token takes its embedding from, in any of mergekit's ways to say so, or None."""
     source = entry.get("source") if isinstance(entry, dict) else None
-    while isinstance(source, dict):
-        source = source.get("model") or source.get("path")
-    return source
-
-
-def models_named(node: Any) -> Iterator[str]:
-    """Yield the values of `base_model` and `model` keys anywhere in a recipe."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ("base_model", "model") and isinstance(value, str):
-                yield value
-            elif key not in ("parameters", "tokenizer", "tokenizer_source"):
-                yield from models_named(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from models_named(value)
+    if isinstance(source, dict) and "kind" in source:
+        source = source.get("model")
+    return model_name(source)

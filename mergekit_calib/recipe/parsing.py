@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.recipe.block import CalibrationBlock
-from mergekit_calib.recipe.definition import OF_PARENTS, Sweep, models_named
+from mergekit_calib.recipe.definition import OF_PARENTS, Sweep
+from mergekit_calib.recipe.parent_roles import parents_of
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in
 from mergekit_calib.recipe.short_form import (
     METHOD,
@@ -75,13 +76,13 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
         raise _first_problem(problems, source) from None
 
     if recipe.get("merge_method") == SHORT_FORM:
-        variants, base, aligned = expand_short_form(recipe, block.axes, methods, source)
+        variants, parents = expand_short_form(recipe, block.axes, methods, source)
     else:
         _check_method(recipe, block, methods, source)
-        base, aligned = _parents_of(recipe, block, source)
+        parents = parents_of(recipe, block, source)
         variants = {str(recipe["merge_method"]): Variant(recipe, {})}
     _check_placeholders(variants, block, source)
-    return Sweep(variants, block, base, aligned, dict(block.axes), source=source)
+    return Sweep(variants, block, parents, dict(block.axes), source=source)
 
 
 def _check_method(
@@ -94,30 +95,6 @@ def _check_method(
     for name in names:
         if not isinstance(name, str) or name not in methods:
             raise RecipeError(key, unknown_method(name, methods), source)
-
-
-def _parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> tuple[str, str]:
-    """Return the parents of a general recipe: `calibration.parents`, or base_model and the only other model."""
-    named = list(dict.fromkeys(models_named(recipe)))
-    if not named:
-        raise RecipeError("models", "the recipe names no model", source)
-    if block.parents is not None:
-        for role, model in (("base", block.parents.base), ("aligned", block.parents.aligned)):
-            if model not in named:
-                raise RecipeError(
-                    f"calibration.parents.{role}", f"{model!r} is not in the recipe{near_names(model, named)}", source
-                )
-        return block.parents.base, block.parents.aligned
-    base = recipe.get("base_model") or named[0]
-    others = [model for model in named if model != base]
-    if len(others) != 1:
-        raise RecipeError(
-            "calibration.parents",
-            f"the recipe names {len(others)} models besides {base!r}: say which two are the parents, "
-            "`parents: {base: …, aligned: …}`",
-            source,
-        )
-    return str(base), others[0]
 
 
 def _check_placeholders(variants: Mapping[str, Variant], block: CalibrationBlock, source: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.recipe.axes import Axis
@@ -14,8 +14,7 @@ LAMBDA = "lambda"
 METHOD = "method"
 
 Recipe = dict[str, Any]
-Role = Literal["base", "aligned"]
-Ends = dict[float, Role]  # values of λ at which the merge is a parent by construction, bit for bit
+Ends = dict[float, str]  # role of the parent that the merge is by construction, bit for bit, at a value of λ
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Variant:
 
 def expand_short_form(
     recipe: Recipe, axes: Mapping[str, Axis], methods: Mapping[str, MethodSignature], source: str | None
-) -> tuple[dict[str, Variant], str, str]:
-    """Return method → variant, and the names of the base and the aligned parent.
+) -> tuple[dict[str, Variant], dict[str, str]]:
+    """Return method → variant, and role → parent: `base` and `aligned`.
 
     The methods are those of the axis `method`, or the one in `parameters`. If there are several, each takes the
     parameters that it has.
@@ -67,10 +66,11 @@ def expand_short_form(
             belongs to no method; the recipe does not name exactly two models.
     """
     base, aligned = _two_parents(recipe, source)
+    parents = {"base": base, "aligned": aligned}
     parameters = dict(recipe.get("parameters") or {})
     if METHOD not in axes:
         method = parameters.get(METHOD, "linear")
-        return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, base, aligned
+        return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, parents
     if METHOD in parameters and parameters.pop(METHOD) != f"${{{METHOD}}}":
         raise RecipeError("parameters.method", "is given here and in calibration.axes: leave one out", source)
     names = [str(value) for value in axes[METHOD].levels]
@@ -88,7 +88,7 @@ def expand_short_form(
     for name in names:
         own = {METHOD: name, **{k: v for k, v in parameters.items() if k in known[name]}}
         variants[name] = _variant({**recipe, "parameters": own}, base, aligned, axes, methods, source)
-    return variants, base, aligned
+    return variants, parents
 
 
 def _variant(

@@ -254,7 +254,7 @@ class Study:
             setting: axis → value.
             key: the point's content key.
             evaluation: the point's objectives.
-            role: `base` or `aligned`, if the point is a parent.
+            role: which parent the point is, if it is one.
         """
         attributes: dict[str, Any] = {"role": role} if role else {_POINT: key}
         self.optuna.add_trial(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +60,11 @@ class RunFolder:
             write_text_atomic(id_file, uuid.uuid4().hex[:12])
         return id_file.read_text(encoding="utf-8")
 
-    def check(self, parents: dict[str, str]) -> None:
-        """Check that the folder is new, empty, or holds a run of the same parents.
+    def check(self, models: Collection[str]) -> None:
+        """Check that the folder is new, empty, or holds a run of the same models.
 
         Args:
-            parents: `base` and `aligned` → the model as the recipe names it.
+            models: the models, as the recipe names them.
 
         Raises:
             CalibError: it holds something else, which a sweep must not overwrite.
@@ -80,11 +80,11 @@ class RunFolder:
                     "name a new folder, or one that an earlier run of this sweep wrote"
                 )
             return
-        earlier = yaml.safe_load(record.read_text(encoding="utf-8"))["parents"]
-        if earlier != parents:
+        earlier = yaml.safe_load(record.read_text(encoding="utf-8"))["models"]
+        if set(earlier) != set(models):
             raise CalibError(
-                f"{self.path} holds a sweep between {earlier['base']} and {earlier['aligned']}, and this one is "
-                f"between {parents['base']} and {parents['aligned']}; name a new folder"
+                f"{self.path} holds a sweep of {', '.join(earlier)}, and this one is of {', '.join(models)}; name a "
+                "new folder"
             )
 
     def record(self, sweep: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitting_footprint, footprint, free_memory
-from mergekit_calib.merging.merge_configuration import check_configuration_source, configuration
+from mergekit_calib.merging.merge_configuration import check_configuration_source, config_difference, configuration
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
 from mergekit_calib.merging.tokenizer import load_tokenizer
@@ -27,6 +27,7 @@ from mergekit_calib.recipe.axes import grid_size
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
+from mergekit_calib.sweep.task_names import with_task_names
 from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, rule_scores_of, strategy_of
 
 _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
@@ -44,6 +45,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     Raises:
         CalibError: the first mistake that was found.
     """
+    sweep = with_task_names(sweep)
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check(sweep.models)
@@ -68,6 +70,13 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     choices = [choose_tokenizer(each, models, options) for each in sweep.each_method()]
     tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
     sweep = tokenizer.applied_to(sweep)
+    notes = []
+    base = tokenizer.recipe_keys.get("base_model")
+    if base and (difference := config_difference(next(sweep.corners()).recipe, options)):
+        notes.append(
+            f"The recipe names no base_model, and the models' configs differ: {difference}. The merged models have the "
+            f"config of {base}, which their recipes name as base_model; in {sweep.method} that changes nothing else."
+        )
     check_configuration_source(next(sweep.corners()).recipe, options, source)
     strategy = strategy_of(sweep)
 
@@ -75,6 +84,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     compute_dtype(block.model_args.get("dtype"))
     device = scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
+    folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
     check_rule(sweep, rule_scores_of(objectives, suite.tasks))
     check_budget(sweep, suite)
@@ -85,7 +95,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)
     memory = fitting_footprint(needed, *free_memory(device))
-    prepared = Prepared(sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory)
+    prepared = Prepared(
+        sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory, notes
+    )
     if not any(model.reference.lora for model in models.values()):
         prepared.check_plan()
     return prepared

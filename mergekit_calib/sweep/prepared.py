@@ -53,6 +53,7 @@ class Prepared:
         strategy: the search strategy.
         device: the device that models are scored on.
         memory: an estimate of the memory that the sweep takes.
+        notes: sentences on what the reader should know about the run.
     """
 
     sweep: Sweep
@@ -66,6 +67,7 @@ class Prepared:
     strategy: Strategy
     device: torch.device
     memory: Footprint
+    notes: list[str]
 
     @property
     def rule(self) -> str:
@@ -239,7 +241,8 @@ class Prepared:
             n_bins=block.n_bins,
             points=[],
             versions=versions(),
-            notes=resolution_notes(None if n is None else n - len(self.parents), block.n_resamples, block.level),
+            notes=self.notes
+            + resolution_notes(None if n is None else n - len(self.parents), block.n_resamples, block.level),
         )
 
 

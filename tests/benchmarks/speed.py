@@ -41,7 +41,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
-from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import SuiteEntry, parse_sweep
 from mergekit_calib.scoring.suite import Suite
@@ -165,8 +165,8 @@ def _merge(options: argparse.Namespace, method: str, dtype: str) -> Report:
     sweep = parse_sweep(_recipe(options.pair, dtype, method, 5), registered_signatures())
     merge_options = MergeOptions(random_seed=0, quiet=True)
     parents = open_parents(sweep.models, merge_options)
-    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], merge_options)
-    sweep = sweep.with_recipe(**choice.recipe_keys)
+    choice = choose_tokenizer(sweep, parents, merge_options)
+    sweep = choice.applied_to(sweep)
     states = [_state(options.pair / name, dtype) for name in ("base", "aligned")]
     seconds, copies, kernels = [], [], []
     with tempfile.TemporaryDirectory() as scratch:

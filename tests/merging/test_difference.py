@@ -10,7 +10,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.merging.difference import difference_norms, importance, layers_of
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
-from mergekit_calib.merging.tokenizer import TokenizerChoice
+from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.recipe import AXIS_KINDS, Blocks, Layers, MethodSignature, parse_sweep
 from mergekit_calib.recipe.axes import read_axis
 

@@ -20,7 +20,7 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
 from mergekit_calib.merging.plan import ResidentTensors
-from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 
 OPTIONS = MergeOptions(random_seed=0, quiet=True)
@@ -125,7 +125,7 @@ def test_streamed_parents_give_the_same_weights_and_are_read_again_for_each_poin
     }
     sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
     models = open_parents(sweep.models, OPTIONS)
-    choice = choose_tokenizer(sweep, models[sweep.base], models[sweep.aligned], OPTIONS)
+    choice = choose_tokenizer(sweep, models, OPTIONS)
     execute, reads, digests, n_reads = LoadTensor.execute, [], [], []
     monkeypatch.setattr(LoadTensor, "execute", lambda self, **_: reads.append(self.tensor) or execute(self))
     for keep in (True, False):

@@ -17,7 +17,7 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
 from mergekit_calib.merging.plan import Plan
-from mergekit_calib.merging.tokenizer import choose_tokenizer
+from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 
 OPTIONS = MergeOptions(random_seed=0, quiet=True)
@@ -138,8 +138,8 @@ def test_a_merge_has_the_aligned_parents_tokenizer_when_scored_and_when_mergekit
     }
     sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
     parents = open_parents(sweep.models, OPTIONS)
-    choice = choose_tokenizer(sweep, parents[str(base)], parents[str(aligned)], OPTIONS)
-    sweep = sweep.with_recipe(**choice.recipe_keys)
+    choice = choose_tokenizer(sweep, parents, OPTIONS)
+    sweep = choice.applied_to(sweep)
     (point,) = sweep.grid()
     models = PointModels(OPTIONS, choice, tmp_path / "scratch", torch.device("cpu"))
     with models.at(point) as ready:
@@ -167,7 +167,7 @@ def test_tokenizer_settings_of_the_recipe_are_kept(make_model, tmp_path):
     }
     sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
     parents = open_parents(sweep.models, OPTIONS)
-    choice = choose_tokenizer(sweep, parents[str(base)], parents[str(aligned)], OPTIONS)
+    choice = choose_tokenizer(sweep, parents, OPTIONS)
     assert choice.folder is None
     with PointModels(OPTIONS, choice, tmp_path, torch.device("cpu")).at(next(sweep.grid())) as ready:
         assert "<|im_start|>" in ready.tokenizer.chat_template

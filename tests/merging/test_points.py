@@ -21,7 +21,7 @@ from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import apply_adapters, open_parents
-from mergekit_calib.merging.tokenizer import TokenizerChoice, choose_tokenizer
+from mergekit_calib.merging.tokenizer_choice import TokenizerChoice, choose_tokenizer
 from mergekit_calib.merging.weights_digest import WeightsError, digest_of
 from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.recipe import Sweep, dump_recipe, parse_sweep
@@ -51,8 +51,8 @@ def assert_scored_is_written(sweep: Sweep, tmp_path: Path, dtype: str | None = N
     options = MergeOptions(random_seed=SEED, quiet=True, **options)
     parents = open_parents(sweep.models, options)
     apply_adapters(parents.values(), options)
-    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
-    sweep = sweep.with_recipe(**choice.recipe_keys)
+    choice = choose_tokenizer(sweep, parents, options)
+    sweep = choice.applied_to(sweep)
     models = PointModels(options, choice, tmp_path / "scratch", torch.device("cpu"), dtype)
     for i, point in enumerate([*sweep.parents(), *sweep.grid()]):
         with models.at(point) as ready:
@@ -221,7 +221,7 @@ def test_a_union_of_vocabularies_goes_through_the_disk(make_model, tmp_path):
     options = MergeOptions(random_seed=SEED, quiet=True)
     sweep = sweep_of(recipe, {"lambda": [0.5]})
     parents = open_parents(sweep.models, options)
-    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    choice = choose_tokenizer(sweep, parents, options)
     models = PointModels(options, choice, tmp_path / "scratch", torch.device("cpu"))
     (point,) = sweep.grid()
     folders = [tmp_path / "first", tmp_path / "second"]
@@ -284,7 +284,7 @@ def test_points_of_an_axis_that_changes_nothing_have_one_digest(make_model, tmp_
     sweep = sweep_of(recipe, {"lambda": [0.25, 0.5]})
     options = MergeOptions(random_seed=0, quiet=True)
     parents = open_parents(sweep.models, options)
-    choice = choose_tokenizer(sweep, parents[sweep.base], parents[sweep.aligned], options)
+    choice = choose_tokenizer(sweep, parents, options)
     models = PointModels(options, choice, tmp_path, torch.device("cpu"))
     digests = set()
     for point in sweep.grid():

@@ -42,6 +42,8 @@ calibration:
   suite: [calib_mmlu]
 """
 
+BOTH_AXES = {"weight": "${lambda}", "density": "${density}"}
+
 
 def parse(text: str) -> Sweep:
     return parse_sweep(text, METHODS, "sweep.yml")
@@ -239,7 +241,19 @@ def test_a_range_holds_both_its_ends(start, count, step):
             "greater than 0",
         ),
         (with_changes(GENERAL, merge_method="tise"), "merge_method", "did you mean 'ties'"),
-        (with_changes(GENERAL, models=[{"model": "b"}, {"model": "c"}]), "calibration.parents", "say which two"),
+        (
+            with_changes(GENERAL, models=[{"model": f"org/{i}", "parameters": BOTH_AXES} for i in range(8)]),
+            "calibration.parents",
+            "the recipe names 9 models, each of which would be scored as a parent; at most 8",
+        ),
+        (
+            with_changes(GENERAL, calibration__parents=["org/base", "org/x"]),
+            "calibration.parents[1]",
+            "not in the recipe",
+        ),
+        (with_changes(GENERAL, calibration__parents=[]), "calibration.parents", "at least 1"),
+        (with_changes(GENERAL, calibration__parents={"base": "a"}), "calibration.parents", "{base: …, aligned: …}"),
+        (with_changes(GENERAL, calibration__parents=["a", 3]), "calibration.parents", "as the recipe names them"),
         (with_changes(SHORT, base_model=None), "base_model", "is missing: the short form needs the base model"),
         (with_changes(SHORT, models=[{"model": "b"}, {"model": "c"}]), "models", "exactly one aligned model"),
         (with_changes(SHORT, parameters__method="passthrough"), "parameters.method", "no coefficient"),

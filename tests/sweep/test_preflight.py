@@ -57,16 +57,23 @@ def with_configuration(model: Path, folder: Path, **keys: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("method", "remedy"),
-    [("linear", "changes nothing else in linear"), ("nuslerp", "in nuslerp it is also the base")],
-)
-def test_without_a_base_model_configurations_that_differ_are_refused(make_model, no_tasks, tmp_path, method, remedy):
+def test_without_a_base_model_configurations_that_differ_are_refused_if_one_would_change_the_merge(
+    make_model, no_tasks, tmp_path
+):
     base, aligned = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
-    with pytest.raises(RecipeError, match=remedy) as caught:
-        prepared(weighted(base, aligned, method), "any", tmp_path / "out")
+    with pytest.raises(RecipeError, match="in nuslerp it is also the base") as caught:
+        prepared(weighted(base, aligned, "nuslerp"), "any", tmp_path / "out")
     assert caught.value.key == "base_model"
     assert f"rms_norm_eps is 1e-06 in {base} and 0.5 in {aligned}" in str(caught.value)
+
+
+def test_the_points_recipes_name_a_base_model_where_it_only_decides_whose_configuration_they_have(
+    make_model, task, tmp_path
+):
+    base, aligned = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
+    ready = prepared(weighted(base, aligned), task, tmp_path / "out")
+    assert ready.point({"lambda": 0.5}).recipe["base_model"] == str(aligned)
+    assert f"rms_norm_eps is 1e-06 in {base} and 0.5 in {aligned}" in ready.new_frontier().notes[0]
 
 
 def test_configurations_may_differ_with_a_base_model_or_without_effect_on_a_forward_pass(make_model, task, tmp_path):

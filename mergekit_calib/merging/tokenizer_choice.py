@@ -1,0 +1,121 @@
+"""The choice of the tokenizer that a sweep's points have, and the keys with which mergekit alone gives it to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mergekit.options import MergeOptions
+
+from mergekit_calib.merging.donor import base_model_to_name, donor_of
+from mergekit_calib.merging.parents import ParentModel
+from mergekit_calib.merging.tokenizer import TOKENIZER_KEYS, Tokenizer, template_of, tokenizer_of
+from mergekit_calib.recipe import Sweep, model_name
+
+
+@dataclass(frozen=True)
+class TokenizerChoice:
+    """The tokenizer of a sweep's points.
+
+    Attributes:
+        folder: the folder whose tokenizer files replace mergekit's; None if the recipe has settings of its own.
+        recipe_keys: keys that are added to every point's plain recipe, so that mergekit alone gives the same tokenizer.
+        parent_keys: keys that are added to the parents' recipes alone.
+        changes_weights: whether the recipe's tokenizer settings can change the embeddings.
+    """
+
+    folder: Path | None
+    recipe_keys: dict[str, Any] = field(default_factory=dict)
+    parent_keys: dict[str, Any] = field(default_factory=dict)
+    changes_weights: bool = False
+
+    def applied_to(self, sweep: Sweep) -> Sweep:
+        """Return the sweep with the keys in its recipes."""
+        return sweep.with_recipe(**self.recipe_keys).with_parent_keys(**self.parent_keys)
+
+
+def choose_tokenizer(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> TokenizerChoice:
+    """Choose the tokenizer of a sweep's points: that of `donor_of`, unless the recipe has settings of its own.
+
+    It is asked for with mergekit's own keys where these change no weights, so that `mergekit-yaml` on a point's plain
+    recipe gives the same tokenizer. What the recipe leaves to chance in mergekit is settled with such keys, too.
+
+    Args:
+        sweep: the sweep.
+        models: every model that the recipe names, by its name.
+        options: mergekit's options.
+    """
+    has_settings = any(sweep.recipe.get(key) for key in TOKENIZER_KEYS)
+    tokenizers = {name: tokenizer_of(model, options, adapted=not has_settings) for name, model in models.items()}
+    base = base_model_to_name(sweep, models, tokenizers, options)
+    keys = {"base_model": base} if base else {}
+    sweep = sweep.with_recipe(**keys)
+    if has_settings:
+        return _choice_of_the_recipe(sweep, keys, tokenizers)
+    donor = donor_of(sweep, tokenizers)
+    if not options.copy_tokenizer or tokenizers[donor] is None:
+        return TokenizerChoice(None, keys)
+    folder = models[donor].tokenizer_folder
+    asked_for = _keys_for(models[donor], models, tokenizers)
+    # mergekit copies the tokenizer files of `base_model`; without one, it takes them from any of the models.
+    if sweep.recipe.get("base_model") == donor and folder == models[donor].folder:
+        return TokenizerChoice(folder, keys, asked_for if len(models) > 2 else {})
+    return TokenizerChoice(folder, {**keys, **asked_for})
+
+
+def _choice_of_the_recipe(
+    sweep: Sweep, keys: dict[str, Any], tokenizers: Mapping[str, Tokenizer | None]
+) -> TokenizerChoice:
+    """Return the choice for a recipe with tokenizer settings of its own, with the chat template that they give.
+
+    Args:
+        sweep: the sweep, with `keys` in its recipe.
+        keys: what was added to the recipe.
+        tokenizers: model → its tokenizer, or None if it has none.
+    """
+    recipe = sweep.recipe
+    given, base = recipe.get("chat_template"), model_name(recipe.get("base_model"))
+    source = recipe.get("tokenizer_source") or (recipe.get("tokenizer") or {}).get("source", "union")
+    templates = [template_of(tokenizer) for tokenizer in tokenizers.values()]
+    most_common = Counter(filter(None, templates)).most_common()
+    template = most_common[0][0] if most_common else None
+    if given == "auto":
+        if len({template for template, count in most_common if count == most_common[0][1]}) > 1:
+            keys = {**keys, "chat_template": template}  # mergekit would take the first in the order of a set
+    elif given:
+        template = None  # the parents' recipes have the key, too
+    elif source not in ("base", "union"):
+        template = template_of(tokenizers.get(model_name(source) or ""))
+    elif base:
+        template = template_of(tokenizers[base])
+    elif len(set(templates)) > 1:
+        template = next(filter(None, templates))
+        keys = {**keys, "chat_template": template}
+    of_parents: dict[str, Any] = {}
+    if template and any(entry.apply_chat_template for entry in sweep.calibration.suite):
+        of_parents = {"chat_template": template}  # so that all points see the same prompts
+    changes_weights = bool(recipe.get("tokenizer") or recipe.get("tokenizer_source"))
+    return TokenizerChoice(None, keys, of_parents, changes_weights)
+
+
+def _keys_for(
+    model: ParentModel, models: Mapping[str, ParentModel], tokenizers: Mapping[str, Tokenizer | None]
+) -> dict[str, Any]:
+    """Return the keys with which mergekit gives a merge the tokenizer of `model`, or at least its chat template."""
+    if model.reference.lora is None and _have_same_vocabulary(models, tokenizers):
+        # The embeddings have a row for each token in the same order, so mergekit's permutation changes nothing.
+        return {"tokenizer_source": model.name}
+    template = template_of(tokenizers[model.name])
+    return {"chat_template": template} if template else {}
+
+
+def _have_same_vocabulary(models: Mapping[str, ParentModel], tokenizers: Mapping[str, Tokenizer | None]) -> bool:
+    """Return whether all models' embeddings have one row for each token of the same vocabulary, and no other rows."""
+    vocabularies = [tokenizer.get_vocab() if tokenizer is not None else {} for tokenizer in tokenizers.values()]
+    first = vocabularies[0]
+    rows = {model.config.get_text_config().vocab_size for model in models.values()}
+    dense = sorted(first.values()) == list(range(len(first)))
+    return rows == {len(first)} and dense and all(vocabulary == first for vocabulary in vocabularies)
