@@ -21,7 +21,7 @@ from mergekit_calib.analysis.baselines import compute_baselines
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
 from mergekit_calib.analysis.estimation import BOTH_SPLITS, SPLITS, Estimator, Results, ResultsByScope
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split
 from mergekit_calib.results.findings import SUITE, Difference
@@ -58,6 +58,7 @@ class SweepAnalysis:
         n_resamples: the number of resamples.
         n_bins: the number of bins of binned calibration errors.
         seed: the seed of the resamples.
+        references: role → scores, of the parents that objectives compare with.
     """
 
     objectives: Sequence[Objective]
@@ -66,20 +67,23 @@ class SweepAnalysis:
     n_resamples: int
     n_bins: int
     seed: int
+    references: Mapping[str, Tables] = field(default_factory=dict)
     _points: dict[str, _PointScores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {
             o.metric.partition(",")[0] for o in self.objectives
         }  # `ece,filter` is `ece` of the answers that a filter extracts
+        known = with_references(self.of_choices, [(o.metric, o.to) for o in self.objectives])
         macro = [o.weights for o in self.objectives if o.average == "macro"]
         self._estimator = Estimator(
-            of_choices=[metric for metric in self.of_choices if metric.always or metric.name in named],
+            of_choices=[metric for metric in known if metric.always or metric.name in named],
             macro_weights=macro[0] if macro else None,
             level=self.level,
             n_resamples=self.n_resamples,
             n_bins=self.n_bins,
             seed=self.seed,
+            references=self.references,
         )
 
     def add(self, point: PointResult, tables: Tables) -> None:

@@ -66,10 +66,13 @@ class Search:
 
         Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring a point.
         """
-        with exclusive(self._lock):
-            self._update_from_store()
+        store_is_read = False
         while True:
             with exclusive(self._lock):
+                self._update_references()
+                if not store_is_read and not self._evaluator.missing_references:
+                    self._update_from_store()
+                    store_is_read = True
                 self._update_from_workers()
                 point = self._next()
                 is_over = point is None and not self._workers_are_busy()
@@ -122,8 +125,14 @@ class Search:
             stored: its item scores.
         """
         self._save(point, stored, whole=stored.stopped is None)
-        evaluation = self._evaluation(stored)
         key = self._space.key_of(point)
+        self._update_references()
+        if point.role and self._awaits_references():
+            # Its objectives compare with a parent that is not scored yet; `_add_scored_parents` adds it then.
+            with exclusive(self._lock):
+                self._claims.release(key)
+            return
+        evaluation = self._evaluation(stored)
         with exclusive(self._lock):
             number = self._numbers.pop(key, None)
             if number is not None and isinstance(evaluation, Evaluation):
@@ -131,6 +140,8 @@ class Search:
             if number is not None and isinstance(evaluation, str):
                 self._study.fail(number, evaluation, stored.n_items)
             self._add_outcome(key, point, number, stored, evaluation)
+            if point.role:
+                self._add_scored_parents()
             self._claims.release(key)
 
     def fail(self, point: Point, reason: str) -> None:
@@ -147,6 +158,8 @@ class Search:
             if number is not None:
                 self._study.fail(number, reason, n_items)
             self._outcomes[key] = Outcome(point, self._order(point, number), reason=reason, n_items=n_items)
+            if point.role:
+                self._add_scored_parents()
             self._claims.release(key)
 
     def news(self) -> list[Outcome]:
@@ -155,12 +168,20 @@ class Search:
         self._reported |= new.keys()
         return sorted(new.values(), key=lambda outcome: outcome.order)
 
+    @property
+    def references(self) -> Mapping[str, Tables]:
+        """Role → scores, of the parents that objectives compare with; it fills as they are scored."""
+        return self._evaluator.references
+
     def _next(self) -> Point | None:
         """Claim and return the next point; None if there is none now."""
         for parent in self._space.parents:
             key = self._space.key_of(parent)
-            if key not in self._outcomes and self._claims.take(key):
+            # One that is stored, but has no outcome, waits for the scores of another parent.
+            if key not in self._outcomes and self._store.load(key) is None and self._claims.take(key):
                 return parent
+        if self._evaluator.missing_references:
+            return None  # without them no point can be evaluated; if one failed, the search is over
         while self._budget_left():
             lost = next(iter(self._study.lost), None)
             proposal = self._study.start(lost) if lost else self._strategy.ask(self._study)
@@ -203,10 +224,9 @@ class Search:
 
     def _update_from_workers(self) -> None:
         """Add the outcomes of other workers' points; release the points of dead workers."""
-        for parent in self._space.parents:
-            key = self._space.key_of(parent)
-            if key not in self._outcomes and (stored := self._store.load(key)):
-                self._add_outcome(key, parent, None, stored, self._evaluation(stored))
+        self._add_scored_parents()
+        if self._evaluator.missing_references:
+            return
         for trial in self._study.trials(TrialState.RUNNING):
             key = trial.user_attrs.get("point", "")
             if trial.number in self._numbers.values() or (key and self._claims.is_held(key)):
@@ -228,6 +248,28 @@ class Search:
                 point = self._space.point(failure.setting)
                 outcome = Outcome(point, failure.number, reason=failure.reason, n_items=failure.n_items)
                 self._outcomes.setdefault(key, outcome)
+
+    def _update_references(self) -> None:
+        """Give the evaluator the scores of the parents that objectives compare with, if they are on disk."""
+        for parent in self._space.parents:
+            if parent.role in self._evaluator.missing_references and (
+                stored := self._store.load(self._space.key_of(parent))
+            ):
+                self._evaluator.references[parent.role] = stored.tables
+
+    def _awaits_references(self) -> bool:
+        """Return whether a parent that an objective compares with is neither scored nor failed yet."""
+        missing = self._evaluator.missing_references
+        return any(p.role in missing and self._space.key_of(p) not in self._outcomes for p in self._space.parents)
+
+    def _add_scored_parents(self) -> None:
+        """Add the outcomes of parents whose scores are on disk, unless they wait for those of another parent."""
+        if self._awaits_references():
+            return
+        for parent in self._space.parents:
+            key = self._space.key_of(parent)
+            if key not in self._outcomes and (stored := self._store.load(key)):
+                self._add_outcome(key, parent, None, stored, self._evaluation(stored))
 
     def _update_from_store(self) -> None:
         """Add to the study the points whose item scores are on disk, the oldest first."""
@@ -287,7 +329,8 @@ class Search:
 
     def _order(self, point: Point, number: int | None) -> int:
         """Return the sort key of a point: the parents first, then by the number of the trial."""
-        return {"base": -2, "aligned": -1}[point.role] if point.role else int(number or 0)
+        roles = [parent.role for parent in self._space.parents]
+        return roles.index(point.role) - len(roles) if point.role else int(number or 0)
 
     def _save(self, point: Point, stored: StoredPoint, whole: bool) -> None:
         self._store.save(self._space.key_of(point), stored, self._space.facts_of(point), whole=whole)

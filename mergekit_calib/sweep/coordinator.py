@@ -77,7 +77,8 @@ def run_sweep(
 def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier:
     """Score points, the parents first, then those that the search proposes, until it proposes no more."""
     seed = prepared.sweep.calibration.seed
-    builder = FrontierBuilder(prepared.new_frontier(), prepared.rule, prepared.rule_options, seed)
+    rule, options = prepared.rule, prepared.rule_options
+    builder = FrontierBuilder(prepared.new_frontier(), rule, options, seed, search.references)
     models = prepared.point_models()
     progress.started(builder.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)
@@ -139,7 +140,8 @@ def _write(prepared: Prepared, frontier: Frontier) -> None:
     selected = frontier.selected
     assert selected is not None
     folder = prepared.folder
-    points = {p.id: prepared.parents[p.role != "base"] if p.role else prepared.point(p.axes) for p in frontier.points}
+    parents = {parent.role: parent for parent in prepared.parents}
+    points = {p.id: parents[p.role] if p.role else prepared.point(p.axes) for p in frontier.points}
     models = prepared.point_models()
     folder.write_model(lambda target: models.write(points[selected.id], target, selected.digest), selected.digest)
     prepared.record(points.values())

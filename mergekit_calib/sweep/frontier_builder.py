@@ -8,7 +8,7 @@ from typing import Any
 from mergekit_calib import plugins
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.store import StoredPoint
+from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.protocol import Outcome
@@ -22,9 +22,17 @@ class FrontierBuilder:
         rule: the selection rule's name.
         rule_options: the rule's options.
         seed: the seed of the resamples.
+        references: role → scores, of the parents that objectives compare with; they are there before any point is.
     """
 
-    def __init__(self, frontier: Frontier, rule: str, rule_options: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        frontier: Frontier,
+        rule: str,
+        rule_options: Mapping[str, Any],
+        seed: int,
+        references: Mapping[str, Tables],
+    ) -> None:
         self.frontier = frontier
         self._rule, self._rule_options = rule, rule_options
         self._analysis = SweepAnalysis(
@@ -34,6 +42,7 @@ class FrontierBuilder:
             n_resamples=frontier.n_resamples,
             n_bins=frontier.n_bins,
             seed=seed,
+            references=references,
         )
 
     def add(self, outcome: Outcome) -> PointResult:

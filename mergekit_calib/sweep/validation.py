@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis.choices import RULE_SCORES, scores_beside
 from mergekit_calib.errors import RecipeError, near_names, option_problems
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.scopes import Scopes, TaskDescription
 from mergekit_calib.items.table import in_selection_split
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.recipe.block import ObjectiveSpec
 from mergekit_calib.results.frontier import MACRO, SUITE, Objective
+from mergekit_calib.results.names import metric_key
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
 from mergekit_calib.search.journal import storage_problem
@@ -60,11 +61,14 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
         tasks: the tasks of its suite.
 
     Raises:
-        RecipeError: an objective with an unknown task or metric (with near names), with a metric that has no
-            direction, or without items in one of the splits.
+        RecipeError: an objective with an unknown task, metric or parent (with near names), with a metric that has no
+            direction, with a `to` that its metric does not take or without one that it needs, or without items in one
+            of the splits.
     """
     _check_splits(sweep)
-    scopes = Scopes(tasks, plugins.metrics().values())
+    # With each parent, so that a scope has every metric that an objective could name there.
+    pairs = [(metric, role) for metric in plugins.metrics() for role in sweep.parent_models]
+    scopes = Scopes(tasks, with_references(plugins.metrics().values(), pairs))
     objectives = []
     for i, spec in enumerate(sweep.calibration.objectives):
         key = f"calibration.objectives[{i}]"
@@ -73,6 +77,7 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
             raise RecipeError(key, f"{spec.task!r} is not in the suite{near}; it has {names}", sweep.source)
         scope = spec.task or (MACRO if spec.average == "macro" else SUITE)
         available = scopes.metrics(scope)
+        _check_reference(key, spec, available, sweep)
         _check_metric(key, spec, available, sweep)
         weights = spec.weights or {}
         if weights and set(weights) != set(scopes.averaged_entries):
@@ -81,19 +86,39 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
                 f"found {', '.join(weights)}; a weight for each of {', '.join(scopes.averaged_entries)} is needed",
                 sweep.source,
             )
-        for term in scopes.terms(scope, spec.metric):
+        for term in scopes.terms(scope, spec.key):
             name = "the suite" if term.scope == SUITE else term.scope
             _check_documents(key, spec, name, term.pool.doc_hashes, sweep)
         objectives.append(
             Objective(
                 metric=spec.metric,
                 task=spec.task,
-                direction=available[spec.metric].direction,
+                direction=available[spec.key].direction,
                 average=spec.average or "pooled",
                 weights=weights,
+                to=spec.to,
             )
         )
     return objectives
+
+
+def _check_reference(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric], sweep: Sweep) -> None:
+    """Check that the objective names a parent if, and only if, its metric compares with one."""
+    comparing = {name for name, metric in plugins.metrics().items() if metric.needs_reference}
+    roles = list(sweep.parent_models)
+    if spec.metric in available and (role := available[spec.metric].to) is not None:
+        metric = spec.metric.removesuffix(metric_key("", role))
+        raise RecipeError(key, f"{spec.metric!r} is written {{metric: {metric}, to: {role}}}", sweep.source)
+    if spec.to is None:
+        if spec.metric in comparing and spec.metric not in available:
+            problem = f"{spec.metric} compares with a parent: add `to:` with one of {', '.join(roles)}"
+            raise RecipeError(key, problem, sweep.source)
+    elif spec.metric not in comparing and (spec.metric in available or spec.metric in plugins.metrics()):
+        problem = f"{spec.metric} compares with no parent: remove `to` (it is for {', '.join(sorted(comparing))})"
+        raise RecipeError(f"{key}.to", problem, sweep.source)
+    elif spec.to not in roles:
+        problem = f"{spec.to!r} is no parent{near_names(spec.to, roles)}; the parents are {', '.join(roles)}"
+        raise RecipeError(f"{key}.to", problem, sweep.source)
 
 
 def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric], sweep: Sweep) -> None:
@@ -102,10 +127,11 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
     if spec.metric.partition(",")[0] in signed:
         problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
-    if spec.metric not in available:
+    if spec.key not in available:
         scope = {"macro": "the average over the suite's tasks"}.get(spec.average or "", "the suite")
         scope = f"task {spec.task}" if spec.task else scope
-        near, names = near_names(spec.metric, available), ", ".join(sorted(available.keys() - signed))
+        known = {name.removesuffix(metric_key("", metric.to)) for name, metric in available.items()} - signed
+        near, names = near_names(spec.metric, known), ", ".join(sorted(known))
         raise RecipeError(key, f"{scope} has no metric {spec.metric!r}{near}; it has {names}", sweep.source)
 
 

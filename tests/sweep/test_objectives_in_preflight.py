@@ -45,3 +45,29 @@ def test_weights_of_tasks_that_are_not_averaged_are_refused(tmp_path):
     macro = {"metric": "ece", "average": "macro", "weights": {"arc_easy": 1.0}}
     with pytest.raises(RecipeError, match=r"objectives\[1\].weights: found arc_easy; a weight for each of calib_demo"):
         prepared(tmp_path, objectives=["acc", macro])
+
+
+def test_a_metric_that_compares_with_a_parent_becomes_an_objective_and_can_be_bounded(tmp_path):
+    objectives = ["acc", {"metric": "kl", "to": "aligned"}, {"metric": "negative_flips", "to": "base"}]
+    select = {"rule": "max", "objective": "acc", "bounds": {"kl_to_aligned": {"max": 0.1}}}
+    _, kl, flips = prepared(tmp_path, objectives=objectives, select=select).objectives
+    assert (kl.name, kl.to, kl.direction) == ("kl_to_aligned", "aligned", "minimize")
+    assert flips.name == "negative_flips_to_base"
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("kl", r"objectives\[1\]: kl compares with a parent: add `to:` with one of base, aligned"),
+        ({"metric": "kl", "to": "alinged"}, r"objectives\[1\].to: 'alinged' is no parent \(did you mean 'aligned'\?\)"),
+        (
+            {"metric": "ece", "to": "base"},
+            r"\.to: ece compares with no parent: remove `to` \(it is for kl, negative_flips\)",
+        ),
+        ("kl_to_aligned", r"objectives\[1\]: 'kl_to_aligned' is written \{metric: kl, to: aligned\}"),
+        ({"metric": "negative_flip", "to": "base"}, "has no metric 'negative_flip' .did you mean 'negative_flips'"),
+    ],
+)
+def test_a_reference_that_is_missing_or_wrong_is_named(tmp_path, objective, message):
+    with pytest.raises(RecipeError, match=message):
+        prepared(tmp_path, objectives=["acc", objective])
