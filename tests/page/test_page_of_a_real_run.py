@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from mergekit_calib import demo, pareto
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.results.events import Progress
-from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.frontier import Frontier, PointResult, RuleScore
 from mergekit_calib.sweep.coordinator import run_sweep
 
 OPTIONS = [
+    ("one_se", {}),
+    ("one_se", {"score": "nll", "then": "ece"}),
+    ("least", {}),
+    ("least", {"score": "ece"}),
     ("knee", {}),
     ("pareto_superior", {}),
     ("max", {"objective": "acc"}),
@@ -74,21 +79,43 @@ def test_the_page_of_a_running_sweep_opens(run: tuple[Frontier, list[str], Path]
     assert opened.text(".lead").startswith("So far, ")
 
 
-def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
-    frontier = run[0]
-    points = frontier.complete_points
-    candidates = pareto.Candidates(
-        ids=tuple(p.id for p in points),
+def candidates_of(frontier: Frontier) -> pareto.Candidates:
+    """What the sweep's rules chose from, with the standard errors that the result has: those against the best."""
+    points = [p for p in frontier.complete_points if not p.dominated_by["selection"]]
+    ids = [p.id for p in points]
+
+    def values(among: Sequence[PointResult]) -> NDArray[np.float64]:
+        return np.array([[p.estimate(o, "selection").value for o in frontier.objectives] for p in among], dtype=float)
+
+    def paired(score: RuleScore) -> pareto.PairedScore:
+        errors = np.full((len(ids), len(ids)), np.nan)
+        errors[:, ids.index(score.best)] = [score.standard_errors[i] for i in ids]
+        return pareto.PairedScore(score.direction, np.array([score.values[i] for i in ids]), errors)
+
+    parents = [p for p in frontier.complete_points if p.role]
+    return pareto.Candidates(
+        ids=tuple(ids),
         objectives=tuple(o.name for o in frontier.objectives),
         directions=tuple(o.direction for o in frontier.objectives),
-        values=np.array([[p.estimate(o, "selection").value for o in frontier.objectives] for p in points]),
-        parents=tuple(p.id for p in points if p.role),
+        values=values(points),
+        parents=tuple(p.id for p in parents),
+        parent_values=values(parents),
+        scores={name: paired(score) for name, score in frontier.rule_scores.items()},
+        proper=tuple(name for name, score in frontier.rule_scores.items() if score.proper),
     )
+
+
+def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path], open_report: Callable) -> None:
+    frontier = run[0]
+    candidates = candidates_of(frontier)
     opened = open_report(frontier)
     chosen, expected = [], []
     for rule, options in OPTIONS:
         opened.page.locator("#rule").select_option("")
         opened.page.locator("#rule").select_option(rule)
+        for name in ("score", "then"):
+            if name in options:
+                opened.page.locator(f"#rule-{name}").select_option(options[name])
         if "objective" in options:
             opened.page.get_by_label("the best").select_option(options["objective"])
         for name, bound in options.get("bounds", {}).items():

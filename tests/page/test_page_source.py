@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from helpers.report_factory import make_frontier
 from mergekit_calib import Frontier
 from mergekit_calib.report.page import report_html
+from mergekit_calib.report.text.answer import answer_lines
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)><!--\u2028\"'"
@@ -98,8 +99,9 @@ def attacked() -> Frontier:
 
 
 def test_the_page_gives_the_answer_before_charts_and_table() -> None:
-    text = report_html(make_frontier())
-    assert text.index("is chosen") < text.index('id="explore"') < text.index("<table")
+    frontier = make_frontier()
+    text = report_html(frontier)
+    assert text.index(answer_lines(frontier)[0]) < text.index('id="explore"') < text.index("<table")
     assert "prefers-color-scheme: dark" in text
 
 

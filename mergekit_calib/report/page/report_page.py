@@ -5,20 +5,36 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
+from mergekit_calib.pareto import DEFAULT_RULE
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.answer import how_chosen, summary_sentence
+from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.statements import statements
+from mergekit_calib.report.text.user_changes import KL_IS_NOT_QUALITY
 from mergekit_calib.results.frontier import Frontier
 
 _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
-_SCRIPTS = ("common", "figure", "rules", "frontier", "reliability", "curves", "point", "table", "main")
+_SCRIPTS = (
+    "common",
+    "figure",
+    "marks",
+    "blends",
+    "rules",
+    "frontier",
+    "reliability",
+    "curves",
+    "point",
+    "table",
+    "main",
+)
 # Characters that could end the data block or a line of script.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -29,12 +45,12 @@ def report_html(frontier: Frontier) -> str:
     Its content security policy lists the hashes of its own scripts, so no script in a name can run. Names of models,
     tasks and points are escaped in the markup; the scripts read them as data and insert them as text.
     """
-    lead, _, rest = summary_sentence(frontier).partition(". ")
+    lead, *rest = answer_lines(frontier)
     scripts = _scripts()
     return rendered(
         "page.html.jinja",
         frontier=frontier,
-        lead=f"{lead.removesuffix('.')}.",
+        lead=lead,
         rest=rest,
         statements=statements(frontier),
         table=frontier_table(frontier),
@@ -48,7 +64,17 @@ def report_html(frontier: Frontier) -> str:
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
         data=Markup(frontier.model_dump_json().translate(_ESCAPES)),
+        said=json.dumps(_said(frontier)),
     )
+
+
+def _said(frontier: Frontier) -> dict[str, Any]:
+    """Return what the scripts need beside the result: words that other reports use too, and the default rule."""
+    return {
+        "baselines": {b.id: formatting.baseline_name(frontier, b) for b in frontier.baselines},
+        "default_rule": DEFAULT_RULE,
+        "kl_note": KL_IS_NOT_QUALITY,
+    }
 
 
 @functools.cache

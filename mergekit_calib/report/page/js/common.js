@@ -1,6 +1,8 @@
 // Code that all parts of the page share: the data, number formats, names, DOM elements, and CSV downloads.
 const calib = (() => {
-  const run = JSON.parse(document.getElementById("data").textContent);
+  const block = document.getElementById("data");
+  // The sweep, as in frontier.json; and what Python says in words: names of baselines, the default rule, a warning.
+  const run = JSON.parse(block.textContent), said = JSON.parse(block.dataset.said);
   const minus = (text) => text.replace("-", "−");
   const finite = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -43,30 +45,37 @@ const calib = (() => {
   // A point's name, with its role if it is a parent: `λ = 0 (base)`.
   const label = (point) => pointName(point.id) + (point.role && point.id !== point.role ? ` (${point.role})` : "");
 
-  function baselineLabel(baseline) {
-    if (baseline.kind === "average") return "parents averaged";
-    const of = run.points.find((p) => p.id === baseline.of[0]);
-    const fitted = Object.values(baseline.temperatures);
-    const name = of?.role || pointName(baseline.of[0]);
-    // Outside this range no temperature is searched: metrics/temperature.py.
-    const text = (t) => (t >= 100 ? "≥ 100" : t <= 0.01 ? "≤ 0.01" : `= ${t.toFixed(2)}`);
-    return `${name}, T ${fitted.length === 1 ? text(fitted[0]) : "by task"}`;
+  // Points in a sentence: a parent by its role, another point by its name; of many, the first three.
+  function named(ids) {
+    const names = ids.map((id) => run.points.find((p) => p.id === id)?.role ?? pointName(id));
+    if (names.length > 3) names.splice(3, names.length, `${names.length - 3} more`);
+    return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0];
   }
+
+  const baselineLabel = (baseline) => said.baselines[baseline.id];
+
+  // As in report/text/formatting.py.
+  const pValue = (p) => (p < 0.001 ? "< 0.001" : `= ${p.toFixed(p < 0.1 ? 3 : 2)}`);
 
   // A measure is a metric of a scope: an objective, or any other metric that the points have.
   const objectives = run.objectives.map((o) => {
     const scope = o.task || (o.average === "macro" ? "macro" : "suite");
-    return { scope, metric: o.metric, direction: o.direction, name: scope === "suite" ? o.metric : `${scope}/${o.metric}` };
+    const metric = o.to == null ? o.metric : `${o.metric}_to_${o.to}`;
+    return { scope, metric, direction: o.direction, name: scope === "suite" ? metric : `${scope}/${metric}` };
   });
   const lessIsBetter = new Set(["ece", "rms_ce_debiased", "ece_debiased", "smooth_ece", "brier", "nll"]);
   const moreIsBetter = new Set(["acc", "acc_norm"]);
   const direction = (metric) =>
     objectives.find((o) => o.metric === metric)?.direction ??
-    (lessIsBetter.has(metric) ? "minimize" : moreIsBetter.has(metric) ? "maximize" : null);
+    (lessIsBetter.has(metric) || /^(kl|negative_flips)_to_/.test(metric) ? "minimize" : moreIsBetter.has(metric) ? "maximize" : null);
   const scopeName = (scope) => ({ suite: "all tasks pooled", macro: "average of tasks" })[scope] ?? scope;
   const estimate = (measured, measure, split = "held_out") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[split];
 
   const complete = run.points.filter((p) => p.status === "complete");
+  // The parents that are scored, in the recipe's order; `look` is the class of their colour and dashes.
+  const parents = Object.keys(run.models).map((role, i) => ({ role, i, look: `parent p${i % 8}`, point: complete.find((p) => p.role === role) }))
+    .filter((parent) => parent.point);
+  const everyParent = { 1: "the parent", 2: "both parents" }[Object.keys(run.models).length] ?? "every parent";
   // With a single task, its items and the pooled items are the same, so one scope is enough.
   const scopes = [...new Set(complete.flatMap((p) => Object.keys(p.metrics)))]
     .filter((scope) => run.suite.length > 1 || scope === "suite" || objectives.some((o) => o.scope === scope))
@@ -79,6 +88,8 @@ const calib = (() => {
         measures.push({ scope, metric, direction: direction(metric), name: scope === "suite" ? metric : `${scope}/${metric}` });
 
   const onFrontier = (point) => point.on_frontier.held_out ?? point.on_frontier.all ?? false;
+  // Beyond chance, as `dominated_by` of frontier.json has it: the points that dominate this one.
+  const dominatedBy = (point, split = "held_out") => point.dominated_by[split] ?? [];
   const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
   const better = (measure) => ({ maximize: "higher is better", minimize: "lower is better" })[measure.direction] ?? "";
 
@@ -117,7 +128,7 @@ const calib = (() => {
   }
 
   return {
-    run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, arrow, better, outcome,
-    decimals, number, interval, bracketed, percent, axisLabel, axisValue, pointName, label, baselineLabel, finite, el, download,
+    run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, dominatedBy, arrow, better, outcome,
+    said, parents, everyParent, pValue, decimals, number, interval, bracketed, percent, axisLabel, axisValue, pointName, named, label, baselineLabel, finite, el, download,
   };
 })();

@@ -1,6 +1,6 @@
 // Every metric along an axis: values with interval bands, the parents as lines, λ > 1 shaded.
 calib.curves = (() => {
-  const { run, complete, estimate, number, decimals, interval, finite } = calib;
+  const { run, complete, estimate, number, decimals, interval, finite, el } = calib;
 
   // Return the points by curve: points that differ only in this axis form one. `own` is the selected point's curve.
   function curves(axis, measure, picked) {
@@ -13,36 +13,44 @@ calib.curves = (() => {
   }
 
   function make(host, state, choose) {
-    const frames = new Map();
+    const frames = new Map(), legend = document.getElementById("curves-legend");
 
     function set() {
       const metrics = calib.metricsOf(state.scope);
       for (const [metric, frame] of frames) if (!metrics.includes(metric)) frame.remove(), frames.delete(metric);
       document.getElementById("curves-title").textContent = `Every metric along ${calib.axisLabel(state.axis)}`;
+      const keys = calib.parents.length > 2 ? calib.parents.map((p) => el("span", {}, calib.marks.stroke(`parent-line ${p.look}`), p.role)) : [];
+      if (calib.blends.alongAxis(state.axis, calib.objectives[0]).length) keys.push(calib.blends.key());
+      legend.replaceChildren(...keys);
       for (const metric of metrics) one({ scope: state.scope, metric, direction: calib.direction(metric), name: metric });
     }
 
     function one(measure) {
       const axis = state.axis, data = curves(axis, measure, state.picked);
-      if (!data.rows.length) return frames.get(measure.metric)?.remove(), void frames.delete(measure.metric);
+      const objective = calib.objectives.find((o) => o.scope === measure.scope && o.metric === measure.metric);
+      const blends = objective ? calib.blends.alongAxis(axis, objective) : [];
+      if (!data.rows.length && !blends.length) return frames.get(measure.metric)?.remove(), void frames.delete(measure.metric);
       if (!frames.has(measure.metric)) frames.set(measure.metric, calib.figure.frame(host, `curve-${measure.metric}`));
       const frame = frames.get(measure.metric);
-      const parents = complete.filter((p) => p.role && finite(estimate(p, measure)?.value)).map((p) => ({ role: p.role, ...estimate(p, measure) }));
+      const parents = calib.parents.map((p) => ({ ...p, ...estimate(p.point, measure) })).filter((p) => finite(p.value));
       const places = decimals(data.rows);
       frame.set({
         title: measure.metric,
         subtitle: calib.better(measure),
-        description: `${measure.metric} over ${calib.axisLabel(axis)} from ${data.rows[0].at} to ${data.rows.at(-1).at}, ${data.rows.length} points, from ${number(d3.min(data.rows, (r) => r.value), places)} to ${number(d3.max(data.rows, (r) => r.value), places)}.`,
-        draw: (width) => drawing(width, frame, axis, measure, data, parents, places),
+        description: data.rows.length
+          ? `${measure.metric} over ${calib.axisLabel(axis)} from ${data.rows[0].at} to ${data.rows.at(-1).at}, ${data.rows.length} points, from ${number(d3.min(data.rows, (r) => r.value), places)} to ${number(d3.max(data.rows, (r) => r.value), places)}.`
+          : `${measure.metric} of the parents' blended log-probabilities, before a point on the axis is scored.`,
+        draw: (width) => drawing(width, frame, axis, measure, data, parents, blends, places),
         numbers: () => ({
           columns: ["point", calib.axisLabel(axis), measure.metric, "low", "high", "items"],
-          rows: data.rows.map((r) => [calib.label(r.point), r.at, r.value, r.low, r.high, r.n]),
+          rows: [...data.rows.map((r) => [calib.label(r.point), r.at, r.value, r.low, r.high, r.n]), ...blends.flatMap((c) => c.places.map((p) => [c.name, p.at, p.value]))],
         }),
       });
     }
 
-    function drawing(width, frame, axis, measure, { rows, own, others }, parents, places) {
-      const [low, high] = d3.extent(rows, (r) => r.at), beyond = axis === "lambda" && high > 1;
+    function drawing(width, frame, axis, measure, { rows, own, others }, parents, blends, places) {
+      const planned = run.axes[axis].filter(finite), known = [...rows.map((r) => r.at), ...planned];
+      const [low, high] = d3.extent(known), beyond = axis === "lambda" && high > 1;
       const picked = own.find((r) => r.point.id === state.picked);
       const banded = own.filter((r) => finite(r.low) && finite(r.high));
       const line = (data, other) => [
@@ -58,7 +66,8 @@ calib.curves = (() => {
           Plot.gridY({ className: "grid", ticks: 5 }),
           picked ? Plot.ruleX([picked.at], { className: "picked-line", stroke: null }) : null,
           Plot.areaY(banded, { x: "at", y1: "low", y2: "high", className: "curve-band", fill: null }),
-          ...parents.map((p) => Plot.ruleY([p.value], { className: `parent-line ${p.role}`, stroke: null })),
+          ...parents.map((p) => Plot.ruleY([p.value], { className: `parent-line ${p.look}`, stroke: null })),
+          ...blends.map((c) => Plot.line(c.places.filter((p) => p.at >= low && p.at <= high), { x: "at", y: "value", className: c.look, stroke: null })),
           ...line(others, "other"),
           ...line(own, ""),
         ],
@@ -67,8 +76,9 @@ calib.curves = (() => {
       root.append("text").attr("class", "axis-title").attr("x", width - 14).attr("y", bottom - 4).attr("text-anchor", "end").text(`${calib.axisLabel(axis)} →`);
       if (beyond && x.apply(high) - x.apply(Math.max(1, low)) > 60)
         root.append("text").attr("class", "name aside end").attr("x", x.apply(high)).attr("y", 22).text("beyond λ = 1");
-      for (const [i, p] of d3.sort(parents, (p) => -p.value).entries())
-        root.append("text").attr("class", "name aside").attr("x", x.apply(low) + 2).attr("y", y.apply(p.value) + (i ? 12 : -4)).text(p.role);
+      if (parents.length <= 2)
+        for (const [i, p] of d3.sort(parents, (p) => -p.value).entries())
+          root.append("text").attr("class", "name aside").attr("x", x.apply(low) + 2).attr("y", y.apply(p.value) + (i ? 12 : -4)).text(p.role);
       const spots = own.map((r) => ({ x: x.apply(r.at), y: y.apply(r.value), top: 12, bottom: bottom - 38 }));
       const tell = (i) => [calib.label(own[i].point), `${measure.metric} ${number(own[i].value, places)}`, interval(own[i], places)].filter(Boolean);
       calib.figure.scrub(svg, frame, spots, tell, (i) => choose(own[i].point.id), own.indexOf(picked));

@@ -8,12 +8,15 @@ calib.frontier = (() => {
   // Viridis without the end that is invisible on the background.
   const light = (t) => d3.interpolateViridis(0.9 * t), dark = (t) => d3.interpolateViridis(0.24 + 0.76 * t);
   const ramp = (colour) => `linear-gradient(90deg, ${d3.range(0, 1.01, 0.125).map(colour).join(", ")})`;
-  const symbols = { base: "square", aligned: "diamond", temperature: "triangle", average: "cross" };
+  const { ofParents, ofBaselines } = calib.marks;
 
   function entries(x, y) {
     const has = (measured) => [x, y].every((m) => finite(estimate(measured, m)?.value));
-    const points = complete.filter(has).map((point) => ({ measured: point, point, name: label(point), kind: point.role ?? "point" }));
-    const baselines = run.baselines.filter(has).map((b) => ({ measured: b, name: calib.baselineLabel(b), kind: b.kind, baseline: true }));
+    const points = complete.filter(has).map((point) => {
+      const parent = calib.parents.find((p) => p.point === point);
+      return { measured: point, point, name: label(point), parent, shape: parent ? ofParents[parent.i % 8] : d3.symbolCircle };
+    });
+    const baselines = run.baselines.filter(has).map((b) => ({ measured: b, name: calib.baselineLabel(b), shape: ofBaselines[b.kind], baseline: true }));
     const all = [...points, ...baselines];
     for (const entry of all) Object.assign(entry, { x: estimate(entry.measured, x), y: estimate(entry.measured, y) });
     all.sort((a, b) => d3.ascending(!!a.baseline, !!b.baseline) || d3.ascending(a.point?.axes[colourAxis], b.point?.axes[colourAxis]));
@@ -39,33 +42,39 @@ calib.frontier = (() => {
       return `${m.name} ${number(e.value, places)}${span ? ` (${span})` : ""}`;
     };
     const words = [entry.name, of(y, entry.y), of(x, entry.x)];
-    if (entry.baseline) words.push(entry.measured.models_run > 1 ? "baseline: runs two models for each answer" : "baseline: needs no merge");
-    else {
-      const share = entry.point.frontier_probability;
-      const often = share == null ? "" : `, in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
-      words.push(calib.onFrontier(entry.point) ? `on the frontier${often}` : `dominated${share == null ? "" : ` (on the frontier${often})`}`);
-      if (entry.point.superiority?.shown) words.push("significantly better than both parents");
-    }
+    if (entry.baseline) return [...words, entry.measured.models_run > 1 ? "baseline: runs two models for each answer" : "baseline: needs no merge"];
+    const { point } = entry, share = point.frontier_probability, by = calib.dominatedBy(point);
+    const often = share == null ? "" : ` in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
+    words.push(calib.onFrontier(point) ? `on the frontier${often && `,${often}`}` : `not on the frontier${often && ` (${often.trim()})`}`);
+    if (by.length) words.push(`dominated by ${calib.named(by)}`);
+    if (point.superiority?.shown) words.push(`significantly better than ${calib.everyParent}`);
     return words;
   }
 
   function make(host, state, choose) {
     const frame = calib.figure.frame(host, "frontier-chart");
-    let draw = null;
+    let draw = null, everyBlend = false;
+
+    const toggle = (count) => el("button", { type: "button", class: "tool", "aria-pressed": String(everyBlend), onclick: () => { everyBlend = !everyBlend; set(); } },
+      `${everyBlend ? "hide" : "show"} ${count} other blend${count === 1 ? "" : "s"}`);
 
     function set() {
-      const { x, y } = state, all = entries(x, y), points = all.filter((e) => !e.baseline);
+      const { x, y } = state, all = entries(x, y), points = all.filter((e) => !e.baseline), blends = calib.blends.inPlane(x, y);
+      const aside = blends.filter((c) => !c.shown), curves = everyBlend ? blends : blends.filter((c) => c.shown);
       frame.set({
         title: `${y.name} against ${x.name}`,
         subtitle: colourAxis ? `coloured by ${calib.axisLabel(colourAxis)}` : "",
         description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys move from point to point.`,
-        draw: (width) => (draw = drawing(width, all, points, x, y)).svg,
+        draw: (width) => (draw = drawing(width, all, points, curves, x, y)).svg,
         after: (svg) => name(svg, draw, all),
-        legend: legend(all),
+        legend: [...legend(all, curves), ...(aside.length ? [toggle(aside.length)] : [])],
         numbers: () => ({
-          columns: ["point", ...[y, x].flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`]), "on the frontier", "share of resamples"],
-          rows: all.map((e) => [e.name, e.y.value, e.y.low, e.y.high, e.x.value, e.x.low, e.x.high,
-            e.baseline ? "baseline" : calib.onFrontier(e.point) ? "yes" : "no", e.point?.frontier_probability]),
+          columns: ["point", ...[y, x].flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`]), "on the frontier", "share of resamples", "dominated by"],
+          rows: [
+            ...all.map((e) => [e.name, e.y.value, e.y.low, e.y.high, e.x.value, e.x.low, e.x.high, e.baseline ? "baseline" : calib.onFrontier(e.point) ? "yes" : "no",
+              e.point?.frontier_probability, e.point && calib.dominatedBy(e.point).map(calib.pointName).join("; ")]),
+            ...blends.flatMap((c) => c.places.map((p) => [`${c.name}, λ = ${p.at}`, p.y, null, null, p.x, null, null, "baseline", null, null])),
+          ],
         }),
       });
     }
@@ -73,12 +82,11 @@ calib.frontier = (() => {
     // Return the end of an axis title that fits into `room` pixels; it has the metric and its direction.
     const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
 
-    function drawing(width, all, points, x, y) {
+    function drawing(width, all, points, curves, x, y) {
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
       const along = numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
-      const mark = (kind, data, options) => Plot.dot(data, { x: (e) => e.x.value, y: (e) => e.y.value, className: `of-${kind}`, ...options });
-      const dots = points.filter((e) => e.kind === "point");
-      const special = Object.entries(symbols).map(([kind, symbol]) => [kind, symbol, all.filter((e) => e.kind === kind)]);
+      const layer = ([, [entry]]) => (entry.parent ? 2 : entry.baseline ? 1 : 0);
+      const groups = d3.sort(d3.group(all, (e) => e.shape), layer).map(([symbol, data], i) => ({ symbol, data, name: `marks-${i}` }));
       const svg = Plot.plot({
         width, height: Math.max(300, Math.min(500, 0.74 * width)), marginLeft: 52, marginBottom: 46, marginTop: 14, marginRight: 18,
         style: { background: "none", fontSize: "11.5px", color: "inherit" },
@@ -87,8 +95,9 @@ calib.frontier = (() => {
           Plot.gridX({ className: "grid" }), Plot.gridY({ className: "grid" }),
           Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
           Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
-          mark("point", dots, { r: 5.5, symbol: "circle", fill: "currentColor" }),
-          ...special.map(([kind, symbol, data]) => mark(kind, data, { r: kind === "temperature" ? 5 : 6, symbol, fill: "currentColor" })),
+          ...curves.map((c) => Plot.line(c.places, { x: "x", y: "y", className: c.look, stroke: null })),
+          ...groups.map(({ symbol, data, name }) =>
+            Plot.dot(data, { x: (e) => e.x.value, y: (e) => e.y.value, className: name, symbol, fill: "currentColor", r: data[0].parent ? 6.5 : 5.5 })),
         ],
       });
       const scale = { x: svg.scale("x"), y: svg.scale("y") };
@@ -98,9 +107,8 @@ calib.frontier = (() => {
       root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${fitted(title(x), width - 70)} →`);
       root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${fitted(title(y), bottom - 70)} →`);
       const overlay = root.append("g");
-      for (const [kind, data] of [["point", dots], ...special.map(([k, , d]) => [k, d])])
-        root.select(`.of-${kind}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
-      const held = { svg, at, scale, overlay, x, y };
+      for (const { data, name } of groups) root.select(`.${name}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
+      const held = { svg, at, scale, overlay, x, y, places: curves.flatMap((c) => c.places) };
       svg.addEventListener("pointermove", (event) => hover(held, near(held, all, event), false));
       svg.addEventListener("pointerleave", () => hover(held, null, false));
       svg.addEventListener("click", (event) => {
@@ -116,9 +124,10 @@ calib.frontier = (() => {
     function adorn(node, entry, x, y) {
       entry.node = node;
       const { point } = entry, t = high > low ? (point?.axes[colourAxis] - low) / (high - low) : 0.5;
-      node.setAttribute("class", `mark ${entry.baseline ? "baseline" : calib.onFrontier(point) || point.role ? "" : "dominated"}`);
+      const look = entry.baseline ? `baseline ${entry.measured.shown ? "" : "aside"}` : entry.parent ? entry.parent.look : calib.dominatedBy(point).length ? "dominated" : "";
+      node.setAttribute("class", `mark ${look}`);
       node.removeAttribute("fill");
-      if (finite(t)) {
+      if (finite(t) && !entry.parent) {
         node.style.setProperty("--on-light", light(t));
         node.style.setProperty("--on-dark", dark(t));
       }
@@ -132,6 +141,10 @@ calib.frontier = (() => {
       const [px, py] = d3.pointer(event, held.svg);
       const distance = (e) => Math.hypot(held.at(e)[0] - px, held.at(e)[1] - py);
       const entry = d3.least(all, distance);
+      if (entry && distance(entry) < 12) return entry;
+      const onCurve = (p) => Math.hypot(held.scale.x.apply(p.x) - px, held.scale.y.apply(p.y) - py);
+      const place = d3.least(held.places, onCurve);
+      if (place && onCurve(place) < 10) return { ...place, x: { value: place.x }, y: { value: place.y }, place };
       return entry && distance(entry) < 36 ? entry : null;
     }
 
@@ -145,10 +158,12 @@ calib.frontier = (() => {
 
     function hover(held, entry, say) {
       if (held.hovered === entry && !say) return;
-      held.hovered?.node.classList.remove("hovered");
+      held.hovered?.node?.classList.remove("hovered");
       held.hovered = entry;
       held.overlay.selectAll(".hovering").remove();
       if (!entry) return frame.hide();
+      if (entry.place) return frame.show(...held.at(entry), [`${entry.one.name}, λ = ${entry.place.at}`, ...[held.y, held.x].map((m, i) =>
+        `${m.name} ${number([entry.y, entry.x][i].value)}`), "baseline: runs two models for each answer"]);
       entry.node.classList.add("hovered");
       whiskers(held, entry, "hovering");
       frame.show(...held.at(entry), lines(entry, held.x, held.y), false);
@@ -185,7 +200,7 @@ calib.frontier = (() => {
         entry.node.classList.toggle("main", Boolean(main));
         entry.node.setAttribute("aria-checked", String(point?.id === state.picked));
         entry.node.setAttribute("tabindex", point?.id === state.picked ? "0" : "-1");
-        if (main || point?.role || entry.baseline) {
+        if (main || entry.parent || entry.measured.shown) {
           const node = held.overlay.append("text").attr("class", `name ${main ? "" : "aside"}`).text(`${short(entry.name)}${point?.id === state.chosen ? " ★" : ""}`).node();
           const { width, height } = node.getBBox(), [px, py] = held.at(entry);
           const places = [[11, 4, 0], [-11 - width, 4, 2], [-width / 2, -12, 3], [-width / 2, 20, 3], [8, -9, 1], [8, 17, 1], [-8 - width, -9, 2], [-8 - width, 17, 2]]
@@ -204,7 +219,7 @@ calib.frontier = (() => {
     return { set, mark: () => draw?.all && name(draw.svg, draw, draw.all) };
   }
 
-  function legend(all) {
+  function legend(all, curves) {
     const parts = [];
     if (colourAxis) {
       const bar = el("i", { class: "ramp", role: "img", "aria-label": "colour scale" });
@@ -212,15 +227,12 @@ calib.frontier = (() => {
       bar.style.setProperty("--ramp-dark", ramp(dark));
       parts.push(el("span", {}, `${calib.axisLabel(colourAxis)} ${calib.axisValue(low)}`, bar, calib.axisValue(high)));
     }
-    const words = { base: "base", aligned: "aligned", temperature: "with a fitted temperature", average: "parents averaged" };
-    for (const [kind, symbol] of Object.entries(symbols))
-      if (all.some((e) => e.kind === kind)) {
-        const shape = { square: d3.symbolSquare, diamond: d3.symbolDiamond, triangle: d3.symbolTriangle, cross: d3.symbolCross }[symbol];
-        const icon = d3.create("svg").attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
-        icon.append("path").attr("d", d3.symbol(shape, 90)()).attr("class", `mark ${kind in { base: 1, aligned: 1 } ? "" : "baseline"}`);
-        parts.push(el("span", {}, icon.node(), words[kind]));
-      }
-    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated"), el("span", {}, "line: the frontier of these two"));
+    for (const { parent } of all.filter((e) => e.parent)) parts.push(el("span", {}, calib.marks.mark(ofParents[parent.i % 8], parent.look), parent.role));
+    const words = { temperature: "with a temperature", average: "probabilities averaged", blend: "blended, λ by the sweep's rule" };
+    for (const [kind, shape] of Object.entries(ofBaselines))
+      if (all.some((e) => e.measured.kind === kind)) parts.push(el("span", {}, calib.marks.mark(shape, "baseline"), words[kind]));
+    if (curves.length) parts.push(calib.blends.key());
+    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated beyond chance"), el("span", {}, "line: the frontier of these two"));
     return parts;
   }
 

@@ -57,7 +57,7 @@
     keep();
   }
 
-  // Choose among the points that have every objective on both splits, as the sweep does.
+  // Choose among the points that have every objective on both splits and are not dominated on the selection split, as the sweep does.
   function decide() {
     const own = run.selection?.point;
     if (!state.rule) return { id: isPoint(own) ? own : null, reason: "" };
@@ -65,6 +65,7 @@
     return calib.rules.choose(state.rule, {
       ids: among.map((p) => p.id), objectives: objectives.map((o) => o.name), directions: objectives.map((o) => o.direction),
       values: among.map((p) => objectives.map((o) => estimate(p, o, "selection").value)), parents: among.filter((p) => p.role).map((p) => p.id),
+      dominated: among.filter((p) => calib.dominatedBy(p, "selection").length).map((p) => p.id), scores: run.rule_scores,
     }, state.options);
   }
 
@@ -73,11 +74,15 @@
     state.chosen = choice?.id ?? null;
     const words = [];
     if (state.rule && choice) {
-      const point = run.points.find((p) => p.id === choice.id);
-      words.push(el("strong", {}, `${state.rule} chooses ${label(point)}`), `: ${choice.reason}, on the selection split. `);
+      const name = label(run.points.find((p) => p.id === choice.id));
+      if (choice.gaveWay) words.push(el("strong", {}, `${state.rule} can choose no point`), `: ${choice.gaveWay}. `, el("strong", {}, `The default rule, ${calib.said.default_rule}, chooses ${name}`));
+      else words.push(el("strong", {}, `${state.rule} chooses ${name}`));
+      words.push(`: ${choice.reason}, on the selection split. `);
       words.push(choice.id === own ? "The sweep chose the same point." : `The sweep chose ${own ? calib.pointName(own) : "no point"}; to write this one, run it again with `);
-      if (choice.id !== own) words.push(el("code", {}, `select: ${yaml({ rule: state.rule, ...state.options })}`));
-    }
+      const select = choice.gaveWay ? { rule: calib.said.default_rule } : { rule: state.rule, ...state.options };
+      if (choice.id !== own) words.push(el("code", {}, `select: ${yaml(select)}`));
+    } else if (!state.rule && run.selection?.gave_way)
+      words.push(el("strong", {}, `The sweep's rule, ${run.selection.rule}, could choose no point`), `: ${run.selection.gave_way}. The default rule chose.`);
     byId("rule-outcome").replaceChildren(...words);
     trade.set();
     pick((first && state.picked) || state.chosen || complete[0].id);
@@ -114,6 +119,15 @@
             put("bounds", o.name, Object.keys(bound).length ? bound : null);
           }));
     }
+    if (rule === "one_se" || rule === "least") {
+      const names = [...new Set([...Object.keys(run.rule_scores), ...objectives.map((o) => o.name)])];
+      for (const [key, words] of [["score", rule === "least" ? "the best" : "within one standard error of the best"], ...(rule === "one_se" ? [["then", "the best"]] : [])]) {
+        if (!names.includes(state.options[key])) delete state.options[key];
+        const pick = el("select", { id: `rule-${key}`, onchange: (event) => { if (event.target.value) state.options[key] = event.target.value; else delete state.options[key]; rechoose(); } },
+          ...["", ...names].map((name) => el("option", { value: name, selected: name === (state.options[key] ?? "") }, name || "by default")));
+        parts.push(el("label", {}, words, pick));
+      }
+    }
     if (rule === "weighted") for (const o of objectives) parts.push(input(`weight of ${o.name}`, state.options.weights?.[o.name], "1", (given) => put("weights", o.name, given === null || given < 0 ? null : given), 0));
     if (rule === "nearest") for (const o of objectives) parts.push(input(`ideal ${o.name}`, state.options.ideal?.[o.name], "best", (given) => put("ideal", o.name, given)));
     box.replaceChildren(...parts);
@@ -132,7 +146,7 @@
   choice("y", named, state.y.name, (name) => { state.y = measure(name); redraw(); });
   choice("x", named, state.x.name, (name) => { state.x = measure(name); redraw(); });
   const own = run.selection ? [["", `${run.selection.rule}, as in the sweep`]] : [["", "the sweep's own rule"]];
-  choice("rule", [...own, ...calib.rules.names.map((name) => [name, name.replace("_", "-")])], state.rule, (rule) => {
+  choice("rule", [...own, ...calib.rules.names.map((name) => [name, name])], state.rule, (rule) => {
     state.rule = rule;
     state.options = {};
     options();

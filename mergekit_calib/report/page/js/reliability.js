@@ -10,7 +10,7 @@ calib.reliability = (() => {
 
     function set(point) {
       const diagram = diagramOf(point);
-      const parents = run.points.filter((p) => p.role && p.id !== point.id && diagramOf(p)).map((p) => ({ role: p.role, diagram: diagramOf(p) }));
+      const parents = calib.parents.filter((p) => p.point.id !== point.id && diagramOf(p.point)).map((p) => ({ ...p, diagram: diagramOf(p.point) }));
       host.hidden = !diagram;
       if (!diagram) return;
       const bins = d3.range(diagram.counts.length).map((i) => ({
@@ -22,8 +22,8 @@ calib.reliability = (() => {
         title: "Reliability",
         subtitle: "on the diagonal, confidence equals accuracy",
         description: `${label(point)}: accuracy against confidence in ${bins.length} bins of ${total} items, with the number of items below.`,
-        draw: (width) => drawing(width, bins, parents.map((p) => ({ role: p.role, line: line(p.diagram) }))),
-        legend: [key("curve-line", label(point)), ...parents.map((p) => key(`parent-line ${p.role}`, p.role))],
+        draw: (width) => drawing(width, bins, parents.map((p) => ({ ...p, line: line(p.diagram) }))),
+        legend: [["curve-line", label(point)], ...parents.map((p) => [`parent-line ${p.look}`, p.role])].map(([look, words]) => el("span", {}, calib.marks.stroke(look), words)),
         numbers: () => ({
           columns: ["confidence from", "to", "items", "mean confidence", "accuracy", ...parents.flatMap((p) => [`${p.role} items`, `${p.role} accuracy`])],
           rows: bins.map((b, i) => [b.low, b.high, b.count, b.confidence, b.accuracy,
@@ -42,7 +42,7 @@ calib.reliability = (() => {
           Plot.gridY({ className: "grid", ticks: 5 }),
           Plot.line([[0, 0], [1, 1]], { className: "diagonal", stroke: null }),
           Plot.ruleX(filled, { x: "confidence", y1: "confidence", y2: "accuracy", className: "gap-rules", stroke: null, strokeWidth: 7 }),
-          ...parents.map((p) => Plot.line(p.line, { className: `parent-line ${p.role}`, stroke: null })),
+          ...parents.map((p) => Plot.line(p.line, { className: `parent-line ${p.look} ${parents.length > 3 ? "aside" : ""}`, stroke: null })),
           Plot.line(filled, { x: "confidence", y: "accuracy", className: "curve-line", stroke: null }),
           Plot.dot(filled, { x: "confidence", y: "accuracy", r: 3.5, className: "curve-dot", fill: null }),
         ],
@@ -77,12 +77,6 @@ calib.reliability = (() => {
       svg.append("text").attr("class", "axis-title").attr("x", 40).attr("y", y).attr("font-size", 11).text(words);
     svg.append("text").attr("class", "axis-title").attr("x", width - 10).attr("y", height + 102).attr("text-anchor", "end").text("confidence →");
     return svg.node();
-  }
-
-  function key(kind, words) {
-    const icon = d3.create("svg").attr("viewBox", "0 0 14 14").attr("aria-hidden", "true");
-    icon.append("line").attr("x1", -2).attr("x2", 14).attr("y1", 7).attr("y2", 7).attr("class", kind);
-    return el("span", {}, icon.node(), words);
   }
 
   return { make };

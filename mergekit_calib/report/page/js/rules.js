@@ -4,12 +4,14 @@ calib.rules = (() => {
   const rounded = (value) => Math.round(value * 1e9) / 1e9;
 
   // The candidates of a rule: `values` has a row of objectives for each point, `directions` are as in frontier.json.
-  function candidates({ ids, objectives, directions, values, parents }) {
+  // `dominated` has the ids of those that no rule may choose, `scores` are `rule_scores` of frontier.json.
+  function candidates({ ids, objectives, directions, values, parents, dominated = [], scores = {} }) {
     const finite = ids.map((_, i) => i).filter((i) => values[i].every((v) => typeof v === "number" && Number.isFinite(v)));
-    const kept = finite.map((i) => ids[i]);
-    const mine = finite.map((i) => values[i]);
+    const usable = finite.filter((i) => !dominated.includes(ids[i]));
+    const kept = usable.map((i) => ids[i]), mine = usable.map((i) => values[i]);
     const signs = directions.map((d) => (d === "maximize" ? 1 : -1));
-    const gains = mine.map((row) => row.map((value, k) => value * signs[k]));
+    const gained = (row) => row.map((value, k) => value * signs[k]);
+    const gains = mine.map(gained), ofParents = finite.filter((i) => parents.includes(ids[i])).map((i) => gained(values[i]));
     const dominates = (a, b) => a.every((v, k) => v >= b[k]) && a.some((v, k) => v > b[k]);
     const all = gains.map((_, i) => i);
     const frontier = all.filter((i) => !gains.some((other) => dominates(other, gains[i])));
@@ -27,8 +29,32 @@ calib.rules = (() => {
         return k >= 0 && b[k] < a[k] ? i : held;
       });
     }
-    return { ids: kept, objectives, values: mine, signs, gains, dominates, all, frontier, best, ranges, regrets, least,
-      parents: parents.map((id) => kept.indexOf(id)).filter((i) => i >= 0) };
+    // A metric to choose by: one of `scores`, or an objective, whose differences then have no error.
+    function score(name) {
+      const { direction, values: known, standard_errors: errors } = scores[name] ?? {}, k = objectives.indexOf(name);
+      const sign = direction === "maximize" ? -1 : 1;
+      return known ? { loss: (i) => sign * known[kept[i]], error: (i) => errors[kept[i]] ?? -1 } : { loss: (i) => -gains[i][k], error: () => 0 };
+    }
+    const proper = Object.keys(scores).filter((name) => scores[name].proper);
+    return { ids: kept, objectives, values: mine, signs, gains, ofParents, dominates, all, frontier, best, ranges, regrets, least, score, proper };
+  }
+  // What a rule returns that can choose no point.
+  const none = (why) => [null, why];
+  const counted = (c) => `${c.ids.length} point${c.ids.length === 1 ? "" : "s"}`;
+
+  function oneStandardError(c, options) {
+    const byDefault = c.proper.length ? c.proper : c.objectives, name = options.score ?? byDefault[0];
+    const second = options.then ?? byDefault.find((other) => other !== name) ?? name;
+    const score = c.score(name), then = c.score(second), best = c.least(c.all, [score.loss, then.loss]);
+    const within = c.all.filter((i) => i === best || score.loss(i) - score.loss(best) <= score.error(i));
+    const chosen = c.least(within, [then.loss, score.loss]);
+    if (within.length === 1) return [chosen, `the best ${name}, with no other point within one standard error`];
+    return [chosen, `the best ${second} of the ${within.length} points within one standard error of the best ${name}`];
+  }
+
+  function leastScore(c, options) {
+    const name = options.score ?? c.proper.at(-1) ?? c.objectives[0];
+    return [c.least(c.all, [c.score(name).loss]), `the best ${name} of ${counted(c)}`];
   }
 
   function knee(c) {
@@ -42,25 +68,20 @@ calib.rules = (() => {
 
   function max(c, { objective, bounds = {} }) {
     const k = c.objectives.indexOf(objective);
-    const excess = (i) => sum(c.objectives.map((name, j) => {
+    const within = (i) => c.objectives.every((name, j) => {
       const { min = -Infinity, max = Infinity } = bounds[name] ?? {};
-      return Math.max(min - c.values[i][j], c.values[i][j] - max, 0) / c.ranges[j];
-    }));
-    const inside = c.all.filter((i) => excess(i) === 0);
-    const limited = Object.keys(bounds).length > 0;
-    if (inside.length) return [c.least(inside, [], k), `the best ${objective} of ${inside.length} points${limited ? " within the bounds" : ""}`];
-    return [c.least(c.all, [excess], k), "no point is within the bounds; this one comes nearest"];
+      return c.values[i][j] >= min && c.values[i][j] <= max;
+    });
+    const inside = c.all.filter(within), limited = Object.keys(bounds).length > 0;
+    if (!inside.length) return none(`none of ${counted(c)} is within the bounds`);
+    return [c.least(inside, [], k), `the best ${objective} of ${inside.length} points${limited ? " within the bounds" : ""}`];
   }
 
   function superior(c) {
-    const instead = (why) => {
-      const [chosen, reason] = knee(c);
-      return [chosen, `${why}, so the knee is taken: ${reason}`];
-    };
-    if (!c.parents.length) return instead("no parent is among the points");
-    const theirs = c.parents.map((p) => c.gains[p]);
+    if (!c.ofParents.length) return none("no parent is among the points");
+    const theirs = c.ofParents;
     const among = c.frontier.filter((i) => theirs.every((row) => c.dominates(c.gains[i], row)));
-    if (!among.length) return instead("no point is at least as good as both parents on every objective");
+    if (!among.length) return none("no point is at least as good as the parents on every objective and better on one");
     const measured = [...c.frontier.map((i) => c.gains[i]), ...theirs];
     const column = (rows, k) => rows.map((row) => row[k]);
     const ranges = c.signs.map((_, k) => Math.max(...column(measured, k)) - Math.min(...column(measured, k)));
@@ -82,14 +103,19 @@ calib.rules = (() => {
     return [c.least(c.frontier, [distance]), `the nearest of ${c.frontier.length} frontier points to the ideal`];
   }
 
-  const rules = { knee, max, pareto_superior: superior, weighted, nearest };
+  const rules = { one_se: oneStandardError, least: leastScore, knee, max, pareto_superior: superior, weighted, nearest };
 
-  // Return the id that a rule chooses and the reason; null if no point has a value of every objective.
+  // Return the id that a rule chooses and the reason; null if no point has a value of every objective. If the rule can
+  // choose none, the default rule does, and `gaveWay` says why.
   function choose(rule, from, options = {}) {
     const c = candidates(from);
     if (!c.ids.length) return null;
-    const [chosen, reason] = rules[rule](c, options);
-    return { id: c.ids[chosen], reason };
+    let [chosen, reason] = rules[rule](c, options), gaveWay = null;
+    if (chosen === null) {
+      gaveWay = reason;
+      [chosen, reason] = rules[calib.said.default_rule](c, {});
+    }
+    return { id: c.ids[chosen], reason, gaveWay };
   }
 
   return { choose, names: Object.keys(rules) };
