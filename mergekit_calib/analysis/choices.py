@@ -109,8 +109,8 @@ class Chooser:
         """
         candidates = self._candidates(points, results, "selection")
         of_points = [results[p.id]["selection"] for p in points]
-        drawn = paired.centred(of_points, self.objectives)
-        of_scores = {name: paired.centred(of_points, [self.scores[name]])[:, 0] for name in candidates.scores}
+        drawn = paired.comparable_replicates(of_points, self.objectives)
+        of_scores = {name: paired.comparable_replicates(of_points, [self.scores[name]])[:, 0] for name in candidates.scores}
         usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_RESAMPLES]
 
         def on_resample(r: int) -> str:

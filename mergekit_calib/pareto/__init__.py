@@ -6,7 +6,7 @@ It works on arrays and names, wherever the numbers come from. Rules are in `rule
 from mergekit_calib.pareto import rules  # noqa: F401  (its import registers the built-in rules)
 from mergekit_calib.pareto.candidates import Candidates, Choice, NoChoice, PairedScore
 from mergekit_calib.pareto.dominance import Direction, Directions, dominates, gains, hypervolume, non_dominated
-from mergekit_calib.pareto.intersection_union import SuperiorityTest, gain_p_values, resamples_needed, superiority
+from mergekit_calib.pareto.intersection_union import SuperiorityTest, superiority
 from mergekit_calib.pareto.option_types import Bound, FiniteNumber, ObjectiveName, PerObjective, ScoreName
 from mergekit_calib.pareto.selection import (
     DEFAULT_RULE,
@@ -46,13 +46,11 @@ __all__ = [
     "choose",
     "dominates",
     "frontier_probabilities",
-    "gain_p_values",
     "gains",
     "hypervolume",
     "make_rule",
     "non_dominated",
     "resampled_hypervolume",
-    "resamples_needed",
     "rule_problems",
     "select",
     "selection_rule",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mergekit_calib.pareto import (
+    DEFAULT_RULE,
     SELECTION_RULES,
     Candidates,
     Choice,
@@ -36,6 +39,8 @@ RULES = {
     "pareto_superior": {},
     "weighted": {"weights": {"o0": 2.0, "o1": 0.5}},
     "nearest": {"ideal": {"o0": 0.75}},
+    "one_se": {},
+    "least": {"score": "o1"},
 }
 
 
@@ -175,13 +180,39 @@ def test_a_value_equal_to_its_bound_is_within_it():
     assert select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"min": 0.08, "max": 0.08}}}).id == "lambda=0.75"
 
 
-def test_max_without_a_point_within_bounds_takes_the_least_excess_and_says_so():
-    choice = select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"max": 0.01}, "acc": {"min": 0.5}}})
-    assert choice.id == "lambda=0.25"
-    assert choice.reason == (
-        "none of 6 points has ece at most 0.01 and acc at least 0.5; λ = 0.25 (acc 0.68, ece 0.03) comes nearest, "
-        "missing the bound on ece"
-    )
+@pytest.mark.parametrize(
+    ("rule", "options", "why"),
+    [
+        (
+            "max",
+            {"objective": "acc", "bounds": {"ece": {"max": 0.01}, "acc": {"min": 0.5}}},
+            "none of 6 points has ece at most 0.01 and acc at least 0.5 (the nearest ece is 0.03)",
+        ),
+        (
+            "max",
+            {"objective": "acc", "bounds": {"ece": {"max": 0.03}, "acc": {"min": 0.7}}},
+            "none of 6 points has ece at most 0.03 and acc at least 0.7",
+        ),
+        (
+            "pareto_superior",
+            {},
+            "no point is at least as good as base (acc 0.6, ece 0.01) and aligned (acc 0.72, ece 0.12) on every "
+            "objective and better on one",
+        ),
+    ],
+)
+def test_a_rule_that_can_choose_no_point_gives_way_to_the_default_rule_and_says_why(rule, options, why):
+    values = SWEEP.values.copy()
+    if rule == "pareto_superior":
+        values[0, 1] = 0.01
+    points = with_points(SWEEP, SWEEP.ids, values)
+    choice = select(rule, points, options)
+    assert choice.gave_way == why
+    assert choice == replace(select(DEFAULT_RULE, points, {}), gave_way=why)
+
+
+def test_a_rule_that_chooses_does_not_give_way():
+    assert select("max", SWEEP, {"objective": "acc", "bounds": {"ece": {"max": 0.05}}}).gave_way is None
 
 
 def test_pareto_superior_takes_the_point_with_the_largest_minimum_gain():
@@ -211,24 +242,14 @@ def test_a_point_that_ties_with_a_parent_on_one_objective_can_be_superior():
     assert "the one point at least as good as base (acc 0.6, ece 0.04)" in choice.reason
 
 
-def test_without_a_superior_point_the_knee_is_taken_and_the_reason_says_so():
-    values = SWEEP.values.copy()
-    values[0, 1] = 0.01
-    points = with_points(SWEEP, SWEEP.ids, values)
-    choice = select("pareto_superior", points, {})
-    assert choice.id == select("knee", points, {}).id
-    assert choice.reason.startswith("no point is at least as good as base (acc 0.6, ece 0.01) and aligned (acc 0.72,")
-    assert "so the knee is taken: " in choice.reason
-
-
 def test_a_copy_of_both_parents_is_not_superior_to_them():
     same = Candidates(("base", "x", "aligned"), ACC_ECE, UP_DOWN, np.tile([0.7, 0.1], (3, 1)), ("base", "aligned"))
-    assert select("pareto_superior", same, {}).reason.startswith("no point is at least as good as")
+    assert select("pareto_superior", same, {}).gave_way.startswith("no point is at least as good as")
 
 
-def test_without_parents_the_knee_is_taken():
+def test_without_parents_no_point_is_superior():
     points = Candidates(SWEEP.ids, ACC_ECE, UP_DOWN, SWEEP.values)
-    assert select("pareto_superior", points, {}).reason.startswith("no parent is among the points, so the knee")
+    assert select("pareto_superior", points, {}).gave_way == "no parent is among the points"
 
 
 @given(sweeps())
@@ -241,7 +262,7 @@ def test_pareto_superior_takes_a_point_that_dominates_both_parents_if_there_is_o
         if all((g >= gains[p]).all() and (g > gains[p]).any() for p in (0, 1))
     ]
     choice = select("pareto_superior", candidates, {})
-    assert choice.id in superior if superior else "so the knee is taken" in choice.reason
+    assert choice.id in superior if superior else choice.gave_way
 
 
 def test_weights_move_the_choice_along_the_frontier():
@@ -370,8 +391,8 @@ def test_a_third_partys_rule_is_checked_and_chosen_by_like_the_built_in_ones():
             return candidates.choice(candidates.ids.index(self.id), "the recipe names it")
 
     rules = {**SELECTION_RULES, "fixed": Fixed}
-    assert rule_problems("fixed", {}, ACC_ECE, rules) == ["id is missing"]
-    assert rule_problems("fixed", {"id": 3}, ACC_ECE, rules) == ["id is 3: input should be a valid string"]
+    assert rule_problems("fixed", {}, ACC_ECE, rules=rules) == ["id is missing"]
+    assert rule_problems("fixed", {"id": 3}, ACC_ECE, rules=rules) == ["id is 3: input should be a valid string"]
     assert select("fixed", SWEEP, {"id": "base"}, rules) == Choice("base", "the recipe names it")
 
 

@@ -34,10 +34,20 @@ class WithinBounds(SelectionRule):
         n_points = f"{len(candidates.ids)} point{'' if len(candidates.ids) == 1 else 's'}"
         limits = " and ".join(f"{name} {bound}" for name, bound in self.bounds.items())
         if not len(inside):
-            return NoChoice(f"none of {n_points} has {limits}")
+            return NoChoice(f"none of {n_points} has {limits}{self._nearest(candidates)}")
         chosen = candidates.least(inside, first=candidates.objectives.index(self.objective))
         those = f"{len(inside)} of {n_points} with {limits}" if self.bounds else n_points
         return candidates.choice(chosen, f"{candidates.describe(chosen)} has the best {self.objective} of {those}")
+
+    def _nearest(self, candidates: Candidates) -> str:
+        """Return the nearest value to each bound that no point meets, as ` (the nearest ece is 0.03)`."""
+        nearest = []
+        for name, bound in self.bounds.items():
+            values = candidates.values[:, candidates.objectives.index(name)]
+            excess = np.array([bound.excess(value) for value in values])
+            if (excess > 0).all():
+                nearest.append(f"the nearest {name} is {values[excess.argmin()]:.4g}")
+        return f" ({', '.join(nearest)})" if nearest else ""
 
     def _is_inside(self, values: FloatArray, objectives: Sequence[str]) -> bool:
         by_name = dict(zip(objectives, values, strict=True))
