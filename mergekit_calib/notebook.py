@@ -65,7 +65,7 @@ class SweepResult:
             frontier=self.frontier,
             answer=answer_lines(self.frontier, self.folder),
             statements=statements(self.frontier),
-            table=frontier_table(self.frontier),
+            table=frontier_table(self.frontier).short,
             picture=picture,
         )
 

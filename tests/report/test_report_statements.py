@@ -224,7 +224,7 @@ def test_baselines_stand_below_the_points_without_frontier_test_or_choice() -> N
         "parents averaged",
         "λ = 0.6, T = 1.20",
     ]
-    assert all(line.endswith("| baseline |  |  |") for line in lines[-3:])
+    assert all(line.endswith("| baseline |  |  |  |  |") for line in lines[-3:])
     console = Console(width=200, file=io.StringIO())
     console.print(console_table(frontier))
     printed = [line for line in console.file.getvalue().splitlines() if "[" in line]

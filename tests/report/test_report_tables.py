@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from helpers.report_factory import make_frontier
+from helpers.report_factory import add_blends, make_frontier
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown, markdown_table
 from mergekit_calib.report.tables.rows import frontier_table, table_caption
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Estimate, Objective
-from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
 
 HOSTILE = "a|b <script>alert(1)</script> [bold]x[/bold] $y$ `z`"
 
@@ -132,11 +132,90 @@ def test_binned_metrics_are_recognised_with_or_without_a_filter(metric: str, bin
 def test_the_caption_explains_the_marks() -> None:
     frontier = make_frontier()
     assert "600 items of the held-out split, with 95 % bootstrap intervals" in table_caption(frontier)
-    assert "share of bootstrap resamples" not in table_caption(frontier)
+    assert "share of resamples" not in table_caption(frontier)
     frontier.points[0].frontier_probability = 0.5
-    assert "% = share of bootstrap resamples in which it is" in table_caption(frontier)
-    assert "superior = better than both parents on every objective" in table_caption(frontier)
-    assert "superior" not in table_caption(frontier, with_test=False)
+    assert "% = share of resamples in which it is" in table_caption(frontier)
+    assert "No point is shown to be better than both parents in every objective" in table_caption(frontier)
+    frontier.points[1].superiority = Superiority(shown=True, p=0.001, p_adjusted=0.003)
+    assert "superior ✓ = better than both parents in every objective (5 % level" in table_caption(frontier)
+    assert "superior" not in table_caption(frontier, marks_only=True)
+
+
+def test_the_caption_says_what_the_baselines_are_and_how_many_models_they_run() -> None:
+    frontier = add_blends(make_frontier())
+    assert "blended log-probabilities, with λ chosen on the selection split, run 2" in table_caption(frontier)
+    assert "temperature" not in table_caption(frontier)
+
+
+def test_superior_holds_a_tick_or_nothing() -> None:
+    frontier = make_frontier()
+    frontier.points[2].superiority = Superiority(shown=True, p=0.001, p_adjusted=0.003)
+    rows = frontier_table(frontier).rows
+    assert [row.superior for row in rows] == ["", "", "✓", "", ""]
+    assert "superior" in printed(frontier, 120)
+    assert "p = " not in printed(frontier, 120)
+
+
+def test_a_terminal_has_no_column_for_superiority_if_no_point_is_superior() -> None:
+    frontier = make_frontier()
+    for point in frontier.points:
+        point.superiority = point.superiority and Superiority(shown=False, p=1, p_adjusted=1)
+    assert "superior" not in printed(frontier, 120).splitlines()[0]
+
+
+def test_numbers_of_the_selection_split_stand_beside_those_of_the_held_out_split() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    point = frontier.point("lambda=0.6")
+    on = {s: [point.estimate(o, s).value for o in frontier.objectives] for s in ("held_out", "selection")}
+    table = frontier_table(frontier)
+    assert table.selection_measures == ("acc ↑", "ece ↓")
+    assert table.rows[2].selection == tuple(f"{value:.3f}" for value in on["selection"])
+    (row,) = [line for line in frontier_markdown(frontier).splitlines() if "★" in line]
+    assert row.endswith(f"| ★ | {on['selection'][0]:.3f} | {on['selection'][1]:.3f} |")
+    (row,) = [line for line in printed(frontier, 120).splitlines() if "λ = 0.6 ★" in line]
+    assert row.index(f"{on['held_out'][1]:.3f}") < row.index(f"{on['selection'][0]:.3f}")
+
+
+def test_in_a_narrow_terminal_a_line_below_the_choice_has_its_numbers_of_the_selection_split() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    lines = printed(frontier, 80).splitlines()
+    chosen = next(i for i, line in enumerate(lines) if "★" in line)
+    below = lines[chosen + 1]
+    assert below.startswith("  selection")
+    for objective in frontier.objectives:
+        held_out, selection = (frontier.points[2].estimate(objective, s).value for s in ("held_out", "selection"))
+        assert lines[chosen].index(f"{held_out:.3f} [") == below.index(f"{selection:.3f}")
+    assert not any(line.startswith("  selection") for line in printed(frontier, 120).splitlines())
+
+
+def test_the_proper_score_that_the_rule_looked_at_has_a_column() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    frontier.rule_scores["brier"] = frontier.rule_scores["brier"].model_copy(update={"proper": True})
+    assert frontier_table(frontier).selection_measures == ("acc ↑", "ece ↓")
+    assert frontier.selection is not None
+    frontier.selection = frontier.selection.model_copy(update={"rule": "one_se"})
+    assert frontier_table(frontier).selection_measures == ("acc ↑", "ece ↓", "brier ↓")
+    brier = frontier.points[2].metrics["suite"]["brier"]["selection"].value
+    assert f"| {brier:.3f} |" in next(line for line in frontier_markdown(frontier).splitlines() if "★" in line)
+
+
+@pytest.mark.parametrize("roles", [("base",), ("math", "code"), tuple(f"model-{i}" for i in range(8))])
+def test_tables_of_one_to_eight_parents_have_a_row_for_each(roles: tuple[str, ...]) -> None:
+    frontier = make_frontier({"weight": [0.2, 0.4]}, roles=roles, select="weight=0.2")
+    rows = frontier_table(frontier).rows
+    assert [row.label for row in rows] == [*roles, "weight = 0.2", "weight = 0.4"]
+    assert max(map(len, printed(frontier, 80).splitlines())) <= 80
+    words = {1: "the parent", 2: "both parents"}.get(len(roles), "every parent")
+    assert f"better than {words}" in table_caption(frontier)
+
+
+def test_baselines_that_are_not_shown_are_left_out_of_short_tables() -> None:
+    frontier = add_blends(make_frontier({"weight": [0.2]}, roles=("base", "math", "code")))
+    labels = [b.label for b in frontier_table(frontier).baselines]
+    assert labels == ["blended λ = 0.4: base and math", "blended λ = 0.4: base and code"]
+    for text in (frontier_markdown(frontier), printed(frontier, 100)):
+        assert labels[0] in text
+        assert labels[1] not in text
 
 
 def test_a_stored_reason_is_printed_with_the_names_of_points() -> None:

@@ -76,7 +76,7 @@ def as_json(frontier: Frontier) -> str:
 
 def as_latex(frontier: Frontier) -> str:
     """Return a LaTeX `table` with `booktabs` rules: points and baselines, the choice in bold, intervals small."""
-    table = frontier_table(frontier)
+    table = frontier_table(frontier).short
     width = len(table.axes) + len(table.measures)
     columns = f"l{'r' * len(table.axes)}{'l' * len(table.measures)}c"
     titles = ["point", *table.axes, *table.measures, "●"]
@@ -102,8 +102,9 @@ def as_latex(frontier: Frontier) -> str:
         for baseline in table.baselines:
             label = rf"\emph{{{latex(baseline.label)}}}"
             lines.append(_line([label, *[""] * len(table.axes), *map(_cell, baseline.values), ""]))
-    parents = f"{frontier.models.get('base', 'base')} → {frontier.models.get('aligned', 'aligned')}"
-    caption = latex(f"{parents}, {frontier.method}. {table_caption(frontier, with_test=False)}")
+    caption = latex(
+        f"{formatting.models_line(frontier)}, {frontier.method}. {table_caption(frontier, marks_only=True)}"
+    )
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 

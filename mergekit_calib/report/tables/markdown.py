@@ -49,9 +49,12 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], alignme
 
 
 def frontier_markdown(frontier: Frontier) -> str:
-    """Return the points of a sweep and its baselines as a Markdown table."""
-    table = frontier_table(frontier)
-    n_axes, n_measures = len(table.axes), len(table.measures)
+    """Return the points of a sweep and its baselines as a Markdown table.
+
+    The last columns have the numbers that the choice was made on, those of the selection split.
+    """
+    table = frontier_table(frontier).short
+    n_axes, n_measures, n_selection = len(table.axes), len(table.measures), len(table.selection_measures)
     titles = ["point", *table.axes, *table.measures]
     rows = []
     for row in table.rows:
@@ -62,11 +65,15 @@ def frontier_markdown(frontier: Frontier) -> str:
             measured = _measured(row.values)
         chosen = "★" if row.point.selected else ""
         label = f"**{label}**" if chosen else label
-        rows.append([label, *map(escape_markdown, row.axes), *measured, row.frontier, row.superior, chosen])
+        marks = [row.frontier, row.superior, chosen]
+        rows.append([label, *map(escape_markdown, row.axes), *measured, *marks, *row.selection])
     for baseline in table.baselines:
         rows.append([escape_markdown(baseline.label), *[""] * n_axes, *_measured(baseline.values), "baseline"])
-    alignment = f"l{'r' * (n_axes + n_measures)}clc"
-    return markdown_table([*map(escape_markdown, titles), "frontier", "superior", "chosen"], rows, alignment)
+    alignment = f"l{'r' * (n_axes + n_measures)}ccc{'r' * n_selection}"
+    chosen_on = [f"selection split: {escape_markdown(title)}" for title in table.selection_measures]
+    return markdown_table(
+        [*map(escape_markdown, titles), "frontier", "superior", "chosen", *chosen_on], rows, alignment
+    )
 
 
 def _measured(values: Iterable[tuple[str, str]]) -> list[str]:

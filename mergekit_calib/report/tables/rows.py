@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.parent_texts import every_parent
+from mergekit_calib.report.text.rule_measures import scores_chosen_on
 from mergekit_calib.results.findings import Estimate, Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import axis_name, point_name
@@ -23,16 +25,19 @@ class Row:
         label: its name, with its role if it is a parent, and the earlier point with identical weights, if any.
         axes: the values of the table's axis columns.
         values: (estimate, interval in brackets) of every measured column; empty for a point that is not complete.
+        selection: estimates on the selection split, of every column of `FrontierTable.selection_measures`; empty for a
+            point that is not complete.
         outcome: `failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point.
         on_frontier: whether it is on the frontier of the held-out split.
         frontier: a mark if it is on the frontier, and the share of resamples in which it is.
-        superior: the outcome of the superiority test with its adjusted p; empty if the point was not tested.
+        superior: ✓ if it is shown to be better than every parent in every objective; else empty.
     """
 
     point: PointResult
     label: str
     axes: tuple[str, ...]
     values: tuple[tuple[str, str], ...]
+    selection: tuple[str, ...]
     outcome: str
     on_frontier: bool
     frontier: str
@@ -46,19 +51,23 @@ class BaselineRow:
     Attributes:
         label: its name.
         values: (estimate, interval in brackets) of every measured column.
+        shown: whether it stands in short tables too.
     """
 
     label: str
     values: tuple[tuple[str, str], ...]
+    shown: bool
 
 
 @dataclass(frozen=True)
 class FrontierTable:
-    """All points of a sweep, and the baselines below them, on the held-out split.
+    """All points of a sweep, and the baselines below them.
 
     Attributes:
         axes: titles of the axis columns; none if every point's name contains its settings.
-        measures: titles of the measured columns.
+        measures: titles of the columns measured on the held-out split: the objectives, then what goes with them.
+        selection_measures: titles of the columns measured on the selection split, which the choice was made on: the
+            objectives, then the proper scores that the rule looked at.
         rows: the points.
         baselines: the baselines.
         caption: how to read the table.
@@ -66,14 +75,21 @@ class FrontierTable:
 
     axes: tuple[str, ...]
     measures: tuple[str, ...]
+    selection_measures: tuple[str, ...]
     rows: tuple[Row, ...]
     baselines: tuple[BaselineRow, ...]
     caption: str
+
+    @property
+    def short(self) -> FrontierTable:
+        """The table without the baselines that short tables leave out."""
+        return replace(self, baselines=tuple(b for b in self.baselines if b.shown))
 
 
 def frontier_table(frontier: Frontier) -> FrontierTable:
     """Return the table of a sweep's points and baselines."""
     columns = measured_columns(frontier)
+    chosen_on = [*frontier.objectives, *scores_chosen_on(frontier)]
     points = sorted(frontier.points, key=formatting.point_order)
     settings = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
     named_by_settings = all(p.role or p.id == settings[p.id] for p in points)
@@ -81,25 +97,34 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     places = [formatting.decimals(p.estimate(c) for p in frontier.complete_points) for c in columns]
     rows = []
     for point in points:
-        estimates = [point.estimate(c) for c in columns] if point.status == "complete" else []
+        is_complete = point.status == "complete"
+        estimates = [point.estimate(c) for c in columns] if is_complete else []
+        selection = [formatting.number(point.estimate(c, "selection").value) for c in chosen_on if is_complete]
         rows.append(
             Row(
                 point=point,
                 label=_label(point),
                 axes=tuple(formatting.axis_value(point.axes[axis]) if axis in point.axes else "" for axis in axes),
                 values=_cells(estimates, places),
+                selection=tuple(selection),
                 outcome=_outcome(frontier, point),
                 on_frontier=formatting.is_on_frontier(point),
                 frontier=_frontier(point),
-                superior=_superior(point),
+                superior="✓" if point.superiority is not None and point.superiority.shown else "",
             )
         )
     baselines = [
-        BaselineRow(formatting.baseline_name(frontier, b), _cells([b.estimate(c) for c in columns], places))
+        BaselineRow(formatting.baseline_name(frontier, b), _cells([b.estimate(c) for c in columns], places), b.shown)
         for b in frontier.baselines
     ]
-    titles = tuple(_title(frontier, c) for c in columns)
-    return FrontierTable(tuple(map(axis_name, axes)), titles, tuple(rows), tuple(baselines), table_caption(frontier))
+    return FrontierTable(
+        axes=tuple(map(axis_name, axes)),
+        measures=tuple(_title(frontier, c) for c in columns),
+        selection_measures=tuple(f"{c.name} {formatting.arrow(c)}" for c in chosen_on),
+        rows=tuple(rows),
+        baselines=tuple(baselines),
+        caption=table_caption(frontier),
+    )
 
 
 def measured_columns(frontier: Frontier) -> list[Objective]:
@@ -115,12 +140,12 @@ def measured_columns(frontier: Frontier) -> list[Objective]:
     return columns
 
 
-def table_caption(frontier: Frontier, with_test: bool = True) -> str:
+def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
     """Return how to read the table.
 
     Args:
         frontier: the sweep.
-        with_test: whether the table has a column for the superiority test.
+        marks_only: whether the table has columns for neither the superiority test nor the selection split.
     """
     counts = {o.name: formatting.item_counts(frontier, o) for o in frontier.objectives}
     sizes = {n for n in counts.values() if n}
@@ -132,19 +157,36 @@ def table_caption(frontier: Frontier, with_test: bool = True) -> str:
     level, alpha = formatting.percent(frontier.level), formatting.percent(1 - frontier.level)
     parts = ["● on the Pareto frontier"]
     if any(p.frontier_probability is not None for p in frontier.points):
-        parts.append("% = share of bootstrap resamples in which it is")
-    if with_test:
-        parts.append(
-            f"superior = better than both parents on every objective, tested at the {alpha} level over all points"
-        )
+        parts.append("% = share of resamples in which it is")
     parts.append("★ chosen")
+    better = f"better than {every_parent(frontier)} in every objective ({alpha} level, over all points)"
+    tests = [p.superiority for p in frontier.points if p.superiority is not None and not marks_only]
+    if any(test.shown for test in tests):
+        parts.append(f"superior ✓ = {better}")
+    if frontier.selection is not None and not marks_only:
+        parts.append("selection: on the split that the choice is made on")
     caption = f"Measured on {items}, with {level} bootstrap intervals. {'; '.join(parts)}."
+    if tests and not any(test.shown for test in tests):
+        caption += f" No point is shown to be {better}."
     if frontier.baselines:
-        caption += (
-            " Baselines, below the points, need no merge. T is a temperature fitted on each task's selection split. "
-            "Averaging the parents' probabilities runs both models for each answer."
-        )
+        caption += f" Baselines: {_baseline_kinds(frontier)}."
     return caption
+
+
+_KINDS = {
+    "temperature": "T is a temperature fitted on each task's selection split",
+    "average": "averaged probabilities run {n} models for each answer",
+    "blend": "blended log-probabilities, with λ chosen on the selection split, run {n}",
+}
+
+
+def _baseline_kinds(frontier: Frontier) -> str:
+    """Return what the kinds of baselines are, and how many models they run."""
+    models = {b.kind: b.models_run for b in frontier.baselines}
+    parts = [text.format(n=models[kind]) for kind, text in _KINDS.items() if kind in models]
+    if any(not b.uses_labels for b in frontier.baselines):
+        parts.insert(1, '"no labels" is one fitted where the parents agree')
+    return "; ".join(parts)
 
 
 def _outcome(frontier: Frontier, point: PointResult) -> str:
@@ -167,13 +209,6 @@ def _frontier(point: PointResult) -> str:
     mark = "●" if formatting.is_on_frontier(point) else ""
     share = point.frontier_probability
     return mark if share is None else f"{mark} {formatting.percent(round(share, 2))}".strip()
-
-
-def _superior(point: PointResult) -> str:
-    if point.superiority is None:
-        return ""
-    verdict = "shown" if point.superiority.shown else "not shown"
-    return f"{verdict}, p {formatting.p_value(point.superiority.p_adjusted)}"
 
 
 def _title(frontier: Frontier, column: Objective) -> str:

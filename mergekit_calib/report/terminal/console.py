@@ -17,6 +17,7 @@ from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.terminal.time_left import duration
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines
+from mergekit_calib.report.text.baseline_texts import forecast
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -55,6 +56,7 @@ class ConsoleProgress(Progress):
         self.view = LiveView()
         self.live: ResizingLive | None = None
         self._noted: set[str] = set()
+        self._n_forecast = 0
 
     @property
     def _is_live(self) -> bool:
@@ -85,10 +87,9 @@ class ConsoleProgress(Progress):
             self.__enter__()
         items = sum(entry.n_items for entry in frontier.suite)
         tasks = ", ".join(entry.name for entry in frontier.suite)
-        models = (" → " if list(frontier.models) == ["base", "aligned"] else ", ").join(frontier.models.values())
         points = "as many points as the search needs" if n_points is None else formatting.counted(n_points, "point")
         self._say(
-            f"{models}, {frontier.method}: {points}, {items:,} items of {tasks}",
+            f"{formatting.models_line(frontier)}, {frontier.method}: {points}, {items:,} items of {tasks}",
             style="bold",
         )
         self._notes(frontier)
@@ -118,6 +119,10 @@ class ConsoleProgress(Progress):
         self.view.changed()
         if self.live is None:
             self._say(self._outcome(point, frontier), always=point.status == "failed")
+        for blend in frontier.blends[self._n_forecast :]:
+            if text := forecast(frontier, blend):
+                self._say(text)
+        self._n_forecast = len(frontier.blends)
 
     def concluding(self) -> None:
         """Show that the results are being computed."""

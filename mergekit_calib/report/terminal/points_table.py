@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from mergekit_calib.report.tables.rows import BaselineRow, FrontierTable, Row, frontier_table
+from mergekit_calib.report.tables.rows import FrontierTable, Row, frontier_table
+from mergekit_calib.report.terminal.table_columns import GAP, LEAST_LABEL, Column, columns_that_fit
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import Frontier
 
-_GAP = "  "
 # Widths are in terminal columns.
-_LABEL = 12  # the least room for a point's name
 _LONG_LABEL = 24  # the room for a point's name while details can be left out instead
 _REASON = 24  # with less room than this, a reason is printed under its point's name
 _WIDEST = 120
-# Which details are shown (intervals, the superiority test, the share of resamples on the frontier), in the order in
-# which they are tried.
-_DETAILS = ((True, True, True), (True, False, True), (False, True, True), (False, False, True), (False, False, False))
+_ON_SELECTION = "  selection"  # the line below the chosen point: its numbers on the selection split
+_BASELINES = "baselines:"
 
 
 def console_table(frontier: Frontier) -> PointsTable:
     """Return the points' objectives for a terminal; two objectives and their intervals fit into 80 columns."""
-    return PointsTable(frontier_table(frontier), len(frontier.objectives))
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One column: two lines of title, and for each row a cell with a plain part and a dim part."""
-
-    title: tuple[str, str]
-    cells: Sequence[tuple[str, str]]
-    left: bool = False
-
-    @property
-    def width(self) -> int:
-        return max(cell_len(text) for text in (*self.title, *(" ".join(cell).rstrip() for cell in self.cells)))
+    return PointsTable(frontier_table(frontier).short, len(frontier.objectives))
 
 
 class PointsTable:
@@ -67,16 +51,18 @@ class PointsTable:
         labels = [row.label + (" ★" if row.point.selected else "") for row in self._rows]
         labels += [baseline.label for baseline in self._source.baselines]
         longest = max((cell_len(label) for label in labels), default=0)
-        columns = self._columns(available, min(longest, _LONG_LABEL))
-        rest = sum(column.width + len(_GAP) for column in columns)
-        label_width = max(_LABEL, min(longest, available - rest))
+        columns, has_selection = columns_that_fit(
+            self._source, self._rows, self._n, available, min(longest, _LONG_LABEL)
+        )
+        rest = sum(column.width + len(GAP) for column in columns)
+        label_width = max(LEAST_LABEL, min(longest, available - rest))
         label_width = min(label_width, max(1, available - rest))
         width = label_width + rest
 
         for i in (0, 1):
             titles = ["point" if i == 0 else "", *(column.title[i] for column in columns)]
             if any(titles[1:]) or i == 0:
-                yield self._line(titles, label_width, columns, "bold")
+                yield _line(titles, label_width, columns, "bold")
         yield Text("─" * width, style="dim", no_wrap=True)
         for i, row in enumerate(self._rows):
             style = _style(row)
@@ -84,8 +70,12 @@ class PointsTable:
                 yield from _outcome(labels[i], row.outcome, label_width, available, style, brief=not self._caption)
                 continue
             yield self._cells(labels[i], i, label_width, columns, style)
+            if self._caption and row.point.selected and not has_selection:
+                yield _line([_ON_SELECTION, *(column.selection for column in columns)], label_width, columns, "dim")
         if hidden := len(self._source.rows) - len(self._rows):
             yield Text(_clipped(f"… and {formatting.counted(hidden, 'point')} more", available), style="dim")
+        if self._source.baselines:
+            yield Text(_clipped(_BASELINES, available), style="dim", no_wrap=True)
         for k in range(len(self._source.baselines)):
             i = len(self._rows) + k
             yield self._cells(labels[i], i, label_width, columns, "italic")
@@ -93,73 +83,22 @@ class PointsTable:
             yield Text()
             yield Text(self._source.caption, style="dim")
 
-    def _columns(self, available: int, label: int) -> list[_Column]:
-        """Return the columns that fit beside names of width `label`; `_DETAILS` says what is left out first."""
-
-        def fits(columns: Sequence[_Column], beside: int) -> bool:
-            return beside + sum(column.width + len(_GAP) for column in columns) <= available
-
-        for beside in (label, _LABEL):
-            for intervals, superior, shares in _DETAILS:
-                columns = [*self._axes(), *self._measured(intervals, self._n), self._marks(shares)]
-                columns += [self._tests()] if superior else []
-                if fits(columns, beside):
-                    return columns
-        for shown in range(self._n - 1, 0, -1):
-            columns = [*self._measured(False, shown), self._marks(False)]
-            if fits(columns, _LABEL):
-                return columns
-        return self._measured(False, 1)
-
-    def _axes(self) -> list[_Column]:
-        blank = [("", "")] * len(self._source.baselines)
-        return [
-            _Column((title, ""), [*((row.axes[k], "") for row in self._rows), *blank])
-            for k, title in enumerate(self._source.axes)
-        ]
-
-    def _measured(self, intervals: bool, shown: int) -> list[_Column]:
-        columns = []
-        for k, title in enumerate(self._source.measures[:shown]):
-            rows: list[Row | BaselineRow] = [*self._rows, *self._source.baselines]
-            cells = [row.values[k] if row.values else ("", "") for row in rows]
-            name, _, bins = title.partition(" (")
-            columns.append(
-                _Column(
-                    (_shortened(name, 22), f"({bins}" if bins else ""),
-                    [(value, interval if intervals else "") for value, interval in cells],
-                )
-            )
-        return columns
-
-    def _marks(self, shares: bool) -> _Column:
-        marks = [row.frontier if shares else row.frontier[:1].strip("0123456789") for row in self._rows]
-        cells = [(mark, "") for mark in marks] + [("", "")] * len(self._source.baselines)
-        return _Column(("●", ""), cells, left=True)
-
-    def _tests(self) -> _Column:
-        cells = []
-        for row in self._rows:
-            test = row.point.superiority
-            shown = "" if test is None else f"{'✓ ' if test.shown else ''}p {formatting.p_value(test.p_adjusted)}"
-            cells.append((shown, ""))
-        return _Column(("superior", ""), cells + [("baseline", "")] * len(self._source.baselines))
-
-    def _cells(self, label: str, i: int, label_width: int, columns: Sequence[_Column], style: str) -> Text:
+    def _cells(self, label: str, i: int, label_width: int, columns: Sequence[Column], style: str) -> Text:
         line = Text(set_cell_size(_clipped(label, label_width), label_width), no_wrap=True, end="", style=style)
         for column in columns:
             value, aside = column.cells[i]
             text = Text.assemble(value, (f" {aside}" if aside else "", "dim not bold" if aside else ""))
             pad = " " * (column.width - cell_len(text.plain))
-            line = line + Text(_GAP) + (Text.assemble(text, pad) if column.left else Text.assemble(pad, text))
+            line = line + Text(GAP) + (Text.assemble(text, pad) if column.left else Text.assemble(pad, text))
         return _row(line)
 
-    def _line(self, titles: Sequence[str], label_width: int, columns: Sequence[_Column], style: str) -> Text:
-        cells = [set_cell_size(_clipped(titles[0], label_width), label_width)]
-        for title, column in zip(titles[1:], columns, strict=True):
-            pad = " " * (column.width - cell_len(title))
-            cells.append(f"{title}{pad}" if column.left else f"{pad}{title}")
-        return _row(Text(_GAP.join(cells), style=style))
+
+def _line(titles: Sequence[str], label_width: int, columns: Sequence[Column], style: str) -> Text:
+    cells = [set_cell_size(_clipped(titles[0], label_width), label_width)]
+    for title, column in zip(titles[1:], columns, strict=True):
+        pad = " " * (column.width - cell_len(title))
+        cells.append(f"{title}{pad}" if column.left else f"{pad}{title}")
+    return _row(Text(GAP.join(cells), style=style))
 
 
 def _most_important(rows: Sequence[Row], most: int | None) -> list[Row]:
@@ -185,11 +124,11 @@ def _style(row: Row) -> str:
 
 def _outcome(label: str, outcome: str, label_width: int, available: int, style: str, brief: bool) -> Iterator[Text]:
     """Yield the lines of a point without numbers: its name, and the reason across the other columns."""
-    start = set_cell_size(_clipped(label, label_width), label_width) + _GAP
+    start = set_cell_size(_clipped(label, label_width), label_width) + GAP
     indent = " " * cell_len(start)
     if not brief and available - len(indent) < _REASON:
         yield _row(Text(_clipped(label, available), style=style))
-        start = indent = _GAP
+        start = indent = GAP
     room = max(8, available - len(indent))
     outcome = " ".join(outcome.split())
     lines = [_clipped(outcome, room)] if brief else [str(t) for t in Text(outcome).wrap(Console(), room)]
@@ -207,8 +146,3 @@ def _clipped(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
-
-
-def _shortened(text: str, longest: int) -> str:
-    """Return `text`, or if it is long, its end: a title ends with the metric and the arrow."""
-    return text if len(text) <= longest else f"…{text[1 - longest :]}"

@@ -114,17 +114,18 @@ def baseline_name(frontier: Frontier, baseline: Baseline) -> str:
     """Return a baseline's name in tables.
 
     `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, `aligned, T = 1.5 (no labels)`; `parents averaged`
-    and `parents blended, λ = 0.25`, with the names of the two in place of `parents` if there are more.
+    and `parents blended, λ = 0.25`, or `blended λ = 0.25: base and math` if there are more than two parents.
     """
     names = names_of(frontier, baseline.of)
     if baseline.kind == "temperature":
         fitted = [_fitted(t) for t in baseline.temperatures.values()]
         labels = "" if baseline.uses_labels else " (no labels)"
         return f"{names[0]}, T {fitted[0] if len(fitted) == 1 else 'by task'}{labels}"
-    of = "parents" if len(frontier.models) <= 2 else listed(names)
-    if baseline.kind == "average":
-        return f"{of} averaged"
-    return f"{of} blended" if baseline.at is None else f"{of} blended, λ = {baseline.at:g}"
+    how = {"average": "averaged", "blend": "blended"}[baseline.kind]
+    at = "" if baseline.at is None else f"λ = {baseline.at:g}"
+    if len(frontier.models) <= 2:
+        return ", ".join(part for part in (f"parents {how}", at) if part)
+    return f"{' '.join(part for part in (how, at) if part)}: {listed(names)}"
 
 
 def temperatures(baseline: Baseline) -> str:
@@ -164,10 +165,16 @@ def is_on_frontier(point: PointResult) -> bool:
 
 
 def point_order(point: PointResult) -> tuple[object, ...]:
-    """Return a sort key: parents that are not on the axes first, base before aligned; then by the axes' values."""
+    """Return a sort key: points that are not on the axes first, parents before others; then by the axes' values."""
     if not point.axes:
-        return (0, point.role != "base", point.id)
+        return (0, point.role is None)
     return (1, tuple((isinstance(v, str), v) for v in point.axes.values()), point.id)
+
+
+def models_line(frontier: Frontier) -> str:
+    """Return the parents in one line: `org/pt → org/it` for base and aligned, else `a, b and c`."""
+    models = list(frontier.models.values())
+    return " → ".join(models) if list(frontier.models) == ["base", "aligned"] else listed(models)
 
 
 def item_counts(frontier: Frontier, objective: Objective) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import half_widths, sort_outcomes
-from mergekit_calib.results.findings import Objective
+from mergekit_calib.report.text.rule_measures import proper_scores
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 
@@ -58,12 +58,7 @@ def best_parent(frontier: Frontier) -> str | None:
     Best means: by the first proper score that the rules look at (`Frontier.rule_scores`), such as NLL; without one, by
     the first objective.
     """
-    proper = [
-        Objective(metric=name, direction=score.direction)
-        for name, score in frontier.rule_scores.items()
-        if score.proper
-    ]
-    measure = [*proper, frontier.objectives[0]][0]
+    measure = [*proper_scores(frontier), frontier.objectives[0]][0]
     sign = 1.0 if measure.direction == "maximize" else -1.0
     values = {
         parent.role: value
