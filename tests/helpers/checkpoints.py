@@ -46,6 +46,10 @@ ARCHITECTURES: dict[str, Callable[[], transformers.PreTrainedModel]] = {
     "llama-tied": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**TEXT, tie_word_embeddings=True)),
     "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**TEXT)),
     "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**TEXT)),
+    "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**TEXT)),
+    "gemma3": lambda: transformers.Gemma3ForCausalLM(
+        transformers.Gemma3TextConfig(**TEXT, sliding_window=8, query_pre_attn_scalar=8, pad_token_id=0)
+    ),
     "gemma3-multimodal": gemma3_multimodal,
     "mixtral": lambda: transformers.MixtralForCausalLM(
         transformers.MixtralConfig(**TEXT, num_local_experts=4, num_experts_per_tok=2)
