@@ -159,6 +159,45 @@ def test_there_is_no_card_before_a_point_is_chosen() -> None:
         model_card(make_frontier(select=None))
 
 
-def test_a_parent_that_is_chosen_is_not_called_a_merge() -> None:
-    assert "A merge of base: " in model_card(make_frontier(select="lambda=0.6"))
-    assert "The weights of the base model, not a merge" in model_card(make_frontier(select="lambda=0"))
+@pytest.mark.parametrize(("chosen", "model"), [("lambda=0", "org/some-model-pt"), ("lambda=1", "org/some-model-it")])
+def test_a_parent_that_is_chosen_is_nowhere_called_a_merge(chosen: str, model: str) -> None:
+    text = model_card(make_frontier(select=chosen))
+    matter = front_matter(text)
+    assert matter["base_model"] == [model]
+    assert "base_model_relation" not in matter
+    assert "merge" not in matter["tags"]
+    assert "not a merge" in text
+    assert "A merge of" not in text
+    assert "Ship " not in text
+
+
+def test_a_point_with_the_weights_of_a_parent_is_not_called_a_merge_either() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    frontier.point("lambda=0.6").same_as = "lambda=1"
+    text = model_card(frontier)
+    assert front_matter(text)["base_model"] == ["org/some-model-it"]
+    assert "The weights of the aligned model, not a merge" in text
+
+
+@pytest.mark.parametrize("roles", [("base",), ("math", "code"), tuple(f"model-{i}" for i in range(8))])
+def test_a_card_names_one_to_eight_parents_as_base_models(roles: tuple[str, ...]) -> None:
+    frontier = make_frontier({"weight": [0.2, 0.4]}, roles=roles, select="weight=0.2")
+    for point in frontier.points:
+        point.recipe = "merge_method: linear\nmodels: []\n"
+    text = model_card(frontier)
+    matter = front_matter(text)
+    assert matter["base_model"] == list(frontier.models.values())
+    assert matter["base_model_relation"] == "merge"
+    assert isinstance(ModelCard(text).data, ModelCardData)
+    assert all(f"{role}: {model}" in text for role, model in frontier.models.items())
+    assert all(f"Against {role}" in text for role in roles)
+
+
+def test_a_card_says_what_changes_for_users() -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    changes = frontier.point("lambda=0.6").changes["aligned"]
+    text = model_card(frontier)
+    assert f"For users of aligned, {100 * changes.differ.value:.1f} %" in text
+    assert f"{100 * changes.wrong_to_correct.value:.1f} % [" in text
+    assert f"mean KL {changes.kl.value:.3f} nats" in text
+    assert "not that quality is kept" in text

@@ -11,8 +11,9 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData, metadata_load, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from mergekit_calib.recipe.definition import models_named
+from mergekit_calib.recipe.parent_roles import models_named
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.parent_texts import parent_role
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -23,17 +24,24 @@ _METRICS = {"acc": "accuracy", "brier": "brier_score", "exact_match": "exact_mat
 def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str, str] | None = None) -> str:
     """Return the YAML at the top of the card: what the model was merged from, and its evaluation results.
 
+    A chosen parent has neither the tag `merge` nor the relation: its base model is the parent alone.
+
     Args:
         frontier: the sweep.
         selected: the chosen point.
         licence: the entries `license`, `license_name` and `license_link`, if they have been set. Without them, a
             comment names the parents' licences, on which the choice of a licence depends.
     """
-    names = hub_names([*frontier.models.values(), *models_named(yaml.safe_load(selected.recipe))])
+    is_merge = parent_role(frontier, selected) is None
+    models = models_in(frontier, selected)
+    names = hub_names([*models.values(), *(models_named(yaml.safe_load(selected.recipe)) if is_merge else ())])
     data: dict[str, Any] = {}
     if names:
-        data |= {"base_model": names, "base_model_relation": "merge"}
-    data |= {"library_name": "transformers", "tags": ["mergekit", "merge", "calibration"]}
+        data["base_model"] = names
+    if names and is_merge:
+        data["base_model_relation"] = "merge"
+    tags = ["mergekit", *(["merge"] if is_merge else []), "calibration"]
+    data |= {"library_name": "transformers", "tags": tags}
     if results := eval_results(frontier, selected):
         card = ModelCardData(model_name=frontier.name or "merge", eval_results=results)
         data["model-index"] = card.to_dict()["model-index"]  # type: ignore[no-untyped-call]
@@ -41,8 +49,8 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
     matter = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
     if licence:
         return matter
-    licences = parent_licences(frontier)
-    parents = [f"{name} ({licences[name]})" if name in licences else name for name in frontier.models.values()]
+    licences = parent_licences(models.values())
+    parents = [f"{name} ({licences[name]})" if name in licences else name for name in models.values()]
     comment = " ".join(f"license: to be set; the licences of {formatting.listed(parents)} apply".split())
     return f"# {comment}\n{matter}"
 
@@ -80,10 +88,16 @@ def eval_results(frontier: Frontier, selected: PointResult) -> list[EvalResult]:
     return results
 
 
-def parent_licences(frontier: Frontier) -> dict[str, str]:
-    """Return model → licence, for the parents whose model cards are on this machine; nothing is downloaded."""
+def models_in(frontier: Frontier, selected: PointResult) -> dict[str, str]:
+    """Return role → model, for the models whose weights the chosen model has: all parents, or the one chosen."""
+    role = parent_role(frontier, selected)
+    return dict(frontier.models) if role is None else {role: frontier.models[role]}
+
+
+def parent_licences(models: Iterable[str]) -> dict[str, str]:
+    """Return model → licence, for the models whose model cards are on this machine; nothing is downloaded."""
     licences = {}
-    for name in frontier.models.values():
+    for name in models:
         parts = [licence for part in name.split("+") if (licence := _licence_of(part.strip()))]
         if parts:
             licences[name] = ", ".join(dict.fromkeys(parts))

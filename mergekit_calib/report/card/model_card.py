@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 import yaml
 
 from mergekit_calib.recipe.parent_roles import models_named
-from mergekit_calib.report.card.front_matter import front_matter, parent_licences
+from mergekit_calib.report.card.front_matter import front_matter, models_in, parent_licences
 from mergekit_calib.report.tables.markdown import escape_markdown, fenced, frontier_markdown
 from mergekit_calib.report.tables.rows import table_caption
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
+from mergekit_calib.report.text.parent_texts import parent_role
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -64,15 +65,19 @@ def model_card(
 def _provenance(frontier: Frontier, selected: PointResult) -> str:
     escape = escape_markdown
     models = "; ".join(f"{escape(role)}: {escape(name)}" for role, name in frontier.models.items())
-    licences = "; ".join(f"{escape(model)}: {escape(name)}" for model, name in parent_licences(frontier).items())
+    found = parent_licences(models_in(frontier, selected).values())
+    licences = "; ".join(f"{escape(model)}: {escape(name)}" for model, name in found.items())
+    role = parent_role(frontier, selected)
     origin = f"A merge of {models}; method {escape(frontier.method)}."
-    if selected.role is not None:
-        origin = f"The weights of the {selected.role} model, not a merge; the sweep merged {models}."
+    if len(frontier.models) == 1:
+        origin = f"A merge of parts of {models}; method {escape(frontier.method)}."
+    if role is not None:
+        origin = f"The weights of the {escape(role)} model, not a merge; the sweep tried {models}."
+    apply = "the licences of the merged models apply" if role is None else f"the licence of {escape(role)} applies"
     return (
-        f"{origin} mergekit-calib chose it from "
-        f"{formatting.counted(len(frontier.points), 'point')} in a calibration-aware sweep. Whoever publishes it sets "
-        f"`license` in this file's front matter; the licences of the merged models "
-        f"apply{f' ({licences})' if licences else ''}."
+        f"{origin} mergekit-calib chose it from {formatting.counted(len(frontier.points), 'point')} in a "
+        f"calibration-aware sweep. Whoever publishes it sets `license` in this file's front matter; {apply}"
+        f"{f' ({licences})' if licences else ''}."
     )
 
 

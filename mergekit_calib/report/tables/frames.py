@@ -14,7 +14,7 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
     """Return one row for each point, in the order in which they were scored.
 
     Columns: `id`, `role`, `status`, `reason`; `axis.<name>`; `<scope>.<metric>.<split>.value`, `.low`, `.high`, `.n`;
-    `on_frontier` (held-out split), `p_adjusted` and `superior` (the test against both parents), `selected`, `same_as`,
+    `on_frontier` (held-out split), `p_adjusted` and `superior` (the test against every parent), `selected`, `same_as`,
     `seconds` (all stages together). A value that a point does not have is missing.
     """
     records = []

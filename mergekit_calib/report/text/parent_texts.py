@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import half_widths, sort_outcomes
 from mergekit_calib.report.text.rule_measures import proper_scores
@@ -26,13 +28,18 @@ def against_parents(frontier: Frontier, point: PointResult) -> str:
     Of one or two parents, all are named. Of more, the nearest to the point and the best one are; the page and the card
     have the others.
     """
-    compared = {
-        title: outcomes
-        for role, title in _titles(frontier, point).items()
-        if (outcomes := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
-    }
-    text = ". ".join(f"Against {title}: {outcomes.clause()}" for title, outcomes in compared.items())
+    text = ". ".join(_against(frontier, point, _titles(frontier, point)))
     return f"{text} (held-out split, {formatting.percent(frontier.level)} intervals)." if text else ""
+
+
+def against_other_parents(frontier: Frontier) -> list[str]:
+    """Return how the choice compares with each parent that `against_parents` does not name, a sentence for each."""
+    selected = frontier.selected
+    if selected is None:
+        return []
+    named = _titles(frontier, selected)
+    others = {role: role for role in frontier.models if role not in named}
+    return [f"{clause}." for clause in _against(frontier, selected, others)]
 
 
 def nearest_parent(frontier: Frontier, point: PointResult) -> str | None:
@@ -66,6 +73,15 @@ def best_parent(frontier: Frontier) -> str | None:
         if parent.role is not None and (value := parent.estimate(measure, "selection").value) is not None
     }
     return max(values, key=lambda role: sign * values[role], default=None)
+
+
+def _against(frontier: Frontier, point: PointResult, titles: Mapping[str, str]) -> list[str]:
+    """Return a clause for each role in `titles` that the point was compared with."""
+    return [
+        f"Against {title}: {outcomes.clause()}"
+        for role, title in titles.items()
+        if (outcomes := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
+    ]
 
 
 def _titles(frontier: Frontier, point: PointResult) -> dict[str, str]:
