@@ -181,6 +181,17 @@ def test_there_is_no_caveat_if_none_applies() -> None:
     assert main_caveat(frontier).startswith("No caveat: no baseline does as well, the choice is stable")
 
 
+def test_no_other_caveat_applies_if_the_first_line_has_one() -> None:
+    frontier = sound()
+    frontier.point("lambda=0.6").dominated_by = {"held_out": ["lambda=0.3"]}
+    assert main_caveat(frontier).startswith("No other caveat: ")
+
+
+def test_an_objective_that_a_baseline_does_not_have_is_said_to_be_unknown() -> None:
+    frontier = with_baseline(sound(), {"acc": compared(NEITHER, WORSE)["acc"]})
+    assert main_caveat(frontier).endswith("Its ECE is not known.")
+
+
 def test_a_baseline_that_is_better_is_named_with_its_cost_and_the_differences() -> None:
     frontier = with_baseline(sound(), compared(NEITHER, WORSE))
     caveat = main_caveat(frontier)

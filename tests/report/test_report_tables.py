@@ -199,6 +199,21 @@ def test_the_proper_score_that_the_rule_looked_at_has_a_column() -> None:
     assert f"| {brier:.3f} |" in next(line for line in frontier_markdown(frontier).splitlines() if "★" in line)
 
 
+def test_the_frame_has_the_differences_to_each_parent_and_what_changes_for_its_users() -> None:
+    frontier = make_frontier({"weight": [0.2]}, roles=("base", "math", "code"))
+    frontier.points[3].dominated_by = {"selection": [], "held_out": ["math", "code"]}
+    frame = points_frame(frontier).set_index("id")
+    for role in frontier.models:
+        difference = frontier.point("weight=0.2").differences[role]["ece"]
+        row = frame.loc["weight=0.2"]
+        assert [row[f"minus.{role}.ece.{part}"] for part in ("value", "low", "high", "p")] == [
+            difference.value, difference.low, difference.high, difference.p,
+        ]  # fmt: skip
+        assert row[f"changes.{role}.kl"] == frontier.point("weight=0.2").changes[role].kl.value
+        assert np.isnan(frame.loc[role, f"minus.{role}.ece.value"])
+    assert frame.loc["weight=0.2", "dominated_by.held_out"] == "math code"
+
+
 @pytest.mark.parametrize("roles", [("base",), ("math", "code"), tuple(f"model-{i}" for i in range(8))])
 def test_tables_of_one_to_eight_parents_have_a_row_for_each(roles: tuple[str, ...]) -> None:
     frontier = make_frontier({"weight": [0.2, 0.4]}, roles=roles, select="weight=0.2")

@@ -158,9 +158,12 @@ def _sentence(frontier: Frontier, rival: Rival) -> str:
     selected = frontier.selected
     assert selected is not None
     verdict = "is better" if rival.is_better else "does as well"
+    known = rival.baseline.differences.get(selected.id, {})
+    unknown = [formatting.metric_name(o) for o in frontier.objectives if o.name not in known]
+    not_known = f" Its {formatting.listed(unknown)} is not known." if unknown else ""
     return (
         f"A baseline {verdict}: {described(frontier, rival.baseline)}, {cost(rival.baseline)}. {selected.name} against "
-        f"it: {rival.outcomes.clause()}."
+        f"it: {rival.outcomes.clause()}.{not_known}"
     )
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mergekit_calib.report.text import formatting
-from mergekit_calib.report.text.baseline_texts import better_baseline, equal_baseline
+from mergekit_calib.report.text.baseline_texts import better_baseline, equal_baseline, rivals
 from mergekit_calib.report.text.outcomes import sort_outcomes
 from mergekit_calib.report.text.parent_texts import every_parent, parent_role
 from mergekit_calib.report.text.split_texts import split_difference
@@ -173,10 +173,13 @@ def is_accuracy(objective: Objective) -> bool:
 
 
 def _none(frontier: Frontier) -> str:
-    """Return that there is no caveat, and what was checked."""
-    checked = ["every point was scored"]
+    """Return that there is no caveat, or none beside those of line 1, and what was checked."""
+    checked = []
+    if rivals(frontier):
+        checked.append("no baseline does as well")
     if frontier.splits is not None:
-        checked.insert(0, "the choice is stable over the items")
-    if frontier.baselines:
-        checked.insert(0, "no baseline does as well")
-    return f"No caveat: {formatting.listed(checked)}."
+        checked.append("the choice is stable over the items")
+    checked.append("every point was scored")
+    selected, selection = frontier.selected, frontier.selection
+    is_in_line_1 = (selected and selected.dominated_by.get("held_out")) or (selection and selection.gave_way)
+    return f"No {'other ' if is_in_line_1 else ''}caveat: {formatting.listed(checked)}."
