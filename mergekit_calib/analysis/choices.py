@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import paired
-from mergekit_calib.analysis.estimation import BOTH_SPLITS, Results, ResultsByScope
+from mergekit_calib.analysis.estimation import Results, ResultsByScope
+from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS
 from mergekit_calib.items.table import Split
 from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, RuleScore, Selection
 from mergekit_calib.results.frontier import PointResult

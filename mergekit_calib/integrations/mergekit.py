@@ -53,10 +53,11 @@ def wrap_run_merge(module: ModuleType) -> None:
         source = bound.get("config_source")
         if not source or not has_calibration_block(source):
             return original(*args, **kwargs)
-        from mergekit_calib.integrations.recipe_runner import run_source
+        from mergekit_calib.integrations.recipe_runner import explain, run_source
 
-        if run_source(source, bound["out_path"], bound["options"]):
-            raise CalibError("some points failed; calibration/frontier.json says why")
+        out_path = bound["out_path"]
+        if status := run_source(source, out_path, bound["options"]):
+            raise CalibError(explain(status, out_path))
         return None
 
     vars(module)["run_merge"] = run_merge

@@ -26,8 +26,6 @@ from mergekit_calib.sweep.frontier_builder import FrontierBuilder
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
 
-EXIT_SOME_FAILED = 3
-
 # OSErrors of the machine, which would make every point fail. Others concern one model: transformers raises them.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 

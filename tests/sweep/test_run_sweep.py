@@ -270,6 +270,29 @@ def test_the_exit_status_is_3_if_points_failed(make_model, task, tmp_path):
     assert run_source(dump_recipe(recipe), str(tmp_path / "none"), MergeOptions(quiet=True)) == 0
 
 
+def test_the_exit_status_is_4_if_the_rule_gave_way_even_if_points_failed(make_model, task, tmp_path, capsys):
+    from mergekit_calib.integrations.recipe_runner import explain, run_source
+
+    recipe = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(make_model(seed=0)),
+        "models": [{"model": str(make_model(seed=1)), "parameters": {"weight": "${scale}"}}],
+        "calibration": {
+            "axes": {"scale": [0.5, 1e39]},
+            "suite": [task],
+            "n_resamples": 200,
+            "select": {"rule": "max", "objective": "acc", "bounds": {"acc": {"min": 2}}},
+        },
+    }
+    status = run_source(dump_recipe(recipe), str(tmp_path / "out"), MergeOptions(quiet=True))
+    assert status == 4
+    said = explain(status, tmp_path / "out")
+    assert "not by the rule max: none of 3 points has acc at least 2 (the nearest acc is" in said
+    assert said in " ".join(capsys.readouterr().out.split())
+    selection = Frontier.load(tmp_path / "out").selection
+    assert (selection.rule, selection.gave_way[:7]) == ("max", "none of")
+
+
 def test_run_merge_called_with_the_text_of_a_recipe_runs_the_sweep(recipe, tmp_path):
     from mergekit import merge
 
