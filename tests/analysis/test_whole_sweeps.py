@@ -16,7 +16,8 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import in_split
 from mergekit_calib.report.text.outcomes import outcome
-from mergekit_calib.report.text.statements import split_difference, statements
+from mergekit_calib.report.text.split_texts import split_difference
+from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.frontier import Estimate, Frontier, Objective, PointResult, SuiteEntrySummary
 
 EXTRAPOLATED = {

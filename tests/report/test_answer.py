@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from helpers.report_comparisons import BETTER, NEITHER, WORSE, compared
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.caveat import CAVEATS, main_caveat
 from mergekit_calib.report.text.parent_texts import best_parent, nearest_parent
 from mergekit_calib.results.findings import Baseline, BothSplits, Difference, Estimate, Selection
 from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
-
-BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # intervals of a gain
-
-
-def compared(acc: tuple[float, float], ece: tuple[float, float]) -> dict[str, Difference]:
-    """Paired differences with these intervals of the gains in accuracy and calibration."""
-
-    def difference(gain: tuple[float, float], sign: int) -> Difference:
-        low, high = sorted(sign * g for g in gain)
-        return Difference(value=(low + high) / 2, low=low, high=high, n=600)
-
-    return {"acc": difference(acc, 1), "ece": difference(ece, -1)}
 
 
 def sound(**fields: object) -> Frontier:

@@ -71,6 +71,10 @@ def test_json_contains_the_tables_numbers_unrounded(frontier: Frontier) -> None:
     estimate = frontier.point(chosen["id"]).estimate(frontier.objectives[1])
     assert chosen["metrics"]["ece"]["value"] == estimate.value
     assert chosen["metrics"]["ece"]["low"] == estimate.low
+    selection = frontier.point(chosen["id"]).estimate(frontier.objectives[1], "selection")
+    assert chosen["chosen_on"]["ece"] == selection.value
+    difference = frontier.point(chosen["id"]).differences["aligned"]["ece"]
+    assert chosen["differences"]["aligned"]["ece"]["value"] == difference.value
     failed = next(p for p in content["points"] if p["status"] == "failed")
     assert failed["reason"].startswith("OutOfMemoryError")
     assert content["baselines"][0]["metrics"]["acc"]["value"] == 0.7

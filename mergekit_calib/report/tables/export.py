@@ -13,7 +13,8 @@ from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
 from mergekit_calib.report.tables.rows import frontier_table, measured_columns, table_caption
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.findings import WithMetrics
+from mergekit_calib.report.text.rule_measures import scores_chosen_on
+from mergekit_calib.results.findings import Baseline, WithMetrics
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 
@@ -49,9 +50,14 @@ def as_csv(frontier: Frontier) -> str:
 def as_json(frontier: Frontier) -> str:
     """Return the table's points and baselines with unrounded numbers; the whole result is `frontier.json`."""
     columns = measured_columns(frontier)
+    chosen_on = [*frontier.objectives, *scores_chosen_on(frontier)]
 
     def measured(item: WithMetrics) -> dict[str, Any]:
         return {c.name: item.estimate(c).model_dump() for c in columns if item.estimate(c).value is not None}
+
+    def described(baseline: Baseline) -> dict[str, Any]:
+        fields = {"id", "kind", "of", "temperatures", "uses_labels", "at", "models_run", "shown"}
+        return {**baseline.model_dump(include=fields), "metrics": measured(baseline)}
 
     points = [
         {
@@ -61,6 +67,13 @@ def as_json(frontier: Frontier) -> str:
             "status": point.status,
             "reason": point.reason,
             "metrics": measured(point),
+            "chosen_on": {o.name: point.estimate(o, "selection").value for o in chosen_on},
+            "differences": {
+                role: {name: difference.model_dump() for name, difference in differences.items()}
+                for role, differences in point.differences.items()
+            },
+            "changes": {role: changes.model_dump() for role, changes in point.changes.items()},
+            "dominated_by": point.dominated_by,
             "on_frontier": formatting.is_on_frontier(point),
             "frontier_probability": point.frontier_probability,
             "superiority": point.superiority.model_dump() if point.superiority else None,
@@ -68,7 +81,7 @@ def as_json(frontier: Frontier) -> str:
         }
         for point in sorted(frontier.points, key=formatting.point_order)
     ]
-    baselines = [{"id": b.id, "temperatures": b.temperatures, "metrics": measured(b)} for b in frontier.baselines]
+    baselines = [described(baseline) for baseline in frontier.baselines]
     about = {"name": frontier.name, "models": frontier.models, "method": frontier.method, "level": frontier.level}
     content = {**about, "split": "held_out", "points": points, "baselines": baselines}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

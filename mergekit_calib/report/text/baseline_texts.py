@@ -98,7 +98,8 @@ def forecast(frontier: Frontier, blend: Blend) -> str:
     for objective in frontier.objectives:
         by_split = blend.values.get(objective.name, {})
         values = by_split.get("selection") or by_split.get("held_out") or []
-        known = [(value, at) for value, at in zip(values, blend.lambdas, strict=True) if value is not None]
+        # Objectives of other things than the probabilities of choices have no values.
+        known = [(value, at) for value, at in zip(values, blend.lambdas, strict=False) if value is not None]
         if known:
             sign = 1.0 if objective.direction == "maximize" else -1.0
             value, at = max(known, key=lambda pair: sign * pair[0])

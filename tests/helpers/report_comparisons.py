@@ -1,0 +1,51 @@
+"""Paired differences and baselines with given outcomes, for results whose sentences are checked."""
+
+from __future__ import annotations
+
+from helpers.report_factory import make_frontier
+from mergekit_calib.results.findings import Baseline, Difference
+from mergekit_calib.results.frontier import Frontier
+
+BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # intervals of a gain
+
+
+def difference(gain: tuple[float, float], sign: int = 1) -> Difference:
+    low, high = sorted(sign * g for g in gain)
+    return Difference(value=(low + high) / 2, low=low, high=high, n=600)
+
+
+def compared(acc: tuple[float, float], ece: tuple[float, float]) -> dict[str, Difference]:
+    return {"acc": difference(acc), "ece": difference(ece, -1)}
+
+
+def with_baselines(recalibrated, plain, select: str = "lambda=0.6", **fields) -> Frontier:
+    frontier = make_frontier(select=select, **fields)
+    metrics = frontier.points[0].metrics
+    frontier.baselines = [
+        Baseline(
+            id="aligned+T",
+            kind="temperature",
+            of=["lambda=1"],
+            temperatures={"calib_demo": 1.834},
+            metrics=metrics,
+            differences={f"{select}+T": compared(*recalibrated), select: compared(*plain)},
+        ),
+        Baseline(
+            id="base&aligned",
+            kind="average",
+            of=["lambda=0", "lambda=1"],
+            models_run=2,
+            metrics=metrics,
+            differences={select: compared(NEITHER, BETTER)},
+        ),
+        Baseline(id=f"{select}+T", kind="temperature", of=[select], temperatures={"calib_demo": 1.2}, metrics=metrics),
+    ]
+    return frontier
+
+
+def assert_holds(text: str, *facts: str) -> None:
+    """Check that each of `facts` stands in `text`, in this order."""
+    at = 0
+    for fact in facts:
+        assert fact in text[at:], (fact, text)
+        at = text.index(fact, at) + len(fact)
