@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -61,8 +62,7 @@ def test_the_share_recovered_is_of_the_loss_from_base_to_aligned(folders: list[P
     assert frame["diversity.recovered.value"][1] == pytest.approx(0.7)
     assert pd.isna(frame["diversity.recovered.value"][0])
     titles, rows = comparison_table(compared(folders))
-    assert rows[1][titles.index("diversity recovered")] == "70 %"
-    assert rows[0][titles.index("diversity recovered")] == "–"
+    assert [row[titles.index("diversity recovered")] for row in rows] == ["–", "", "70 %", ""]
 
 
 def test_a_share_is_printed_with_its_interval_if_the_run_has_one(tmp_path: Path) -> None:
@@ -80,7 +80,8 @@ def test_no_share_is_recovered_if_aligned_is_no_worse_than_base(tmp_path: Path) 
     ece["held_out"] = Estimate(value=0.9)
     (sweep,) = compared([saved(frontier, tmp_path)])
     assert sweep.recovered(sweep.calibration) is None
-    assert comparison_table([sweep])[1][0][-1] == "–"
+    titles, rows = comparison_table([sweep])
+    assert rows[0][titles.index("ECE recovered")] == "–"
 
 
 def test_a_metric_that_is_not_an_objective_is_taken_from_the_pooled_items(tmp_path: Path) -> None:
@@ -98,12 +99,54 @@ def test_sweeps_of_the_same_name_are_labelled_by_their_folders(tmp_path: Path) -
     ("options", "words"),
     [
         ({"select": None}, "no point is chosen yet"),
-        ({"failed": ("lambda=1",)}, "the aligned parent was not scored"),
+        ({"failed": ("lambda=0", "lambda=1")}, "no parent was scored"),
     ],
 )
 def test_a_sweep_that_cannot_be_compared_is_refused_with_the_reason(options: dict, words: str, tmp_path: Path) -> None:
     with pytest.raises(CalibError, match=words):
         compared([saved(make_frontier(**options), tmp_path / "odd")])
+
+
+def test_sweeps_of_one_two_and_eight_parents_stand_in_one_comparison(tmp_path: Path) -> None:
+    eight = ("base", "one", "two", "three", "four", "five", "six", "seven")
+    frontiers = [
+        make_frontier({"layers": [0.2, 0.4]}, roles=("base",), name="stack", select="layers=0.2"),
+        make_frontier(name="pair", select="lambda=0.6"),
+        make_frontier({"weight": [0.3, 0.6]}, roles=eight, name="soup", select="weight=0.6"),
+    ]
+    sweeps = compared([saved(frontier, tmp_path / frontier.name) for frontier in frontiers])
+    titles, rows = comparison_table(sweeps)
+    assert [row[titles.index("against the parent")] for row in rows if row[0] == "stack"] == ["base: org/some-model-pt"]
+    assert len(rows) == 1 + 2 + 8
+    soup = frontiers[2].point("weight=0.6")
+    seven = soup.differences["seven"]["acc"]
+    assert rows[-1][titles.index("accuracy")].startswith(f"{seven.value:+.3f}".replace("-", "−"))
+    assert [row[titles.index("ECE recovered")] for row in rows if row[0]][::2] == ["–", "–"]
+    frame = comparison_frame(sweeps).set_index("sweep")
+    assert frame["accuracy.minus_seven.value"]["soup"] == seven.value
+    assert pd.isna(frame["accuracy.minus_seven.value"]["pair"])
+    assert frame["parent.seven"]["soup"] == "org/seven"
+    measured, relative = (
+        np.isfinite(np.concatenate([mark.get_offsets() for mark in panel.collections])).all(axis=1).sum()
+        for panel in comparison_figure(sweeps).axes
+    )
+    marks_of_stack = len(frontiers[0].points) + 1  # with the ring; its one parent is neither the best nor the worst
+    assert relative == measured - marks_of_stack
+
+
+def test_a_parent_that_was_not_scored_has_no_differences(tmp_path: Path) -> None:
+    sweeps = compared([saved(make_frontier(failed=("lambda=1",), select="lambda=0.6"), tmp_path)])
+    titles, rows = comparison_table(sweeps)
+    accuracy = [row[titles.index("accuracy")] for row in rows]
+    assert accuracy[0] != "–"
+    assert accuracy[1] == "–"
+    comparison_figure(sweeps)
+
+
+def test_a_chosen_parent_is_not_compared_with_itself(tmp_path: Path) -> None:
+    titles, rows = comparison_table(compared([saved(make_frontier(select="lambda=1"), tmp_path)]))
+    assert rows[1][titles.index("accuracy")] == "chosen itself"
+    assert rows[0][titles.index("accuracy")] != "chosen itself"
 
 
 def test_the_figure_is_as_wide_as_a_page_of_text_and_nothing_overlaps(tmp_path: Path) -> None:

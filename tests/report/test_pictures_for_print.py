@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from helpers.report_factory import make_frontier
+from helpers.report_factory import add_blends, make_frontier
 from mergekit_calib.report.figures.drawing import style
-from mergekit_calib.report.figures.pictures import PICTURES, draw_pictures, frontier_figure
+from mergekit_calib.report.figures.parent_looks import heading, parent_looks
+from mergekit_calib.report.figures.pictures import PICTURES, axis_figure, draw_pictures, frontier_figure
 from mergekit_calib.results.frontier import Attainment, Baseline, Estimate, Frontier, FrontierUncertainty
 
 COLUMN = 3.5  # inches
 SIXTY = {"lambda": [round(float(x), 3) for x in np.linspace(0, 2, 61)]}
+EIGHT = ("base", "instruct", "math-7b", "a-coder-with-a-very-long-name", "roleplay", "medical", "de", "fr")
 LONG = "organisation/a-model-with-a-very-long-name-indeed-7b-instruct"
 
 
@@ -60,6 +62,10 @@ CASES = {
     "60 points": lambda: with_band_and_baselines(make_frontier(SIXTY)),
     "two axes": lambda: make_frontier({"lambda": [0.4, 0.8], "density": [0.3, 0.6, 0.9]}),
     "long names": lambda: make_frontier(models={"base": LONG, "aligned": LONG}, method="breadcrumbs_ties"),
+    "one parent": lambda: make_frontier({"layers": [0.2, 0.4, 0.6]}, roles=("base",)),
+    "three parents": lambda: add_blends(make_frontier({"weight": [0.3, 0.6], "density": [0.3, 0.7]}, roles=EIGHT[:3])),
+    "eight parents": lambda: add_blends(make_frontier({"weight": [0.1, 0.3, 0.5, 0.7, 0.9]}, roles=EIGHT)),
+    "blend": lambda: add_blends(make_frontier()),
     "three objectives": lambda: make_frontier(objectives=("acc", "ece", "brier")),
 }
 
@@ -155,6 +161,70 @@ def test_baselines_and_the_band_are_in_the_picture_and_its_legend() -> None:
     for point in frontier.points:
         estimate = point.estimate(ece)
         assert low <= (estimate.value or 0) <= high
+
+
+def test_each_parent_has_a_label_and_a_marker_of_its_own() -> None:
+    frontier = make_frontier({"weight": [0.1, 0.5, 0.9]}, roles=EIGHT, select="weight=0.5")
+    figure = frontier_figure(frontier)
+    assert figure is not None
+    named = {text.get_text() for text in figure.axes[0].texts}
+    assert {role if len(role) <= 22 else f"{role[:21]}…" for role in EIGHT} <= named
+    looks = parent_looks(frontier).values()
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 8
+
+
+def test_the_blends_curve_is_dashed_and_runs_from_one_parent_through_the_other() -> None:
+    frontier = add_blends(make_frontier())
+    figure = frontier_figure(frontier)
+    assert figure is not None
+    (curve,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == len(frontier.blends[0].lambdas)]
+    assert curve.is_dashed()
+    acc, ece = frontier.objectives
+    base, aligned = (frontier.parent(role) for role in ("base", "aligned"))
+    assert base is not None
+    assert aligned is not None
+    along = curve.get_xydata()
+    for point, at in ((base, 0.0), (aligned, 1.0)):
+        place = along[frontier.blends[0].lambdas.index(at)]
+        assert place == pytest.approx([point.estimate(ece).value, point.estimate(acc).value])
+    assert any("runs two models" in text.get_text() for text in figure.legends[0].get_texts())
+
+
+def test_the_blend_is_drawn_along_the_axis_that_its_parents_span() -> None:
+    spanned = axis_figure(add_blends(make_frontier({"lambda": [0.0, 0.5, 1.0]})))
+    assert spanned is not None
+    (curve,) = [line for line in spanned.axes[0].lines if len(line.get_xdata()) > 3]
+    assert (min(curve.get_xdata()), max(curve.get_xdata())) == (0.0, 1.0)
+    other = axis_figure(add_blends(make_frontier({"weight": [0.2, 0.5, 0.8]}, roles=EIGHT[:3])))
+    assert other is not None
+    words = [text.get_text() for figure in (spanned, other) for text in figure.legends[0].get_texts()]
+    assert sum("blended" in text for text in words) == 1
+
+
+def test_dominated_points_are_faint() -> None:
+    frontier = make_frontier()
+    for point in frontier.points:
+        point.dominated_by["held_out"] = ["lambda=0"] if point.id == "lambda=0.6" else []
+    figure = frontier_figure(frontier)
+    assert figure is not None
+    ece = frontier.objectives[1]
+    faint = [c for c in figure.axes[0].collections if c.get_alpha() == 0.35]
+    assert [x for c in faint for x in np.asarray(c.get_offsets())[:, 0]] == [
+        frontier.point("lambda=0.6").estimate(ece).value
+    ]
+
+
+@pytest.mark.parametrize(
+    ("models", "title"),
+    [
+        ({"base": "org/a", "aligned": "org/b"}, "a → b  ·  linear"),
+        ({"a": "org/a", "b": "org/b"}, "a + b  ·  linear"),
+        ({"base": "org/a"}, "a  ·  linear"),
+        ({role: f"org/{role}" for role in EIGHT}, "base + instruct + math-7b + 5 more\nlinear"),
+    ],
+)
+def test_only_base_and_aligned_have_an_arrow_between_them(models: dict[str, str], title: str) -> None:
+    assert heading(make_frontier(models=models)) == title
 
 
 def test_without_resamples_there_is_no_band() -> None:

@@ -21,15 +21,13 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.frontier import AxisValue, Frontier, Objective
+from mergekit_calib.results.frontier import AxisValue, Objective
 
 STYLE = Path(__file__).with_name("calib.mplstyle")
 
-# Okabe and Ito's palette
-BASE, ALIGNED, OVER, UNDER = "#0072B2", "#D55E00", "#E69F00", "#56B4E9"
+OVER, UNDER = "#E69F00", "#56B4E9"  # of Okabe and Ito's palette
 INK, FAINT = "#222222", "#9a9a9a"
-PARENT_COLOURS = {"base": BASE, "aligned": ALIGNED}
-PARENT_MARKERS = {"base": "s", "aligned": "D"}
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.2))
 _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -53,13 +51,6 @@ def render(figure: Figure, file_format: str = "png") -> bytes:
     with style():
         figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
     return buffer.getvalue()
-
-
-def heading(frontier: Frontier) -> str:
-    """Return a picture's title, as `gemma-3-4b-pt → gemma-3-4b-it · linear`; shortened, and in two lines if long."""
-    names = [shortened(frontier.models.get(role, role), 19) for role in ("base", "aligned")]
-    parents, method = " → ".join(names), shortened(frontier.method, 24)
-    return f"{parents}  ·  {method}" if len(parents) + len(method) <= 36 else f"{parents}\n{method}"
 
 
 def shortened(name: str, longest: int) -> str:

@@ -16,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 
 from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.figures.baseline_marks import blend_key, draw_blend_along
+from mergekit_calib.report.figures.parent_looks import heading, parent_looks
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
@@ -23,7 +25,6 @@ from mergekit_calib.results.names import axis_name
 
 _MOST_NAMED_LINES = 8
 _SHADE = "#f1f1f1"
-_DASHES = (0, (4, 2))
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,11 @@ def axis_figure(frontier: Frontier) -> Figure | None:
         rows = len(frontier.objectives)
         figure = Figure(figsize=(3.4, 0.9 + 1.25 * rows))
         panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-        for panel, objective in zip(panels, frontier.objectives, strict=True):
+        blended = [
             _draw_panel(panel, frontier, objective, axis, lines)
-        panels[0].set_title(drawing.heading(frontier))
+            for panel, objective in zip(panels, frontier.objectives, strict=True)
+        ]
+        panels[0].set_title(heading(frontier))
         panels[-1].set_xlabel(axis_name(axis))
         figure.align_ylabels(list(panels))
         if len(lines) > _MOST_NAMED_LINES and (span := _colour_span(lines)):
@@ -76,7 +79,7 @@ def axis_figure(frontier: Frontier) -> Figure | None:
             bar = figure.colorbar(key, ax=list(panels), pad=0.015, aspect=40)
             bar.ax.set_title(axis_name(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
             bar.ax.spines["outline"].set_visible(False)
-        _draw_legend(figure, frontier, axis, lines)
+        _draw_legend(figure, frontier, axis, lines, any(blended))
     return figure
 
 
@@ -120,14 +123,15 @@ def _colour_span(lines: Sequence[_Line]) -> tuple[float, float] | None:
     return (min(values), max(values)) if min(values) < max(values) else None
 
 
-def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str, lines: Sequence[_Line]) -> None:
+def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str, lines: Sequence[_Line]) -> bool:
+    """Draw one objective; return whether a blend of the parents is in it."""
     for line in lines:
         _draw_line(panel, objective, axis, line)
-    for role, colour in drawing.PARENT_COLOURS.items():
+    for role, look in parent_looks(frontier).items():
         parent = next((p for p in frontier.complete_points if p.role == role), None)
         value = parent.estimate(objective).value if parent else None
         if value is not None:
-            panel.axhline(value, color=colour, linewidth=0.8, linestyle=_DASHES, zorder=2)
+            panel.axhline(value, color=look.colour, linewidth=0.9, linestyle=drawing.DOTTED, zorder=2)
     selected = frontier.selected
     value = selected.estimate(objective).value if selected else None
     if selected is not None and axis in selected.axes and value is not None:
@@ -136,12 +140,14 @@ def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str
         panel.plot(x, value, "o", markersize=7, fillstyle="none", color=drawing.INK, markeredgewidth=1.1, zorder=4)
     xs = [float(p.axes[axis]) for line in lines for p in line.points]
     low, high = min(xs), max(xs)
+    blended = draw_blend_along(panel, frontier, objective, axis, (low, high))
     margin = 0.03 * (high - low)
     panel.set_xlim(low - margin, high + margin)
     if axis == "lambda" and high > 1.0:
         panel.axvspan(1.0, high + margin, color=_SHADE, linewidth=0, zorder=0.5)
     panel.set_ylabel(drawing.objective_label(objective, frontier.n_bins, lines=2))
     panel.yaxis.set_major_locator(MaxNLocator(4))
+    return blended
 
 
 def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> None:
@@ -163,13 +169,15 @@ def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
         panel.fill_between(xs, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=1.5)
 
 
-def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line]) -> None:
+def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line], blended: bool) -> None:
     handles: list[Line2D | Patch] = []
     if 1 < len(lines) <= _MOST_NAMED_LINES:
         handles += [Line2D([], [], color=line.colour, marker="o", markersize=2.4, label=line.name) for line in lines]
-    for role, colour in drawing.PARENT_COLOURS.items():
+    for role, look in parent_looks(frontier).items():
         if any(p.role == role for p in frontier.complete_points):
-            handles.append(Line2D([], [], color=colour, linewidth=0.8, linestyle=_DASHES, label=role))
+            handles.append(Line2D([], [], color=look.colour, linewidth=0.9, linestyle=drawing.DOTTED, label=look.name))
+    if blended:
+        handles.append(blend_key())
     if frontier.selected is not None and axis in frontier.selected.axes:
         ring = Line2D([], [], color=drawing.INK, marker="o", markersize=6, fillstyle="none", linestyle="")
         ring.set_label("chosen")

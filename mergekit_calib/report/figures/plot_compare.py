@@ -21,10 +21,12 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 
 
 def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
-    """Draw sweeps as measured (left), and by share of ECE recovered and accuracy over the better parent (right).
+    """Draw sweeps as measured (left), and relative to the best and the worst of their parents (right).
 
-    A sweep is a line through its points in the order of its first axis; its parents are a square and a diamond, and
-    its choice has a ring. The figure is as wide as a page of text (6.9 inches).
+    A sweep is a line through its points in the order of its first axis; its base model is a square, its other parents
+    are diamonds, and its choice has a ring. On the right, 0 % is the ECE of the worst parent and 100 % that of the
+    best; a sweep whose parents do not differ, as one of a single parent, is not drawn there. The figure is as wide as
+    a page of text (6.9 inches).
 
     Args:
         sweeps: the sweeps to compare.
@@ -39,8 +41,8 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
         measured.set_title("as measured")
         gained.axhline(0.0, color=drawing.FAINT, linewidth=0.7, zorder=1)
         gained.axvline(0.0, color=drawing.FAINT, linewidth=0.7, zorder=1)
-        gained.set_xlabel("share of ECE recovered, aligned to base  (better →)")
-        gained.set_ylabel("accuracy over the better parent  (better →)")
+        gained.set_xlabel("ECE, from the worst parent's to the best's  (better →)")
+        gained.set_ylabel("accuracy over the best parent  (better →)")
         gained.set_title("relative to the parents")
         gained.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         handles = [
@@ -58,7 +60,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
         ink: dict[str, Any] = {"color": drawing.INK, "linestyle": ""}
         handles += [
             Line2D([], [], marker="s", markersize=3.5, label="base", **ink),
-            Line2D([], [], marker="D", markersize=3.5, label="aligned", **ink),
+            Line2D([], [], marker="D", markersize=3.5, label="aligned or another parent", **ink),
             Line2D([], [], marker="o", markersize=6, fillstyle="none", label="chosen", **ink),
         ]
         drawing.legend(figure, handles, most_columns=6)
@@ -71,11 +73,14 @@ def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: An
         for p in sorted(sweep.frontier.complete_points, key=formatting.point_order)
         if p.estimate(sweep.accuracy).value is not None and p.estimate(sweep.calibration).value is not None
     ]
-    parents = [sweep.frontier.parent("base"), sweep.frontier.parent("aligned")]
-    best = max(v for p in parents if p is not None and (v := p.estimate(sweep.accuracy).value) is not None)
     places = np.array([(p.estimate(sweep.calibration).value, p.estimate(sweep.accuracy).value) for p in points], float)
-    shares = [sweep.recovered(sweep.calibration, p) for p in points]
-    relative = np.array([(s.value if s else np.nan, y - best) for s, y in zip(shares, places[:, 1], strict=True)])
+    of_parents = places[[p in sweep.parents.values() for p in points]]
+    if not len(of_parents):
+        relative = np.full_like(places, np.nan)
+    else:
+        (best, _), (worst, accurate) = of_parents.min(axis=0), of_parents.max(axis=0)
+        shares = (worst - places[:, 0]) / (worst - best) if worst > best else np.full(len(places), np.nan)
+        relative = np.column_stack([shares, places[:, 1] - accurate])
     for axes, at in ((measured, places), (gained, relative)):
         on_axis = [i for i, p in enumerate(points) if p.axes]
         if len(sweep.frontier.axes) == 1:
@@ -85,8 +90,8 @@ def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: An
 
 
 def _mark(axes: Axes, point: PointResult, x: float, y: float, colour: str) -> None:
-    marker = drawing.PARENT_MARKERS.get(point.role or "", "o")
-    faint = point.role is None and not formatting.is_on_frontier(point) and not point.selected
+    marker = "o" if point.role is None else "s" if point.role == "base" else "D"
+    faint = point.role is None and bool(point.dominated_by.get("held_out")) and not point.selected
     size = 22 if point.role else 8 if faint else 14
     axes.scatter(
         x,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,12 +15,15 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.figures.baseline_marks import draw_baselines, draw_blend_in_plane
+from mergekit_calib.report.figures.parent_looks import heading, parent_looks
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import axis_name
 
 _BAND = "#e4ecf2"
+_MOST_PARENTS_WITH_BARS = 3
 _MOST_NAMED = 16  # with at most so many points, every one on the frontier may have a label
 
 
@@ -61,8 +64,9 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         _draw_points(figure, axes, frontier, points, places)
         axes.set_xlabel(drawing.objective_label(horizontal, frontier.n_bins))
         axes.set_ylabel(drawing.objective_label(vertical, frontier.n_bins))
-        axes.set_title(drawing.heading(frontier))
-        baselines, marks = _draw_baselines(axes, frontier, horizontal, vertical)
+        axes.set_title(heading(frontier))
+        baselines, marks = draw_baselines(axes, frontier, horizontal, vertical)
+        baselines += draw_blend_in_plane(axes, frontier, horizontal, vertical)
         band = _draw_band(axes, frontier, horizontal, vertical)
         _draw_legend(figure, frontier, (vertical, horizontal), band, baselines)
         drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
@@ -124,39 +128,10 @@ def _draw_band(axes: Axes, frontier: Frontier, horizontal: Objective, vertical: 
     return Patch(color=_BAND, linewidth=0, label=f"{share} of resampled frontiers")
 
 
-def _draw_baselines(
-    axes: Axes, frontier: Frontier, horizontal: Objective, vertical: Objective
-) -> tuple[list[Line2D], NDArray[np.float64]]:
-    """Draw baselines as marks without a filling.
-
-    Returns:
-        Their legend entries, and their (n, 2) places.
-    """
-    keys, places = [], []
-    for baseline in frontier.baselines:
-        x, y = baseline.estimate(horizontal).value, baseline.estimate(vertical).value
-        if x is None or y is None:
-            continue
-        role = next((p.role for p in frontier.points if [p.id] == baseline.of and p.role), None)
-        look: dict[str, Any] = {
-            "marker": "P" if baseline.kind == "average" else drawing.PARENT_MARKERS.get(role or "", "o"),
-            "color": drawing.PARENT_COLOURS.get(
-                role or "", drawing.INK if baseline.kind == "temperature" else "#777777"
-            ),
-            "markerfacecolor": "white",
-            "markeredgewidth": 0.9,
-            "markersize": 4.5,
-            "linestyle": "",
-        }
-        axes.plot(x, y, zorder=3.5, **look)
-        keys.append(Line2D([], [], label=formatting.baseline_name(frontier, baseline), **look))
-        places.append((x, y))
-    return keys, np.array(places, dtype=np.float64).reshape(-1, 2)
-
-
 def _draw_intervals(axes: Axes, points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> None:
+    with_parents = sum(p.role is not None for p in points) <= _MOST_PARENTS_WITH_BARS
     for point in points:
-        anchor = point.role is not None or point.selected
+        anchor = point.selected or (point.role is not None and with_parents)
         stands_out = anchor or formatting.is_on_frontier(point)
         if not anchor and (len(points) > 24 or (len(points) > 12 and not stands_out)):
             continue
@@ -179,32 +154,41 @@ def _draw_points(
     if inner and axis is not None:
         values, names = drawing.axis_positions([points[i].axes[axis] for i in inner])
         low, high = _colour_range(frontier, axis, values)
-        for on_frontier in (False, True):
-            chosen = [k for k, i in enumerate(inner) if formatting.is_on_frontier(points[i]) is on_frontier]
+        for dominated in (True, False):
+            drawn = [k for k, i in enumerate(inner) if bool(points[i].dominated_by.get("held_out")) is dominated]
             axes.scatter(
-                places[[inner[k] for k in chosen], 0],
-                places[[inner[k] for k in chosen], 1],
-                c=values[chosen],
+                places[[inner[k] for k in drawn], 0],
+                places[[inner[k] for k in drawn], 1],
+                c=values[drawn],
                 cmap=drawing.colours(),
                 vmin=low,
                 vmax=high,
-                s=size if on_frontier else 0.6 * size,
-                alpha=1.0 if on_frontier else 0.35,
-                edgecolors="white" if on_frontier else "none",
+                s=0.6 * size if dominated else size,
+                alpha=0.35 if dominated else 1.0,
+                edgecolors="none" if dominated else "white",
                 linewidths=0.5,
-                zorder=3 if on_frontier else 2,
+                zorder=2 if dominated else 3,
             )
         bar = figure.colorbar(ScalarMappable(Normalize(low, high), drawing.colours()), ax=axes, pad=0.015, aspect=28)
         bar.ax.spines["outline"].set_visible(False)
         bar.ax.set_title(axis_name(axis)[:12], fontsize=7.5, loc="center")
         if names is not None:
             bar.set_ticks(list(range(len(names))), labels=names)
+    looks = parent_looks(frontier)
     for point, (x, y) in zip(points, places, strict=True):
         if point.role is None and axis not in point.axes:
             axes.scatter(x, y, marker="^", s=size, color=drawing.FAINT, edgecolors="white", linewidths=0.5, zorder=3)
-        if point.role:
-            marker, colour = drawing.PARENT_MARKERS[point.role], drawing.PARENT_COLOURS[point.role]
-            axes.scatter(x, y, marker=marker, s=26, color=colour, edgecolors="white", linewidths=0.6, zorder=4)
+        if look := looks.get(point.role or ""):
+            axes.scatter(
+                x,
+                y,
+                marker=look.marker,
+                s=48 if look.marker == "*" else 26,
+                color=look.colour,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=4,
+            )
         if point.selected:
             axes.scatter(x, y, s=75, facecolors="none", edgecolors=drawing.INK, linewidths=1.1, zorder=5)
 
@@ -222,17 +206,19 @@ def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[n
     on_frontier = [(x, p.id) for p, (x, _) in zip(points, places, strict=True) if formatting.is_on_frontier(p)]
     edge = [point_id for _, point_id in sorted(on_frontier)]
     named = edge if len(points) <= _MOST_NAMED else [*edge[:1], *edge[-1:]]
+    looks = parent_looks(frontier)
     needed: list[drawing.Label] = []
     optional: list[drawing.Label] = []
     for point, (x, y) in zip(points, places, strict=True):
         value = ", ".join(map(formatting.axis_value, point.axes.values()))
         name = point.name if len(point.name) <= 40 else f"{point.name[:39]}…"
         if point.selected:
-            role = f"{point.role}, " if point.role else ""
-            needed.insert(0, drawing.Label(x, y, f"{role}chosen\n{name}", weight="bold"))
-        elif point.role:
-            text = point.role if point.id == point.role else f"{point.role} ({name})"
-            needed.append(drawing.Label(x, y, text, colour=drawing.PARENT_COLOURS[point.role]))
+            role = f"{looks[point.role].name}, " if point.role in looks else ""
+            setting = "" if point.id == point.role else f"\n{name}"
+            needed.insert(0, drawing.Label(x, y, f"{role}chosen{setting}", weight="bold"))
+        elif look := looks.get(point.role or ""):
+            text = look.name if point.id == point.role else f"{look.name} ({name})"
+            needed.append(drawing.Label(x, y, text, colour=look.colour))
         elif not value:
             optional.insert(0, drawing.Label(x, y, name, optional=True, colour="#666666", size=6))
         elif len(frontier.axes) == 1 and point.id in named:

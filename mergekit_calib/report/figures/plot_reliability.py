@@ -16,11 +16,12 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import SUITE, Frontier, PointResult, Reliability
 
 _ACCURACY = "#8fa3b3"
+_MOST_COLUMNS = 3
 _FEW = 20  # bins with fewer items are pale
 
 
 def reliability_figure(frontier: Frontier) -> Figure | None:
-    """Draw the diagrams of base, aligned and the chosen point, on the held-out split of all multiple-choice items.
+    """Draw the diagrams of the parents and the chosen point, on the held-out split of all multiple-choice items.
 
     The upper panels show the accuracy in each bin of confidence and its gap to the diagonal, where confidence equals
     accuracy; the lower panels show the share of items in each bin.
@@ -33,26 +34,34 @@ def reliability_figure(frontier: Frontier) -> Figure | None:
 
 
 def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
-    """Draw diagrams side by side.
+    """Draw diagrams side by side, at most three in a row.
 
     Args:
         shown: each diagram with its title; at least one.
     """
     with drawing.style():
-        width = 3.4 if len(shown) <= 3 else 1.15 * len(shown)
-        figure = Figure(figsize=(width, 2.8 if len(shown) > 1 else 3.3))
+        columns = 2 if len(shown) == 4 else min(len(shown), _MOST_COLUMNS)
+        rows = -(-len(shown) // columns)
+        figure = Figure(figsize=(3.4, 3.3 if len(shown) == 1 else 0.5 + 2.3 * rows))
         panels = figure.subplots(
-            2, len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1)}
+            2 * rows, columns, sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 1) * rows}
         )
-        for (title, diagram), (above, below) in zip(shown, panels.T, strict=True):
+        for i, (above, below) in enumerate(zip(panels[::2].flat, panels[1::2].flat, strict=True)):
+            if i >= len(shown):
+                above.set_visible(False)
+                below.set_visible(False)
+                continue
+            title, diagram = shown[i]
             _draw_diagram(above, diagram)
             _draw_histogram(below, diagram)
             above.set_title(title, fontsize=6.5)
-        panels[0, 0].set_ylabel("accuracy")
-        panels[1, 0].set_ylabel("items")
-        panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        for below in panels[1]:
-            below.set_xlabel("confidence")
+            if i % columns == 0:
+                above.set_ylabel("accuracy")
+                below.set_ylabel("items")
+                below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            if i + columns >= len(shown):
+                below.set_xlabel("confidence")
+                below.tick_params(labelbottom=True)
         handles = [
             Patch(facecolor=_ACCURACY, label="accuracy"),
             Patch(facecolor=drawing.OVER, label="overconfident by"),
@@ -65,7 +74,7 @@ def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
 
 
 def _points(frontier: Frontier) -> list[PointResult]:
-    shown = [frontier.parent("base"), frontier.parent("aligned"), frontier.selected]
+    shown = [*frontier.parents, frontier.selected]
     points = [p for p in shown if p is not None and p.status == "complete"]
     return list({p.id: p for p in points}.values())
 

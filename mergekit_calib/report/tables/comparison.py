@@ -1,4 +1,4 @@
-"""A comparison of sweeps: what each choice gains in accuracy, and which share of the lost calibration it recovers."""
+"""A comparison of sweeps: what each choice gains over each of its parents, and how much calibration it recovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DIVERSITY = (
     "compression_ratio",
     "answer_entropy",
 )
-_PARENTS: tuple[Literal["base", "aligned"], ...] = ("base", "aligned")
+_PAIR = ("base", "aligned")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,17 @@ class Compared:
     calibration: Objective
     diversity: Objective | None
 
-    def gain(self, objective: Objective, parent: Literal["base", "aligned"]) -> Difference:
+    @property
+    def parents(self) -> dict[str, PointResult]:
+        """The parents that were scored, by role."""
+        return {p.role: p for p in self.frontier.parents if p.role is not None and p.status == "complete"}
+
+    def gain(self, objective: Objective, parent: str) -> Difference:
         """Return the choice minus a parent, with its paired interval if the run has one."""
         paired = self.chosen.differences.get(parent, {}).get(objective.name)
         if paired is not None and paired.value is not None:
             return paired
-        other = self.frontier.parent(parent)
+        other = self.parents.get(parent)
         mine, theirs = self.chosen.estimate(objective).value, other.estimate(objective).value if other else None
         return Difference(value=None if mine is None or theirs is None else mine - theirs)
 
@@ -69,10 +74,12 @@ class Compared:
             point: the point; the choice, if None.
 
         Returns:
-            None if aligned is no worse than base.
+            None if aligned is no worse than base, and in a sweep of other parents.
         """
         point = point or self.chosen
-        base, aligned = (self.frontier.parent(role) for role in _PARENTS)
+        if tuple(self.frontier.models) != _PAIR:
+            return None
+        base, aligned = (self.parents.get(role) for role in _PAIR)
         values = [p.estimate(objective).value if p else None for p in (base, aligned, point)]
         if values[0] is None or values[1] is None or values[2] is None:
             return None
@@ -93,8 +100,8 @@ def compared(paths: Sequence[str | Path]) -> list[Compared]:
         The sweeps in the order of `paths`.
 
     Raises:
-        CalibError: a folder holds no sweep, or one without a choice, without scores of a parent, or without a measure
-            of accuracy or calibration.
+        CalibError: a folder holds no sweep, or one without a choice, without the scores of any parent, or without a
+            measure of accuracy or calibration.
     """
     frontiers = [load_sweep(path) for path in paths]
     names = [frontier.name for frontier in frontiers]
@@ -105,15 +112,17 @@ def compared(paths: Sequence[str | Path]) -> list[Compared]:
 def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
     """Return one row for each sweep: parents, method, choice, gains over each parent, and shares recovered.
 
+    A column about a parent is named by its role, and is empty for the sweeps that have no parent of that role.
+
     Args:
         sweeps: the sweeps.
     """
+    roles = list(dict.fromkeys(role for sweep in sweeps for role in sweep.frontier.models))
     rows = []
     for sweep in sweeps:
         row: dict[str, object] = {
             "sweep": sweep.label,
-            "base": sweep.frontier.models["base"],
-            "aligned": sweep.frontier.models["aligned"],
+            **{f"parent.{role}": sweep.frontier.models.get(role) for role in roles},
             "method": sweep.frontier.method,
             "suite": ", ".join(entry.name for entry in sweep.frontier.suite),
             "chosen": sweep.chosen.id,
@@ -121,7 +130,7 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
         for title, objective in (("accuracy", sweep.accuracy), ("calibration", sweep.calibration)):
             row[title] = objective.name
             row[f"{title}.value"] = sweep.chosen.estimate(objective).value
-            for parent in _PARENTS:
+            for parent in roles:
                 gain = sweep.gain(objective, parent)
                 for part in ("value", "low", "high"):
                     row[f"{title}.minus_{parent}.{part}"] = getattr(gain, part)
@@ -137,20 +146,27 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
 
 
 def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
-    """Return the titles and the rows of the table that people read, one row for each sweep."""
+    """Return the titles and the rows of the table that people read: one row for each parent of each sweep.
+
+    The cells about the sweep as a whole stand in the first of its rows; in the others they are empty.
+    """
     diverse = any(sweep.diversity for sweep in sweeps)
-    titles = ["sweep", "parents", "method", "chosen", "accuracy − base", "accuracy − aligned", "ECE − aligned"]
-    titles += ["ECE recovered", *(["diversity recovered"] if diverse else [])]
+    recovered = any(tuple(sweep.frontier.models) == _PAIR for sweep in sweeps)
+    titles = ["sweep", "method", "chosen", *(["ECE recovered"] if recovered else [])]
+    titles += ["diversity recovered"] if diverse and recovered else []
     rows = []
     for sweep in sweeps:
-        models = sweep.frontier.models
-        row = [sweep.label, f"{models['base']} → {models['aligned']}", sweep.frontier.method, sweep.chosen.name]
-        row += [signed_difference(sweep.gain(sweep.accuracy, parent)) for parent in _PARENTS]
-        row += [signed_difference(sweep.gain(sweep.calibration, "aligned")), _share(sweep.recovered(sweep.calibration))]
-        if diverse:
-            row.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else formatting.UNDEFINED)
-        rows.append(row)
-    return titles, rows
+        head = [sweep.label, sweep.frontier.method, formatting.name_with_role(sweep.chosen)]
+        if recovered:
+            head.append(_share(sweep.recovered(sweep.calibration)))
+        if diverse and recovered:
+            head.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else formatting.UNDEFINED)
+        for i, (role, model) in enumerate(sweep.frontier.models.items()):
+            gains = [signed_difference(sweep.gain(o, role)) for o in (sweep.accuracy, sweep.calibration)]
+            if sweep.chosen is sweep.parents.get(role):
+                gains = ["chosen itself", "chosen itself"]
+            rows.append([*(head if i == 0 else [""] * len(head)), f"{role}: {model}", *gains])
+    return [*titles, "against the parent", "accuracy", "ECE"], rows
 
 
 def caption(sweeps: Sequence[Compared]) -> str:
@@ -158,10 +174,11 @@ def caption(sweeps: Sequence[Compared]) -> str:
     levels = {formatting.percent(sweep.frontier.level) for sweep in sweeps}
     measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
     return (
-        f"Measured on each sweep's held-out split: {measured}. Brackets are paired {' or '.join(sorted(levels))} "
-        "bootstrap intervals; only objectives have them. Recovered: how much of aligned's loss against base the choice "
-        "recovers; 0 % is aligned's value, 100 % is base's. It has no brackets if aligned is not significantly worse "
-        f"than base, and is {formatting.UNDEFINED} if aligned is no worse."
+        f"Measured on each sweep's held-out split: {measured}. Accuracy and ECE are the choice's minus the parent's, "
+        f"with paired {' or '.join(sorted(levels))} bootstrap intervals in brackets. Recovered, between a base and an "
+        "aligned model: how much of aligned's loss against base the choice recovers; 0 % is aligned's value, 100 % is "
+        f"base's. It has no brackets if aligned is not significantly worse than base, and is {formatting.UNDEFINED} if "
+        "aligned is no worse, or if the parents are others."
     )
 
 
@@ -178,11 +195,8 @@ def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
     chosen = frontier.selected
     if chosen is None:
         raise CalibError(f"{path}: no point is chosen yet; let the sweep finish first")
-    missing = [role for role in _PARENTS if (p := frontier.parent(role)) is None or p.status != "complete"]
-    if missing:
-        raise CalibError(
-            f"{path}: the {formatting.listed(missing)} parent was not scored, so nothing can be compared with it"
-        )
+    if not any(p.status == "complete" for p in frontier.parents):
+        raise CalibError(f"{path}: no parent was scored, so there is nothing to compare the choice with")
     accuracy = _measure(frontier, chosen, _ACCURACY, "maximize")
     calibration = _measure(frontier, chosen, ("ece",), "minimize")
     if accuracy is None or calibration is None:
