@@ -44,7 +44,7 @@ class SelectionRule(BaseModel, ABC):
 SELECTION_RULES: dict[str, type[SelectionRule]] = {}
 """Name → registered rule."""
 
-DEFAULT_RULE = "one_se"
+DEFAULT_RULE = "least"
 """The rule where a recipe names none, and where its rule can choose no point; `tests/benchmarks/choice.py` says why."""
 
 _Rule = TypeVar("_Rule", bound=type[SelectionRule])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mergekit_calib.pareto import Candidates, PairedScore, dominates, non_dominated, rule_problems, select
+from mergekit_calib.pareto import Candidates, Choice, PairedScore, dominates, non_dominated, rule_problems, select
 
 UP_DOWN = ("maximize", "minimize")
 
@@ -66,7 +66,14 @@ def test_a_score_can_be_an_objective_in_its_own_direction():
 def test_without_a_proper_score_of_the_objectives_the_first_objective_decides_and_then_the_second():
     votes = replace(SWEEP, objectives=("exact_match", "self_bleu"), scores={}, proper=())
     assert select("one_se", votes, {}).id == "c"
-    assert select("least", votes, {}).id == "b"
+    assert select("least", votes, {}) == select("one_se", votes, {})
+
+
+def test_least_takes_the_nll_and_the_brier_score_where_every_nll_is_infinite():
+    choice = select("least", SWEEP, {})
+    assert choice == Choice("d", "d (acc 0.66, ece 0.03) has the best nll of 4 points, 0.75")
+    for nll, chosen in (([np.inf, 0.9, 0.8, np.inf], "c"), ([np.inf] * 4, "b")):
+        assert select("least", replace(SWEEP, scores={**SWEEP.scores, "nll": alike(nll, 0.01)}), {}).id == chosen
 
 
 def test_one_objective_alone_decides():
