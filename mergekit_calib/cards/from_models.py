@@ -81,6 +81,8 @@ def score_models(
     given = dict(model_args or {}) | ({"trust_remote_code": True} if trust_remote_code else {})
     maker = CardMaker(loaded.higher_is_better, level, n_resamples, n_bins)
     store = ItemStore(Path(out) / "items") if out else None
+    if store:
+        store.entries = loaded.entry_of
     for name, model in opened.items():
         on_model(name)
         content = {

@@ -82,10 +82,15 @@ class ItemStore:
 
     Args:
         folder: the folder; it need not exist.
+
+    Attributes:
+        entries: task → the suite entry that its table is loaded under; for other tasks it is the entry in the file.
+            Versions before 0.2 named the entry of a local task by the path of its file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.entries: Mapping[str, str] = {}
 
     def load(self, key: str) -> StoredPoint | None:
         """Return the point whose content key is `key`, or None if it was not scored to the end."""
@@ -111,7 +116,7 @@ class ItemStore:
         frame = read_rows(paths[0])
         for entry, task in dict.fromkeys((row["entry"], row["task"]) for row in frame):
             rows = [row for row in frame if (row["entry"], row["task"]) == (entry, task)]
-            tables.setdefault(entry, []).append(_table_of(task, rows))
+            tables.setdefault(self.entries.get(task, entry), []).append(_table_of(task, rows))
         return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"], facts.get("stopped"))
 
     def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any], whole: bool = True) -> Path:

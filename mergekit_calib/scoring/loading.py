@@ -31,6 +31,7 @@ from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.items.table import in_split
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
+from mergekit_calib.scoring.entry_names import file_config, is_file, named_entries
 
 
 @dataclass
@@ -38,7 +39,7 @@ class LoadedEntry:
     """One entry of the suite with its tasks, and their documents up to the entry's limit.
 
     Attributes:
-        entry: the entry, as in the recipe.
+        entry: the entry, as in the recipe, with its name in results.
         tasks: lm-eval's tasks; several if the entry names a group or a tag.
         limits: the number of documents of each task that are scored; None for all.
         documents: task → lm-eval's hashes of those documents, in order.
@@ -61,8 +62,9 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
     Raises:
         RecipeError: lm-eval does not have a task (the message names similar ones) or cannot load it; a task needs
             images, audio or running the model's code; a label is not among a document's choices; a task makes no prompt
-            with the entry's options; two entries have the same task.
+            with the entry's options; two entries have the same name or task.
     """
+    entries = named_entries(entries, source)
     manager = task_manager([entry.task for entry in entries])
     for i, entry in enumerate(entries):
         if problem := _name_problem(entry.task, manager):
@@ -77,9 +79,9 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
             loaded.append(_load(entry, manager, seeds, key, source))
         for task in loaded[-1].tasks:
             if task.task_name in owner:
-                both = f"{owner[task.task_name]} and {entry.name} both hold task {task.task_name}"
+                both = f"{owner[task.task_name]} and {entry.task} both hold task {task.task_name}"
                 raise RecipeError(f"{key}.task", f"{both}; leave one out", source)
-            owner[task.task_name] = entry.name
+            owner[task.task_name] = entry.task
     return loaded
 
 
@@ -140,25 +142,16 @@ def is_judged_by_choices(task: Task) -> bool:
     return task.OUTPUT_TYPE == "multiple_choice" and not judges_otherwise
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml"))
-
-
 def _is_self_contained(name: str) -> bool:
     """Return whether `name` is a file that loads without scanning for other tasks, which only a group's file needs."""
-    if not _is_file(name) or not Path(name).expanduser().is_file():
-        return _is_file(name)
-    try:
-        return "group" not in load_yaml(name, resolve_func=False)
-    except Exception:  # loading the task raises it again, with a message
-        return True
+    return is_file(name) and "group" not in file_config(name)
 
 
 def _name_problem(name: str, manager: TaskManager) -> str | None:
     """Return an error message unless `name` is a task, group or tag that the manager knows, or a file."""
     if name in manager.all_tasks:
         return None
-    if _is_file(name):
+    if is_file(name):
         return None if Path(name).expanduser().is_file() else f"there is no file {name}"
     near = near_names(name, manager.all_tasks)
     return f"lm-eval has no task, group or tag {name!r}{near}; `lm_eval ls tasks` lists them"

@@ -75,6 +75,11 @@ class Suite:
         ]
 
     @property
+    def entry_of(self) -> dict[str, str]:
+        """Task → the name of its entry."""
+        return {task.task_name: loaded.entry.name for loaded in self.entries for task in loaded.tasks}
+
+    @property
     def documents(self) -> dict[str, list[str]]:
         """Task → the hashes of its documents, in the order of their numbers; tasks are in the suite's order."""
         return {task: hashes for loaded in self.entries for task, hashes in loaded.documents.items()}

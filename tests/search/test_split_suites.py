@@ -42,14 +42,14 @@ def test_points_are_chosen_on_one_task_and_reported_on_another(recipe_with, run,
     stored = {p.id: p for p in (ItemStore(tmp_path / "out/calibration/items").load(k) for k in keys(tmp_path))}
     for point in frontier.points:
         estimates = point.metrics["suite"]["acc"]
-        for split, name in (("selection", task), ("held_out", other)):
+        for split, name in (("selection", "made_up"), ("held_out", "other")):
             (table,) = stored[point.id].tables[name]
             correct = table.labels[np.arange(40), np.nanargmax(table.log_likelihoods, axis=1)]
             assert estimates[split].value == pytest.approx(correct.mean())
             assert estimates[split].n == 40
     assert Frontier.load(tmp_path / "out").finished
     temperature = fit_temperatures(stored["lambda=1"].tables)
-    assert temperature[other] == temperature[task]  # fitted on the selection split alone
+    assert temperature["other"] == temperature["made_up"]  # fitted on the selection split alone
     assert (tmp_path / "out" / "calibration" / "report.html").exists()
 
 
