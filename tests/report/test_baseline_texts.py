@@ -9,7 +9,7 @@ from rich.console import Console
 
 from helpers.report_comparisons import BETTER, NEITHER, WORSE, assert_holds, compared, with_baselines
 from helpers.report_factory import add_blends, make_frontier
-from mergekit_calib.report.tables.markdown import frontier_markdown
+from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text.baseline_texts import baseline_verdicts, forecast, recalibration
 from mergekit_calib.report.text.statements import statements
@@ -117,7 +117,7 @@ def test_baselines_that_are_not_shown_have_no_sentence_of_their_own() -> None:
         ({"kind": "temperature", "of": ["lambda=1"], "temperatures": {"x": 1.5}}, "aligned, T = 1.50"),
         (
             {"kind": "temperature", "of": ["lambda=1"], "temperatures": {"x": 1.5}, "uses_labels": False},
-            "aligned, T = 1.50 (no labels)",
+            "aligned, T* = 1.50",
         ),
         ({"kind": "average", "of": ["lambda=0", "lambda=1"]}, "parents averaged"),
         ({"kind": "blend", "of": ["lambda=0", "lambda=1"], "at": 0.25}, "parents blended, λ = 0.25"),
@@ -125,7 +125,7 @@ def test_baselines_that_are_not_shown_have_no_sentence_of_their_own() -> None:
 )
 def test_baselines_have_short_names_in_tables(fields: dict, label: str) -> None:
     frontier = make_frontier(baselines=[Baseline(id="x", **fields)])
-    assert f"| {label} |" in frontier_markdown(frontier)
+    assert f"| {escape_markdown(label)} |" in frontier_markdown(frontier)
 
 
 def test_a_forecast_gives_the_best_of_each_objective_and_of_several_parents_names_the_two() -> None:

@@ -185,7 +185,7 @@ def _baseline_kinds(frontier: Frontier) -> str:
     models = {b.kind: b.models_run for b in frontier.baselines}
     parts = [text.format(n=models[kind]) for kind, text in _KINDS.items() if kind in models]
     if any(not b.uses_labels for b in frontier.baselines):
-        parts.insert(1, '"no labels" is one fitted where the parents agree')
+        parts.insert(1, "T* is one fitted without labels, where the parents agree")
     return "; ".join(parts)
 
 

@@ -113,14 +113,14 @@ def names_of(frontier: Frontier, point_ids: Iterable[str]) -> list[str]:
 def baseline_name(frontier: Frontier, baseline: Baseline) -> str:
     """Return a baseline's name in tables.
 
-    `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, `aligned, T = 1.5 (no labels)`; `parents averaged`
+    `aligned, T = 1.83`, `aligned, T ≥ 100`, `λ = 0.6, T by task`, `aligned, T* = 1.50` (no labels); `parents averaged`
     and `parents blended, λ = 0.25`, or `blended λ = 0.25: base and math` if there are more than two parents.
     """
     names = names_of(frontier, baseline.of)
     if baseline.kind == "temperature":
         fitted = [_fitted(t) for t in baseline.temperatures.values()]
-        labels = "" if baseline.uses_labels else " (no labels)"
-        return f"{names[0]}, T {fitted[0] if len(fitted) == 1 else 'by task'}{labels}"
+        sign = "T" if baseline.uses_labels else "T*"
+        return f"{names[0]}, {sign} {fitted[0] if len(fitted) == 1 else 'by task'}"
     how = {"average": "averaged", "blend": "blended"}[baseline.kind]
     at = "" if baseline.at is None else f"λ = {baseline.at:g}"
     if len(frontier.models) <= 2:
