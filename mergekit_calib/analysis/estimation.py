@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mergekit_calib import metrics
+from mergekit_calib.analysis.scoped_statistics import SPLITS, MetricFilter, ScopedStatistic, SuiteStatistics, strata
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import Metric
-from mergekit_calib.items.pooled_items import PooledItems, References
-from mergekit_calib.items.scopes import Pool, Scopes, TaskKey, describe_tables
+from mergekit_calib.items.pooled_items import References
+from mergekit_calib.items.scopes import TaskKey
 from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import ItemTable, Split
+from mergekit_calib.items.table import Split
 from mergekit_calib.metrics import BootstrapResult
-from mergekit_calib.metrics.statistic import Statistic
-from mergekit_calib.results.findings import MACRO, Estimate
-
-BOTH_SPLITS: tuple[Split, Split] = ("selection", "held_out")
-SPLITS: tuple[Split, ...] = ("all", *BOTH_SPLITS)
+from mergekit_calib.results.findings import Estimate
 
 Results = Mapping[str, BootstrapResult]  # name of a metric or an objective → result
 ResultsByScope = dict[str, dict[Split, dict[str, BootstrapResult]]]  # scope → split → metric → result
-MetricFilter = Callable[[ItemTable, Metric], bool]
-
-
-class ScopedStatistic(NamedTuple):
-    """The statistic of a metric in one scope, and the tasks whose items it is computed from.
-
-    Attributes:
-        statistic: a statistic of the items of `tasks`, in their order.
-        tasks: the tasks.
-        largest: the largest value that the metric can have.
-    """
-
-    statistic: Statistic
-    tasks: tuple[TaskKey, ...]
-    largest: float
+Key = TypeVar("Key")
 
 
 @dataclass
@@ -70,6 +54,11 @@ class Estimator:
     _hashes: dict[str, list[list[str]]] = field(default_factory=dict)
     _columns: dict[tuple[TaskKey, Split], NDArray[np.intp]] = field(default_factory=dict)
 
+    @cached_property
+    def statistics(self) -> SuiteStatistics:
+        """The metrics before they are resampled."""
+        return SuiteStatistics(self.of_choices, self.macro_weights, self.n_bins, self.references)
+
     def bootstrap(
         self, tables: Tables, splits: Sequence[Split] = SPLITS, wanted: MetricFilter = lambda table, metric: True
     ) -> ResultsByScope:
@@ -83,24 +72,15 @@ class Estimator:
         Raises:
             CalibError: the items are not those of the first model, or a metric cannot be computed.
         """
-        scopes = self._scopes(tables)
         self._lay_out_items(tables)
-        results: ResultsByScope = {scope: {} for scope in scopes.pools}
-        if self.macro_weights is not None:
-            results[MACRO] = {}
+        results: ResultsByScope = {}
         for split in splits:
-            statistics: dict[str, dict[str, ScopedStatistic]] = {}
-            for scope, pools in scopes.pools.items():
+            statistics = self.statistics.by_scope(tables, split, wanted)
+            for scope, of_scope in statistics.items():
                 # The pools of `suite` are often those of its only entry; then the results are the same.
-                same = next((s for s in statistics if _keys(scopes.pools[s]) == _keys(pools)), None)
-                if same is not None:
-                    statistics[scope], results[scope][split] = statistics[same], results[same][split]
-                    continue
-                statistics[scope] = self._statistics(scope, pools, tables, split, wanted)
-                results[scope][split] = self._bootstrap(statistics[scope], split)
-            if self.macro_weights is not None:
-                averages = self._averages(scopes, statistics, self.macro_weights)
-                results[MACRO][split] = self._bootstrap(averages, split)
+                same = next((s for s in results if statistics[s] is of_scope and split in results[s]), None)
+                drawn = results[same][split] if same else self._bootstrap(of_scope, split)
+                results.setdefault(scope, {})[split] = drawn
         return results
 
     def estimates(self, results: ResultsByScope, tables: Tables) -> dict[str, dict[str, dict[str, Estimate]]]:
@@ -110,7 +90,7 @@ class Estimator:
             results: as `bootstrap` returns them.
             tables: the scores that they were computed from.
         """
-        scopes = self._scopes(tables)
+        scopes = self.statistics.scopes(tables)
         estimates: dict[str, dict[str, dict[str, Estimate]]] = {}
         for scope, splits in results.items():
             estimates[scope] = {}
@@ -121,49 +101,18 @@ class Estimator:
                     estimates[scope].setdefault(name, {})[split] = estimate(result.value, result.low, result.high, n)
         return estimates
 
-    def _scopes(self, tables: Tables) -> Scopes:
-        return Scopes(describe_tables(tables), self.of_choices)
+    def estimates_of(self, statistics: Mapping[Key, ScopedStatistic], split: Split) -> dict[Key, Estimate]:
+        """Return estimates of statistics on the resamples of all other results.
 
-    def _statistics(
-        self, scope: str, pools: Sequence[Pool], tables: Tables, split: Split, wanted: MetricFilter
-    ) -> dict[str, ScopedStatistic]:
-        statistics = {}
-        for each in pools:
-            # The order is that of the strata in the resamples.
-            parts = each.parts(tables, _strata(split))
-            if not parts:
-                continue
-            keys, items = _keys([each]), PooledItems(parts, self.references, self.n_bins)
-            for name, metric in each.metrics.items():
-                if not wanted(items.table, metric):
-                    continue
-                try:
-                    statistic = items.statistic(metric)
-                except ValueError as problem:
-                    raise CalibError(f"{scope}: {name} cannot be computed: {problem}") from problem
-                if statistic is not None:
-                    statistics[name] = ScopedStatistic(statistic, keys, metric.most)
-        return statistics
+        Args:
+            statistics: name → statistic of items in `split` of a model that `bootstrap` was called with.
+            split: the split.
+        """
+        results = self._bootstrap(statistics, split)
+        n = {tasks: len(self._items(tasks, split)) for tasks in {each.tasks for each in statistics.values()}}
+        return {name: estimate(r.value, r.low, r.high, n[statistics[name].tasks]) for name, r in results.items()}
 
-    def _averages(
-        self,
-        scopes: Scopes,
-        statistics: Mapping[str, Mapping[str, ScopedStatistic]],
-        weights: Mapping[str, float],
-    ) -> dict[str, ScopedStatistic]:
-        """Return the macro averages of the metrics that every averaged entry has."""
-        averages = {}
-        for name in scopes.metrics(MACRO):
-            terms = scopes.terms(MACRO, name, weights)
-            if not all(name in statistics[term.scope] for term in terms):
-                continue
-            parts = [statistics[term.scope][name] for term in terms]
-            average = metrics.WeightedAverage([part.statistic for part in parts], [term.weight for term in terms])
-            tasks = tuple(key for part in parts for key in part.tasks)
-            averages[name] = ScopedStatistic(average, tasks, max(part.largest for part in parts))
-        return averages
-
-    def _bootstrap(self, statistics: Mapping[str, ScopedStatistic], split: Split) -> dict[str, BootstrapResult]:
+    def _bootstrap(self, statistics: Mapping[Key, ScopedStatistic], split: Split) -> dict[Key, BootstrapResult]:
         """Return every statistic with its interval, whose upper end is at most the metric's largest value."""
         assert self._resamples is not None
         results = {}
@@ -176,7 +125,7 @@ class Estimator:
 
     def _items(self, tasks: Sequence[TaskKey], split: Split) -> NDArray[np.intp]:
         """Return the columns of the resamples that belong to the items of these tasks in `split`."""
-        return np.concatenate([self._columns[task, stratum] for task in tasks for stratum in _strata(split)])
+        return np.concatenate([self._columns[task, stratum] for task in tasks for stratum in strata(split)])
 
     def _lay_out_items(self, tables: Tables) -> None:
         """Assign the first model's items to columns of the resamples, or check that a later model has the same items.
@@ -186,14 +135,14 @@ class Estimator:
         """
         hashes = {entry: [table.doc_hashes for table in some] for entry, some in tables.items()}
         if self._resamples is None:
-            strata, start = [], 0
+            sizes, start = [], 0
             for key, table in [((entry, table.task), table) for entry, some in tables.items() for table in some]:
-                for split in _strata("all"):
+                for split in strata("all"):
                     size = int(table.rows(split).sum())
                     self._columns[key, split] = np.arange(start, start + size)
-                    strata.append(size)
+                    sizes.append(size)
                     start += size
-            self._resamples = metrics.Resamples(strata, self.n_resamples, self.seed)
+            self._resamples = metrics.Resamples(sizes, self.n_resamples, self.seed)
             self._hashes = hashes
         for entry in hashes.keys() | self._hashes.keys():
             if hashes.get(entry) != self._hashes.get(entry):
@@ -204,11 +153,3 @@ def estimate(value: float, low: float, high: float, n: int) -> Estimate:
     """Return an estimate in which a number that is not finite is None."""
     finite = [float(x) if np.isfinite(x) else None for x in (value, low, high)]
     return Estimate(value=finite[0], low=finite[1], high=finite[2], n=n)
-
-
-def _keys(pools: Sequence[Pool]) -> tuple[TaskKey, ...]:
-    return tuple(task.key for each in pools for task in each.tasks)
-
-
-def _strata(split: Split) -> tuple[Split, ...]:
-    return BOTH_SPLITS if split == "all" else (split,)

@@ -17,14 +17,16 @@ from scipy.stats import norm
 
 from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
-from mergekit_calib.analysis.baselines import compute_baselines
+from mergekit_calib.analysis.baselines import Choice, blend_curve, blend_lambdas, compute_baselines
+from mergekit_calib.analysis.changes import changes_against
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
-from mergekit_calib.analysis.estimation import BOTH_SPLITS, SPLITS, Estimator, Results, ResultsByScope
+from mergekit_calib.analysis.estimation import Estimator, Results, ResultsByScope
+from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, SPLITS
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split
-from mergekit_calib.results.findings import SUITE, Difference
+from mergekit_calib.results.findings import SUITE, Blend, Difference
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
 
 _POWER = 0.8
@@ -69,6 +71,7 @@ class SweepAnalysis:
     seed: int
     references: Mapping[str, Tables] = field(default_factory=dict)
     _points: dict[str, _PointScores] = field(default_factory=dict)
+    _blends: dict[str, Blend | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {
@@ -165,18 +168,18 @@ class SweepAnalysis:
         self._compare_every_metric(scored)
         self._fill_in_recovered(scored)
         held_out = {p.id: self._points[p.id].objectives["held_out"] for p in scored}
-        parents: dict[str, str] = {p.role: p.id for p in scored if p.role}
+        parents: dict[str, str] = {str(p.role): p.id for p in frontier.parents if p in scored}
+        chooser, results = self.chooser(rule, options), self._for_choice(scored)
         frontier.baselines = compute_baselines(
             self._estimator,
-            self.objectives,
+            chooser,
             {p.id: self._points[p.id].tables for p in scored},
-            held_out,
             parents,
-            selected.id,
-            item_counts(selected, self.objectives),
+            Choice(selected.id, held_out[selected.id], item_counts(selected, self.objectives)),
+            blend_lambdas(frontier.axes),
         )
+        self._fill_in_changes(scored)
         splits_are_named = any(not (entry.n_selection and entry.n_held_out) for entry in frontier.suite)
-        chooser, results = self.chooser(rule, options), self._for_choice(scored)
         frontier.rule_scores = chooser.rule_scores(scored, results)
         frontier.detectable = self._detectable(scored)
         frontier.splits = chooser.both_splits(
@@ -196,6 +199,24 @@ class SweepAnalysis:
             if any(p.role == "aligned" and p.axes == {"lambda": 1.0} for p in scored):
                 frontier.trends = extrapolation.trends(along, self.objectives, self.level)
             frontier.optima = extrapolation.optima(along, self.objectives, self.level)
+
+    def blends(self, frontier: Frontier) -> list[Blend]:
+        """Return the curves of blended log-probabilities, of the first parent with each other one that is scored."""
+        base, *others = [p.id if p and p.id in self._points else None for p in map(frontier.parent, frontier.models)]
+        for other in others:
+            if base and other and other not in self._blends:
+                first, second = ((point, self._points[point].tables) for point in (base, other))
+                lambdas = blend_lambdas(frontier.axes)
+                self._blends[other] = blend_curve(self._estimator, self.objectives, first, second, lambdas)
+        return [curve for other in others if other and (curve := self._blends.get(other)) is not None]
+
+    def _fill_in_changes(self, scored: Sequence[PointResult]) -> None:
+        """Fill in how the answers of each point differ from each parent's."""
+        for parent in (p for p in scored if p.role):
+            others = {p.id: self._points[p.id].tables for p in scored if p is not parent}
+            of_points = changes_against(self._estimator, self._points[parent.id].tables, others)
+            for point in (p for p in scored if p.id in of_points):
+                point.changes[str(parent.role)] = of_points[point.id]
 
     def _difference_in_differences(self, scored: Sequence[PointResult]) -> dict[str, Difference]:
         """Return objective name → aligned minus base on the selection split, minus the same on the held-out split."""
@@ -244,10 +265,7 @@ class SweepAnalysis:
         if not parents or not others or any(p.role and p not in parents for p in points):
             return
         mine, theirs = [results[p.id] for p in others], [results[p.id] for p in parents]
-        drawn = paired.replicates(mine, self.objectives)[:, None] - paired.replicates(theirs, self.objectives)
-        observed = paired.values(mine, self.objectives)[:, None] - paired.values(theirs, self.objectives)
-        directions = [o.direction for o in self.objectives]
-        tests = pareto.superiority(drawn, directions, observed=observed, level=self.level)
+        tests = pareto.superiority(paired.gain_p_values(mine, theirs, self.objectives), self.level)
         for point, test in zip(others, tests, strict=True):
             point.superiority = Superiority(shown=test.shown, p=test.p, p_adjusted=test.p_adjusted)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_definition import Metric, MetricContext
-from mergekit_calib.items.scopes import Part
+from mergekit_calib.items.scopes import Part, TaskKey
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, pool
 from mergekit_calib.metrics.statistic import Statistic
@@ -37,6 +37,11 @@ class PooledItems:
     def table(self) -> ItemTable:
         """The items in one table, in their order."""
         return pool([part for _, part in self.parts])
+
+    @property
+    def tasks(self) -> tuple[TaskKey, ...]:
+        """The tasks that the items are from, each once."""
+        return tuple(dict.fromkeys(key for key, _ in self.parts))
 
     def statistic(self, metric: Metric) -> Statistic | None:
         """Return a metric's statistic; None where it is not defined, or the parent that it needs is not scored yet.

@@ -59,6 +59,7 @@ class FrontierBuilder:
             self._add_scores(result, outcome.stored)
         self.frontier.points.append(result)
         self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
+        self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
     def finish(self) -> None:

@@ -10,7 +10,8 @@ import pytest
 from helpers.simulated_models import ACC, BRIER, ECE, Model, analysed, empty, items, without_choices
 from mergekit_calib import metrics
 from mergekit_calib.analysis import SweepAnalysis
-from mergekit_calib.analysis.baselines import at_temperatures, average_probabilities, fit_temperatures
+from mergekit_calib.analysis.baselines.mixtures import average_probabilities
+from mergekit_calib.analysis.baselines.temperature_scaling import at_temperatures, fit_temperatures
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.report.text.statements import recalibration
 from mergekit_calib.results.frontier import Objective, PointResult
@@ -60,8 +61,14 @@ def test_a_choice_with_probability_0_in_both_models_keeps_it():
 def test_baselines_are_computed_on_the_held_out_split_and_are_no_points():
     models = {**PAIR, "0.5": Model(knowledge=1.6, sureness=1.4)}
     frontier = analysed(models, (ACC, ECE, BRIER))
-    assert [b.id for b in frontier.baselines] == ["aligned+T", "base&aligned", "lambda=0.5+T"]
-    assert [b.models_run for b in frontier.baselines] == [1, 2, 1]
+    assert {b.id: b.models_run for b in frontier.baselines} == {
+        "aligned+T": 1,
+        "aligned+T*": 1,
+        "base&aligned": 2,
+        "base|aligned": 2,
+        "lambda=0.5+T": 1,
+    }
+    assert [b.id for b in frontier.baselines if not b.uses_labels] == ["aligned+T*"]
     table = items(models)["aligned"]
     part = table.take(table.rows("held_out"))
     (temperature,) = frontier.baselines[0].temperatures.values()

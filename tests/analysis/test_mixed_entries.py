@@ -10,7 +10,7 @@ import pytest
 
 from helpers.simulated_models import ACC, ECE, Model, items, without_choices
 from mergekit_calib.analysis import SweepAnalysis
-from mergekit_calib.analysis.baselines import fit_temperatures
+from mergekit_calib.analysis.baselines.temperature_scaling import fit_temperatures
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.metric_registry import BUILT_IN
@@ -91,7 +91,8 @@ def checked(objectives: list, n_group: int = 20, same_split: bool = False):
     )
     choices = TaskDescription("c", "group", True, {}, hashes("c", n_group, same_split))
     block = CalibrationBlock(axes={"lambda": [0.5]}, suite=["plain", "group"], objectives=objectives)
-    return objectives_of(Namespace(calibration=block, source="sweep.yml"), [plain, texts, choices])
+    sweep = Namespace(calibration=block, parent_models={"base": "b", "aligned": "a"}, source="sweep.yml")
+    return objectives_of(sweep, [plain, texts, choices])
 
 
 def hashes(task: str, n: int, same_split: bool) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.simulated_models import ACC, ECE, Model, empty, items, without_choices
 from mergekit_calib.analysis import SweepAnalysis
-from mergekit_calib.analysis.estimation import SPLITS
+from mergekit_calib.analysis.scoped_statistics import SPLITS
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.store import StoredPoint
