@@ -11,7 +11,8 @@ BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # interval
 
 def difference(gain: tuple[float, float], sign: int = 1) -> Difference:
     low, high = sorted(sign * g for g in gain)
-    return Difference(value=(low + high) / 2, low=low, high=high, n=600)
+    p = {BETTER: 0.001, WORSE: 0.999, NEITHER: 0.2}[gain]  # one-sided, of a gain
+    return Difference(value=(low + high) / 2, low=low, high=high, n=600, p=p)
 
 
 def compared(acc: tuple[float, float], ece: tuple[float, float]) -> dict[str, Difference]:

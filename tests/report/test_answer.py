@@ -196,6 +196,15 @@ def test_a_baseline_that_is_better_in_one_and_worse_in_another_objective_is_no_c
     assert main_caveat(with_baseline(sound(), compared(BETTER, WORSE))).startswith("No caveat")
 
 
+def test_a_baseline_that_is_better_at_5_but_not_at_1_percent_does_as_well() -> None:
+    barely = {name: d.model_copy(update={"p": 0.98}) for name, d in compared(NEITHER, WORSE).items()}
+    assert main_caveat(with_baseline(sound(), barely)).startswith("A baseline does as well: aligned with T = 1.83")
+
+
+def test_a_baseline_of_long_tables_alone_is_no_caveat() -> None:
+    assert main_caveat(with_baseline(sound(), compared(NEITHER, WORSE), shown=False)).startswith("No caveat")
+
+
 def test_a_temperature_of_the_chosen_merge_is_no_caveat_since_it_needs_the_merge() -> None:
     own = with_baseline(sound(), compared(NEITHER, WORSE), id="lambda=0.6+T", of=["lambda=0.6"])
     assert main_caveat(own).startswith("No caveat")

@@ -10,6 +10,8 @@ from mergekit_calib.report.text.parent_texts import parent_role
 from mergekit_calib.results.findings import Baseline, Blend
 from mergekit_calib.results.frontier import Frontier
 
+_ONE_SIDED = 0.01 / 2  # the level of one side of a two-sided 1 % test
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -18,38 +20,43 @@ class Rival:
     Attributes:
         baseline: the baseline.
         outcomes: in which objectives the chosen point is better or worse than it.
+        is_clearly_worse: whether the chosen point is worse in an objective at the two-sided 1 % level, at which a point
+            counts as dominated: one of several baselines easily is better at 5 % by chance.
     """
 
     baseline: Baseline
     outcomes: Outcomes
+    is_clearly_worse: bool
 
     @property
     def is_better(self) -> bool:
-        """Whether the choice is worse than it in an objective, beyond chance, and better in none."""
-        return bool(self.outcomes.worse) and not self.outcomes.better
+        """Whether the choice is clearly worse than it in an objective, and better in none."""
+        return self.is_clearly_worse and not self.outcomes.better
 
     @property
     def does_as_well(self) -> bool:
-        """Whether no objective differs beyond chance."""
-        return not self.outcomes.worse and not self.outcomes.better
+        """Whether the choice is better than it in no objective, and clearly worse in none."""
+        return not self.outcomes.better and not self.is_clearly_worse
 
 
 def rivals(frontier: Frontier) -> list[Rival]:
-    """Return the baselines that the choice was compared with, those that run the fewest models first.
+    """Return the baselines of short tables that the choice was compared with, those that run the fewest models first.
 
-    A temperature of the choice itself is no rival, unless the choice is a parent: it needs the same merge.
+    With several parents, these are the best of each kind. A temperature of the choice itself is no rival, unless the
+    choice is a parent: it needs the same merge.
     """
     selected = frontier.selected
     if selected is None:
         return []
     is_merge = parent_role(frontier, selected) is None
-    found = [
-        Rival(baseline, outcomes)
-        for baseline in frontier.baselines
-        if not (is_merge and baseline.of == [selected.id])
-        and (outcomes := sort_outcomes(frontier.objectives, baseline.differences.get(selected.id, {})))
-    ]
-    return sorted(found, key=lambda r: (r.baseline.models_run, not r.baseline.shown, -len(r.outcomes.worse)))
+    found = []
+    for baseline in frontier.baselines:
+        differences = baseline.differences.get(selected.id, {})
+        outcomes = sort_outcomes(frontier.objectives, differences)
+        if baseline.shown and outcomes and not (is_merge and baseline.of == [selected.id]):
+            worse = any(d.p is not None and d.p >= 1.0 - _ONE_SIDED for d in differences.values())
+            found.append(Rival(baseline, outcomes, worse and bool(outcomes.worse)))
+    return sorted(found, key=lambda rival: (rival.baseline.models_run, -len(rival.outcomes.worse)))
 
 
 def better_baseline(frontier: Frontier) -> str:
@@ -132,7 +139,6 @@ def baseline_verdicts(frontier: Frontier) -> list[str]:
     against = [
         f"{selected.name} against {described(frontier, r.baseline)}, {cost(r.baseline)}: {r.outcomes.clause()}."
         for r in compared
-        if r.baseline.shown
     ]
     return [*verdicts, *against]
 
