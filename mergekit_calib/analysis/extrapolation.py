@@ -29,7 +29,7 @@ def trends(along: Mapping[float, Results], objectives: Sequence[Objective], leve
     for objective in objectives:
         results = [along[lam][objective.name] for lam in lambdas]
         values = np.array([result.value for result in results])
-        drawn = paired.centred([along[lam] for lam in lambdas], [objective])[:, 0]
+        drawn = paired.comparable_replicates([along[lam] for lam in lambdas], [objective])[:, 0]
         tau, taus = float(metrics.kendall_tau(lambdas, values)), metrics.kendall_tau(lambdas, drawn.T)
         if not (np.isfinite(values).all() and np.isfinite(drawn).all() and np.isfinite(tau)):
             continue
@@ -62,7 +62,7 @@ def optima(along: Mapping[float, Results], objectives: Sequence[Objective], leve
     for objective in objectives:
         results = [along[lam] for lam in lambdas]
         sign = 1.0 if objective.direction == "maximize" else -1.0
-        values, drawn = (f(results, [objective])[:, 0] for f in (paired.values, paired.centred))
+        values, drawn = (f(results, [objective])[:, 0] for f in (paired.values, paired.comparable_replicates))
         if not (np.isfinite(values).all() and np.isfinite(drawn).all()):
             continue
         best = lambdas[(sign * drawn).argmax(axis=0)]

@@ -12,7 +12,7 @@ from mergekit_calib.results.findings import Attainment, Estimate, FrontierUncert
 
 def frontier_probabilities(points: Sequence[Results], objectives: Sequence[Objective]) -> list[float]:
     """Return the share of resamples in which each point is on the frontier: (n_points,)."""
-    drawn = paired.centred(points, objectives)
+    drawn = paired.comparable_replicates(points, objectives)
     shares = pareto.frontier_probabilities(drawn, [o.direction for o in objectives])
     return [float(share) for share in shares]
 
@@ -41,11 +41,11 @@ def hypervolume_and_attainment(
     reference = pareto.gains(worst, directions)
     everything = list(points.values())
     tails = [round(share, 9) for share in ((1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0)]
-    surfaces = pareto.attainment_surfaces(paired.centred(everything, objectives), directions, tails)
+    surfaces = pareto.attainment_surfaces(paired.comparable_replicates(everything, objectives), directions, tails)
 
     def hypervolume(some: Sequence[Results]) -> Estimate:
         value = pareto.hypervolume(paired.values(some, objectives), directions, reference)
-        drawn = pareto.resampled_hypervolume(paired.centred(some, objectives), directions, reference)
+        drawn = pareto.resampled_hypervolume(paired.comparable_replicates(some, objectives), directions, reference)
         low, high = metrics.centred_interval(drawn, value, level)
         return estimate(value, max(low, 0.0), max(high, 0.0), n)
 

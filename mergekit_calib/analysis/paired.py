@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mergekit_calib import metrics, pareto
+from mergekit_calib import metrics
 from mergekit_calib.analysis.estimation import Results, ResultsByScope
+from mergekit_calib.analysis.paired_difference import PairedDifference
 from mergekit_calib.items.table import Split
 from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objective
@@ -30,9 +31,39 @@ def replicates(results: Sequence[Results], objectives: Sequence[Objective]) -> N
     return np.array([[point[o.name].replicates for o in objectives] for point in results])
 
 
-def centred(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Return `replicates`, shifted so that their mean over resamples is the value on the items themselves."""
-    return metrics.centred(replicates(results, objectives), values(results, objectives))
+def comparable_replicates(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Return `replicates` in which points can be ranked on each resample: (n_points, n_objectives, n_resamples).
+
+    Means over items are as they were drawn: centring them would break exact ties between points by the error of their
+    1,000 resamples' mean, and a point is on the frontier if another ties with it. Other statistics are biased on
+    resamples, and are centred. Values that differ only by floating-point error are made equal.
+
+    Args:
+        results: (n_points,) on the same resamples.
+        objectives: the objectives.
+    """
+    drawn = replicates(results, objectives)
+    for i, point in enumerate(results):
+        for k, objective in enumerate(objectives):
+            if point[objective.name].contributions is None:
+                drawn[i, k] = metrics.centred(drawn[i, k], point[objective.name].value)
+    for k in range(len(objectives)):
+        drawn[:, k] = _with_exact_ties(drawn[:, k])
+    return drawn
+
+
+def _with_exact_ties(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n_points, n_resamples) values in which nearly equal ones of a resample are equal, to their least."""
+    order = np.argsort(drawn, axis=0)
+    ascending = np.take_along_axis(drawn, order, axis=0)
+    finite = np.abs(drawn[np.isfinite(drawn)])
+    with np.errstate(invalid="ignore"):
+        alike = np.diff(ascending, axis=0) <= metrics.ROUNDING * finite.max(initial=1.0)
+    for i, same in enumerate(alike, start=1):
+        ascending[i] = np.where(same, ascending[i - 1], ascending[i])
+    tied = np.empty_like(drawn)
+    np.put_along_axis(tied, order, ascending, axis=0)
+    return tied
 
 
 def standard_errors(results: Sequence[Results], objectives: Sequence[Objective]) -> NDArray[np.float64]:
@@ -51,24 +82,34 @@ def standard_errors(results: Sequence[Results], objectives: Sequence[Objective])
     for k, objective in enumerate(objectives):
         for i, mine in enumerate(results):
             for j, theirs in enumerate(results[:i]):
-                errors[i, j, k] = errors[j, i, k] = _standard_error(mine[objective.name], theirs[objective.name])
+                difference = PairedDifference.of(mine[objective.name], theirs[objective.name])
+                errors[i, j, k] = errors[j, i, k] = difference.standard_error
     return errors
 
 
-def _standard_error(mine: BootstrapResult, theirs: BootstrapResult) -> float:
-    with np.errstate(invalid="ignore"):
-        of_items = _item_differences(mine, theirs)
-        if of_items is None:
-            return float(np.std(mine.replicates - theirs.replicates, ddof=1))
-        return float(np.sqrt(of_items @ of_items) / len(of_items))
+def gain_p_values(
+    mine: Sequence[Results], theirs: Sequence[Results], objectives: Sequence[Objective]
+) -> NDArray[np.float64]:
+    """Return the one-sided p of each gain in the objective's direction: (n_mine, n_theirs, n_objectives), 0 to 1.
+
+    Of means over the same items by `metrics.sign_flip_p_value`, of other statistics by `metrics.bootstrap_p_value`. A
+    gain that is not finite, on the items or on a resample, has p = 1.
+
+    Args:
+        mine: results of the points that may be better.
+        theirs: results of the points that they are compared with, on the same resamples.
+        objectives: the objectives.
+    """
+    p = np.empty((len(mine), len(theirs), len(objectives)))
+    for i, point in enumerate(mine):
+        for j, other in enumerate(theirs):
+            for k, o in enumerate(objectives):
+                p[i, j, k] = PairedDifference.of(point[o.name], other[o.name]).p_value(_sign(o))
+    return p
 
 
-def _item_differences(mine: BootstrapResult, theirs: BootstrapResult) -> NDArray[np.float64] | None:
-    """Return (n_items,) numbers whose mean is the difference; None unless both are means over the same items."""
-    first, second = mine.contributions, theirs.contributions
-    if first is None or second is None or mine.counted is None or theirs.counted is None:
-        return None
-    return first - second if np.array_equal(mine.counted, theirs.counted) else None
+def _sign(objective: Objective) -> float:
+    return 1.0 if objective.direction == "maximize" else -1.0
 
 
 def differences(
@@ -83,18 +124,12 @@ def differences(
         level: the confidence level of intervals.
         n: objective name → the number of items.
     """
-    both = [o for o in objectives if o.name in mine and o.name in theirs]
-    if not both:
-        return {}
-    drawn = replicates([mine], both) - replicates([theirs], both)
-    observed = values([mine], both) - values([theirs], both)
-    p = pareto.gain_p_values(drawn[:, None], [o.direction for o in both], observed[:, None])
     by_name = {}
-    for k, objective in enumerate(both):
-        value, low, high = _with_interval(observed[0, k], drawn[0, k], level)
-        by_name[objective.name] = Difference(
-            value=value, low=low, high=high, n=n.get(objective.name, 0), p=float(p[0, 0, k])
-        )
+    for objective in (o for o in objectives if o.name in mine and o.name in theirs):
+        difference = PairedDifference.of(mine[objective.name], theirs[objective.name])
+        value, low, high = _finite(difference.value, *difference.interval(level))
+        p = difference.p_value(_sign(objective))
+        by_name[objective.name] = Difference(value=value, low=low, high=high, n=n.get(objective.name, 0), p=p)
     return by_name
 
 
@@ -129,23 +164,17 @@ def metric_differences(
             other = theirs.get(scope, {}).get(metric)
             if other is None:
                 continue
-            value, low, high = _with_interval(result.value - other.value, result.replicates - other.replicates, level)
+            difference = PairedDifference.of(result, other)
+            value, low, high = _finite(difference.value, *difference.interval(level))
             n = estimates[scope][metric]["held_out"].n
             name = metric if scope == SUITE else f"{scope}/{metric}"
             by_name[name] = Difference(value=value, low=low, high=high, n=n)
     return by_name
 
 
-def _with_interval(observed: float, drawn: NDArray[np.float64], level: float) -> list[float | None]:
-    """Return a difference and the ends of its centred interval; None in place of a number that is not finite.
-
-    An end of the interval that is 0 before centring stays 0. If two models differ in few items, many resamples contain
-    none of these and have a difference of 0; that centring shifts them away from 0 is no evidence of a difference.
-    """
-    replicates = np.nan_to_num(drawn, nan=np.inf, posinf=np.inf, neginf=-np.inf)
-    ends = zip(metrics.centred_interval(replicates, observed, level), metrics.interval(replicates, level), strict=True)
-    low, high = (0.0 if plain == 0.0 else centred_end for centred_end, plain in ends)
-    return [float(x) if np.isfinite(x) else None for x in (observed, low, high)]
+def _finite(*numbers: float) -> list[float | None]:
+    """Return the numbers, with None in place of one that is not finite."""
+    return [float(x) if np.isfinite(x) else None for x in numbers]
 
 
 def shares_recovered(
@@ -166,16 +195,17 @@ def shares_recovered(
     """
     shares = {}
     for name in (name for name in mine if name in base and name in aligned):
-        gain, cost = mine[name].value - aligned[name].value, base[name].value - aligned[name].value
-        if not (np.isfinite(gain) and np.isfinite(cost)) or cost == 0.0:
+        gain, cost = (PairedDifference.of(one[name], aligned[name]) for one in (mine, base))
+        if not (np.isfinite(gain.value) and np.isfinite(cost.value)) or cost.value == 0.0:
             continue
-        gains = metrics.centred(mine[name].replicates - aligned[name].replicates, gain)
-        costs = metrics.centred(base[name].replicates - aligned[name].replicates, cost)
+        gains, costs = (
+            each.replicates if each.is_mean else metrics.centred(each.replicates, each.value) for each in (gain, cost)
+        )
         span: tuple[float | None, float | None] = (None, None)
         if np.isfinite(gains).all() and np.isfinite(costs).all():
-            least, most = metrics.interval(costs, level)
+            least, most = cost.interval(level)
             if least > 0.0 or most < 0.0:
-                same_sign = np.sign(costs) == np.sign(cost)
+                same_sign = np.sign(costs) == np.sign(cost.value)
                 span = metrics.interval(gains[same_sign] / costs[same_sign], level)
-        shares[name] = Estimate(value=gain / cost, low=span[0], high=span[1], n=n.get(name, 0))
+        shares[name] = Estimate(value=gain.value / cost.value, low=span[0], high=span[1], n=n.get(name, 0))
     return shares

@@ -40,6 +40,7 @@ from mergekit_calib.metrics.diversity import (
     expectation_adjusted_distinct,
 )
 from mergekit_calib.metrics.padding import pad
+from mergekit_calib.metrics.paired_tests import ROUNDING, bootstrap_p_value, sign_flip_p_value
 from mergekit_calib.metrics.proper import (
     accuracy,
     accuracy_statistic,
@@ -95,6 +96,7 @@ from mergekit_calib.metrics.temperature import (
 from mergekit_calib.metrics.trend import kendall_tau, monotone_fit, monotone_p_value
 
 __all__ = [
+    "ROUNDING",
     "BootstrapResult",
     "BrierDecomposition",
     "FunctionOfMeans",
@@ -117,6 +119,7 @@ __all__ = [
     "auroc_statistic",
     "bin_index",
     "bootstrap",
+    "bootstrap_p_value",
     "brier_decomposition",
     "brier_score",
     "brier_statistic",
@@ -154,6 +157,7 @@ __all__ = [
     "risk_coverage_curve",
     "self_bleu",
     "sentence_kernel",
+    "sign_flip_p_value",
     "smooth_ece",
     "smooth_ece_statistic",
     "vendi_score",

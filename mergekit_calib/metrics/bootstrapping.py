@@ -10,7 +10,7 @@ of them has the replicates `a.replicates - b.replicates`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -74,12 +74,13 @@ class Resamples:
         items: NDArray[np.intp] | None = None,
         level: float = 0.95,
     ) -> dict[Key, BootstrapResult]:
-        """Return every statistic with its centred interval, cut off at 0 if no replicate is below 0.
+        """Return every statistic with its interval, cut off at 0 if no replicate is below 0.
 
-        Simulations with 15 bins, 300 resamples and 150 sets of items each give this coverage of the true ECE by 95 %
-        intervals, with that of percentile intervals in parentheses. At n = 2,500: ECE .02, 71 % (26 %); ECE .05, 93 %
-        (91 %). At n = 300: ECE .05, 73 % (18 %); ECE .1, 93 % (79 %). What is missing to 95 % comes from the bias of
-        the value itself. It is not removed, so that the value is the ECE that other tools print.
+        The interval of a mean is that of percentiles; that of another statistic is centred, as it may be biased on
+        resamples. Simulations with 15 bins, 300 resamples and 150 sets of items each give this coverage of the true ECE
+        by 95 % intervals, with that of percentile intervals in parentheses. At n = 2,500: ECE .02, 71 % (26 %); ECE
+        .05, 93 % (91 %). At n = 300: ECE .05, 73 % (18 %); ECE .1, 93 % (79 %). What is missing to 95 % comes from the
+        bias of the value itself. It is not removed, so that the value is the ECE that other tools print.
 
         Args:
             statistics: name → statistic, all of the same items in the same order.
@@ -94,9 +95,11 @@ class Resamples:
                 drawn[name][rows] = statistic.replicates(weights)
         results = {}
         for name, statistic in statistics.items():
-            low, high = centred_interval(drawn[name], statistic.value(), level)
-            low = max(low, 0.0) if drawn[name].min() >= 0.0 else low
-            results[name] = _result(statistic, (low, high), drawn[name])
+            result = _result(statistic, interval(drawn[name], level), drawn[name])
+            if result.contributions is None:
+                low, high = centred_interval(drawn[name], result.value, level)
+                result = replace(result, low=max(low, 0.0) if drawn[name].min() >= 0.0 else low, high=high)
+            results[name] = result
         return results
 
 

@@ -2,6 +2,10 @@
 
 Each metric is a function of the texts of one prompt. Average it over prompts; `mean_statistic` of the prompts' values
 can be resampled prompt by prompt.
+
+An empty text is one without characters, or with white space alone. All empty texts are alike, however much white space
+they hold. Metrics of n-grams leave them out, and metrics of similarity take them for equal: so state their share, as
+`n_empty` counts them, beside any of these metrics.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,7 +31,8 @@ def distinct_n(texts: Sequence[str], n: int = 2, tokenize: Tokenize = words) -> 
     """Return the share of different n-grams among all n-grams of the texts, 0 to 1; more is more diverse.
 
     After Li et al. (2016). N-grams do not cross from one text into the next. The share falls as texts get longer:
-    compare equal lengths, or use `expectation_adjusted_distinct`. Texts too short for any n-gram give 0.
+    compare equal lengths, or use `expectation_adjusted_distinct`. Texts too short for any n-gram give 0; beside longer
+    texts they change nothing.
 
     Args:
         texts: at least 1.
@@ -68,7 +73,8 @@ def compression_ratio(texts: Sequence[str]) -> float:
     """Return the bytes of the texts over their bytes when compressed together, above 0; less is more diverse.
 
     After Shaib et al. (2024): UTF-8, the texts joined by line feeds, gzip at level 9. The ratio grows with the amount
-    of text; a few short texts have one below 1, because of the 20 bytes that gzip adds. Empty texts have one near 0.
+    of text; a few short texts have one below 1, because of the 20 bytes that gzip adds. Empty texts have one near 0,
+    as if they were diverse.
 
     Args:
         texts: at least 1.
@@ -82,7 +88,7 @@ def answer_entropy(answers: Sequence[Hashable]) -> float:
     """Return the entropy of the answers to one prompt, in nats: 0 if all agree, log k if k answers all differ.
 
     The plug-in estimate, −Σ s log s over the share s of each different answer. It cannot exceed log k, so compare equal
-    k. Answers are compared as they are: normalise them first. None is an answer like any other.
+    k. Answers are compared as they are, white space included: normalise them first. None is an answer like any other.
 
     Args:
         answers: at least 1.
@@ -91,6 +97,16 @@ def answer_entropy(answers: Sequence[Hashable]) -> float:
         raise ValueError("no answers; at least 1 is needed")
     share = np.array(list(Counter(answers).values())) / len(answers)
     return float(np.abs(np.sum(share * np.log(share))))
+
+
+def n_empty(texts: Iterable[str]) -> int:
+    """Return how many of the texts are empty: without characters, or with white space alone."""
+    return sum(not text.strip() for text in texts)
+
+
+def with_empty_alike(texts: Sequence[str]) -> list[str]:
+    """Return the texts with "" in place of every empty one, so that these are equal."""
+    return [text if text.strip() else "" for text in texts]
 
 
 def ngrams(tokens: Sequence[Sequence[str]], n: int) -> Counter[tuple[str, ...]]:

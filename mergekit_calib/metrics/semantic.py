@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mergekit_calib.metrics.diversity import with_empty_alike
 from mergekit_calib.metrics.similarity import embedding_kernel
 from mergekit_calib.metrics.statistic import FloatArray
 
@@ -13,6 +14,8 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[Sequence[str]], FloatArray]:
     """Return a kernel for `vendi_score`: texts → (k, k) cosine similarity of their embeddings.
+
+    Empty texts, which hold nothing but white space, are alike: each is embedded as "".
 
     Args:
         model: a sentence-transformers model, by hub name or folder; it is loaded once, by this call.
@@ -28,6 +31,6 @@ def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[
     encoder = SentenceTransformer(model, device=device)
 
     def kernel(texts: Sequence[str]) -> FloatArray:
-        return embedding_kernel(encoder.encode(list(texts), show_progress_bar=False))
+        return embedding_kernel(encoder.encode(with_empty_alike(texts), show_progress_bar=False))
 
     return kernel

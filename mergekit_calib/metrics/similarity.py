@@ -1,6 +1,7 @@
 """Diversity of the texts drawn for one prompt, by their similarity to each other: BLEU, ROUGE-L, Vendi score.
 
-Each metric is a function of the texts of one prompt. Average it over prompts.
+Each metric is a function of the texts of one prompt. Average it over prompts. Empty texts, which hold nothing but white
+space, are equal to each other: two of them have BLEU 1, ROUGE-L 1 and similarity 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mergekit_calib.metrics.diversity import Tokenize, check_texts, ngrams, words
+from mergekit_calib.metrics.diversity import Tokenize, check_texts, ngrams, with_empty_alike, words
 from mergekit_calib.metrics.statistic import FloatArray
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
     """Return the mean BLEU of each text with all others as its references, 0 to 1; less is more diverse.
 
     After Zhu et al. (2018), with sacrebleu's sentence BLEU (13a tokens, exponential smoothing, effective order), over
-    100. A text equal to another counts as 1, even if it is empty. The mean grows with the number of texts: compare
+    100. A text equal to another counts as 1, even if both are empty. The mean grows with the number of texts: compare
     equal numbers.
 
     Args:
@@ -38,6 +39,7 @@ def self_bleu(texts: Sequence[str], max_order: int = 4) -> float:
         max_order: the largest n of the n-grams that are compared.
     """
     check_texts(texts, 2)
+    texts = with_empty_alike(texts)
     bleu = _bleu(max_order)
     scores = []
     for i, text in enumerate(texts):
@@ -57,6 +59,7 @@ def pairwise_rouge_l(texts: Sequence[str]) -> float:
         texts: at least 2.
     """
     check_texts(texts, 2)
+    texts = with_empty_alike(texts)
     tokens = [_ROUGE_WORD.findall(text.lower()) for text in texts]
     scores = []
     for i, j in combinations(range(len(texts)), 2):

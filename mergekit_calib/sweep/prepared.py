@@ -14,6 +14,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.items.store import content_key
+from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
 from mergekit_calib.merging.merge_configuration import configuration
@@ -31,7 +32,6 @@ from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import exclusive
 from mergekit_calib.sweep.folder import RunFolder, Session
-from mergekit_calib.sweep.validation import resolution_notes
 from mergekit_calib.versions import versions
 
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
@@ -126,6 +126,17 @@ class Prepared:
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
         return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep_parents, add_bos_token)
+
+    @property
+    def choose_on(self) -> Split:
+        """The items that the point is chosen on: all, unless only the selection split is meant for it.
+
+        That is so if suite entries name their splits, and if the selection split decided which points are scored: then
+        a choice on the held-out split, which cross-fitting needs, is no mirror image of one on the selection split.
+        """
+        search = self.sweep.calibration.search
+        named = any(entry.split for entry in self.sweep.calibration.suite)
+        return "selection" if named or search.racing or search.strategy != "grid" else "all"
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """Return the point at `setting`."""
@@ -225,7 +236,7 @@ class Prepared:
 
     def new_frontier(self) -> Frontier:
         """Return the result before the first point is scored."""
-        block, n = self.sweep.calibration, self.n_points
+        block = self.sweep.calibration
         return Frontier(
             name=self.folder.path.resolve().name,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -241,8 +252,7 @@ class Prepared:
             n_bins=block.n_bins,
             points=[],
             versions=versions(),
-            notes=self.notes
-            + resolution_notes(None if n is None else n - len(self.parents), block.n_resamples, block.level),
+            notes=self.notes,
         )
 
 

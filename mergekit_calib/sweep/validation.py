@@ -213,21 +213,3 @@ def check_budget(sweep: Sweep, suite: Suite) -> None:
             f"{(n_parents + 1) * n_items:,} are enough for the parents and one more point",
             sweep.source,
         )
-
-
-def resolution_notes(n_tested: int | None, n_resamples: int, level: float) -> list[str]:
-    """Return a note if there are too few resamples for the superiority test to be significant, however large a gain.
-
-    Args:
-        n_tested: how many points there will be besides the parents; None if that is not known.
-        n_resamples: the number of resamples.
-        level: the confidence level; 1 − level is the level of the test.
-    """
-    needed = pareto.resamples_needed(n_tested or 1, level)
-    if n_resamples >= needed:
-        return []
-    points = "a point" if n_tested is None else f"any of {n_tested:,} points"
-    return [
-        f"{n_resamples:,} resamples are too few to show {points} Pareto-superior at the {100 * (1 - level):g} % level, "
-        f"however large its gain: set n_resamples to {needed:,} or more."
-    ]

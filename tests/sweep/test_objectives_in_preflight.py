@@ -1,4 +1,4 @@
-"""Mistakes in objectives, and too few resamples, are reported before any model is loaded."""
+"""Mistakes in objectives are reported before any model is loaded."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ def prepared(out: Path, **block: object) -> Prepared:
     recipe["calibration"] |= {"suite": [{"task": "calib_demo", "limit": 20}], **block}
     register()
     return prepare(parse_sweep(dump_recipe(recipe), registered_signatures(), "sweep.yml"), out, MergeOptions())
-
-
-@pytest.mark.parametrize(("n_resamples", "notes"), [(279, 0), (278, 1)])
-def test_a_note_warns_of_too_few_resamples_to_show_14_points_superior(tmp_path, n_resamples, notes):
-    frontier = prepared(tmp_path, n_resamples=n_resamples).new_frontier()
-    assert len(frontier.notes) == notes
-    for note in frontier.notes:
-        assert note == (
-            "278 resamples are too few to show any of 14 points Pareto-superior at the 5 % level, however large its "
-            "gain: set n_resamples to 279 or more."
-        )
 
 
 def test_an_average_becomes_an_objective_with_its_direction(tmp_path):

@@ -1,0 +1,146 @@
+"""One-sided tests that a paired difference is above 0: by the signs of items' differences, or by the bootstrap."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
+from scipy.stats import binom
+
+from mergekit_calib.metrics.statistic import FloatArray
+
+ROUNDING = 1e-12
+"""The floating-point error of a mean or of an item's number, relative to the largest such number."""
+
+MOST_SUMS = 1 << 16
+"""The largest number of sums of one half of the items that are listed."""
+
+
+MOST_MULTIPLES = 1000
+"""The largest number of different magnitudes for which a common divisor is looked for."""
+
+
+def sign_flip_p_value(differences: ArrayLike) -> float:
+    """Return the one-sided p of a mean difference above 0, by the test of random signs (Fisher 1935).
+
+    If two models do not differ, each item's difference is as likely to have the other sign. So p is the probability,
+    over all 2^n choices of signs, that the sum of the differences is at least the observed one; nothing is drawn at
+    random. Of accuracy it is the exact form of McNemar's test. k items that are all in favour give 2^-k.
+
+    If the sums are few (differences of few magnitudes, as those of accuracy; or few of them), their distribution is
+    listed, and p is exact. Else it is the integral of the characteristic function of the sum, Π cos(t d), from which
+    p differs by at most half the probability of a single sum. That is less than 1e-5 if no two of 20 differences are
+    alike, and far less with more.
+
+    Args:
+        differences: (n,) one for each item.
+
+    Returns:
+        Above 0, at most 1; 1 if no difference is other than 0, or one is NaN or infinite.
+    """
+    given = np.asarray(differences, dtype=np.float64)
+    if not np.isfinite(given).all() or not (largest := np.abs(given).max(initial=0.0)):
+        return 1.0
+    scaled = given / largest
+    magnitudes = np.abs(scaled[scaled != 0.0])
+    observed, tolerance = float(scaled.sum()), ROUNDING * len(magnitudes)
+    ascending = np.sort(magnitudes)
+    first = np.flatnonzero(np.diff(ascending, prepend=-1.0) > tolerance)
+    different, counts = ascending[first], np.diff(first, append=len(ascending))
+    p = _p_of_listed_sums(different, counts, observed - tolerance)
+    if p is None:
+        # Sums of multiples of one number are twice that number apart; half way between two there is no rounding error.
+        p = _p_by_inversion(magnitudes, observed - _common_divisor(different))
+    # Of 2^n choices of signs, at least the observed one reaches the sum.
+    return float(min(max(p, 0.5 ** len(magnitudes), np.finfo(np.float64).tiny), 1.0))
+
+
+def bootstrap_p_value(replicates: ArrayLike, observed: float) -> float:
+    """Return the one-sided p of a difference above 0, from the standard deviation of its replicates.
+
+    p is the tail of Student's t distribution with n_resamples − 1 degrees of freedom above observed / standard
+    deviation: the probability that one more replicate, centred at 0, would be at least the observed difference, if
+    replicates are normal.
+
+    Args:
+        replicates: (n_resamples,) paired differences on resamples.
+        observed: the difference on the items themselves.
+
+    Returns:
+        From 0 to 1; 1 if a number is NaN or infinite, and if the difference and its replicates do not differ from 0.
+    """
+    drawn = np.asarray(replicates, dtype=np.float64)
+    if not (np.isfinite(observed) and np.isfinite(drawn).all()):
+        return 1.0
+    if observed <= ROUNDING:
+        observed = min(observed, 0.0)
+    spread = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else 0.0
+    if spread <= ROUNDING:
+        return 1.0 if observed <= ROUNDING else 1.0 / (1.0 + len(drawn))
+    return float(stdtr(len(drawn) - 1, -observed / spread))
+
+
+def _p_of_listed_sums(magnitudes: FloatArray, counts: NDArray[np.intp], least: float) -> float | None:
+    """Return the probability that the signed sum is at least `least`, from all sums; None if there are too many.
+
+    The sums of two halves are listed (Horowitz and Sahni 1974), and those of all are pairs of them.
+    """
+    halves: list[list[int]] = [[], []]
+    sizes = [1, 1]
+    for group in np.argsort(counts)[::-1]:
+        smaller = int(sizes[1] < sizes[0])
+        sizes[smaller] *= int(counts[group]) + 1
+        halves[smaller].append(int(group))
+        if sizes[smaller] > MOST_SUMS:
+            return None
+    (sums, probabilities), (others, their_probabilities) = (
+        _signed_sums(magnitudes[half], counts[half]) for half in halves
+    )
+    order = np.argsort(others)
+    reaching = np.append(np.cumsum(their_probabilities[order][::-1])[::-1], 0.0)
+    return float(probabilities @ reaching[np.searchsorted(others[order], least - sums)])
+
+
+def _signed_sums(magnitudes: FloatArray, counts: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+    """Return the sums of `counts` items of each magnitude with random signs, and their probabilities."""
+    sums, probabilities = np.zeros(1), np.ones(1)
+    for magnitude, count in zip(magnitudes, counts, strict=True):
+        n_positive = np.arange(count + 1)
+        sums = np.add.outer(sums, magnitude * (2 * n_positive - count)).ravel()
+        probabilities = np.multiply.outer(probabilities, binom.pmf(n_positive, count, 0.5)).ravel()
+    return sums, probabilities
+
+
+def _common_divisor(magnitudes: FloatArray) -> float:
+    """Return the number that all magnitudes are multiples of; 0 if there is none of at least a thousandth of 1."""
+    divisor = 0.0
+    for magnitude in magnitudes if len(magnitudes) <= MOST_MULTIPLES else ():
+        larger, smaller = float(magnitude), divisor
+        while smaller > 1e-9:
+            larger, smaller = smaller, abs(math.remainder(larger, smaller))
+        divisor = larger
+    return divisor if divisor >= 1e-3 else 0.0
+
+
+def _p_by_inversion(magnitudes: FloatArray, observed: float) -> float:
+    """Return the probability that the signed sum reaches `observed`, by inversion (Gil-Pelaez 1951).
+
+    P(S ≥ s) = 1/2 − 1/π ∫ sin(ts)/t Π cos(t d) dt over t > 0. The midpoint rule with a step of 2π/period is exact but
+    for sums further than half a period from s, which are less likely than 1e-17 (Hoeffding 1963).
+    """
+    spread = float(np.sqrt(magnitudes @ magnitudes))
+    z = observed / spread
+    if abs(z) > 8.0:
+        tail = float(np.exp(-0.5 * z * z))  # Hoeffding's bound: at most 1e-14
+        return tail if z > 0 else 1.0 - tail
+    step = np.pi / ((abs(z) + 9.0) * spread)
+    integral = 0.0
+    for start in range(0, 4096, 32):
+        t = (start + 0.5 + np.arange(32)) * step
+        characteristic = np.cos(t[:, None] * magnitudes).prod(axis=1)
+        integral += float((np.sin(t * observed) / t) @ characteristic) * step
+        if np.abs(characteristic).max() < 1e-15:
+            break
+    return 0.5 - integral / np.pi
