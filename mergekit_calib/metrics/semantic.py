@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mergekit_calib.metrics.diversity import with_empty_alike
+import numpy as np
+
 from mergekit_calib.metrics.similarity import embedding_kernel
 from mergekit_calib.metrics.statistic import FloatArray
 
@@ -15,7 +16,8 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[Sequence[str]], FloatArray]:
     """Return a kernel for `vendi_score`: texts → (k, k) cosine similarity of their embeddings.
 
-    Empty texts, which hold nothing but white space, are alike: each is embedded as "".
+    Empty texts, which hold nothing but white space, are not embedded: their similarity is 1 to each other, and 0 to
+    other texts.
 
     Args:
         model: a sentence-transformers model, by hub name or folder; it is loaded once, by this call.
@@ -31,6 +33,11 @@ def sentence_kernel(model: str = MODEL, device: str | None = None) -> Callable[[
     encoder = SentenceTransformer(model, device=device)
 
     def kernel(texts: Sequence[str]) -> FloatArray:
-        return embedding_kernel(encoder.encode(with_empty_alike(texts), show_progress_bar=False))
+        empty = np.array([not text.strip() for text in texts])
+        similarities = np.outer(empty, empty).astype(np.float64)
+        if not empty.all():
+            embeddings = encoder.encode([text for text in texts if text.strip()], show_progress_bar=False)
+            similarities[np.ix_(~empty, ~empty)] = embedding_kernel(embeddings)
+        return similarities
 
     return kernel

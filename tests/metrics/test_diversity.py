@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mergekit_calib.metrics import answer_entropy, compression_ratio, distinct_n, expectation_adjusted_distinct
-from mergekit_calib.metrics.diversity import words
+from mergekit_calib.metrics.diversity import n_empty, words
 
 texts = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "."]), max_size=8).map(" ".join), min_size=1, max_size=6)
 
@@ -37,6 +37,11 @@ def test_distinct_n_agrees_with_counting_and_ignores_order(case, n):
 
 def test_distinct_n_of_texts_without_n_grams_is_zero():
     assert distinct_n(["", "yes"], 2) == 0.0
+
+
+def test_empty_texts_are_counted_and_change_no_metric_of_n_grams():
+    assert n_empty(["", " \n", "\u00a0", ".", "a"]) == 3
+    assert distinct_n(["a b", "b a", "", " \n"], 1) == distinct_n(["a b", "b a"], 1)
 
 
 def test_another_tokenizer_can_be_given():

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import sacrebleu
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers.metric_cases import random_texts, small_texts
 from mergekit_calib.metrics import (
+    distinct_n,
     embedding_kernel,
     pairwise_rouge_l,
     self_bleu,
@@ -39,6 +41,33 @@ def test_self_bleu_of_equal_texts_is_1_and_of_different_words_0():
     assert self_bleu(["the cat sat on the mat"] * 3) == pytest.approx(1.0)
     assert self_bleu(["", ""]) == 1.0
     assert self_bleu(["one two three four", "five six seven eight"]) == 0.0
+
+
+BLANK = ["", " ", "\n\n", "\t \u00a0\u2003"]
+
+
+@pytest.mark.parametrize("blank", BLANK[1:])
+@pytest.mark.parametrize("metric", [self_bleu, pairwise_rouge_l, vendi_score])
+def test_texts_of_white_space_alone_are_alike_and_unlike_any_other(metric, blank):
+    words = "one two three four"
+    assert metric(["", blank]) == pytest.approx(1.0)
+    assert metric([words, "", blank]) == pytest.approx(metric([words, "", ""]))
+    assert metric([blank, words]) == pytest.approx(metric(["", words]))
+
+
+@given(st.lists(st.sampled_from([*BLANK, "a", "a b.", "!"]), min_size=2, max_size=6))
+def test_a_metric_does_not_depend_on_which_white_space_an_empty_text_holds(drawn):
+    emptied = ["" if text in BLANK else text for text in drawn]
+    for metric in (self_bleu, pairwise_rouge_l, vendi_score, distinct_n):
+        assert metric(drawn) == pytest.approx(metric(emptied))
+
+
+def test_empty_texts_make_a_prompts_texts_less_diverse_by_similarity():
+    drawn = ["one two three four", "five six seven eight", "nine ten eleven twelve"]
+    emptied = [drawn[0], "", " "]
+    assert self_bleu(emptied) > self_bleu(drawn)
+    assert pairwise_rouge_l(emptied) > pairwise_rouge_l(drawn)
+    assert vendi_score(emptied) < vendi_score(drawn)
 
 
 def test_the_largest_n_gram_can_be_set():
