@@ -24,6 +24,7 @@ from mergekit_calib.results.frontier import Reliability
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 _ORDER = [metric.name for metric in IN_ORDER_OF_SUBJECTS]
+_GAP = 3  # columns between two cells
 _BAR = 24  # columns of a bar of length 1
 _FEW = 20  # items in a bin below which its accuracy is dimmed
 
@@ -32,7 +33,7 @@ def print_card(card: Scores, console: Console) -> None:
     """Print the table of every scope, and the reliability diagrams of the last scope with choices."""
     for scope in card.scopes:
         console.print(_heading(card, scope), style="bold")
-        console.print(_table(card, scope))
+        console.print(_table(card, scope, console.width))
         diagrams = [(m.name, m.reliability[scope]) for m in card.models if scope in m.reliability]
         if diagrams and scope == [each for each in card.scopes if card.has_choices(each)][-1]:
             console.print(Columns([_diagram(name, d) for name, d in diagrams], padding=(0, 4)))
@@ -97,23 +98,36 @@ def _cells(card: Scores, scope: str, metric: str) -> Iterator[tuple[str, str, st
         yield formatting.number(estimate.value, places), formatting.bracketed(estimate, places), change
 
 
-def _table(card: Scores, scope: str) -> RenderableType:
+def _table(card: Scores, scope: str, width: int) -> RenderableType:
+    """Return the models side by side, or below each other for each metric if that is wider than `width`."""
+    rows = {metric: [_assembled(*cell) for cell in _cells(card, scope, metric)] for metric in _metrics(card, scope)}
+    names = [Text(model.name, overflow="fold") for model in card.models]
+    labels = {metric: Text(_label(card, scope, metric)) for metric in rows}
+    # Names may be folded, numbers may not.
+    widths = [max((cells[k].cell_len for cells in rows.values()), default=0) for k in range(len(names))]
+    needed = max((label.cell_len for label in labels.values()), default=0) + sum(_GAP + each for each in widths) + 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("")
-    for model in card.models:
-        table.add_column(Text(model.name, overflow="fold"), justify="left")
-    has_differences = False
-    for metric in _metrics(card, scope):
-        row = [Text(_label(card, scope, metric))]
-        for value, span, change in _cells(card, scope, metric):
-            has_differences = has_differences or bool(change)
-            row.append(Text.assemble(value, " ", (span, "dim"), (change, "bold" if change.endswith("*)") else "")))
-        table.add_row(*row)
-    if not has_differences:
+    if needed <= width:
+        for name in names:
+            table.add_column(name, justify="left")
+        for metric, cells in rows.items():
+            table.add_row(labels[metric], *cells)
+    else:
+        table.add_column("model", overflow="fold")
+        table.add_column("", no_wrap=True)
+        for metric, cells in rows.items():
+            for i, (name, cell) in enumerate(zip(names, cells, strict=True)):
+                table.add_row(labels[metric] if i == 0 else "", name, cell, end_section=i == len(names) - 1)
+    if not any(model.differences.get(scope) for model in card.models):
         return table
     level = formatting.percent(card.level)
     legend = f"In brackets: the paired difference to {card.models[0].name}; * if its {level} interval excludes 0."
     return Group(table, Text(legend, style="dim"), Text())
+
+
+def _assembled(value: str, interval: str, change: str) -> Text:
+    return Text.assemble(value, " ", (interval, "dim"), (change, "bold" if change.endswith("*)") else ""))
 
 
 def _diagram(name: str, diagram: Reliability) -> RenderableType:

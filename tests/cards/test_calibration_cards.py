@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,17 +14,19 @@ import lm_eval
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import mergekit_calib
-from mergekit_calib.cards.calibration_card import Scores
+from mergekit_calib.cards.calibration_card import ModelScores, Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.cards.from_models import score_models
 from mergekit_calib.cards.from_samples import read_samples
-from mergekit_calib.cards.rendering import markdown
+from mergekit_calib.cards.rendering import markdown, print_card
 from mergekit_calib.cli import main
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.recipe import SuiteEntry
+from mergekit_calib.results.findings import Difference, Estimate
 
 DEMO = Path(mergekit_calib.__file__).parent / "demo"
 PAIR = [str(DEMO / "base"), str(DEMO / "aligned")]
@@ -53,6 +56,31 @@ def card_of(*paths: Path) -> Scores:
     for model in models:
         maker.add(model.name, model.tables)
     return maker.card
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+@pytest.mark.parametrize("width", [50, 80, 160])
+def test_no_number_is_cut_in_a_card_of_one_to_eight_models(n: int, width: int) -> None:
+    def scores(i: int) -> ModelScores:
+        estimate = Estimate(value=0.7 + i / 100, low=0.68 + i / 100, high=0.72 + i / 100, n=500)
+        change = Difference(value=i / 100, low=0.005, high=0.1, n=500)
+        return ModelScores(
+            name=f"org/model-{i}",
+            metrics={"calib_demo": {"acc": estimate}},
+            differences={"calib_demo": {"acc": change}} if i else {},
+        )
+
+    directions = {"calib_demo": {"acc": "maximize"}}
+    options = {"level": 0.95, "n_resamples": 100, "n_bins": 15, "seed": 0}
+    card = Scores(created="", models=[scores(i) for i in range(n)], directions=directions, **options)
+    console = Console(width=width, file=io.StringIO())
+    print_card(card, console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for i in range(n):
+        change = f" (+{i / 100:.3f}*)" if i else ""
+        whole = f"{0.7 + i / 100:.3f} [{0.68 + i / 100:.3f}, {0.72 + i / 100:.3f}]{change}"
+        assert sum(whole in line for line in lines) == 1
 
 
 def test_samples_of_a_run_give_the_card_of_the_model(scored, samples):
