@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import paired
 from mergekit_calib.analysis.estimation import Results, ResultsByScope
-from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS
+from mergekit_calib.analysis.scoped_statistics import SPLITS
 from mergekit_calib.items.table import Split
 from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, RuleScore, Selection
 from mergekit_calib.results.frontier import PointResult
@@ -59,7 +59,7 @@ class Chooser:
     def results_of(self, results: ResultsByScope) -> dict[Split, Results]:
         """Return split → what a choice looks at: the results of the objectives and of the scores that there are."""
         everything = [*self.objectives, *self.scores.values()]
-        return {split: paired.of_objectives(results, everything, split) for split in BOTH_SPLITS}
+        return {split: paired.of_objectives(results, everything, split) for split in SPLITS}
 
     def choose(self, points: Sequence[PointResult], results: ResultsBySplit, split: Split) -> Selection:
         """Return the choice among `points` on `split`.
@@ -70,7 +70,7 @@ class Chooser:
             split: the items to choose on.
         """
         choice = pareto.choose(self._rule, self._candidates(points, results, split))
-        return Selection(rule=self.rule, point=choice.id, reason=choice.reason, gave_way=choice.gave_way)
+        return Selection(rule=self.rule, point=choice.id, reason=choice.reason, gave_way=choice.gave_way, split=split)
 
     def dominated_by(
         self, points: Sequence[PointResult], results: ResultsBySplit, split: Split
@@ -82,9 +82,9 @@ class Chooser:
             for j, p in enumerate(points)
         }
 
-    def rule_scores(self, points: Sequence[PointResult], results: ResultsBySplit) -> dict[str, RuleScore]:
-        """Return metric → what rules see of it on the selection split: of the scores, and of the objectives."""
-        candidates = self._candidates(points, results, "selection").with_finite_values().without_dominated()
+    def rule_scores(self, points: Sequence[PointResult], results: ResultsBySplit, split: Split) -> dict[str, RuleScore]:
+        """Return metric → what rules see of it on `split`: of the scores, and of the objectives."""
+        candidates = self._candidates(points, results, split).with_finite_values().without_dominated()
         by_metric = {}
         for name in dict.fromkeys([*candidates.scores, *candidates.objectives]):
             score = candidates.score(name)
@@ -98,8 +98,8 @@ class Chooser:
             )
         return by_metric
 
-    def shares(self, points: Sequence[PointResult], results: ResultsBySplit) -> dict[str, float]:
-        """Return point id → the share of resamples of the selection split in which it is the choice.
+    def shares(self, points: Sequence[PointResult], results: ResultsBySplit, split: Split) -> dict[str, float]:
+        """Return point id → the share of resamples of `split` in which it is the choice.
 
         The largest comes first; points that are never chosen are left out. Values differ between resamples, standard
         errors are those of the split itself.
@@ -107,11 +107,14 @@ class Chooser:
         Args:
             points: the points to choose among.
             results: point id → split → results.
+            split: the items to choose on.
         """
-        candidates = self._candidates(points, results, "selection")
-        of_points = [results[p.id]["selection"] for p in points]
+        candidates = self._candidates(points, results, split)
+        of_points = [results[p.id][split] for p in points]
         drawn = paired.comparable_replicates(of_points, self.objectives)
-        of_scores = {name: paired.comparable_replicates(of_points, [self.scores[name]])[:, 0] for name in candidates.scores}
+        of_scores = {
+            name: paired.comparable_replicates(of_points, [self.scores[name]])[:, 0] for name in candidates.scores
+        }
         usable = np.flatnonzero(np.isfinite(drawn).all(axis=(0, 1)))[:MOST_RESAMPLES]
 
         def on_resample(r: int) -> str:
@@ -128,6 +131,7 @@ class Chooser:
         results: ResultsBySplit,
         level: float,
         difference_in_differences: dict[str, Difference],
+        choice_shares: dict[str, float],
     ) -> BothSplits:
         """Return the choice on each split, its estimates on the other split, and how the two choices differ.
 
@@ -136,6 +140,7 @@ class Chooser:
             results: point id → split → results.
             level: the confidence level of intervals.
             difference_in_differences: that of the parents between the two splits, as in `BothSplits`.
+            choice_shares: as `shares` returns them, of the items that the point is chosen on.
         """
         choices: dict[str, Selection] = {split: self.choose(points, results, split) for split, _ in SPLIT_PAIRS}
         chosen = {split: next(p for p in points if p.id == choices[split].point) for split, _ in SPLIT_PAIRS}
@@ -153,7 +158,7 @@ class Chooser:
             choices=choices,
             on_other_split=on_other_split,
             differences=differences,
-            choice_shares=self.shares(points, results),
+            choice_shares=choice_shares,
             difference_in_differences=difference_in_differences,
         )
 

@@ -1,8 +1,8 @@
 """The statistics of one sweep: the estimates of each point, its comparison with the parents, and the choice.
 
-Points are compared on the same resamples of the same items. A point is chosen on the selection split; its numbers are
-quoted, compared and tested on the held-out split, since the estimates of the best of many points are too good on the
-items that it was chosen on.
+Points are compared on the same resamples of the same items. On the items that a point was chosen on, its estimates are
+too good. So a point is chosen on the selection split, and its numbers are quoted from the held-out split; or it is
+chosen on all items, and cross-fitting estimates what the rule's choice is worth.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
 from mergekit_calib.analysis.baselines import Choice, blend_curve, blend_lambdas, compute_baselines
 from mergekit_calib.analysis.changes import changes_against
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
+from mergekit_calib.analysis.cross_fitting import cross_fit
 from mergekit_calib.analysis.estimation import Estimator, Results, ResultsByScope
 from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, SPLITS
 from mergekit_calib.errors import CalibError
@@ -61,6 +62,8 @@ class SweepAnalysis:
         n_bins: the number of bins of binned calibration errors.
         seed: the seed of the resamples.
         references: role → scores, of the parents that objectives compare with.
+        choose_on: the items that a point is chosen on: the selection split, or all. A choice on all is steadier. What
+            it gains is then estimated by cross-fitting.
     """
 
     objectives: Sequence[Objective]
@@ -70,6 +73,7 @@ class SweepAnalysis:
     n_bins: int
     seed: int
     references: Mapping[str, Tables] = field(default_factory=dict)
+    choose_on: Split = "selection"
     _points: dict[str, _PointScores] = field(default_factory=dict)
     _blends: dict[str, Blend | None] = field(default_factory=dict)
 
@@ -145,12 +149,12 @@ class SweepAnalysis:
             for point, on_frontier in zip(scored, pareto.non_dominated(values, directions), strict=True):
                 point.on_frontier[split] = bool(on_frontier)
         chooser, results = self.chooser(rule, options), self._for_choice(scored)
-        for split in BOTH_SPLITS:
+        for split in SPLITS:
             dominated_by = chooser.dominated_by(scored, results, split)
             for point in scored:
                 point.dominated_by[split] = dominated_by[point.id]
         self._compare(points)
-        selection = chooser.choose(scored, results, "selection")
+        selection = chooser.choose(scored, results, self.choose_on)
         next(p for p in scored if p.id == selection.point).selected = True
         return selection
 
@@ -168,7 +172,7 @@ class SweepAnalysis:
         self._compare_every_metric(scored)
         self._fill_in_recovered(scored)
         held_out = {p.id: self._points[p.id].objectives["held_out"] for p in scored}
-        parents: dict[str, str] = {str(p.role): p.id for p in frontier.parents if p in scored}
+        parents: dict[str, str] = {str(p.role): p.id for p in frontier.parents if p.id in held_out}
         chooser, results = self.chooser(rule, options), self._for_choice(scored)
         frontier.baselines = compute_baselines(
             self._estimator,
@@ -180,14 +184,23 @@ class SweepAnalysis:
         )
         self._fill_in_changes(scored)
         splits_are_named = any(not (entry.n_selection and entry.n_held_out) for entry in frontier.suite)
-        frontier.rule_scores = chooser.rule_scores(scored, results)
+        frontier.rule_scores = chooser.rule_scores(scored, results, self.choose_on)
         frontier.detectable = self._detectable(scored)
         frontier.splits = chooser.both_splits(
             scored,
             results,
             self.level,
             self._difference_in_differences(scored) if splits_are_named else {},
+            chooser.shares(scored, results, self.choose_on),
         )
+        if self.choose_on == "all":
+            frontier.cross_fitted = cross_fit(
+                self._estimator,
+                self.objectives,
+                {split: frontier.splits.choices[split].point for split in BOTH_SPLITS},
+                {p.id: self._points[p.id].tables for p in scored},
+                {str(p.role): self._points[p.id].objectives["all"] for p in frontier.parents if p in scored},
+            )
         probabilities = frontier_uncertainty.frontier_probabilities([held_out[p.id] for p in scored], self.objectives)
         for point, probability in zip(scored, probabilities, strict=True):
             point.frontier_probability = probability

@@ -86,13 +86,13 @@ class Candidates:
 
     def with_finite_values(self) -> Candidates:
         """Return the candidates without the points that have a value that is not finite."""
-        finite = np.isfinite(self.values).all(axis=1)
+        finite = np.asarray(np.isfinite(self.values).all(axis=1))
         usable = tuple(parent for parent in self.parents if parent not in self.ids or finite[self.ids.index(parent)])
         return replace(self, parents=usable)._take(np.flatnonzero(finite))
 
     def without_dominated(self) -> Candidates:
         """Return the candidates without those that another dominates beyond chance; parents stay known by value."""
-        return self._take(np.flatnonzero(~self.dominates.any(axis=0)))
+        return self._take(np.flatnonzero(~np.any(self.dominates, axis=0)))
 
     def _take(self, kept: NDArray[np.intp]) -> Candidates:
         errors = self.standard_errors

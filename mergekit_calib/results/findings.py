@@ -96,16 +96,35 @@ class Selection(BaseModel, frozen=True):
         reason: one sentence that says why it was chosen.
         gave_way: why the rule that the recipe asks for chose no point; the default rule then chose, and `reason` is
             that rule's. None if the rule chose.
+        split: the items that it was chosen on.
     """
 
     rule: str
     point: str
     reason: str
     gave_way: str | None = None
+    split: Literal["all", "selection", "held_out"] = "selection"
+
+
+class CrossFitted(BaseModel, frozen=True):
+    """The rule's choices, measured on items that they were not chosen on: each split's choice on the other split.
+
+    It estimates how good the rule's choice is on new items, from all items. If both splits choose the same point, these
+    are that point's numbers on all items.
+
+    Attributes:
+        choices: split (`selection`, `held_out`) → the id of the point that the rule chooses on it.
+        estimates: objective name → estimate over all items, each answered by the choice of the other split.
+        differences: role of a parent → objective name → paired difference, the choices minus that parent.
+    """
+
+    choices: dict[str, str]
+    estimates: dict[str, Estimate]
+    differences: dict[str, dict[str, Difference]]
 
 
 class RuleScore(BaseModel, frozen=True):
-    """A metric that the rules `one_se` and `least` look at, on the selection split.
+    """A metric that the rules `one_se` and `least` look at, on the items that the point is chosen on.
 
     Attributes:
         direction: whether more or less of it is better.
@@ -193,8 +212,8 @@ class BothSplits(BaseModel, frozen=True):
         on_other_split: split chosen on → objective name → the choice's estimate on the other split.
         differences: split measured on → objective name → paired difference, the selection split's choice minus the
             held-out split's; empty if both are the same point.
-        choice_shares: point id → the share of resamples of the selection split in which it is the choice; without
-            points that are never chosen.
+        choice_shares: point id → the share of resamples of the items that the point is chosen on in which it is the
+            choice; without points that are never chosen.
         difference_in_differences: objective name → the change from base to aligned on the selection split minus that
             on the held-out split, with intervals that hold for all objectives together. Empty unless suite entries
             name their splits: splits by hash do not differ systematically.

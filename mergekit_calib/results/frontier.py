@@ -16,6 +16,7 @@ from mergekit_calib.results.findings import (
     Blend,
     BothSplits,
     Changes,
+    CrossFitted,
     Difference,
     Estimate,
     FrontierUncertainty,
@@ -38,6 +39,7 @@ __all__ = [
     "Blend",
     "BothSplits",
     "Changes",
+    "CrossFitted",
     "Difference",
     "Estimate",
     "Frontier",
@@ -189,14 +191,16 @@ class Frontier(BaseModel):
         baselines: alternatives to merging; empty for a suite without multiple-choice items.
         blends: the curves of blended log-probabilities, of base with each other parent; as soon as both are scored.
         splits: the choices on both splits; None until all points are scored.
-        rule_scores: what the rules see beside the objectives: metric → values on the selection split.
+        cross_fitted: the rule's choices as items that they were not chosen on measure them; None unless the point was
+            chosen on all items.
+        rule_scores: what the rules see beside the objectives: metric → values on the items that the point is chosen on.
         detectable: objective name → the smallest true difference between two points that the held-out split would
             show with 80 % probability, at the sweep's level; None where it is not known.
         uncertainty: how uncertain the frontier is; None until all points are scored.
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
         versions: package → the version that the run used.
-        notes: sentences on what the reader should know about the run, such as too few resamples.
+        notes: sentences on what the reader should know about the run.
     """
 
     schema_version: Literal[3] = SCHEMA_VERSION
@@ -218,6 +222,7 @@ class Frontier(BaseModel):
     baselines: list[Baseline] = Field(default_factory=list)
     blends: list[Blend] = Field(default_factory=list)
     splits: BothSplits | None = None
+    cross_fitted: CrossFitted | None = None
     rule_scores: dict[str, RuleScore] = Field(default_factory=dict)
     detectable: dict[str, float | None] = Field(default_factory=dict)
     uncertainty: FrontierUncertainty | None = None

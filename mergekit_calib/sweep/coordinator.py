@@ -76,7 +76,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
     """Score points, the parents first, then those that the search proposes, until it proposes no more."""
     seed = prepared.sweep.calibration.seed
     rule, options = prepared.rule, prepared.rule_options
-    builder = FrontierBuilder(prepared.new_frontier(), rule, options, seed, search.references)
+    builder = FrontierBuilder(prepared.new_frontier(), rule, options, seed, search.references, prepared.choose_on)
     models = prepared.point_models()
     progress.started(builder.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)

@@ -7,8 +7,10 @@ from typing import Any
 
 from mergekit_calib import plugins
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
+from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint, Tables
+from mergekit_calib.items.table import Split
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.protocol import Outcome
@@ -23,6 +25,7 @@ class FrontierBuilder:
         rule_options: the rule's options.
         seed: the seed of the resamples.
         references: role → scores, of the parents that objectives compare with; they are there before any point is.
+        choose_on: the items that the point is chosen on.
     """
 
     def __init__(
@@ -32,9 +35,11 @@ class FrontierBuilder:
         rule_options: Mapping[str, Any],
         seed: int,
         references: Mapping[str, Tables],
+        choose_on: Split = "selection",
     ) -> None:
         self.frontier = frontier
         self._rule, self._rule_options = rule, rule_options
+        self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
         self._analysis = SweepAnalysis(
             objectives=frontier.objectives,
             of_choices=list(plugins.metrics().values()),
@@ -43,6 +48,7 @@ class FrontierBuilder:
             n_bins=frontier.n_bins,
             seed=seed,
             references=references,
+            choose_on=choose_on,
         )
 
     def add(self, outcome: Outcome) -> PointResult:
@@ -66,9 +72,12 @@ class FrontierBuilder:
         """Add what is computed from all points: baselines, both splits, uncertainty, trends, notes."""
         self._analysis.finish(self.frontier, self._rule, self._rule_options)
         self.frontier.notes += _note_of_identical_points(self.frontier)
+        self.frontier.notes += notes_of_empty_texts(self._empty_texts)
 
     def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
         result.digest, result.seconds = stored.digest, stored.seconds
+        if stored.stopped is None:
+            self._empty_texts[result.name] = empty_text_shares(stored.tables)
         identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped

@@ -90,16 +90,18 @@ class Prepared:
         return self.sweep.calibration.model_args
 
     def check_plan(self) -> None:
-        """Check that mergekit finds in the models the tensors that the points' recipes ask for.
+        """Check that mergekit can plan the points' recipes and save their config, and finds the tensors that they need.
 
         Raises:
-            CalibError: a tensor is missing; the message names it.
+            CalibError: it cannot; the message names what is missing or wrong.
         """
         checked_methods = set()
         for point in self.sweep.corners():
             if (method := point.recipe["merge_method"]) not in checked_methods:
                 checked_methods.add(method)
-                Plan(configuration(point.recipe, self.sweep.source), self.options).check_sources()
+                plan = Plan(configuration(point.recipe, self.sweep.source), self.options)
+                plan.check_sources()
+                plan.check_config()
 
     def merge_adapters(self) -> None:
         """Merge LoRA adapters into their models, on disk, and check the points' recipes against the results.

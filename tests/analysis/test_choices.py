@@ -27,7 +27,7 @@ def frontier():
 
 def test_the_default_rule_chooses_a_point_that_no_other_dominates_on_either_split(frontier):
     assert frontier.selected.id == "lambda=0.5"
-    assert frontier.selected.dominated_by == {"selection": [], "held_out": []}
+    assert frontier.selected.dominated_by == {"all": [], "selection": [], "held_out": []}
     assert frontier.selection.gave_way is None
 
 

@@ -256,7 +256,9 @@ class Pair:
         noise = base_noise, self.correlation * base_noise + math.sqrt(1 - self.correlation**2) * own
         base, aligned = (
             sharp * signal * (signal * right + each)
-            for sharp, signal, each in zip(self.sharpness, (signal_of(a, self.n_choices) for a in self.accuracy), noise, strict=True)
+            for sharp, signal, each in zip(
+                self.sharpness, (signal_of(a, self.n_choices) for a in self.accuracy), noise, strict=True
+            )
         )
         logits = np.array([base + x * (aligned - base) for x in self.lambdas])
         scaled = np.exp(logits - logits.max(axis=-1, keepdims=True))

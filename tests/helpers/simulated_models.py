@@ -70,11 +70,14 @@ def analysed(
     n_items: int | dict[str, int] = 1000,
     seed: int = 0,
     n_resamples: int = 200,
+    choose_on: str = "selection",
 ) -> Frontier:
     """The frontier of models named `base`, `aligned` or by their λ, as a sweep leaves it."""
     sizes = n_items if isinstance(n_items, dict) else dict.fromkeys(tasks, n_items)
     scores = {task: items(models, sizes[task], seed, task) for task in tasks}
-    analysis = SweepAnalysis(objectives, BUILT_IN, level=0.95, n_resamples=n_resamples, n_bins=15, seed=0)
+    analysis = SweepAnalysis(
+        objectives, BUILT_IN, level=0.95, n_resamples=n_resamples, n_bins=15, seed=0, choose_on=choose_on
+    )
     frontier = empty(objectives)
     for name in models:
         at = {"base": 0.0, "aligned": 1.0}.get(name)
@@ -90,6 +93,6 @@ def analysed(
 
 def empty(objectives: tuple[Objective, ...]) -> Frontier:
     return Frontier(
-        name="run", created="", finished=False, axes={"lambda": []}, models={}, method="linear", seed=0, suite=[],
+        name="run", created="", finished=False, axes={"lambda": []}, models={"base": "b", "aligned": "a"}, method="linear", seed=0, suite=[],
         objectives=list(objectives), level=0.95, n_resamples=200, n_bins=15, points=[],
     )  # fmt: skip

@@ -168,8 +168,8 @@ def test_numbers_of_the_selection_split_stand_beside_those_of_the_held_out_split
     point = frontier.point("lambda=0.6")
     on = {s: [point.estimate(o, s).value for o in frontier.objectives] for s in ("held_out", "selection")}
     table = frontier_table(frontier)
-    assert table.selection_measures == ("acc ↑", "ece ↓")
-    assert table.rows[2].selection == tuple(f"{value:.3f}" for value in on["selection"])
+    assert table.chosen_on_measures == ("acc ↑", "ece ↓")
+    assert table.rows[2].chosen_on == tuple(f"{value:.3f}" for value in on["selection"])
     (row,) = [line for line in frontier_markdown(frontier).splitlines() if "★" in line]
     assert row.endswith(f"| ★ | {on['selection'][0]:.3f} | {on['selection'][1]:.3f} |")
     (row,) = [line for line in printed(frontier, 120).splitlines() if "λ = 0.6 ★" in line]
@@ -191,10 +191,10 @@ def test_in_a_narrow_terminal_a_line_below_the_choice_has_its_numbers_of_the_sel
 def test_the_proper_score_that_the_rule_looked_at_has_a_column() -> None:
     frontier = make_frontier(select="lambda=0.6")
     frontier.rule_scores["brier"] = frontier.rule_scores["brier"].model_copy(update={"proper": True})
-    assert frontier_table(frontier).selection_measures == ("acc ↑", "ece ↓")
+    assert frontier_table(frontier).chosen_on_measures == ("acc ↑", "ece ↓")
     assert frontier.selection is not None
     frontier.selection = frontier.selection.model_copy(update={"rule": "one_se"})
-    assert frontier_table(frontier).selection_measures == ("acc ↑", "ece ↓", "brier ↓")
+    assert frontier_table(frontier).chosen_on_measures == ("acc ↑", "ece ↓", "brier ↓")
     brier = frontier.points[2].metrics["suite"]["brier"]["selection"].value
     assert f"| {brier:.3f} |" in next(line for line in frontier_markdown(frontier).splitlines() if "★" in line)
 

@@ -67,7 +67,7 @@ def as_json(frontier: Frontier) -> str:
             "status": point.status,
             "reason": point.reason,
             "metrics": measured(point),
-            "chosen_on": {o.name: point.estimate(o, "selection").value for o in chosen_on},
+            "chosen_on": {o.name: point.estimate(o, formatting.chosen_split(frontier)).value for o in chosen_on},
             "differences": {
                 role: {name: difference.model_dump() for name, difference in differences.items()}
                 for role, differences in point.differences.items()

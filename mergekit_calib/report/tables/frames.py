@@ -17,12 +17,12 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
     for each objective and parent, on the held-out split, the paired difference to the parent as
     `minus.<role>.<objective>.value`, `.low`, `.high`, `.p`; `changes.<role>.differ`, `.wrong_to_correct`,
     `.correct_to_wrong` (shares) and `.kl` (nats); `on_frontier` (held-out split), `p_adjusted` and `superior` (the test
-    against every parent), `dominated_by.selection` and `dominated_by.held_out` (ids, separated by spaces), `selected`,
+    against every parent), `dominated_by.all`, `.selection` and `.held_out` (ids, separated by spaces), `selected`,
     `same_as`, `seconds` (all stages together). A value that a point does not have is missing.
     """
     first = ["id", "role", "status", "reason", *(f"axis.{axis}" for axis in frontier.axes)]
-    last = ["on_frontier", "p_adjusted", "superior", "dominated_by.selection", "dominated_by.held_out"]
-    last += ["selected", "same_as", "seconds"]
+    last = ["on_frontier", "p_adjusted", "superior"]
+    last += ["dominated_by.all", "dominated_by.selection", "dominated_by.held_out", "selected", "same_as", "seconds"]
     records = []
     for point in frontier.points:
         record: dict[str, Any] = {"id": point.id, "role": point.role, "status": point.status, "reason": point.reason}
@@ -32,7 +32,7 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
         record["on_frontier"] = formatting.is_on_frontier(point)
         record["p_adjusted"] = test.p_adjusted if test else None
         record["superior"] = test.shown if test else None
-        for split in ("selection", "held_out"):
+        for split in ("all", "selection", "held_out"):
             record[f"dominated_by.{split}"] = " ".join(point.dominated_by.get(split, [])) or None
         record |= {"selected": point.selected, "same_as": point.same_as}
         record["seconds"] = sum(point.seconds.values()) if point.seconds else None

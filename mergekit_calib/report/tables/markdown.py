@@ -51,10 +51,10 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], alignme
 def frontier_markdown(frontier: Frontier) -> str:
     """Return the points of a sweep and its baselines as a Markdown table.
 
-    The last columns have the numbers that the choice was made on, those of the selection split.
+    The last columns have the numbers that the choice was made on.
     """
     table = frontier_table(frontier).short
-    n_axes, n_measures, n_selection = len(table.axes), len(table.measures), len(table.selection_measures)
+    n_axes, n_measures, n_selection = len(table.axes), len(table.measures), len(table.chosen_on_measures)
     titles = ["point", *table.axes, *table.measures]
     rows = []
     for row in table.rows:
@@ -66,11 +66,11 @@ def frontier_markdown(frontier: Frontier) -> str:
         chosen = "★" if row.point.selected else ""
         label = f"**{label}**" if chosen else label
         marks = [row.frontier, row.superior, chosen]
-        rows.append([label, *map(escape_markdown, row.axes), *measured, *marks, *row.selection])
+        rows.append([label, *map(escape_markdown, row.axes), *measured, *marks, *row.chosen_on])
     for baseline in table.baselines:
         rows.append([escape_markdown(baseline.label), *[""] * n_axes, *_measured(baseline.values), "baseline"])
     alignment = f"l{'r' * (n_axes + n_measures)}ccc{'r' * n_selection}"
-    chosen_on = [f"selection split: {escape_markdown(title)}" for title in table.selection_measures]
+    chosen_on = [f"{table.chosen_on}: {escape_markdown(title)}" for title in table.chosen_on_measures]
     return markdown_table(
         [*map(escape_markdown, titles), "frontier", "superior", "chosen", *chosen_on], rows, alignment
     )

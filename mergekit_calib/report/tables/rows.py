@@ -25,8 +25,8 @@ class Row:
         label: its name, with its role if it is a parent, and the earlier point with identical weights, if any.
         axes: the values of the table's axis columns.
         values: (estimate, interval in brackets) of every measured column; empty for a point that is not complete.
-        selection: estimates on the selection split, of every column of `FrontierTable.selection_measures`; empty for a
-            point that is not complete.
+        chosen_on: estimates on the items that the point is chosen on, of every column of
+            `FrontierTable.chosen_on_measures`; empty for a point that is not complete.
         outcome: `failed: …` or `stopped: …` with the reason, in place of numbers; empty for a complete point.
         on_frontier: whether it is on the frontier of the held-out split.
         frontier: a mark if it is on the frontier, and the share of resamples in which it is.
@@ -37,7 +37,7 @@ class Row:
     label: str
     axes: tuple[str, ...]
     values: tuple[tuple[str, str], ...]
-    selection: tuple[str, ...]
+    chosen_on: tuple[str, ...]
     outcome: str
     on_frontier: bool
     frontier: str
@@ -66,8 +66,9 @@ class FrontierTable:
     Attributes:
         axes: titles of the axis columns; none if every point's name contains its settings.
         measures: titles of the columns measured on the held-out split: the objectives, then what goes with them.
-        selection_measures: titles of the columns measured on the selection split, which the choice was made on: the
-            objectives, then the proper scores that the rule looked at.
+        chosen_on: the items that the choice was made on: `selection split`, or `all items`.
+        chosen_on_measures: titles of the columns measured on them: the objectives, then the proper scores that the rule
+            looked at.
         rows: the points.
         baselines: the baselines.
         caption: how to read the table.
@@ -75,7 +76,8 @@ class FrontierTable:
 
     axes: tuple[str, ...]
     measures: tuple[str, ...]
-    selection_measures: tuple[str, ...]
+    chosen_on: str
+    chosen_on_measures: tuple[str, ...]
     rows: tuple[Row, ...]
     baselines: tuple[BaselineRow, ...]
     caption: str
@@ -89,7 +91,7 @@ class FrontierTable:
 def frontier_table(frontier: Frontier) -> FrontierTable:
     """Return the table of a sweep's points and baselines."""
     columns = measured_columns(frontier)
-    chosen_on = [*frontier.objectives, *scores_chosen_on(frontier)]
+    chosen_on, split = [*frontier.objectives, *scores_chosen_on(frontier)], formatting.chosen_split(frontier)
     points = sorted(frontier.points, key=formatting.point_order)
     settings = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
     named_by_settings = all(p.role or p.id == settings[p.id] for p in points)
@@ -99,14 +101,14 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     for point in points:
         is_complete = point.status == "complete"
         estimates = [point.estimate(c) for c in columns] if is_complete else []
-        selection = [formatting.number(point.estimate(c, "selection").value) for c in chosen_on if is_complete]
+        values_chosen_on = [formatting.number(point.estimate(c, split).value) for c in chosen_on if is_complete]
         rows.append(
             Row(
                 point=point,
                 label=_label(point),
                 axes=tuple(formatting.axis_value(point.axes[axis]) if axis in point.axes else "" for axis in axes),
                 values=_cells(estimates, places),
-                selection=tuple(selection),
+                chosen_on=tuple(values_chosen_on),
                 outcome=_outcome(frontier, point),
                 on_frontier=formatting.is_on_frontier(point),
                 frontier=_frontier(point),
@@ -120,7 +122,8 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     return FrontierTable(
         axes=tuple(map(axis_name, axes)),
         measures=tuple(_title(frontier, c) for c in columns),
-        selection_measures=tuple(f"{c.name} {formatting.arrow(c)}" for c in chosen_on),
+        chosen_on=formatting.chosen_on(frontier).removeprefix("the "),
+        chosen_on_measures=tuple(f"{c.name} {formatting.arrow(c)}" for c in chosen_on),
         rows=tuple(rows),
         baselines=tuple(baselines),
         caption=table_caption(frontier),
@@ -145,7 +148,7 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
 
     Args:
         frontier: the sweep.
-        marks_only: whether the table has columns for neither the superiority test nor the selection split.
+        marks_only: whether the table has columns for neither the superiority test nor the items chosen on.
     """
     counts = {o.name: formatting.item_counts(frontier, o) for o in frontier.objectives}
     sizes = {n for n in counts.values() if n}

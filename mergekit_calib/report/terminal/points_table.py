@@ -17,7 +17,6 @@ from mergekit_calib.results.frontier import Frontier
 _LONG_LABEL = 24  # the room for a point's name while details can be left out instead
 _REASON = 24  # with less room than this, a reason is printed under its point's name
 _WIDEST = 120
-_ON_SELECTION = "  selection"  # the line below the chosen point: its numbers on the selection split
 _BASELINES = "baselines:"
 
 
@@ -71,7 +70,8 @@ class PointsTable:
                 continue
             yield self._cells(labels[i], i, label_width, columns, style)
             if self._caption and row.point.selected and not has_selection:
-                yield _line([_ON_SELECTION, *(column.selection for column in columns)], label_width, columns, "dim")
+                chosen_on = f"  {self._source.chosen_on.removesuffix(' split')}"
+                yield _line([chosen_on, *(column.selection for column in columns)], label_width, columns, "dim")
         if hidden := len(self._source.rows) - len(self._rows):
             yield Text(_clipped(f"… and {formatting.counted(hidden, 'point')} more", available), style="dim")
         if self._source.baselines:

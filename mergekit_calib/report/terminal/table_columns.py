@@ -26,7 +26,7 @@ class Column:
     Attributes:
         title: its two lines.
         cells: the points' cells, then the baselines'.
-        selection: the cell of the line below the chosen point that gives its numbers on the selection split, with
+        selection: the cell of the line below the chosen point that gives the numbers it was chosen on, with
             spaces in place of an interval.
         left: whether the cells are aligned to the left.
     """
@@ -47,7 +47,7 @@ class _Details(NamedTuple):
 
     Attributes:
         intervals: those of the values.
-        selection: a column for each objective on the selection split.
+        selection: a column for each objective on the items chosen on.
         superior: the outcome of the superiority test.
         shares: the share of resamples on the frontier.
     """
@@ -75,7 +75,7 @@ class Columns(NamedTuple):
 
     Attributes:
         columns: from left to right.
-        selection: whether the objectives on the selection split have columns of their own.
+        selection: whether the objectives on the items chosen on have columns of their own.
     """
 
     columns: list[Column]
@@ -125,7 +125,7 @@ def _axes(source: FrontierTable, rows: Sequence[Row]) -> list[Column]:
 
 def _measured(source: FrontierTable, rows: Sequence[Row], intervals: bool, shown: int) -> list[Column]:
     columns = []
-    chosen = next((row for row in rows if row.point.selected and row.selection), None)
+    chosen = next((row for row in rows if row.point.selected and row.chosen_on), None)
     for k, title in enumerate(source.measures[:shown]):
         all_rows: list[Row | BaselineRow] = [*rows, *source.baselines]
         cells = [row.values[k] if row.values else _EMPTY for row in all_rows]
@@ -134,7 +134,7 @@ def _measured(source: FrontierTable, rows: Sequence[Row], intervals: bool, shown
             Column(
                 (_shortened(name, _TITLE), f"({bins}" if bins else ""),
                 [(value, interval if intervals else "") for value, interval in cells],
-                _in_place_of(chosen.selection[k], chosen.values[k][1] if intervals else "") if chosen else "",
+                _in_place_of(chosen.chosen_on[k], chosen.values[k][1] if intervals else "") if chosen else "",
             )
         )
     return columns
@@ -147,10 +147,10 @@ def _in_place_of(value: str, interval: str) -> str:
 def _selection(source: FrontierTable, rows: Sequence[Row], shown: int) -> list[Column]:
     return [
         Column(
-            (_shortened(title, _SELECTION_TITLE), "selection"),
-            [*((row.selection[k] if row.selection else "", "") for row in rows), *_no_cells(source)],
+            (_shortened(title, _SELECTION_TITLE), source.chosen_on.removesuffix(" split")),
+            [*((row.chosen_on[k] if row.chosen_on else "", "") for row in rows), *_no_cells(source)],
         )
-        for k, title in enumerate(source.selection_measures[:shown])
+        for k, title in enumerate(source.chosen_on_measures[:shown])
     ]
 
 

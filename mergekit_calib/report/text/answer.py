@@ -10,6 +10,15 @@ from mergekit_calib.report.text.parent_texts import against_parents, parent_role
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 _MOST_NAMED = 3  # points named in a sentence
+_ON_SELECTION = (
+    "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
+    "held-out split, unless they say otherwise, so they are not biased by the choice."
+)
+_ON_ALL = (
+    "The point is chosen on all items. Its gains in the answer are cross-fitted, so they are not biased by the choice: "
+    "each split's choice is measured on the other split. All other numbers are from the held-out split, unless they "
+    "say otherwise."
+)
 
 
 def answer_lines(
@@ -32,16 +41,14 @@ def answer_lines(
 
 
 def how_chosen(frontier: Frontier) -> list[str]:
-    """Return two paragraphs: the rule with its reason, if a point is chosen, and which split the numbers are from."""
+    """Return two paragraphs: the rule with its reason, if a point is chosen, and which items the numbers are from."""
     paragraphs = []
     if frontier.selection is not None:
         reason = formatting.sentence(frontier, frontier.selection.reason).rstrip(".")
         rule = "Default rule" if frontier.selection.gave_way else f"Rule {frontier.selection.rule}"
-        paragraphs.append(f"{rule}, on the selection split: {reason}.{_gave_way(frontier)}")
-    paragraphs.append(
-        "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
-        "held-out split, unless they say otherwise, so they are not biased by the choice."
-    )
+        items = formatting.chosen_on(frontier)
+        paragraphs.append(f"{rule}, on {items}: {reason}.{_gave_way(frontier)}")
+    paragraphs.append(_ON_ALL if formatting.chosen_split(frontier) == "all" else _ON_SELECTION)
     return paragraphs
 
 
@@ -66,15 +73,16 @@ def _gave_way(frontier: Frontier) -> str:
 
 
 def _dominated(frontier: Frontier, selected: PointResult) -> str:
-    by = [frontier.point(point_id).name for point_id in selected.dominated_by.get("held_out", [])]
-    if not by:
+    split = formatting.dominated_on(frontier, selected)
+    if split is None:
         return ""
+    by = [frontier.point(point_id).name for point_id in selected.dominated_by[split]]
     named = by if len(by) <= _MOST_NAMED else [*by[:_MOST_NAMED], f"{len(by) - _MOST_NAMED} more"]
     verb = "dominates" if len(by) == 1 else "dominate"
     each = "" if len(by) == 1 else " each"
     return (
-        f" But on the held-out split {formatting.listed(named)} {verb} it:{each} at least as good in every objective "
-        "and better in one, beyond chance."
+        f" But on {formatting.SPLIT_NAMES[split]} {formatting.listed(named)} {verb} it:{each} at least as good in every "
+        "objective and better in one, beyond chance."
     )
 
 

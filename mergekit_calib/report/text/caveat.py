@@ -29,7 +29,7 @@ from mergekit_calib.report.text.baseline_texts import better_baseline, equal_bas
 from mergekit_calib.report.text.outcomes import sort_outcomes
 from mergekit_calib.report.text.parent_texts import every_parent, parent_role
 from mergekit_calib.report.text.split_texts import split_difference
-from mergekit_calib.results.findings import Objective
+from mergekit_calib.results.findings import BothSplits, Objective
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import axis_name
 
@@ -84,8 +84,10 @@ def baseline_does_as_well(frontier: Frontier) -> str:
 def splits_disagree(frontier: Frontier) -> str:
     """Return what the rule would choose on the held-out split, if that is better or worse than the choice."""
     splits, selected = frontier.splits, frontier.selected
-    if splits is None or splits.agree or selected is None or selected.dominated_by.get("held_out"):
+    if splits is None or splits.agree or selected is None or formatting.dominated_on(frontier, selected):
         return ""
+    if formatting.chosen_split(frontier) == "all":
+        return _choices_of_the_splits(frontier, splits)
     compared = sort_outcomes(frontier.objectives, splits.differences.get("held_out", {}))
     if not compared.better and not compared.worse:
         return ""
@@ -94,6 +96,15 @@ def splits_disagree(frontier: Frontier) -> str:
         f"The choice is uncertain: on the held-out split the rule would pick {other}. Against it, {selected.name} is "
         f"{compared.clause()}."
     )
+
+
+def _choices_of_the_splits(frontier: Frontier, splits: BothSplits) -> str:
+    """Return what each split alone would choose, if the two choices differ beyond chance on a split."""
+    outcomes = [sort_outcomes(frontier.objectives, differences) for differences in splits.differences.values()]
+    if not any(o.better or o.worse for o in outcomes):
+        return ""
+    mine, theirs = (frontier.point(splits.choices[split].point).name for split in ("selection", "held_out"))
+    return f"The choice is uncertain: the selection split alone would pick {mine}, the held-out split {theirs}."
 
 
 def points_failed(frontier: Frontier) -> str:
@@ -181,5 +192,5 @@ def _none(frontier: Frontier) -> str:
         checked.append("the choice is stable over the items")
     checked.append("every point was scored")
     selected, selection = frontier.selected, frontier.selection
-    is_in_line_1 = (selected and selected.dominated_by.get("held_out")) or (selection and selection.gave_way)
+    is_in_line_1 = (selected and formatting.dominated_on(frontier, selected)) or (selection and selection.gave_way)
     return f"No {'other ' if is_in_line_1 else ''}caveat: {formatting.listed(checked)}."

@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 
+from mergekit_calib.items.table import Split
 from mergekit_calib.metrics.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
 from mergekit_calib.results.findings import Baseline, Estimate, Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
@@ -152,6 +153,29 @@ def _fitted(temperature: float) -> str:
 def sentence(frontier: Frontier, text: str) -> str:
     """Return a stored sentence with the names of points in place of their ids."""
     return with_point_names(text, [p.id for p in frontier.points])
+
+
+SPLIT_NAMES: dict[Split, str] = {
+    "all": "all items",
+    "selection": "the selection split",
+    "held_out": "the held-out split",
+}
+
+
+def chosen_split(frontier: Frontier) -> Split:
+    """Return the items that the point is, or will be, chosen on."""
+    return "selection" if frontier.selection is None else frontier.selection.split
+
+
+def chosen_on(frontier: Frontier) -> str:
+    """Return `the selection split`, or `all items`: those that the point is chosen on."""
+    return SPLIT_NAMES[chosen_split(frontier)]
+
+
+def dominated_on(frontier: Frontier, point: PointResult) -> Split | None:
+    """Return a split on which another point dominates this one beyond chance, other than the items chosen on."""
+    splits: tuple[Split, ...] = ("held_out",) if chosen_split(frontier) == "selection" else ("held_out", "selection")
+    return next((split for split in splits if point.dominated_by.get(split)), None)
 
 
 def failure_reason(frontier: Frontier, point: PointResult) -> str:

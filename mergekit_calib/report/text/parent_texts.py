@@ -29,7 +29,12 @@ def against_parents(frontier: Frontier, point: PointResult) -> str:
     have the others.
     """
     text = ". ".join(_against(frontier, point, _titles(frontier, point)))
-    return f"{text} (held-out split, {formatting.percent(frontier.level)} intervals)." if text else ""
+    crossed = frontier.cross_fitted if point.selected else None
+    items = "held-out split"
+    if crossed is not None:
+        n = formatting.counted(max(estimate.n for estimate in crossed.estimates.values()), "item")
+        items = f"all {n}" if len(set(crossed.choices.values())) == 1 else f"cross-fitted on {n}"
+    return f"{text} ({items}, {formatting.percent(frontier.level)} intervals)." if text else ""
 
 
 def against_other_parents(frontier: Frontier) -> list[str]:
@@ -60,7 +65,7 @@ def nearest_parent(frontier: Frontier, point: PointResult) -> str | None:
 
 
 def best_parent(frontier: Frontier) -> str | None:
-    """Return the role of the parent that is best on the selection split; None if no parent was scored.
+    """Return the role of the parent that is best on the items chosen on; None if no parent was scored.
 
     Best means: by the first proper score that the rules look at (`Frontier.rule_scores`), such as NLL; without one, by
     the first objective.
@@ -70,17 +75,20 @@ def best_parent(frontier: Frontier) -> str | None:
     values = {
         parent.role: value
         for parent in frontier.parents
-        if parent.role is not None and (value := parent.estimate(measure, "selection").value) is not None
+        if parent.role is not None
+        and (value := parent.estimate(measure, formatting.chosen_split(frontier)).value) is not None
     }
     return max(values, key=lambda role: sign * values[role], default=None)
 
 
 def _against(frontier: Frontier, point: PointResult, titles: Mapping[str, str]) -> list[str]:
     """Return a clause for each role in `titles` that the point was compared with."""
+    crossed = frontier.cross_fitted if point.selected else None
+    differences = point.differences if crossed is None else crossed.differences
     return [
         f"Against {title}: {outcomes.clause()}"
         for role, title in titles.items()
-        if (outcomes := sort_outcomes(frontier.objectives, point.differences.get(role, {})))
+        if (outcomes := sort_outcomes(frontier.objectives, differences.get(role, {})))
     ]
 
 

@@ -10,11 +10,11 @@ from mergekit_calib.results.findings import BothSplits, Estimate
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 
-_SPLIT_NAMES = {"selection": "the selection split", "held_out": "the held-out split"}
+_SPLIT_NAMES = {split: name for split, name in formatting.SPLIT_NAMES.items() if split != "all"}
 
 
 def both_splits(frontier: Frontier) -> str:
-    """Return whether the rule would make the same choice on the held-out split, and under resampling.
+    """Return whether the rule makes the same choice on both splits, and under resampling.
 
     If it would not, the two choices are compared on each split.
     """
@@ -25,11 +25,19 @@ def both_splits(frontier: Frontier) -> str:
     scores = {split: _values(frontier, estimates) for split, estimates in splits.on_other_split.items()}
     mine, theirs = point_name(chosen["selection"]), point_name(chosen["held_out"])
     resampled = _under_resampling(splits)
+    on_all = formatting.chosen_split(frontier) == "all"
     if splits.agree:
-        return (
-            f"Both splits agree: on the held-out split the rule would pick {mine} too.{resampled} "
-            f"{mine} on the selection split: {scores['held_out']}."
+        too = (
+            f"on each alone the rule picks {mine}"
+            if on_all
+            else f"on the held-out split the rule would pick {mine} too"
         )
+        return f"Both splits agree: {too}.{resampled} {mine} on the selection split: {scores['held_out']}."
+    differ = (
+        f"on the selection split alone the rule would pick {mine}, on the held-out split {theirs}"
+        if on_all
+        else f"on the held-out split the rule would pick {theirs}"
+    )
     compared = {
         name: outcomes
         for split, name in _SPLIT_NAMES.items()
@@ -38,7 +46,7 @@ def both_splits(frontier: Frontier) -> str:
     clauses = [f"On {name}, {mine} against {theirs}: {outcomes.clause()}." for name, outcomes in compared.items()]
     return " ".join(
         [
-            f"The choice is uncertain: on the held-out split the rule would pick {theirs}.{resampled}",
+            f"The choice is uncertain: {differ}.{resampled}",
             *clauses,
             f"{mine} on the held-out split: {scores['selection']}.",
             f"{theirs} on the selection split: {scores['held_out']}.",
@@ -78,7 +86,7 @@ def _values(frontier: Frontier, estimates: Mapping[str, Estimate]) -> str:
 
 
 def _under_resampling(splits: BothSplits) -> str:
-    """Return how often the rule chooses each point on resamples of the selection split, the most frequent first."""
+    """Return how often the rule chooses each point on resamples, the most frequent first."""
     if not splits.choice_shares:
         return ""
     names = [point_name(point_id) for point_id in splits.choice_shares]

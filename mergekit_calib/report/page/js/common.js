@@ -88,6 +88,10 @@ const calib = (() => {
         measures.push({ scope, metric, direction: direction(metric), name: scope === "suite" ? metric : `${scope}/${metric}` });
 
   const onFrontier = (point) => point.on_frontier.held_out ?? point.on_frontier.all ?? false;
+  // The items that the point is chosen on: `selection` or `all`, and how people call them.
+  const chosenSplit = run.selection?.split ?? "selection";
+  const chosenOn = chosenSplit === "all" ? "all items" : "selection split";
+
   // Beyond chance, as `dominated_by` of frontier.json has it: the points that dominate this one.
   const dominatedBy = (point, split = "held_out") => point.dominated_by[split] ?? [];
   const arrow = (measure) => ({ maximize: "↑", minimize: "↓" })[measure.direction] ?? "";
@@ -128,7 +132,7 @@ const calib = (() => {
   }
 
   return {
-    run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, dominatedBy, arrow, better, outcome,
+    run, objectives, measures, scopes, complete, metricsOf, direction, scopeName, estimate, onFrontier, chosenSplit, chosenOn, dominatedBy, arrow, better, outcome,
     said, parents, everyParent, pValue, decimals, number, interval, bracketed, percent, axisLabel, axisValue, pointName, named, label, baselineLabel, finite, el, download,
   };
 })();

@@ -57,15 +57,15 @@
     keep();
   }
 
-  // Choose among the points that have every objective on both splits and are not dominated on the selection split, as the sweep does.
+  // Choose among the points that have every objective on both splits and are not dominated on the items chosen on, as the sweep does.
   function decide() {
     const own = run.selection?.point;
     if (!state.rule) return { id: isPoint(own) ? own : null, reason: "" };
     const among = complete.filter((p) => objectives.every((o) => ["selection", "held_out"].every((split) => finite(estimate(p, o, split)?.value))));
     return calib.rules.choose(state.rule, {
       ids: among.map((p) => p.id), objectives: objectives.map((o) => o.name), directions: objectives.map((o) => o.direction),
-      values: among.map((p) => objectives.map((o) => estimate(p, o, "selection").value)), parents: among.filter((p) => p.role).map((p) => p.id),
-      dominated: among.filter((p) => calib.dominatedBy(p, "selection").length).map((p) => p.id), scores: run.rule_scores,
+      values: among.map((p) => objectives.map((o) => estimate(p, o, calib.chosenSplit).value)), parents: among.filter((p) => p.role).map((p) => p.id),
+      dominated: among.filter((p) => calib.dominatedBy(p, calib.chosenSplit).length).map((p) => p.id), scores: run.rule_scores,
     }, state.options);
   }
 
@@ -77,7 +77,7 @@
       const name = label(run.points.find((p) => p.id === choice.id));
       if (choice.gaveWay) words.push(el("strong", {}, `${state.rule} can choose no point`), `: ${choice.gaveWay}. `, el("strong", {}, `The default rule, ${calib.said.default_rule}, chooses ${name}`));
       else words.push(el("strong", {}, `${state.rule} chooses ${name}`));
-      words.push(`: ${choice.reason}, on the selection split. `);
+      words.push(`: ${choice.reason}, on ${calib.chosenSplit === "all" ? "" : "the "}${calib.chosenOn}. `);
       words.push(choice.id === own ? "The sweep chose the same point." : `The sweep chose ${own ? calib.pointName(own) : "no point"}; to write this one, run it again with `);
       const select = choice.gaveWay ? { rule: calib.said.default_rule } : { rule: state.rule, ...state.options };
       if (choice.id !== own) words.push(el("code", {}, `select: ${yaml(select)}`));

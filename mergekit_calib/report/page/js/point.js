@@ -26,7 +26,7 @@ calib.point = (() => {
     const share = point.frontier_probability;
     const often = share == null ? "" : ` in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
     badges.push(badge(`${calib.onFrontier(point) ? "on the frontier" : "not on the frontier"}${often && calib.onFrontier(point) ? `,${often}` : ""}`));
-    for (const [split, words] of [["held_out", "dominated by"], ["selection", "dominated on the selection split, so never chosen, by"]]) {
+    for (const [split, words] of [["held_out", "dominated by"], [calib.chosenSplit, `dominated on ${calib.chosenSplit === "all" ? "" : "the "}${calib.chosenOn}, so never chosen, by`]]) {
       const by = calib.dominatedBy(point, split);
       if (by.length) badges.push(el("span", { class: "badge bad" }, `${words} ${calib.named(by)}`));
     }
@@ -41,8 +41,8 @@ calib.point = (() => {
         const difference = against(point, parent, measure);
         return difference && el("div", { class: "against" }, `vs ${parent.role} `, ...differenceText(measure, difference, places));
       });
-      const selection = estimate(point, measure, "selection");
-      const chosenOn = selection && el("div", { class: "against" }, `selection split ${number(selection.value, places)}`);
+      const onThose = estimate(point, measure, calib.chosenSplit);
+      const chosenOn = onThose && el("div", { class: "against" }, `${calib.chosenOn} ${number(onThose.value, places)}`);
       return el("div", {}, el("dt", {}, `${measure.name} ${calib.arrow(measure)}`),
         el("dd", {}, el("span", { class: "big" }, number(value?.value, places)), el("span", { class: "span" }, bracketed(value, places)), chosenOn, ...lines));
     });
@@ -63,7 +63,7 @@ calib.point = (() => {
     return el("div", { class: "scroll versus", role: "region", tabindex: "0", "aria-label": "Differences from every parent" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
   }
 
-  const columns = ["items of", "metric", "value", "low", "high", "n", "selection split",
+  const columns = ["items of", "metric", "value", "low", "high", "n", calib.chosenOn,
     ...parents.flatMap((p) => [p.role, ...["", " low", " high", " p"].map((part) => `minus ${p.role}${part}`)])];
 
   function records(point) {
@@ -71,7 +71,7 @@ calib.point = (() => {
       Object.keys(point.metrics[scope]).map((metric) => {
         const name = calib.objectives.find((o) => o.scope === scope && o.metric === metric)?.name ?? (scope === "suite" ? metric : `${scope}/${metric}`);
         const measure = { scope, metric, name, direction: calib.direction(metric) };
-        return { measure, value: estimate(point, measure), selection: estimate(point, measure, "selection"),
+        return { measure, value: estimate(point, measure), chosenOn: estimate(point, measure, calib.chosenSplit),
           parents: parents.map((p) => ({ value: estimate(p.point, measure), difference: against(point, p, measure) })) };
       }).filter((record) => record.value));
   }
@@ -80,9 +80,9 @@ calib.point = (() => {
     const bodies = d3.group(records(point), (r) => r.measure.scope);
     const name = label(point);
     const few = parents.length <= 2; // of more parents, the differences alone
-    const head = ["metric", name.length > 24 ? "this point" : name, "selection split", ...parents.flatMap((p) => [...(few ? [p.role] : []), `minus ${p.role}`]), "items"];
+    const head = ["metric", name.length > 24 ? "this point" : name, calib.chosenOn, ...parents.flatMap((p) => [...(few ? [p.role] : []), `minus ${p.role}`]), "items"];
     const save = () => calib.download("point", ["point", ...columns], records(point).map((r) => [point.id, r.measure.scope, r.measure.metric,
-      r.value.value, r.value.low, r.value.high, r.value.n, r.selection?.value,
+      r.value.value, r.value.low, r.value.high, r.value.n, r.chosenOn?.value,
       ...r.parents.flatMap(({ value, difference }) => [value?.value, difference?.value, difference?.low, difference?.high, difference?.p])]));
     const table = el("table", { id: "metrics-table" }, el("caption", {}, el("span", {}, caption())),
       el("thead", {}, el("tr", {}, ...head.map((words, i) => el("th", { scope: "col", class: i ? "number" : "" }, words)))));
@@ -108,8 +108,8 @@ calib.point = (() => {
 
   function caption() {
     const shown = Object.entries(run.detectable).filter(([, smallest]) => finite(smallest)).map(([name, smallest]) => `${name} ${number(smallest)}`);
-    return "Held-out split, but for the column of the split that points are chosen on. A difference is significant if its interval does not contain 0; without an interval it " +
-      "was not tested. p is one-sided, of a gain." + (shown.length ? ` Smallest true difference that these items would show with a probability of 80 %: ${shown.join(", ")}.` : "");
+    return "Numbers are of the held-out split; one column has those of the selection split, on which points are chosen. A difference is significant if its interval does not " +
+      "contain 0; without an interval it was not tested. p is one-sided, for a gain." + (shown.length ? ` Smallest true difference that these items would show with a probability of 80 %: ${shown.join(", ")}.` : "");
   }
 
   // What changes for users of each parent; null if there is nothing to compare.

@@ -5,7 +5,7 @@ calib.table = (() => {
   function make(state, choose) {
     const table = document.getElementById("points-table"), body = table.tBodies[0];
     const rows = [...body.rows].filter((row) => row.dataset.point != null), rest = [...body.rows].filter((row) => row.dataset.point == null);
-    const headers = [...table.tHead.rows[0].cells];
+    const headers = [...table.tHead.querySelector("tr:last-child").cells];
 
     // The sort key of a cell: its number, or its text in the first column; null, which sorts last, if it has no value.
     function key(row, column) {
