@@ -128,4 +128,4 @@ def test_the_page_chooses_as_the_rules_do(run: tuple[Frontier, list[str], Path],
         chosen.append((rule, options, opened.chosen))
         expected.append((rule, options, pareto.select(rule, candidates, options).id))
     assert chosen == expected
-    assert len({point for *_, point in expected}) > 2
+    assert len({point for *_, point in expected}) > 1
