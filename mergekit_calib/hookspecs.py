@@ -26,7 +26,11 @@ hookimpl = HookimplMarker(GROUP)
 
 @hookspec
 def calib_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Return metrics of item tables, for `objectives:` to name."""
+    """Return metrics of item tables, for `objectives:` to name.
+
+    A metric made with `needs_reference=True` compares a model with a parent, whose scores of the same items are
+    `context.reference`. Its objective says which parent: `{metric: NAME, to: aligned}`, named `NAME_to_aligned`.
+    """
 
 
 @hookspec

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -197,6 +197,7 @@ def in_split(doc_hash: str, split: Literal["selection", "held_out"] | None) -> s
     return f"{_PREFIXES[split]}:{doc_hash}" if split else doc_hash
 
 
+@cache  # every point, and every baseline of a sweep, has the same documents
 def in_selection_split(doc_hash: str) -> bool:
     """Return whether a document is in the selection split, by its hash alone.
 
