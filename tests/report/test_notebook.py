@@ -82,6 +82,15 @@ def test_a_result_shows_answer_picture_and_table() -> None:
     assert len(re.findall("data:image/png;base64,", text)) == 1
 
 
+@pytest.mark.parametrize("roles", [("base",), ("math", "code"), tuple(f"model-{i}" for i in range(8))])
+def test_a_result_of_one_to_eight_parents_shows_itself_with_its_answer(roles: tuple[str, ...]) -> None:
+    frontier = make_frontier({"weight": [0.2, 0.4]}, roles=roles, select="weight=0.2")
+    text = SweepResult(frontier)._repr_html_()
+    assert Balanced(text).open == []
+    assert all(f'<th style="text-align: left">{role}' in text for role in roles)
+    assert all(line in text for line in answer_lines(frontier))
+
+
 def test_names_are_escaped_in_a_notebook() -> None:
     attack = "<script>alert(1)</script>"
     frontier = make_frontier(failed=("lambda=0.3",), name=attack, models={"base": attack, "aligned": attack})
