@@ -9,7 +9,7 @@ from helpers.report_factory import make_frontier
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.caveat import CAVEATS, main_caveat
 from mergekit_calib.report.text.parent_texts import best_parent, nearest_parent
-from mergekit_calib.results.findings import Baseline, BothSplits, Difference, Estimate, Selection
+from mergekit_calib.results.findings import Baseline, BothSplits, CrossFitted, Difference, Estimate, Selection
 from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
 
 
@@ -100,6 +100,57 @@ def test_the_first_line_says_which_points_dominate_the_choice_on_the_held_out_sp
     assert "λ = 0, λ = 0.3, λ = 1 and 1 more dominate it" in answer_lines(frontier)[0]
     frontier.point("lambda=0.6").dominated_by = {"selection": ["lambda=0.3"], "held_out": []}
     assert "dominate" not in answer_lines(frontier)[0]
+
+
+def chosen_on_all(on_selection: str, on_held_out: str, **differences: dict[str, Difference]) -> Frontier:
+    """A sweep whose rule chose λ = 0.6 on all items, and these points on each split alone."""
+    frontier = sound()
+    frontier.selection = Selection(rule="least", point="lambda=0.6", reason="it has the best nll", split="all")
+    frontier.splits = splits(on_held_out, {"lambda=0.6": 1.0}, **differences)
+    estimates = {o.name: Estimate(value=0.5, low=0.4, high=0.6, n=5000) for o in frontier.objectives}
+    frontier.cross_fitted = CrossFitted(
+        choices={"selection": on_selection, "held_out": on_held_out},
+        estimates=estimates,
+        differences={"base": compared(BETTER, NEITHER), "aligned": compared(BETTER, BETTER)},
+    )
+    return frontier
+
+
+def test_gains_of_a_choice_on_all_items_are_cross_fitted() -> None:
+    agreed = answer_lines(chosen_on_all("lambda=0.6", "lambda=0.6"))[1]
+    assert agreed.startswith("Against aligned: better in accuracy (+0.020 [0.010, 0.030]) and ECE")
+    assert agreed.endswith("(all 5,000 items, 95 % intervals).")
+    assert answer_lines(chosen_on_all("lambda=0.6", "lambda=0.3"))[1].endswith(
+        "(cross-fitted on 5,000 items, 95 % intervals)."
+    )
+
+
+def test_a_parent_chosen_on_all_items_is_not_compared_with_itself() -> None:
+    frontier = chosen_on_all("lambda=0", "lambda=0")
+    for point in frontier.points:
+        point.selected = point.id == "lambda=0"
+    assert "Against base" not in answer_lines(frontier)[1]
+
+
+def test_how_a_point_was_chosen_on_all_items_is_said_with_where_the_gains_come_from() -> None:
+    rule, items = how_chosen(chosen_on_all("lambda=0.6", "lambda=0.3"))
+    assert rule == "Rule least, on all items: it has the best nll."
+    assert "cross-fitted" in items
+
+
+def test_a_choice_on_all_items_that_is_dominated_on_either_split_says_on_which() -> None:
+    frontier = chosen_on_all("lambda=0.6", "lambda=0.3")
+    frontier.point("lambda=0.6").dominated_by = {"all": [], "selection": ["lambda=0.3"], "held_out": []}
+    assert "on the selection split λ = 0.3 dominates it" in answer_lines(frontier)[0]
+
+
+def test_splits_that_choose_points_that_differ_are_the_caveat_of_a_choice_on_all_items() -> None:
+    frontier = chosen_on_all("lambda=0.6", "lambda=0.3", selection=compared(NEITHER, WORSE))
+    assert main_caveat(frontier) == (
+        "The choice is uncertain: the selection split alone would pick λ = 0.6, the held-out split λ = 0.3."
+    )
+    alike = chosen_on_all("lambda=0.6", "lambda=0.3", selection=compared(NEITHER, NEITHER))
+    assert "uncertain" not in main_caveat(alike)
 
 
 def test_of_many_parents_the_nearest_and_the_best_are_compared() -> None:

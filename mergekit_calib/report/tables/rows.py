@@ -167,7 +167,8 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
     if any(test.shown for test in tests):
         parts.append(f"superior ✓ = {better}")
     if frontier.selection is not None and not marks_only:
-        parts.append("selection: on the split that the choice is made on")
+        items_chosen_on = formatting.chosen_on(frontier).removeprefix("the ").removesuffix(" split")
+        parts.append(f"{items_chosen_on}: what the choice is made on")
     caption = f"Measured on {items}, with {level} bootstrap intervals. {'; '.join(parts)}."
     if tests and not any(test.shown for test in tests):
         caption += f" No point is shown to be {better}."

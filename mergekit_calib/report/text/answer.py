@@ -81,8 +81,8 @@ def _dominated(frontier: Frontier, selected: PointResult) -> str:
     verb = "dominates" if len(by) == 1 else "dominate"
     each = "" if len(by) == 1 else " each"
     return (
-        f" But on {formatting.SPLIT_NAMES[split]} {formatting.listed(named)} {verb} it:{each} at least as good in every "
-        "objective and better in one, beyond chance."
+        f" But on {formatting.SPLIT_NAMES[split]} {formatting.listed(named)} {verb} it:{each} at least as good in "
+        "every objective and better in one, beyond chance."
     )
 
 

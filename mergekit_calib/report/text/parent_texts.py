@@ -88,7 +88,7 @@ def _against(frontier: Frontier, point: PointResult, titles: Mapping[str, str]) 
     return [
         f"Against {title}: {outcomes.clause()}"
         for role, title in titles.items()
-        if (outcomes := sort_outcomes(frontier.objectives, differences.get(role, {})))
+        if role != point.role and (outcomes := sort_outcomes(frontier.objectives, differences.get(role, {})))
     ]
 
 
