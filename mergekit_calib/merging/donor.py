@@ -17,28 +17,26 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.merging.merge_configuration import config_difference
 from mergekit_calib.merging.parents import ParentModel
-from mergekit_calib.merging.tokenizer import TOKENIZER_KEYS, Tokenizer, template_of
+from mergekit_calib.merging.tokenizer import Tokenizer, has_tokenizer_settings, makes_vocabulary, template_of
 from mergekit_calib.recipe import METHOD, Recipe, Sweep, model_name, slices_of
 
 
 def donor_of(sweep: Sweep, tokenizers: Mapping[str, Tokenizer | None]) -> str:
     """Return the model whose tokenizer a sweep's points have, if the recipe has no settings of its own.
 
-    It is the second of two parents, which is the aligned one. Of several it is the base model, unless only others have
-    a chat template: then it is the first of those.
+    It is the second of two parents, which is the aligned one; of several, the base model. If that has no chat template,
+    it is the first model that has one.
 
     Args:
         sweep: the sweep.
         tokenizers: model → its tokenizer, or None if it has none.
     """
     parents = list(sweep.parent_models.values())
-    if len(parents) == 2:
-        return parents[1]
-    base = model_name(sweep.recipe.get("base_model"))
-    base_first = sorted(tokenizers, key=lambda model: model != base)
-    with_template = [model for model in base_first if template_of(tokenizers[model])]
-    with_tokenizer = [model for model in base_first if tokenizers[model] is not None]
-    return (*with_template, *with_tokenizer, parents[0])[0]
+    preferred = parents[1] if len(parents) == 2 else model_name(sweep.recipe.get("base_model"))
+    in_order = sorted(tokenizers, key=lambda model: model != preferred)
+    with_template = [model for model in in_order if template_of(tokenizers[model])]
+    with_tokenizer = [model for model in in_order if tokenizers[model] is not None]
+    return (*with_template, *with_tokenizer, *in_order)[0]
 
 
 def base_model_to_name(
@@ -63,18 +61,18 @@ def base_model_to_name(
     has_no_part = _ignores_base(sweep) or (slices and all(part.get("base_model") for part in slices))
     if recipe.get("base_model") or len(models) == 1 or not has_no_part:
         return None
-    settings = any(recipe.get(key) for key in TOKENIZER_KEYS)
-    vocabulary_is_made = bool(recipe.get("tokenizer") or recipe.get("tokenizer_source"))
     # Two models without settings of their own get the aligned parent's tokenizer by other keys.
-    matters = len(models) > 2 or (settings and _differ(tokenizers))
-    matters = matters or config_difference(next(sweep.corners()).recipe, options) is not None
-    donor = donor_of(sweep, tokenizers)
-    if settings and template_of(tokenizers[donor]) is None:  # the aligned one of two parents need not have one
-        donor = next((model for model in tokenizers if template_of(tokenizers[model])), donor)
-    is_an_input = all(donor in inputs for inputs in _lists_of_models(recipe))
-    if not matters or not is_an_input or (vocabulary_is_made and _some_have_tokens_that_not_all_have(tokenizers)):
+    matters = len(models) > 2 or (has_tokenizer_settings(recipe) and _differ(tokenizers))
+    if not matters and config_difference(next(sweep.corners()).recipe, options) is None:
         return None
-    return donor
+    taken = _tokens_of_some(tokenizers) if makes_vocabulary(recipe) else set()
+    donor = donor_of(sweep, tokenizers)
+    for model in sorted(tokenizers, key=lambda model: model != donor):
+        tokenizer = tokenizers[model]
+        is_an_input = all(model in inputs for inputs in _lists_of_models(recipe))
+        if is_an_input and not (tokenizer is not None and taken & tokenizer.get_vocab().keys()):
+            return model
+    return None
 
 
 def _ignores_base(sweep: Sweep) -> bool:
@@ -105,7 +103,7 @@ def _differ(tokenizers: Mapping[str, Tokenizer | None]) -> bool:
     return any(other != first for other in others)
 
 
-def _some_have_tokens_that_not_all_have(tokenizers: Mapping[str, Tokenizer | None]) -> bool:
-    """Return whether several models, but not all, have a token: with a base model, it takes the base's embedding."""
+def _tokens_of_some(tokenizers: Mapping[str, Tokenizer | None]) -> set[str]:
+    """Return the tokens that several models have, but not all: a base model that has them gives their embeddings."""
     count = Counter(token for tokenizer in tokenizers.values() if tokenizer for token in tokenizer.get_vocab())
-    return any(1 < n < len(tokenizers) for n in count.values())
+    return {token for token, n in count.items() if 1 < n < len(tokenizers)}

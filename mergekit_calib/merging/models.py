@@ -82,8 +82,8 @@ class PointModels:
         Raises:
             CalibError: mergekit cannot plan the recipe, or its weights hold NaN or infinity.
         """
-        config = self._configuration_of(point)
-        plan = Plan(config, self._options)
+        config = configuration(point.recipe)
+        plan = self._plan(config)
         if plan.builds_tokenizer or self._options.unsafe_truncate_embeddings or self._changes_depth(config, plan):
             with self._through_disk(config, plan) as ready:
                 yield ready
@@ -129,7 +129,7 @@ class PointModels:
         (folder / "mergekit_config.yml").write_text(point.yaml, encoding="utf-8")
         if self._choice.folder is not None:
             copy_tokenizer_files(self._choice.folder, folder)
-        axes = Plan(self._configuration_of(point), self._options).vocabulary_axes
+        axes = self._plan(configuration(point.recipe)).vocabulary_axes
         written = digest_of(folder, axes, self._options.trust_remote_code)
         if digest is not None and written != digest:
             raise CalibError(
@@ -137,12 +137,8 @@ class PointModels:
                 f"scored {digest}); this is a defect of mergekit-calib, please report it with the recipe"
             )
 
-    def _configuration_of(self, point: Point) -> MergeConfiguration:
-        """Return the point's configuration without tokenizer settings that do not change its weights."""
-        config = configuration(point.recipe)
-        if self._choice.changes_weights:
-            return config
-        return config.model_copy(update={"tokenizer_source": None})
+    def _plan(self, config: MergeConfiguration) -> Plan:
+        return Plan(config, self._options, keeps_vocabulary=not self._choice.changes_weights)
 
     def _changes_depth(self, config: MergeConfiguration, plan: Plan) -> bool:
         """Return whether slices give the merged model another number of layers than its config's source has."""

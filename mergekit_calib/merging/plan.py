@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import transformers
 from mergekit.architecture.conversion import can_convert_checkpoint_keys
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
@@ -65,25 +66,37 @@ class Plan:
     Args:
         configuration: mergekit's configuration of the point.
         options: mergekit's options.
+        keeps_vocabulary: whether the recipe's tokenizer changes no weights, so that it need not be made here.
 
     Attributes:
         config: the transformers configuration of the merged model.
-        builds_tokenizer: whether the recipe makes a tokenizer (and so may change the vocabulary).
+        builds_tokenizer: whether the recipe makes a tokenizer that may change the vocabulary.
+
+    Raises:
+        CalibError: mergekit cannot plan the recipe.
     """
 
-    def __init__(self, configuration: MergeConfiguration, options: MergeOptions) -> None:
-        self._options = options
+    def __init__(
+        self, configuration: MergeConfiguration, options: MergeOptions, keeps_vocabulary: bool = False
+    ) -> None:
+        # With the tokenizer's tasks, even if they are not run: randomised methods draw in the order of the whole plan.
+        self._options, self._keeps_vocabulary = options, keeps_vocabulary
         self._out_dtype = configuration.out_dtype
         LoaderCache().setup(options)
         architecture = architecture_of(configuration, options)
         self.config = merged_configuration(configuration, architecture, options)
-        planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
-        self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
-        self.builds_tokenizer = any(isinstance(t, BuildTokenizer) for t in self._targets)
+        try:
+            planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
+            self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
+        except (RuntimeError, ValueError) as problem:
+            raise CalibError(f"mergekit cannot plan this recipe: {problem}") from problem
+        self.builds_tokenizer = not keeps_vocabulary and any(isinstance(t, BuildTokenizer) for t in self._targets)
 
     @cached_property
     def vocabulary_axes(self) -> dict[str, int]:
         """Tensor → its axis along the vocabulary, for the tensors whose vocabulary the recipe's tokenizer changes."""
+        if self._keeps_vocabulary:
+            return {}
         return {
             target.tensor_name: task.vocabulary_axis
             for target in self._targets
@@ -109,6 +122,22 @@ class Plan:
                 raise CalibError(
                     f"{task.model} has no tensor {task.tensor}, which mergekit reads from a {model_type}{near}"
                 )
+
+    def check_config(self) -> None:
+        """Check that the merged model's config can be saved.
+
+        transformers 5 refuses one whose number of layers mergekit changed but not the list of their types, as when
+        layers of Qwen or Gemma are stacked.
+
+        Raises:
+            CalibError: it cannot.
+        """
+        try:
+            self.config.validate()
+        except Exception as problem:  # of several libraries, which change with transformers
+            message = str(problem.__cause__ or problem).strip()
+            version = transformers.__version__
+            raise CalibError(f"transformers {version} cannot save the merged model's config: {message}") from problem
 
     def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor | WeightedSum]]:
         """Yield the name and value of every tensor that `mergekit-yaml` would write, bit for bit.
@@ -146,11 +175,12 @@ class Plan:
     def _weighted_sum(self, save: SaveTensor, residents: ResidentTensors) -> WeightedSum | None:
         """Return the tensor as a weighted sum if its task is a plain `linear` merge on the CPU with finite results."""
         task = save.tensor_task
-        if not isinstance(task, ExecuteMergeMethodTask) or not isinstance(task.gather_tensors, GatherTensors):
+        gathered = self._without_permutation(task.gather_tensors) if isinstance(task, ExecuteMergeMethodTask) else None
+        if not isinstance(task, ExecuteMergeMethodTask) or not isinstance(gathered, GatherTensors):
             return None
         if task.method_name != "linear" or self._options.device != "cpu":
             return None
-        of_model = {load.model: load for load in task.gather_tensors.arguments().values()}
+        of_model = {load.model: load for load in gathered.arguments().values()}
         sources = [of_model[model] for model in task.model_order]
         tensors = [tensor for tensor in (residents[load] for load in sources) if tensor is not None]
         kinds = {(tensor.shape, tensor.dtype) for tensor in tensors}
@@ -168,6 +198,7 @@ class Plan:
 
     def _evaluate(self, task: Task, residents: ResidentTensors, tokenizers: dict[Task, Any]) -> Any:
         """Execute a task and those it depends on, on the devices that mergekit's Executor would use."""
+        task = self._without_permutation(task)
         if isinstance(task, LoadTensor):
             return residents[task]
         if task in tokenizers:
@@ -181,6 +212,11 @@ class Plan:
         if isinstance(task, BuildTokenizer):
             tokenizers[task] = value
         return value
+
+    def _without_permutation(self, task: Task) -> Task:
+        """Return the task that a permutation of the vocabulary takes its tensors from, if it changes nothing."""
+        is_identity = self._keeps_vocabulary and isinstance(task, PermutedVocabulary)
+        return task.gather_tensors if is_identity else task
 
 
 def _moved(value: Any, device: torch.device) -> Any:

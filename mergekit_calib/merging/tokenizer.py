@@ -14,6 +14,7 @@ import transformers
 from mergekit.options import MergeOptions
 
 from mergekit_calib.merging.parents import ParentModel
+from mergekit_calib.recipe import Recipe
 
 # The files that transformers and mergekit save beside the weights for the tokenizer and for generation.
 TOKENIZER_FILES = (
@@ -28,8 +29,17 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "generation_config.json",
 )
-TOKENIZER_KEYS = ("tokenizer", "tokenizer_source", "chat_template")
 Tokenizer = transformers.PreTrainedTokenizerBase
+
+
+def makes_vocabulary(recipe: Recipe) -> bool:
+    """Return whether a recipe's tokenizer settings can change the embeddings; `tokenizer: {}` asks for a union."""
+    return recipe.get("tokenizer") is not None or bool(recipe.get("tokenizer_source"))
+
+
+def has_tokenizer_settings(recipe: Recipe) -> bool:
+    """Return whether a recipe says anything of its tokenizer."""
+    return makes_vocabulary(recipe) or bool(recipe.get("chat_template"))
 
 
 def load_tokenizer(folder: Path, options: MergeOptions, add_bos_token: bool | None = None) -> Tokenizer:

@@ -12,7 +12,13 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.merging.donor import base_model_to_name, donor_of
 from mergekit_calib.merging.parents import ParentModel
-from mergekit_calib.merging.tokenizer import TOKENIZER_KEYS, Tokenizer, template_of, tokenizer_of
+from mergekit_calib.merging.tokenizer import (
+    Tokenizer,
+    has_tokenizer_settings,
+    makes_vocabulary,
+    template_of,
+    tokenizer_of,
+)
 from mergekit_calib.recipe import Sweep, model_name
 
 
@@ -48,57 +54,61 @@ def choose_tokenizer(sweep: Sweep, models: Mapping[str, ParentModel], options: M
         models: every model that the recipe names, by its name.
         options: mergekit's options.
     """
-    has_settings = any(sweep.recipe.get(key) for key in TOKENIZER_KEYS)
+    has_settings = has_tokenizer_settings(sweep.recipe)
     tokenizers = {name: tokenizer_of(model, options, adapted=not has_settings) for name, model in models.items()}
+    donor = donor_of(sweep, tokenizers)
     base = base_model_to_name(sweep, models, tokenizers, options)
     keys = {"base_model": base} if base else {}
     sweep = sweep.with_recipe(**keys)
     if has_settings:
-        return _choice_of_the_recipe(sweep, keys, tokenizers)
-    donor = donor_of(sweep, tokenizers)
+        return _choice_of_the_recipe(sweep, keys, donor, tokenizers)
     if not options.copy_tokenizer or tokenizers[donor] is None:
         return TokenizerChoice(None, keys)
     folder = models[donor].tokenizer_folder
     asked_for = _keys_for(models[donor], models, tokenizers)
     # mergekit copies the tokenizer files of `base_model`; without one, it takes them from any of the models.
-    if sweep.recipe.get("base_model") == donor and folder == models[donor].folder:
-        return TokenizerChoice(folder, keys, asked_for if len(models) > 2 else {})
+    is_taken_from_donor = len(models) == 1 or model_name(sweep.recipe.get("base_model")) == donor
+    if is_taken_from_donor and folder == models[donor].folder:
+        # The parents' recipes have no `base_model`. Those of base and aligned keep the form, and so the content keys,
+        # that they had when there were only these two.
+        of_aligned = list(sweep.parent_models.values())[1:] == [donor]
+        return TokenizerChoice(folder, keys, {} if of_aligned or len(models) == 1 else asked_for)
     return TokenizerChoice(folder, {**keys, **asked_for})
 
 
 def _choice_of_the_recipe(
-    sweep: Sweep, keys: dict[str, Any], tokenizers: Mapping[str, Tokenizer | None]
+    sweep: Sweep, keys: dict[str, Any], donor: str, tokenizers: Mapping[str, Tokenizer | None]
 ) -> TokenizerChoice:
     """Return the choice for a recipe with tokenizer settings of its own, with the chat template that they give.
 
     Args:
         sweep: the sweep, with `keys` in its recipe.
         keys: what was added to the recipe.
+        donor: the model whose chat template the points have, if the recipe leaves it open.
         tokenizers: model → its tokenizer, or None if it has none.
     """
     recipe = sweep.recipe
     given, base = recipe.get("chat_template"), model_name(recipe.get("base_model"))
     source = recipe.get("tokenizer_source") or (recipe.get("tokenizer") or {}).get("source", "union")
-    templates = [template_of(tokenizer) for tokenizer in tokenizers.values()]
-    most_common = Counter(filter(None, templates)).most_common()
-    template = most_common[0][0] if most_common else None
+    templates = {name: template_of(tokenizer) for name, tokenizer in tokenizers.items()}
     if given == "auto":
-        if len({template for template, count in most_common if count == most_common[0][1]}) > 1:
+        most_common = Counter(filter(None, templates.values())).most_common()
+        template = most_common[0][0] if most_common else None
+        if sum(count == most_common[0][1] for _, count in most_common) > 1:
             keys = {**keys, "chat_template": template}  # mergekit would take the first in the order of a set
     elif given:
         template = None  # the parents' recipes have the key, too
     elif source not in ("base", "union"):
-        template = template_of(tokenizers.get(model_name(source) or ""))
-    elif base:
-        template = template_of(tokenizers[base])
-    elif len(set(templates)) > 1:
-        template = next(filter(None, templates))
-        keys = {**keys, "chat_template": template}
-    of_parents: dict[str, Any] = {}
-    if template and any(entry.apply_chat_template for entry in sweep.calibration.suite):
-        of_parents = {"chat_template": template}  # so that all points see the same prompts
-    changes_weights = bool(recipe.get("tokenizer") or recipe.get("tokenizer_source"))
-    return TokenizerChoice(None, keys, of_parents, changes_weights)
+        template = templates.get(model_name(source) or "")
+    elif base and not keys:
+        template = templates[base]
+    else:
+        template = templates[donor]
+        if templates[base] != template if base else len(set(templates.values())) > 1:
+            keys = {**keys, "chat_template": template}
+    is_seen = template and any(entry.apply_chat_template for entry in sweep.calibration.suite)
+    of_parents = {"chat_template": template} if is_seen else {}  # so that all points see the same prompts
+    return TokenizerChoice(None, keys, of_parents, makes_vocabulary(recipe))
 
 
 def _keys_for(

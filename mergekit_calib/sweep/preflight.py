@@ -19,7 +19,7 @@ from mergekit_calib.merging.memory import fitting_footprint, footprint, free_mem
 from mergekit_calib.merging.merge_configuration import check_configuration_source, config_difference, configuration
 from mergekit_calib.merging.models import compute_dtype
 from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
-from mergekit_calib.merging.tokenizer import load_tokenizer
+from mergekit_calib.merging.tokenizer import load_tokenizer, makes_vocabulary
 from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep
@@ -61,8 +61,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     options = options.model_copy(update=updates)
 
     models = open_parents(sweep.models, options)
-    own_vocabulary = bool(sweep.recipe.get("tokenizer") or sweep.recipe.get("tokenizer_source"))
-    check_compatible(models.values(), options, own_vocabulary)
+    check_compatible(models.values(), options, makes_vocabulary(sweep.recipe))
     check_disk(out_path, 2 * max(model.n_bytes for model in models.values()))
     layers = layers_of(models[next(iter(sweep.parent_models.values()))])
     sweep = sweep.expanded(layers, plugins.axis_kinds())
