@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ from lm_eval.utils import handle_non_serializable, hash_string
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from helpers.simulated_models import ACC, ECE
+from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.demo import parents, sweep_yaml
 from mergekit_calib.demo.facts import RELATIONS, TUNED_RELATIONS, Question, World, prompt
 from mergekit_calib.demo.train import make_tokenizer, option_probabilities, tune
-from mergekit_calib.items.table import in_selection_split
+from mergekit_calib.items.metric_registry import BUILT_IN
+from mergekit_calib.items.table import choice_table, in_selection_split
 from mergekit_calib.metrics import expected_calibration_error
+from mergekit_calib.pareto import DEFAULT_RULE
+from mergekit_calib.results.frontier import PointResult
 
 REPOSITORY = Path(__file__).parents[2]
 LAMBDAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
@@ -41,11 +47,16 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def in_held_out_split() -> np.ndarray:
+def doc_hashes() -> list[str]:
     from lm_eval_tasks.calib_demo.dataset import load
 
     texts = [json.dumps(d, indent=2, default=handle_non_serializable, ensure_ascii=False) for d in load()["test"]]
-    return np.array([not in_selection_split(hash_string(text)) for text in texts])
+    return [hash_string(text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def in_held_out_split(doc_hashes) -> np.ndarray:
+    return np.array([not in_selection_split(doc_hash) for doc_hash in doc_hashes])
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +182,20 @@ def test_a_point_chosen_on_one_split_beats_both_parents_on_the_other(scored, que
     for parent in (0.0, 1.0):
         assert one_sided_p((answers[chosen] - answers[parent])[in_held_out_split]) < 0.01
     assert ece(scored[chosen], questions, in_held_out_split) < 0.6 * ece(scored[1.0], questions, in_held_out_split)
+
+
+def test_the_default_rule_chooses_a_point_that_is_dominated_on_neither_split(scored, questions, doc_hashes):
+    analysis = SweepAnalysis((ACC, ECE), BUILT_IN, level=0.95, n_resamples=200, n_bins=15, seed=0, choose_on="all")
+    points = []
+    for lambda_, probabilities in scored.items():
+        role = {0.0: "base", 1.0: "aligned"}.get(lambda_)
+        points.append(PointResult(id=f"lambda={lambda_:g}", role=role, axes={"lambda": lambda_}, recipe=""))
+        table = choice_table(np.log(probabilities).tolist(), [[q.answer] for q in questions])
+        analysis.add(points[-1], {"calib_demo": [replace(table, task="calib_demo", doc_hashes=doc_hashes)]})
+    selection = analysis.conclude(points, DEFAULT_RULE, {})
+    chosen = next(p for p in points if p.id == selection.point)
+    assert chosen.role is None
+    assert chosen.dominated_by == {"all": [], "selection": [], "held_out": []}
 
 
 def test_the_recipe_in_the_checkout_is_the_installed_one_except_for_paths():
