@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,10 @@ from lm_eval.filters.selection import MajorityVoteFilter, TakeFirstFilter
 from lm_eval_tasks.pooled_metrics import check_options
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
+from mergekit_calib.metrics.diversity import n_empty
+
+# A child of lm-eval's own logger: `lm_eval` shows its warnings, and a sweep, which states empty texts itself, does not.
+_logger = logging.getLogger("lm_eval.mergekit_calib")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +96,33 @@ class EveryCompletion(Filter):  # type: ignore[misc]
         return [Completions(completions) for completions in resps]
 
 
-def keep_every_completion(task: Any) -> list[str]:
+class MeasuredCompletions(EveryCompletion):
+    """The filter that keeps all completions, and logs how many of them are empty, as their diversity depends on it.
+
+    Args:
+        task: the name of the task, for the log.
+    """
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self._task = task
+
+    def apply(self, resps: Iterable[Sequence[str]], docs: Any) -> list[Completions]:
+        """Return all completions of each document."""
+        kept = super().apply(resps, docs)
+        if empty := sum(map(n_empty, kept)):
+            _logger.warning("%s: %d of %d completions are empty", self._task, empty, sum(map(len, kept)))
+        return kept
+
+
+def keep_every_completion(task: Any, keep: Callable[[], Filter] = EveryCompletion) -> list[str]:
     """Replace `take_first` at the end of a task's pipelines of filters.
 
     A pipeline that chooses one completion before its end, by a vote or otherwise, stays as it is.
 
     Args:
         task: the task, which is changed.
+        keep: makes the filter that takes the place of `take_first`.
 
     Returns:
         The names of the pipelines that now keep all completions.
@@ -109,7 +134,7 @@ def keep_every_completion(task: Any) -> list[str]:
             continue
         keeping.append(pipeline.name)
         if last is TakeFirstFilter:
-            pipeline.filters = [*pipeline.filters[:-1], EveryCompletion]
+            pipeline.filters = [*pipeline.filters[:-1], keep]
     return keeping
 
 
@@ -131,7 +156,7 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
     where = f"task {task.task_name}: metric_list: {', '.join(wanted)}"
     if task.config.repeats < 2:
         raise CalibError(f"{where}: several completions of a prompt are needed: `repeats` is {task.config.repeats}")
-    if not keep_every_completion(task):
+    if not keep_every_completion(task, functools.partial(MeasuredCompletions, task.task_name)):
         raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
     from lm_eval.api.metrics import mean  # not above: when it is imported, the hooks import this module
 

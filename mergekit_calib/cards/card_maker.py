@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mergekit_calib import plugins
 from mergekit_calib.analysis import reliability_diagram
+from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
 from mergekit_calib.analysis.estimation import Estimator, ResultsByScope
 from mergekit_calib.analysis.paired import differences, of_objectives
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
@@ -79,6 +80,7 @@ class CardMaker:
             self.card.notes.append(
                 f"{name} was scored on other items than {self.card.models[0].name}: they cannot be compared in pairs."
             )
+        self.card.notes += notes_of_empty_texts({name: empty_text_shares(tables)})
         self.card.models.append(model)
         return model
 

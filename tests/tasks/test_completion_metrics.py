@@ -103,3 +103,12 @@ def test_predict_only_computes_no_metric(tmp_path):
 def test_a_metric_that_cannot_be_computed_is_refused_when_the_task_is_loaded(metric, more, message, tmp_path):
     with pytest.raises(CalibError, match=message):
         third_party_task(tmp_path, [metric], **more).load(["drawn"])
+
+
+def test_empty_completions_are_logged_beside_diversity(tmp_path, caplog):
+    letters = {"do_sample": True, "temperature": 1.0, "max_gen_toks": 4, "until": list("abcdefghijklmnopqrstuvwxyz")}
+    _, samples = run(third_party_task(tmp_path, [{"metric": "distinct_2"}], generation_kwargs=letters), limit=3)
+    drawn = [text for sample in samples for text in sample["resps"][0]]
+    n_empty = sum(not text.strip() for text in drawn)
+    assert n_empty > 0
+    assert f"drawn: {n_empty} of 12 completions are empty" in caplog.messages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 import yaml
@@ -46,3 +48,15 @@ def test_votes_and_diversity_can_be_objectives_beside_tasks_with_choices(questio
         assert point.metrics["suite"]["acc"]["all"].n == 60
     for baseline in frontier.baselines:  # a temperature fitted to choices says nothing about votes
         assert "ece" not in baseline.metrics.get("demo_by_vote", {})
+
+
+def test_empty_texts_are_mentioned_in_the_notes_and_on_the_card(tmp_path):
+    no_letters = {"max_gen_toks": 3, "until": list("abcdefghijklmnopqrstuvwxyz")}
+    diversity = {"task": "calib_diversity", "limit": 4, "repeats": 2, "gen_kwargs": no_letters}
+    frontier = sweep(tmp_path, [{"task": "calib_demo", "limit": 60}, diversity], ["acc", "ece"])
+    (note,) = [note for note in frontier.notes if note.startswith("calib_diversity: ")]
+    stated = re.match(r"calib_diversity: \d+ % of λ = [01]'s texts are empty, \d+ % of λ = [01]'s\.", note)
+    assert stated
+    for page in ("README.md", "calibration/report.html"):
+        text = html.unescape((tmp_path / "out" / page).read_text(encoding="utf-8"))
+        assert stated[0].split(": ")[1] in text
