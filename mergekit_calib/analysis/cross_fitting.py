@@ -29,7 +29,7 @@ def cross_fit(
         tables: id → scores, of those points.
         parents: role → results of the objectives on all items, to compare with.
     """
-    answers = _answers(choices, tables)
+    answers = answers_of_other_splits({split: tables[point] for split, point in choices.items()})
     by_scope = estimator.bootstrap(answers, ("all",))
     results = paired.of_objectives(by_scope, objectives, "all")
     by_metric = estimator.estimates(by_scope, answers)
@@ -45,14 +45,18 @@ def cross_fit(
     )
 
 
-def _answers(choices: Mapping[Split, str], tables: Mapping[str, Tables]) -> Tables:
-    """Return the scores of all items: those of each split from the point that is chosen on the other one."""
-    first, second = choices.values()
-    if first == second:
-        return tables[first]
-    of_split = {_OTHER[split]: tables[point] for split, point in choices.items()}
+def answers_of_other_splits(chosen_on: Mapping[Split, Tables]) -> Tables:
+    """Return scores of all items, those of each split from what was chosen, or fitted, on the other one.
+
+    Args:
+        chosen_on: split → scores of all items by what was chosen, or fitted, on that split.
+    """
+    first, second = chosen_on.values()
+    if first is second:
+        return first
+    of_split = {_OTHER[split]: tables for split, tables in chosen_on.items()}
     mixed = {}
-    for entry, some in tables[first].items():
+    for entry, some in first.items():
         mixed[entry] = [
             joined([of[entry][i].take(of[entry][i].rows(split)) for split, of in of_split.items()])
             for i in range(len(some))

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
-from mergekit_calib.analysis.baselines import Choice, blend_curve, blend_lambdas, compute_baselines
+from mergekit_calib.analysis.baselines import BaselineComputer, blend_curve, blend_lambdas
 from mergekit_calib.analysis.changes import changes_against
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
 from mergekit_calib.analysis.cross_fitting import cross_fit
@@ -174,14 +174,6 @@ class SweepAnalysis:
         held_out = {p.id: self._points[p.id].objectives["held_out"] for p in scored}
         parents: dict[str, str] = {str(p.role): p.id for p in frontier.parents if p.id in held_out}
         chooser, results = self.chooser(rule, options), self._for_choice(scored)
-        frontier.baselines = compute_baselines(
-            self._estimator,
-            chooser,
-            {p.id: self._points[p.id].tables for p in scored},
-            parents,
-            Choice(selected.id, held_out[selected.id], item_counts(selected, self.objectives)),
-            blend_lambdas(frontier.axes),
-        )
         self._fill_in_changes(scored)
         splits_are_named = any(not (entry.n_selection and entry.n_held_out) for entry in frontier.suite)
         frontier.rule_scores = chooser.rule_scores(scored, results, self.choose_on)
@@ -193,13 +185,18 @@ class SweepAnalysis:
             self._difference_in_differences(scored) if splits_are_named else {},
             chooser.shares(scored, results, self.choose_on),
         )
-        if self.choose_on == "all":
+        tables = {p.id: self._points[p.id].tables for p in scored}
+        of_split = {split: frontier.splits.choices[split].point for split in BOTH_SPLITS}
+        chosen_on_all = self.choose_on == "all"
+        computer = BaselineComputer(self._estimator, chooser, tables, parents, blend_lambdas(frontier.axes))
+        frontier.baselines = computer.compute(selected.id, of_split if chosen_on_all else None)
+        if chosen_on_all:
             frontier.cross_fitted = cross_fit(
                 self._estimator,
                 self.objectives,
-                {split: frontier.splits.choices[split].point for split in BOTH_SPLITS},
-                {p.id: self._points[p.id].tables for p in scored},
-                {str(p.role): self._points[p.id].objectives["all"] for p in frontier.parents if p in scored},
+                of_split,
+                tables,
+                {str(p.role): self._points[p.id].objectives["all"] for p in frontier.parents if p.id in held_out},
             )
         probabilities = frontier_uncertainty.frontier_probabilities([held_out[p.id] for p in scored], self.objectives)
         for point, probability in zip(scored, probabilities, strict=True):
@@ -244,12 +241,15 @@ class SweepAnalysis:
         return paired.differences(on_selection, on_held_out, self.objectives, level, n)
 
     def _detectable(self, scored: Sequence[PointResult]) -> dict[str, float | None]:
-        """Return objective → the smallest true difference that the held-out split shows with 80 % probability.
+        """Return objective → the smallest true difference that shows with 80 % probability.
+
+        The items are those that the choice's gains are quoted from: the held-out split, or all if it is cross-fitted.
 
         It is computed from the median standard error of the differences between points and parents, as if it were
         normal.
         """
-        results = [self._points[p.id].objectives["held_out"] for p in scored]
+        quoted_from: Split = "all" if self.choose_on == "all" else "held_out"
+        results = [self._points[p.id].objectives[quoted_from] for p in scored]
         errors = paired.standard_errors(results, self.objectives)
         is_parent = np.array([p.role is not None for p in scored])
         of_pairs = errors[~is_parent][:, is_parent] if is_parent.any() and not is_parent.all() else errors[:0]

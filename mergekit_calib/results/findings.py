@@ -189,8 +189,9 @@ class Baseline(WithMetrics):
         models_run: how many models run for each answer: 2 for an average or a blend of two.
         shown: whether it stands in short tables; with three or more parents, only the best of each kind does.
         metrics: as a point's, on the held-out split; only metrics of the choices' probabilities.
-        differences: id of a point or of another baseline → objective name → paired difference, the other minus this
-            baseline, on the held-out split.
+        differences: id of the chosen point, or of its own baseline → objective name → paired difference, the other
+            minus this baseline: on the held-out split or, if the point was chosen on all items, cross-fitted over all
+            items, as in `CrossFitted`.
     """
 
     id: str

@@ -87,12 +87,14 @@ def analysed(
         frontier.points.append(point)
         analysis.add(point, {task: [tables[name]] for task, tables in scores.items()})
     frontier.selection = analysis.conclude(frontier.points, rule, options or {})
+    frontier.blends = analysis.blends(frontier)
     analysis.finish(frontier, rule, options or {})
     return frontier
 
 
 def empty(objectives: tuple[Objective, ...]) -> Frontier:
     return Frontier(
-        name="run", created="", finished=False, axes={"lambda": []}, models={"base": "b", "aligned": "a"}, method="linear", seed=0, suite=[],
-        objectives=list(objectives), level=0.95, n_resamples=200, n_bins=15, points=[],
+        name="run", created="", finished=False, axes={"lambda": []}, models={"base": "b", "aligned": "a"},
+        method="linear", seed=0, suite=[], objectives=list(objectives), level=0.95, n_resamples=200, n_bins=15,
+        points=[],
     )  # fmt: skip

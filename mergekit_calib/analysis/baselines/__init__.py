@@ -1,10 +1,9 @@
 """Baselines, which need no merge: temperature scaling, averages and blends of the parents, from item scores alone.
 
-Whatever a baseline needs (a temperature, the λ of a blend) is fitted or chosen on the selection split, and every number
-is from the held-out split.
+Whatever a baseline needs (a temperature, the λ of a blend) is fitted or chosen on other items than it is measured on.
 """
 
 from mergekit_calib.analysis.baselines.blend_curves import blend_curve, blend_lambdas
-from mergekit_calib.analysis.baselines.compared_baselines import Choice, compute_baselines
+from mergekit_calib.analysis.baselines.compared_baselines import BaselineComputer
 
-__all__ = ["Choice", "blend_curve", "blend_lambdas", "compute_baselines"]
+__all__ = ["BaselineComputer", "blend_curve", "blend_lambdas"]

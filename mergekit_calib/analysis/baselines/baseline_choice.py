@@ -29,8 +29,10 @@ class Alternative:
     role: str | None = None
 
 
-def choose_among(estimator: Estimator, chooser: Chooser, alternatives: Mapping[str, Alternative]) -> str | None:
-    """Return the name of the alternative that the sweep's rule chooses on the selection split.
+def choose_among(
+    estimator: Estimator, chooser: Chooser, alternatives: Mapping[str, Alternative], split: Split
+) -> str | None:
+    """Return the name of the alternative that the sweep's rule chooses on `split`.
 
     Objectives that are not computed from choices' probabilities are left out. If the rule cannot do without them, the
     default rule chooses by the others.
@@ -39,6 +41,7 @@ def choose_among(estimator: Estimator, chooser: Chooser, alternatives: Mapping[s
         estimator: computes the metrics.
         chooser: the sweep's rule.
         alternatives: name → scores.
+        split: the items to choose on.
 
     Returns:
         The name; None if no objective can be computed, or none is finite for any alternative.
@@ -51,15 +54,15 @@ def choose_among(estimator: Estimator, chooser: Chooser, alternatives: Mapping[s
     points: list[PointResult] = []
     results: dict[str, Mapping[Split, Results]] = {}
     for name, each in alternatives.items():
-        by_scope = estimator.bootstrap(each.tables, ("selection",), wanted)
+        by_scope = estimator.bootstrap(each.tables, (split,), wanted)
         metrics = estimator.estimates(by_scope, each.tables)
         points.append(PointResult(id=name, role=each.role, recipe="", metrics=metrics))
         results[name] = chooser.results_of(by_scope)
-    usable = [o for o in chooser.objectives if all(o.name in of["selection"] for of in results.values())]
-    finite = [p for p in points if all(p.estimate(o, "selection").value is not None for o in usable)]
+    usable = [o for o in chooser.objectives if all(o.name in of[split] for of in results.values())]
+    finite = [p for p in points if all(p.estimate(o, split).value is not None for o in usable)]
     if not usable or not finite:
         return None
-    return _with_objectives(chooser, usable).choose(finite, results, "selection").point
+    return _with_objectives(chooser, usable).choose(finite, results, split).point
 
 
 def _with_objectives(chooser: Chooser, objectives: list[Objective]) -> Chooser:

@@ -1,8 +1,8 @@
-"""The baselines of a sweep, each compared with the chosen point on the held-out split."""
+"""The baselines of a sweep, each compared with the chosen point."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mergekit_calib.analysis import paired
@@ -15,160 +15,243 @@ from mergekit_calib.analysis.baselines.temperature_scaling import (
     fit_temperatures_without_labels,
 )
 from mergekit_calib.analysis.choices import Chooser
+from mergekit_calib.analysis.cross_fitting import answers_of_other_splits
 from mergekit_calib.analysis.estimation import Estimator, Results
+from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, MetricFilter
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import ItemTable
-from mergekit_calib.results.findings import Baseline
+from mergekit_calib.items.table import ItemTable, Split
+from mergekit_calib.results.findings import Baseline, Difference
 
-BASE = "base"
+_BASE = "base"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The chosen point, which baselines are compared with.
+class ScoredBaseline:
+    """A baseline with its answers.
 
     Attributes:
-        id: its id.
-        results: the results of its objectives on the held-out split.
-        n: objective name → the number of items there.
+        baseline: the baseline, fitted on the selection split.
+        fitted: a split → the scores of the baseline that is fitted, or whose λ is chosen, on it; None if there is none.
     """
 
-    id: str
-    results: Results
-    n: Mapping[str, int]
+    baseline: Baseline
+    fitted: Callable[[Split], Tables | None]
 
 
-def compute_baselines(
-    estimator: Estimator,
-    chooser: Chooser,
-    tables: Mapping[str, Tables],
-    parents: Mapping[str, str],
-    chosen: Choice,
-    lambdas: Sequence[float],
-) -> list[Baseline]:
-    """Return the baselines of a sweep, each compared with the chosen point with and without a temperature.
+@dataclass(frozen=True)
+class BaselineComputer:
+    """Computes the baselines of one sweep.
 
-    They are, of the first parent (base) with each other one: the other with a temperature fitted to labels, and with
-    one fitted without labels to base; their averaged probabilities; their blended log-probabilities, at the λ that
-    the sweep's rule chooses on the selection split. Of several of a kind, the one that the rule chooses is shown. A
-    sweep of one parent has temperatures alone; so have parents without a base model that cannot be paired with it.
-
-    Args:
+    Attributes:
         estimator: computes the metrics.
         chooser: the sweep's rule.
         tables: point id → its scores.
         parents: role → point id of the scored parents, in the order of the sweep.
-        chosen: the chosen point.
         lambdas: the values of λ that blends are chosen among.
     """
-    if not any(table.has_choices for some in tables[chosen.id].values() for table in some):
-        return []
-    by_kind = list(_of_parents(estimator, chooser, tables, parents, lambdas))
-    of_parents = [scored for kind in by_kind for scored in kind]
-    known = {baseline.id for baseline, _ in of_parents}
-    role_of = {point: role for role, point in parents.items()}
-    own = _with_temperature(chosen.id, role_of.get(chosen.id, chosen.id), tables)
-    scored = [*of_parents, *([own] if own and own[0].id not in known else [])]
-    for kind in by_kind:
-        _show_the_best(estimator, chooser, kind)
-    if own:
-        next(baseline for baseline, _ in scored if baseline.id == own[0].id).shown = True
 
-    results: dict[str, Results] = {}
-    for baseline, its_tables in scored:
+    estimator: Estimator
+    chooser: Chooser
+    tables: Mapping[str, Tables]
+    parents: Mapping[str, str]
+    lambdas: Sequence[float]
+
+    def compute(self, chosen: str, of_split: Mapping[Split, str] | None) -> list[Baseline]:
+        """Return the baselines, each compared with the chosen point with and without a temperature.
+
+        They are, of the first parent (base) with each other one: the other with a temperature fitted to labels, and
+        with one fitted without labels to base; their averaged probabilities; their blended log-probabilities, at the λ
+        that the sweep's rule chooses. Of several of a kind, the one that the rule chooses is shown. A sweep of one
+        parent has temperatures alone.
+
+        Temperatures and λ are those of the selection split, and metrics are on the held-out split. So are differences,
+        if the point was chosen on the selection split. If it was chosen on all items, they are cross-fitted over all
+        items: each split is answered by the rule's choice, and by the baseline, of the other split.
+
+        Args:
+            chosen: the id of the chosen point.
+            of_split: split → the id of the point that the rule chooses on it, if the point was chosen on all items.
+        """
+        if not any(table.has_choices for some in self.tables[chosen].values() for table in some):
+            return []
+        kinds = list(self._of_parents())
+        for kind in kinds:
+            self._show_the_best(kind)
+        of_parents = {scored.baseline.id: scored for kind in kinds for scored in kind}
+        own = self._of_choice(chosen, of_split)
+        if own is not None:
+            own = of_parents.setdefault(own.baseline.id, own)
+            own.baseline.shown = True
+        for scored in of_parents.values():
+            self._fill_in_metrics(scored)
+        self._compare(list(of_parents.values()), own, chosen, of_split)
+        return [scored.baseline for scored in of_parents.values()]
+
+    def _of_parents(self) -> Iterator[list[ScoredBaseline]]:
+        """Yield the baselines of the parents, those of one kind together."""
+        if not self.parents:
+            return  # every one failed
+        (role, first), *others = self.parents.items()
+        # Without a base model the first parent is a tuned model like the others.
+        tuned = others if role == _BASE and others else [(role, first), *others]
+        with_labels = [self._with_temperature(name, point) for name, point in tuned]
+        yield [scored for scored in with_labels if scored is not None]
+        if role == _BASE:
+            yield [self._without_labels(name, point, first) for name, point in others]
+        yield [self._average((role, first), other) for other in others]
+        blends = [self._blend((role, first), other) for other in others]
+        yield [scored for scored in blends if scored is not None]
+
+    def _with_temperature(self, name: str, point: str) -> ScoredBaseline | None:
+        tables = self.tables[point]
+        if not (temperatures := fit_temperatures(tables)):
+            return None
+        baseline = Baseline(id=f"{name}+T", kind="temperature", of=[point], temperatures=temperatures)
+        return ScoredBaseline(baseline, lambda split: at_temperatures(tables, fit_temperatures(tables, split)))
+
+    def _without_labels(self, name: str, point: str, base: str) -> ScoredBaseline:
+        tables, reference = self.tables[point], self.tables[base]
+        baseline = Baseline(
+            id=f"{name}+T*",
+            kind="temperature",
+            of=[point],
+            temperatures=fit_temperatures_without_labels(tables, reference),
+            uses_labels=False,
+        )
+
+        def fitted(split: Split) -> Tables:
+            return at_temperatures(tables, fit_temperatures_without_labels(tables, reference, split))
+
+        return ScoredBaseline(baseline, fitted)
+
+    def _average(self, first: tuple[str, str], other: tuple[str, str]) -> ScoredBaseline:
+        mean = average_probabilities(self.tables[first[1]], self.tables[other[1]])
+        baseline = Baseline(id=f"{first[0]}&{other[0]}", kind="average", of=[first[1], other[1]], models_run=2)
+        return ScoredBaseline(baseline, lambda split: mean)
+
+    def _blend(self, first: tuple[str, str], other: tuple[str, str]) -> ScoredBaseline | None:
+        """Return the blend at the λ that the rule chooses; the parents are its ends, and run alone if chosen."""
+        ends = {0.0: first[0], 1.0: other[0]}
+        pair = self.tables[first[1]], self.tables[other[1]]
+        by_lambda = {at: scores for at in self.lambdas if (scores := blend_log_probabilities(*pair, at)) is not None}
+        alternatives = {repr(at): Alternative(scores, ends.get(at)) for at, scores in by_lambda.items()}
+
+        def choose(split: Split) -> float | None:
+            chosen = choose_among(self.estimator, self.chooser, alternatives, split)
+            return None if chosen is None else float(chosen)
+
+        at = choose("selection")
+        if at is None:
+            return None
+        baseline = Baseline(
+            id=f"{first[0]}|{other[0]}",
+            kind="blend",
+            of=[first[1], other[1]],
+            at=at,
+            models_run=1 if at in ends else 2,
+        )
+
+        def fitted(split: Split) -> Tables | None:
+            its_lambda = at if split == "selection" else choose(split)
+            return None if its_lambda is None else by_lambda[its_lambda]
+
+        return ScoredBaseline(baseline, fitted)
+
+    def _of_choice(self, chosen: str, of_split: Mapping[Split, str] | None) -> ScoredBaseline | None:
+        """Return the chosen point with a temperature; fitted on a split, the point that the rule chooses on it."""
+        roles = {point: role for role, point in self.parents.items()}
+        scored = self._with_temperature(roles.get(chosen, chosen), chosen)
+        if scored is None or of_split is None:
+            return scored
+
+        def fitted(split: Split) -> Tables:
+            tables = self.tables[of_split[split]]
+            return at_temperatures(tables, fit_temperatures(tables, split))
+
+        return ScoredBaseline(scored.baseline, fitted)
+
+    def _show_the_best(self, kind: Sequence[ScoredBaseline]) -> None:
+        """Mark all baselines of a kind but one as not shown, the one that the rule chooses on the selection split."""
+        if len(kind) < 2:
+            return
+        answers = {each.baseline.id: each.fitted("selection") for each in kind}
+        alternatives = {name: Alternative(tables) for name, tables in answers.items() if tables is not None}
+        best = choose_among(self.estimator, self.chooser, alternatives, "selection") or kind[0].baseline.id
+        for each in kind:
+            each.baseline.shown = each.baseline.id == best
+
+    def _fill_in_metrics(self, scored: ScoredBaseline) -> None:
+        baseline = scored.baseline
+        # The temperature of a point that was chosen on all items is its own, whatever the rule chooses on one split.
+        answers = (
+            at_temperatures(self.tables[baseline.of[0]], baseline.temperatures)
+            if baseline.kind == "temperature"
+            else scored.fitted("selection")
+        )
+        assert answers is not None
         wanted = _of_choices if baseline.kind == "temperature" else of_probabilities
-        by_scope = estimator.bootstrap(its_tables, ("held_out",), wanted)
-        baseline.metrics = estimator.estimates(by_scope, its_tables)
-        results[baseline.id] = paired.of_objectives(by_scope, chooser.objectives, "held_out")
-    compared = {chosen.id: chosen.results} | ({own[0].id: results[own[0].id]} if own else {})
-    for baseline, _ in scored:
-        for name, mine in compared.items():
-            if name != baseline.id:
-                pair = mine, results[baseline.id]
-                of_pair = paired.differences(*pair, chooser.objectives, estimator.level, chosen.n)
-                baseline.differences[name] = of_pair
-    return [baseline for baseline, _ in scored]
+        by_scope = self.estimator.bootstrap(answers, ("held_out",), wanted)
+        baseline.metrics = self.estimator.estimates(by_scope, answers)
+
+    def _compare(
+        self,
+        scored: Sequence[ScoredBaseline],
+        own: ScoredBaseline | None,
+        chosen: str,
+        of_split: Mapping[Split, str] | None,
+    ) -> None:
+        """Fill in the differences of the choice, and of the choice with a temperature, to each baseline."""
+        split: Split = "held_out" if of_split is None else "all"
+        keys = {objective.key for objective in self.chooser.objectives}
+
+        def objectives_of(fitted: Callable[[Split], Tables | None], of_metric: MetricFilter) -> _Compared | None:
+            answers = fitted("selection") if of_split is None else _crossed(fitted)
+            if answers is None:
+                return None
+            by_scope = self.estimator.bootstrap(
+                answers, (split,), lambda table, metric: metric.name in keys and of_metric(table, metric)
+            )
+            estimates = self.estimator.estimates(by_scope, answers)
+            results = paired.of_objectives(by_scope, self.chooser.objectives, split)
+            n = {o.name: estimates[o.scope][o.key][split].n for o in self.chooser.objectives if o.name in results}
+            return _Compared(results, n)
+
+        mine = objectives_of(lambda s: self.tables[chosen if of_split is None else of_split[s]], _every_metric)
+        of_baselines = {
+            each.baseline.id: objectives_of(
+                each.fitted, _of_choices if each.baseline.kind == "temperature" else of_probabilities
+            )
+            for each in scored
+        }
+        compared = {chosen: mine} | ({own.baseline.id: of_baselines[own.baseline.id]} if own else {})
+        for each in scored:
+            theirs = of_baselines[each.baseline.id]
+            for name, one in compared.items():
+                if name != each.baseline.id and one is not None and theirs is not None:
+                    each.baseline.differences[name] = self._differences(one, theirs)
+
+    def _differences(self, one: _Compared, other: _Compared) -> dict[str, Difference]:
+        level, objectives = self.estimator.level, self.chooser.objectives
+        return paired.differences(one.results, other.results, objectives, level, one.n)
 
 
-Scored = tuple[Baseline, Tables]
+@dataclass(frozen=True)
+class _Compared:
+    """Results of objectives, and objective name → the number of items."""
+
+    results: Results
+    n: Mapping[str, int]
 
 
-def _of_parents(
-    estimator: Estimator,
-    chooser: Chooser,
-    tables: Mapping[str, Tables],
-    parents: Mapping[str, str],
-    lambdas: Sequence[float],
-) -> Iterator[list[Scored]]:
-    """Yield the baselines of the parents, those of one kind together."""
-    if not parents:
-        return  # every one failed
-    first, *others = parents.items()
-    # Without a base model the first parent is a tuned model like the others.
-    tuned = others if first[0] == BASE and others else [first, *others]
-    with_labels = [_with_temperature(point, role, tables) for role, point in tuned]
-    yield [scored for scored in with_labels if scored is not None]
-    if first[0] == BASE:
-        yield [_without_labels(point, role, tables, first[1]) for role, point in others]
-    pairs = [(first, other) for other in others]
-    yield [_average(*pair, tables) for pair in pairs]
-    blends = [_blend(*pair, estimator, chooser, tables, lambdas) for pair in pairs]
-    yield [scored for scored in blends if scored is not None]
+def _crossed(fitted: Callable[[Split], Tables | None]) -> Tables | None:
+    by_split = {split: fitted(split) for split in BOTH_SPLITS}
+    complete = {split: tables for split, tables in by_split.items() if tables is not None}
+    return answers_of_other_splits(complete) if len(complete) == len(by_split) else None
 
 
-def _with_temperature(point: str, name: str, tables: Mapping[str, Tables]) -> Scored | None:
-    temperatures = fit_temperatures(tables[point])
-    if not temperatures:
-        return None
-    baseline = Baseline(id=f"{name}+T", kind="temperature", of=[point], temperatures=temperatures)
-    return baseline, at_temperatures(tables[point], temperatures)
-
-
-def _without_labels(point: str, role: str, tables: Mapping[str, Tables], base: str) -> Scored:
-    temperatures = fit_temperatures_without_labels(tables[point], tables[base])
-    baseline = Baseline(id=f"{role}+T*", kind="temperature", of=[point], temperatures=temperatures, uses_labels=False)
-    return baseline, at_temperatures(tables[point], temperatures)
-
-
-def _average(first: tuple[str, str], other: tuple[str, str], tables: Mapping[str, Tables]) -> Scored:
-    baseline = Baseline(id=f"{first[0]}&{other[0]}", kind="average", of=[first[1], other[1]], models_run=2)
-    return baseline, average_probabilities(tables[first[1]], tables[other[1]])
-
-
-def _blend(
-    first: tuple[str, str],
-    other: tuple[str, str],
-    estimator: Estimator,
-    chooser: Chooser,
-    tables: Mapping[str, Tables],
-    lambdas: Sequence[float],
-) -> Scored | None:
-    """Return the blend at the λ that the rule chooses; the parents are its ends, and run alone if chosen."""
-    ends = {0.0: first[0], 1.0: other[0]}
-    blended = {at: blend_log_probabilities(tables[first[1]], tables[other[1]], at) for at in lambdas}
-    by_name = {repr(at): (at, scores) for at, scores in blended.items() if scores is not None}
-    alternatives = {name: Alternative(scores, ends.get(at)) for name, (at, scores) in by_name.items()}
-    chosen = choose_among(estimator, chooser, alternatives)
-    if chosen is None:
-        return None
-    at, scores = by_name[chosen]
-    baseline = Baseline(
-        id=f"{first[0]}|{other[0]}",
-        kind="blend",
-        of=[first[1], other[1]],
-        at=at,
-        models_run=1 if at in ends else 2,
-    )
-    return baseline, scores
-
-
-def _show_the_best(estimator: Estimator, chooser: Chooser, kind: Sequence[Scored]) -> None:
-    """Mark all baselines of a kind but one as not shown, the one that the rule chooses on the selection split."""
-    if len(kind) > 1:
-        best = choose_among(estimator, chooser, {baseline.id: Alternative(tables) for baseline, tables in kind})
-        for i, (baseline, _) in enumerate(kind):
-            baseline.shown = baseline.id == best if best else i == 0
+def _every_metric(table: ItemTable, metric: Metric) -> bool:
+    return True
 
 
 def _of_choices(table: ItemTable, metric: Metric) -> bool:
