@@ -186,7 +186,9 @@ _KINDS = {
 
 def _baseline_kinds(frontier: Frontier) -> str:
     """Return what the kinds of baselines are, and how many models they run."""
-    models = {b.kind: b.models_run for b in frontier.baselines}
+    models: dict[str, int] = {}
+    for baseline in frontier.baselines:  # a blend at λ = 1 runs one model, others of its kind two
+        models[baseline.kind] = max(baseline.models_run, models.get(baseline.kind, 0))
     parts = [text.format(n=models[kind]) for kind, text in _KINDS.items() if kind in models]
     if any(not b.uses_labels for b in frontier.baselines):
         parts.insert(1, "T* is one fitted without labels, where the parents agree")
