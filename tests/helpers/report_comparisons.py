@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from helpers.report_factory import make_frontier
-from mergekit_calib.results.findings import Baseline, Difference
-from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.findings import Baseline, BothSplits, Difference, Selection
+from mergekit_calib.results.frontier import Frontier, Superiority
 
 BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # intervals of a gain
 
@@ -50,3 +50,31 @@ def assert_holds(text: str, *facts: str) -> None:
     for fact in facts:
         assert fact in text[at:], (fact, text)
         at = text.index(fact, at) + len(fact)
+
+
+def sound(**fields: object) -> Frontier:
+    """A sweep to which no caveat applies: λ = 0.6 is better than both parents and chosen on both splits."""
+    frontier = make_frontier(select="lambda=0.6", **fields)
+    chosen = frontier.point("lambda=0.6")
+    chosen.superiority = Superiority(shown=True, p=0.001, p_adjusted=0.01)
+    chosen.dominated_by = {}
+    frontier.detectable = {"acc": 0.02, "ece": 0.02}
+    return frontier
+
+
+def with_baseline(frontier: Frontier, differences: dict[str, Difference], **fields: object) -> Frontier:
+    known = {"id": "aligned+T", "kind": "temperature", "of": ["lambda=1"], "temperatures": {"calib_demo": 1.83}}
+    baseline = Baseline(**known | {"differences": {"lambda=0.6": differences}} | fields)
+    frontier.baselines = [*frontier.baselines, baseline]
+    return frontier
+
+
+def splits(other: str, shares: dict[str, float], **differences: dict[str, Difference]) -> BothSplits:
+    """The choices of both splits: λ = 0.6, and `other` on the held-out split."""
+    chosen = {"selection": "lambda=0.6", "held_out": other}
+    return BothSplits(
+        choices={split: Selection(rule="knee", point=point, reason="") for split, point in chosen.items()},
+        on_other_split={},
+        differences=differences,
+        choice_shares=shares,
+    )

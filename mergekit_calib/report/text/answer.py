@@ -17,7 +17,7 @@ _ON_SELECTION = (
 _ON_ALL = (
     "The point is chosen on all items. Its gains in the answer are cross-fitted, so they are not biased by the choice: "
     "each split's choice is measured on the other split. All other numbers are from the held-out split, unless they "
-    "say otherwise."
+    "say otherwise; the choice was made on its items too."
 )
 
 

@@ -10,7 +10,7 @@ what a reader ships comes before what only adds to it.
 4. The items are too few to show a difference in accuracy that matters. Every "does as well" below would then say only
    that nothing could be shown.
 5. A baseline that runs one model does as well: the merge is not needed.
-6. The splits disagree on the choice, and the two choices differ beyond chance: another point may be the better one.
+6. The splits disagree on the choice, and it is worse than the other split's, beyond chance: that may be the better one.
 7. Points failed: one of them may be the better one, but nothing suggests it.
 8. The choice is at the end of an axis: a better one may lie outside of what was searched.
 9. The choice varies under resampling, between points that do not differ beyond chance: it hardly matters which.
@@ -26,10 +26,10 @@ from collections.abc import Callable
 
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.baseline_texts import better_baseline, equal_baseline, rivals
-from mergekit_calib.report.text.outcomes import sort_outcomes
+from mergekit_calib.report.text.outcomes import negated, sort_outcomes
 from mergekit_calib.report.text.parent_texts import every_parent, parent_role
 from mergekit_calib.report.text.split_texts import split_difference
-from mergekit_calib.results.findings import BothSplits, Objective
+from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import axis_name
 
@@ -67,10 +67,11 @@ def too_few_items(frontier: Frontier) -> str:
         smallest = frontier.detectable.get(objective.name)
         if not is_accuracy(objective) or smallest is None or smallest <= DIFFERENCE_THAT_MATTERS:
             continue
-        n = formatting.item_counts(frontier, objective)
-        items = f"{n:,} held-out items are few" if n else "The held-out items are few"
+        crossed = frontier.cross_fitted
+        n = crossed.estimates[objective.name].n if crossed else formatting.item_counts(frontier, objective)
+        items = f"{formatting.counted(n, 'item')}" if n else "The items"
         return (
-            f"{items}: a true difference of less than {formatting.number(smallest)} in "
+            f"{items} are few: a true difference of less than {formatting.number(smallest)} in "
             f"{formatting.metric_name(objective)} would often not show."
         )
     return ""
@@ -82,29 +83,26 @@ def baseline_does_as_well(frontier: Frontier) -> str:
 
 
 def splits_disagree(frontier: Frontier) -> str:
-    """Return what the rule would choose on the held-out split, if that is better or worse than the choice."""
+    """Return what the rule would choose on one split, if the choice is worse than that on a split, beyond chance."""
     splits, selected = frontier.splits, frontier.selected
     if splits is None or splits.agree or selected is None or formatting.dominated_on(frontier, selected):
         return ""
-    if formatting.chosen_split(frontier) == "all":
-        return _choices_of_the_splits(frontier, splits)
-    compared = sort_outcomes(frontier.objectives, splits.differences.get("held_out", {}))
-    if not compared.better and not compared.worse:
-        return ""
-    other = frontier.point(splits.choices["held_out"].point).name
-    return (
-        f"The choice is uncertain: on the held-out split the rule would pick {other}. Against it, {selected.name} is "
-        f"{compared.clause()}."
-    )
-
-
-def _choices_of_the_splits(frontier: Frontier, splits: BothSplits) -> str:
-    """Return what each split alone would choose, if the two choices differ beyond chance on a split."""
-    outcomes = [sort_outcomes(frontier.objectives, differences) for differences in splits.differences.values()]
-    if not any(o.better or o.worse for o in outcomes):
-        return ""
-    mine, theirs = (frontier.point(splits.choices[split].point).name for split in ("selection", "held_out"))
-    return f"The choice is uncertain: the selection split alone would pick {mine}, the held-out split {theirs}."
+    choices = {split: choice.point for split, choice in splits.choices.items()}
+    if selected.id not in choices.values():
+        mine, theirs = (frontier.point(choices[split]).name for split in ("selection", "held_out"))
+        return f"The choice is uncertain: the selection split alone would pick {mine}, the held-out split {theirs}."
+    split, other = next((split, point) for split, point in choices.items() if point != selected.id)
+    for measured_on, differences in splits.differences.items():
+        # They are the selection split's choice minus the held-out split's.
+        mine_minus_other = {n: negated(d) for n, d in differences.items()} if split == "selection" else differences
+        compared = sort_outcomes(frontier.objectives, mine_minus_other)
+        if compared.worse:
+            alone, measured = (formatting.SPLIT_NAMES[each] for each in (split, measured_on))
+            return (
+                f"The choice is uncertain: on {alone} alone the rule would pick {frontier.point(other).name}. Against "
+                f"it, on {measured}, {selected.name} is {compared.clause()}."
+            )
+    return ""
 
 
 def points_failed(frontier: Frontier) -> str:

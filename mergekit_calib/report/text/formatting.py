@@ -155,7 +155,7 @@ def sentence(frontier: Frontier, text: str) -> str:
     return with_point_names(text, [p.id for p in frontier.points])
 
 
-SPLIT_NAMES: dict[Split, str] = {
+SPLIT_NAMES: dict[str, str] = {
     "all": "all items",
     "selection": "the selection split",
     "held_out": "the held-out split",

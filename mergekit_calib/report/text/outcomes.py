@@ -39,6 +39,12 @@ def half_widths(objectives: Sequence[Objective], differences: Mapping[str, Diffe
     return total
 
 
+def negated(difference: Difference) -> Difference:
+    """Return the difference of the two models the other way round, without a p-value."""
+    value, low, high = (None if x is None else -x for x in (difference.value, difference.high, difference.low))
+    return Difference(value=value, low=low, high=high, n=difference.n)
+
+
 def signed_difference(difference: Difference) -> str:
     """Return a difference as `+0.027 [0.015, 0.039]`."""
     return formatting.with_interval(difference, signed=True)
