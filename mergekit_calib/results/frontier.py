@@ -194,8 +194,9 @@ class Frontier(BaseModel):
         cross_fitted: the rule's choices as items that they were not chosen on measure them; None unless the point was
             chosen on all items.
         rule_scores: what the rules see beside the objectives: metric → values on the items that the point is chosen on.
-        detectable: objective name → the smallest true difference between two points that the held-out split would
-            show with 80 % probability, at the sweep's level; None where it is not known.
+        detectable: objective name → the smallest true difference between two points that the items which gains are
+            quoted from (the held-out split, or all if they are cross-fitted) would show with 80 % probability, at the
+            sweep's level; None where it is not known.
         uncertainty: how uncertain the frontier is; None until all points are scored.
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
