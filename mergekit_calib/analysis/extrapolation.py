@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis import paired
 from mergekit_calib.analysis.estimation import Results, estimate
+from mergekit_calib.analysis.paired_difference import contributions_to_same_items
+from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.results.findings import Objective, Optimum, Trend
 
 FEWEST_POINTS = 3
+
+N_ERRORS = 4000
+"""The number of random errors that the p-value of a trend is counted from."""
 
 
 def trends(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Trend]:
@@ -41,10 +47,26 @@ def trends(along: Mapping[float, Results], objectives: Sequence[Objective], leve
                 lambdas=lambdas,
                 tau=estimate(tau, low, high, len(lambdas)),
                 fitted=metrics.monotone_fit(values, rising).tolist(),
-                p_monotone=metrics.monotone_p_value(values, drawn, rising),
+                p_monotone=metrics.monotone_p_value(values, values[:, None] + _errors(results), rising),
             )
         )
     return trends_of_objectives
+
+
+def _errors(results: Sequence[BootstrapResult]) -> NDArray[np.float64]:
+    """Return random errors of one objective's values, (n_points, N_ERRORS): normal, and the same ones in every call.
+
+    Means over the same items have the covariance of the items' contributions, so that p-values of trends do not depend
+    on the resamples; other statistics have the covariance of their replicates.
+    """
+    of_items = contributions_to_same_items(results)
+    if of_items is None:
+        covariance = np.cov([result.replicates for result in results])
+    else:
+        covariance = np.cov(of_items, ddof=0) / of_items.shape[1]
+    means, rng = np.zeros(len(results)), np.random.default_rng(0)
+    drawn: NDArray[np.float64] = rng.multivariate_normal(means, covariance, N_ERRORS, method="svd").T
+    return drawn
 
 
 def optima(along: Mapping[float, Results], objectives: Sequence[Objective], level: float) -> list[Optimum]:

@@ -6,6 +6,7 @@ biased on resamples, by their replicates on the same resamples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,16 +80,24 @@ class PairedDifference:
         return self.value - quantile * error, self.value + quantile * error
 
 
+def contributions_to_same_items(results: Sequence[BootstrapResult]) -> NDArray[np.float64] | None:
+    """Return the items' contributions, (n_results, n_items); None unless all results are means over the same items."""
+    contributions, counted = [], []
+    for result in results:
+        if result.contributions is None or result.counted is None:
+            return None
+        contributions.append(result.contributions)
+        counted.append(result.counted)
+    return np.array(contributions) if all(np.array_equal(each, counted[0]) for each in counted[1:]) else None
+
+
 def _of_items(first: BootstrapResult, second: BootstrapResult) -> NDArray[np.float64] | None:
-    one, other = first.contributions, second.contributions
-    if one is None or other is None or first.counted is None or second.counted is None:
-        return None
-    if not np.array_equal(first.counted, second.counted):
+    both = contributions_to_same_items([first, second])
+    if both is None:
         return None
     with np.errstate(invalid="ignore"):
-        differences: NDArray[np.float64] = one - other
-        # Of items that are scored alike, only floating-point error differs.
-        largest = max(np.abs(one).max(), np.abs(other).max())
-        if np.isfinite(largest):
-            differences[np.abs(differences) <= metrics.ROUNDING * largest] = 0.0
+        differences: NDArray[np.float64] = both[0] - both[1]
+    # Of items that are scored alike, only floating-point error differs.
+    if np.isfinite(largest := np.abs(both).max()):
+        differences[np.abs(differences) <= metrics.ROUNDING * largest] = 0.0
     return differences
