@@ -179,17 +179,15 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
 
 _KINDS = {
     "temperature": "T is a temperature fitted on each task's selection split",
-    "average": "averaged probabilities run {n} models for each answer",
-    "blend": "blended log-probabilities, with λ chosen on the selection split, run {n}",
+    "average": "averaged probabilities run two models for each answer",
+    "blend": "blended log-probabilities, with λ chosen on the selection split, run two unless λ is 0 or 1",
 }
 
 
 def _baseline_kinds(frontier: Frontier) -> str:
     """Return what the kinds of baselines are, and how many models they run."""
-    models: dict[str, int] = {}
-    for baseline in frontier.baselines:  # a blend at λ = 1 runs one model, others of its kind two
-        models[baseline.kind] = max(baseline.models_run, models.get(baseline.kind, 0))
-    parts = [text.format(n=models[kind]) for kind, text in _KINDS.items() if kind in models]
+    kinds = {baseline.kind for baseline in frontier.baselines}
+    parts = [text for kind, text in _KINDS.items() if kind in kinds]
     if any(not b.uses_labels for b in frontier.baselines):
         parts.insert(1, "T* is one fitted without labels, where the parents agree")
     return "; ".join(parts)

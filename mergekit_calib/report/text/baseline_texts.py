@@ -43,7 +43,7 @@ def rivals(frontier: Frontier) -> list[Rival]:
     """Return the baselines of short tables that the choice was compared with, those that run the fewest models first.
 
     With several parents, these are the best of each kind. A temperature of the choice itself is no rival, unless the
-    choice is a parent: it needs the same merge.
+    choice is a parent: it needs the same merge. A blend at an end of its curve is none either: it is a parent.
     """
     selected = frontier.selected
     if selected is None:
@@ -53,7 +53,10 @@ def rivals(frontier: Frontier) -> list[Rival]:
     for baseline in frontier.baselines:
         differences = baseline.differences.get(selected.id, {})
         outcomes = sort_outcomes(frontier.objectives, differences)
-        if baseline.shown and outcomes and not (is_merge and baseline.of == [selected.id]):
+        is_itself = (is_merge and baseline.of == [selected.id]) or (
+            baseline.kind == "blend" and baseline.models_run == 1
+        )
+        if baseline.shown and outcomes and not is_itself:
             worse = any(d.p is not None and d.p >= 1.0 - _ONE_SIDED for d in differences.values())
             found.append(Rival(baseline, outcomes, worse and bool(outcomes.worse)))
     return sorted(found, key=lambda rival: (rival.baseline.models_run, -len(rival.outcomes.worse)))
