@@ -212,3 +212,20 @@ def test_the_record_has_every_point_and_the_search(recipe_with, run, tmp_path):
     assert json.loads((tmp_path / "out" / "calibration" / "frontier.json").read_text())["axes"] == {
         "lambda": [0.0, 1.5]
     }
+
+
+def test_a_divergence_from_a_parent_is_an_objective_that_can_be_bounded(recipe_with, run, tmp_path):
+    axes = {"lambda": [0.0, 0.25, 0.5, 0.75, 1.0]}
+    kl = {"metric": "kl", "to": "aligned"}
+    bounds = {"rule": "max", "objective": "acc", "bounds": {"kl_to_aligned": {"max": 0.0}}}
+    frontier, _ = run(recipe_with(axes, objectives=["acc", kl], select=bounds), tmp_path / "out")
+    (_, objective) = frontier.objectives
+    values = {p.id: p.estimate(objective).value for p in frontier.points}
+    assert frontier.selected.role == "aligned"
+    assert values["lambda=0.25"] > values["lambda=0.5"] > values["lambda=0.75"] > values["lambda=1"] == 0.0
+    for point in frontier.points:
+        if point.role != "aligned":
+            assert point.changes["aligned"].kl == point.estimate(objective)
+    again, scored = run(recipe_with(axes, objectives=["acc", {**kl, "to": "base"}]), tmp_path / "out")
+    assert scored == {}  # the stored items have the answers of every parent
+    assert again.parent("base").estimate(again.objectives[1]).value == 0.0
