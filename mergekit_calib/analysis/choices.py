@@ -91,9 +91,9 @@ class Chooser:
             best = candidates.least(np.arange(len(candidates.ids)), score.losses)
             by_metric[name] = RuleScore(
                 direction=score.direction,
-                values=dict(zip(candidates.ids, score.values.tolist(), strict=True)),
+                values=_finite(candidates.ids, score.values),
                 best=candidates.ids[best],
-                standard_errors=dict(zip(candidates.ids, score.standard_errors[:, best].tolist(), strict=True)),
+                standard_errors=_finite(candidates.ids, score.standard_errors[:, best]),
                 proper=name in candidates.proper,
             )
         return by_metric
@@ -203,6 +203,11 @@ def scores_beside(objectives: Sequence[Objective]) -> dict[str, Objective]:
     in_common = len({o.scope for o in objectives}) == 1
     where = objectives[0] if in_common else Objective(metric="", direction="minimize")
     return {m: where.model_copy(update={"metric": m, "direction": "minimize", "to": None}) for m in RULE_SCORES}
+
+
+def _finite(ids: Sequence[str], values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return id → value; None in place of one that is not finite, which JSON has no number for."""
+    return {i: float(value) if np.isfinite(value) else None for i, value in zip(ids, values, strict=True)}
 
 
 def objective_values(

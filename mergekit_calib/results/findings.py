@@ -128,16 +128,16 @@ class RuleScore(BaseModel, frozen=True):
 
     Attributes:
         direction: whether more or less of it is better.
-        values: id of each point that can be chosen → the metric.
+        values: id of each point that can be chosen → the metric; None if it is infinite or not defined.
         best: the id of the point with the best value.
-        standard_errors: id → the standard error of the paired difference from `best`.
+        standard_errors: id → the standard error of the paired difference from `best`; None if it is not defined.
         proper: whether it is a proper score of what the objectives measure, which those rules look at by default.
     """
 
     direction: Literal["maximize", "minimize"]
-    values: dict[str, float]
+    values: dict[str, float | None]
     best: str
-    standard_errors: dict[str, float]
+    standard_errors: dict[str, float | None]
     proper: bool = False
 
 

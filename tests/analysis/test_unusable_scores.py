@@ -53,6 +53,20 @@ def test_an_infinite_metric_that_is_not_an_objective_is_null_in_the_file(tmp_pat
     assert Frontier.load(tmp_path / "frontier.json") == frontier
 
 
+def test_an_infinite_score_that_the_rules_see_is_null_in_the_file():
+    tables, statistics, frontier = items(PAIR, 200), analysis(ACC, ECE), empty((ACC, ECE))
+    tables["0.5"] = scored(tables["0.5"], "selection", tables["0.5"].labels, -np.inf)
+    for name, role in (("base", "base"), ("aligned", "aligned"), ("0.5", None)):
+        frontier.points.append(PointResult(id=name, role=role, recipe=""))
+        statistics.add(frontier.points[-1], {"t": [tables[name]]})
+    frontier.selection = statistics.conclude(frontier.points, "least", {})
+    statistics.finish(frontier, "least", {})
+    nll = frontier.rule_scores["nll"]
+    assert frontier.selection.point != "0.5"
+    assert (nll.values["0.5"], nll.standard_errors["0.5"]) == (None, None)
+    assert Frontier.model_validate_json(frontier.model_dump_json()) == frontier
+
+
 @pytest.mark.parametrize("split", ["selection", "held_out"])
 def test_a_point_without_a_finite_objective_is_refused_with_the_reason(split):
     table = items(PAIR, 200)["base"]

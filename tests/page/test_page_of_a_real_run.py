@@ -81,11 +81,13 @@ def test_the_page_of_a_running_sweep_opens(run: tuple[Frontier, list[str], Path]
 
 def candidates_of(frontier: Frontier) -> pareto.Candidates:
     """What the sweep's rules chose from, with the standard errors that the result has: those against the best."""
-    points = [p for p in frontier.complete_points if not p.dominated_by["selection"]]
+    assert frontier.selection is not None
+    split = frontier.selection.split
+    points = [p for p in frontier.complete_points if not p.dominated_by[split]]
     ids = [p.id for p in points]
 
     def values(among: Sequence[PointResult]) -> NDArray[np.float64]:
-        return np.array([[p.estimate(o, "selection").value for o in frontier.objectives] for p in among], dtype=float)
+        return np.array([[p.estimate(o, split).value for o in frontier.objectives] for p in among], dtype=float)
 
     def paired(score: RuleScore) -> pareto.PairedScore:
         errors = np.full((len(ids), len(ids)), np.nan)

@@ -35,6 +35,8 @@ def random_candidates(rng: np.random.Generator) -> pareto.Candidates:
         name: pareto.PairedScore("minimize", np.round(rng.random(n), int(rng.integers(1, 4))), errors(0.3))
         for name in ("brier", "nll")
     }
+    if rng.random() < 0.3:
+        scores["nll"].values[: int(rng.integers(1, n + 1))] = np.inf
     return pareto.Candidates(
         ids=ids,
         objectives=tuple("abc"[:k]),
@@ -56,7 +58,7 @@ def as_the_page_has_them(candidates: pareto.Candidates) -> dict[str, Any]:
         best = usable.least(np.arange(len(usable.ids)), score.losses)
         scores[name] = {
             "direction": score.direction,
-            "values": dict(zip(usable.ids, score.values.tolist(), strict=True)),
+            "values": {i: v if np.isfinite(v) else None for i, v in zip(usable.ids, score.values, strict=True)},
             "standard_errors": dict(zip(usable.ids, score.standard_errors[:, best].tolist(), strict=True)),
             "proper": name in usable.proper,
         }
@@ -109,7 +111,19 @@ def test_the_pages_rules_choose_as_the_runs_do(open_report: Callable, frontier: 
 
 def test_every_rule_of_the_package_can_be_tried_on_the_page(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
-    assert set(opened.page.evaluate("calib.rules.names")) == set(pareto.SELECTION_RULES)
+    assert set(opened.page.evaluate("calib.rules.names(calib.run.rule_scores)")) == set(pareto.SELECTION_RULES)
+
+
+def test_rules_that_need_the_finished_sweeps_scores_are_not_offered_before(open_report: Callable) -> None:
+    frontier = make_frontier(finished=False)
+    frontier.rule_scores = {}
+    opened = open_report(frontier)
+    offered = opened.page.locator("#rule option").evaluate_all("options => options.map(o => o.value)")
+    assert set(offered) == {"", *pareto.SELECTION_RULES} - {"one_se", "least"}
+    opened.page.locator("#rule").select_option("max")
+    opened.page.get_by_label("acc at least").fill("0.99")
+    assert "is run when all points are scored" in opened.text("#rule-outcome")
+    assert opened.page.locator("#points-table tr.selected").count() == 0
 
 
 def test_the_rule_is_switched_and_the_choice_follows(open_report: Callable, frontier: Frontier) -> None:

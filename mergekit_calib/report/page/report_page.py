@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mergekit_calib.pareto import DEFAULT_RULE
+from mergekit_calib.report.page.cross_fitted import cross_fitted_table
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
@@ -57,6 +58,7 @@ def report_html(frontier: Frontier) -> str:
         failed=[(p.name, formatting.failure_reason(frontier, p)) for p in frontier.points if p.status == "failed"],
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],
         how_chosen=how_chosen(frontier),
+        crossed=cross_fitted_table(frontier),
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.

@@ -90,7 +90,7 @@ const calib = (() => {
   const onFrontier = (point) => point.on_frontier.held_out ?? point.on_frontier.all ?? false;
   // The items that the point is chosen on: `selection` or `all`, and how people call them.
   const chosenSplit = run.selection?.split ?? "selection";
-  const chosenOn = chosenSplit === "all" ? "all items" : "selection split";
+  const chosenOn = chosenSplit === "all" ? "all items" : "the selection split";
 
   // Beyond chance, as `dominated_by` of frontier.json has it: the points that dominate this one.
   const dominatedBy = (point, split = "held_out") => point.dominated_by[split] ?? [];

@@ -9,10 +9,11 @@
   const saved = new URLSearchParams(location.hash.slice(1));
   const isPoint = (id) => complete.some((p) => p.id === id);
   const measure = (name, otherwise) => measures.find((m) => m.name === name) ?? otherwise;
+  const ruleNames = calib.rules.names(run.rule_scores);
   const state = {
     y: measure(saved.get("y"), measures[0]),
     x: measure(saved.get("x"), measures[1] ?? measures[0]),
-    rule: calib.rules.names.includes(saved.get("rule")) ? saved.get("rule") : "",
+    rule: ruleNames.includes(saved.get("rule")) ? saved.get("rule") : "",
     options: parsed(saved.get("options")),
     scope: calib.scopes.includes(saved.get("scope")) ? saved.get("scope") : calib.scopes[0],
     axis: calib.frontier.numeric.includes(saved.get("axis")) ? saved.get("axis") : calib.frontier.numeric.includes("lambda") ? "lambda" : calib.frontier.numeric[0],
@@ -74,13 +75,16 @@
     state.chosen = choice?.id ?? null;
     const words = [];
     if (state.rule && choice) {
-      const name = label(run.points.find((p) => p.id === choice.id));
-      if (choice.gaveWay) words.push(el("strong", {}, `${state.rule} can choose no point`), `: ${choice.gaveWay}. `, el("strong", {}, `The default rule, ${calib.said.default_rule}, chooses ${name}`));
+      const name = choice.id && label(run.points.find((p) => p.id === choice.id));
+      if (!choice.id) words.push(el("strong", {}, `${state.rule} can choose no point`), `: ${choice.gaveWay}. The default rule, ${calib.said.default_rule}, is run when all points are scored.`);
+      else if (choice.gaveWay) words.push(el("strong", {}, `${state.rule} can choose no point`), `: ${choice.gaveWay}. `, el("strong", {}, `The default rule, ${calib.said.default_rule}, chooses ${name}`));
       else words.push(el("strong", {}, `${state.rule} chooses ${name}`));
-      words.push(`: ${choice.reason}, on ${calib.chosenSplit === "all" ? "" : "the "}${calib.chosenOn}. `);
-      words.push(choice.id === own ? "The sweep chose the same point." : `The sweep chose ${own ? calib.pointName(own) : "no point"}; to write this one, run it again with `);
-      const select = choice.gaveWay ? { rule: calib.said.default_rule } : { rule: state.rule, ...state.options };
-      if (choice.id !== own) words.push(el("code", {}, `select: ${yaml(select)}`));
+      if (choice.id) {
+        words.push(`: ${choice.reason}, on ${calib.chosenOn}. `);
+        words.push(choice.id === own ? "The sweep chose the same point." : `The sweep chose ${own ? calib.pointName(own) : "no point"}; to write this one, run it again with `);
+        const select = choice.gaveWay ? { rule: calib.said.default_rule } : { rule: state.rule, ...state.options };
+        if (choice.id !== own) words.push(el("code", {}, `select: ${yaml(select)}`));
+      }
     } else if (!state.rule && run.selection?.gave_way)
       words.push(el("strong", {}, `The sweep's rule, ${run.selection.rule}, could choose no point`), `: ${run.selection.gave_way}. The default rule chose.`);
     byId("rule-outcome").replaceChildren(...words);
@@ -146,7 +150,7 @@
   choice("y", named, state.y.name, (name) => { state.y = measure(name); redraw(); });
   choice("x", named, state.x.name, (name) => { state.x = measure(name); redraw(); });
   const own = run.selection ? [["", `${run.selection.rule}, as in the sweep`]] : [["", "the sweep's own rule"]];
-  choice("rule", [...own, ...calib.rules.names.map((name) => [name, name])], state.rule, (rule) => {
+  choice("rule", [...own, ...ruleNames.map((name) => [name, name])], state.rule, (rule) => {
     state.rule = rule;
     state.options = {};
     options();

@@ -26,7 +26,7 @@ calib.point = (() => {
     const share = point.frontier_probability;
     const often = share == null ? "" : ` in ${calib.percent(Math.round(share * 100) / 100)} of resamples`;
     badges.push(badge(`${calib.onFrontier(point) ? "on the frontier" : "not on the frontier"}${often && calib.onFrontier(point) ? `,${often}` : ""}`));
-    for (const [split, words] of [["held_out", "dominated by"], [calib.chosenSplit, `dominated on ${calib.chosenSplit === "all" ? "" : "the "}${calib.chosenOn}, so never chosen, by`]]) {
+    for (const [split, words] of [["held_out", "dominated by"], [calib.chosenSplit, `dominated on ${calib.chosenOn}, so never chosen, by`]]) {
       const by = calib.dominatedBy(point, split);
       if (by.length) badges.push(el("span", { class: "badge bad" }, `${words} ${calib.named(by)}`));
     }
@@ -42,7 +42,7 @@ calib.point = (() => {
         return difference && el("div", { class: "against" }, `vs ${parent.role} `, ...differenceText(measure, difference, places));
       });
       const onThose = estimate(point, measure, calib.chosenSplit);
-      const chosenOn = onThose && el("div", { class: "against" }, `${calib.chosenOn} ${number(onThose.value, places)}`);
+      const chosenOn = onThose && el("div", { class: "against" }, `on ${calib.chosenOn} ${number(onThose.value, places)}`);
       return el("div", {}, el("dt", {}, `${measure.name} ${calib.arrow(measure)}`),
         el("dd", {}, el("span", { class: "big" }, number(value?.value, places)), el("span", { class: "span" }, bracketed(value, places)), chosenOn, ...lines));
     });
@@ -80,7 +80,7 @@ calib.point = (() => {
     const bodies = d3.group(records(point), (r) => r.measure.scope);
     const name = label(point);
     const few = parents.length <= 2; // of more parents, the differences alone
-    const head = ["metric", name.length > 24 ? "this point" : name, calib.chosenOn, ...parents.flatMap((p) => [...(few ? [p.role] : []), `minus ${p.role}`]), "items"];
+    const head = ["metric", name.length > 24 ? "this point" : name, calib.chosenOn.replace("the ", ""), ...parents.flatMap((p) => [...(few ? [p.role] : []), `minus ${p.role}`]), "items"];
     const save = () => calib.download("point", ["point", ...columns], records(point).map((r) => [point.id, r.measure.scope, r.measure.metric,
       r.value.value, r.value.low, r.value.high, r.value.n, r.chosenOn?.value,
       ...r.parents.flatMap(({ value, difference }) => [value?.value, difference?.value, difference?.low, difference?.high, difference?.p])]));
@@ -108,7 +108,7 @@ calib.point = (() => {
 
   function caption() {
     const shown = Object.entries(run.detectable).filter(([, smallest]) => finite(smallest)).map(([name, smallest]) => `${name} ${number(smallest)}`);
-    return "Numbers are of the held-out split; one column has those of the selection split, on which points are chosen. A difference is significant if its interval does not " +
+    return `Numbers are of the held-out split; one column has those of ${calib.chosenOn}, on which points are chosen. A difference is significant if its interval does not ` +
       "contain 0; without an interval it was not tested. p is one-sided, for a gain." + (shown.length ? ` Smallest true difference that these items would show with a probability of 80 %: ${shown.join(", ")}.` : "");
   }
 

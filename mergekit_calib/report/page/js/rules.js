@@ -33,7 +33,8 @@ calib.rules = (() => {
     function score(name) {
       const { direction, values: known, standard_errors: errors } = scores[name] ?? {}, k = objectives.indexOf(name);
       const sign = direction === "maximize" ? -1 : 1;
-      return known ? { loss: (i) => sign * known[kept[i]], error: (i) => errors[kept[i]] ?? -1 } : { loss: (i) => -gains[i][k], error: () => 0 };
+      if (!known) return { loss: (i) => -gains[i][k], error: () => 0 };
+      return { loss: (i) => (known[kept[i]] == null ? Infinity : sign * known[kept[i]]), error: (i) => errors[kept[i]] ?? -1 };
     }
     const proper = Object.keys(scores).filter((name) => scores[name].proper);
     return { ids: kept, objectives, values: mine, signs, gains, ofParents, dominates, all, frontier, best, ranges, regrets, least, score, proper };
@@ -53,7 +54,9 @@ calib.rules = (() => {
   }
 
   function leastScore(c, options) {
-    const name = options.score ?? c.proper.at(-1) ?? c.objectives[0];
+    const usable = c.proper.filter((name) => c.all.some((i) => Number.isFinite(c.score(name).loss(i))));
+    const name = options.score ?? usable.at(-1);
+    if (name === undefined) return oneStandardError(c, {});
     return [c.least(c.all, [c.score(name).loss]), `the best ${name} of ${counted(c)}`];
   }
 
@@ -105,18 +108,27 @@ calib.rules = (() => {
 
   const rules = { one_se: oneStandardError, least: leastScore, knee, max, pareto_superior: superior, weighted, nearest };
 
+  // The rules that look at `rule_scores`, which a sweep has when it is finished.
+  const ofScores = ["one_se", "least"];
+
   // Return the id that a rule chooses and the reason; null if no point has a value of every objective. If the rule can
-  // choose none, the default rule does, and `gaveWay` says why.
+  // choose none, the default rule does, and `gaveWay` says why; the id is null if that rule cannot be run yet.
   function choose(rule, from, options = {}) {
     const c = candidates(from);
     if (!c.ids.length) return null;
     let [chosen, reason] = rules[rule](c, options), gaveWay = null;
     if (chosen === null) {
       gaveWay = reason;
+      if (!names(from.scores).includes(calib.said.default_rule)) return { id: null, reason: "", gaveWay };
       [chosen, reason] = rules[calib.said.default_rule](c, {});
     }
     return { id: c.ids[chosen], reason, gaveWay };
   }
 
-  return { choose, names: Object.keys(rules) };
+  // The names of the rules that can be run with these scores.
+  function names(scores = {}) {
+    return Object.keys(rules).filter((name) => Object.keys(scores).length || !ofScores.includes(name));
+  }
+
+  return { choose, names };
 })();
