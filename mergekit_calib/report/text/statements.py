@@ -54,7 +54,7 @@ def superiority(frontier: Frontier) -> str:
 
 
 def smallest_shown(frontier: Frontier) -> str:
-    """Return the smallest true differences that the held-out items could show."""
+    """Return the smallest true differences to a parent that the items could show."""
     parts = [
         f"{formatting.metric_name(o)} {formatting.number(smallest)}"
         for o in frontier.objectives
@@ -63,7 +63,7 @@ def smallest_shown(frontier: Frontier) -> str:
     if not parts:
         return ""
     listed = formatting.listed(parts)
-    return f"The smallest true differences that the held-out items show with 80 % probability: {listed}."
+    return f"The smallest true differences that the items show with 80 % probability: {listed}."
 
 
 def hypervolume(frontier: Frontier) -> str:
