@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mergekit_calib import metrics
 from mergekit_calib.analysis.estimation import Results, ResultsByScope
-from mergekit_calib.analysis.paired_difference import PairedDifference
+from mergekit_calib.analysis.paired_difference import PairedDifference, contributions_to_same_items
 from mergekit_calib.items.table import Split
 from mergekit_calib.metrics import BootstrapResult
 from mergekit_calib.results.findings import SUITE, Difference, Estimate, Objective
@@ -80,10 +80,24 @@ def standard_errors(results: Sequence[Results], objectives: Sequence[Objective])
     """
     errors = np.zeros((len(results), len(results), len(objectives)))
     for k, objective in enumerate(objectives):
-        for i, mine in enumerate(results):
-            for j, theirs in enumerate(results[:i]):
-                difference = PairedDifference.of(mine[objective.name], theirs[objective.name])
-                errors[i, j, k] = errors[j, i, k] = difference.standard_error
+        column = [point[objective.name] for point in results]
+        of_items = contributions_to_same_items(column)
+        for i in range(1, len(results)):
+            if of_items is not None:
+                errors[i, :i, k] = _roots_of_squares(of_items[:i], of_items[i])
+            else:
+                errors[i, :i, k] = [PairedDifference.of(column[i], other).standard_error for other in column[:i]]
+        errors[:, :, k] += errors[:, :, k].T
+    return errors
+
+
+def _roots_of_squares(theirs: NDArray[np.float64], mine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard errors of one point's differences, (n_points,), from contributions (n_points, n_items)."""
+    with np.errstate(invalid="ignore"):
+        differences = theirs - mine
+        errors: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", differences, differences)) / len(mine)
+        # Of points that are scored alike, only floating-point error differs.
+        errors[errors <= metrics.ROUNDING * np.abs(mine[np.isfinite(mine)]).max(initial=0.0)] = 0.0
     return errors
 
 
