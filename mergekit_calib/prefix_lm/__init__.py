@@ -21,7 +21,10 @@ The modules, in the order in which they are best read:
 12. `silence`: turns lm-eval's logging off.
 13. `model_args`: checks the arguments of `hf` that apply to a model that is loaded already.
 14. `shared_trees`: what the scorers of several models share: prefix trees, limits, compatibility.
-15. `model`: `PrefixLM`, the lm-eval model, and `build_lm`, which makes one for a loaded model.
+15. `encoding`: `EncodingLM`, lm-eval's `hf`, but many texts are tokenised at once.
+16. `generating`: `GeneratingLM`, an `EncodingLM` that generates as in `generation`.
+17. `model`: `PrefixLM`, the lm-eval model, a `GeneratingLM` that scores in packed steps; and `build_lm`, which makes
+    one for a loaded model.
 """
 
 from mergekit_calib.errors import HostVersionError

@@ -1,44 +1,37 @@
 """`PrefixLM`, the lm-eval model `hf-prefix`: lm-eval's `hf`, but tokens that requests share are run once.
 
-It relies on lm-eval 0.4.13: `LM.loglikelihood` tokenises with `tok_encode` and passes ((context, continuation),
-context tokens, continuation tokens) to `_loglikelihood_tokens`, which returns (log-likelihood, is greedy) in the same
-order; `loglikelihood_rolling` passes it windows in batches of `batch_size`; `generate_until` calls `_model_generate`.
+It relies on lm-eval 0.4.13: `_loglikelihood_tokens` returns (log-likelihood, is greedy) in the order of its requests;
+`loglikelihood_rolling` passes it windows in batches of `batch_size`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
-from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix, normalize_gen_kwargs
 
-from mergekit_calib.errors import CalibError
-from mergekit_calib.prefix_lm import generation
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
-from mergekit_calib.prefix_lm.compatibility import disagreement_with_plain, incompatibility, rotary_length_limit
+from mergekit_calib.prefix_lm.compatibility import disagreement_with_plain
 from mergekit_calib.prefix_lm.dtype_speed import SLOWDOWN_THRESHOLD, slowdown_against_float32
+from mergekit_calib.prefix_lm.encoding import EncodedRequest
+from mergekit_calib.prefix_lm.generating import GeneratingLM
 from mergekit_calib.prefix_lm.model_args import LOADING_ARGS, check_model_args
 from mergekit_calib.prefix_lm.packed import PackedRunner
 from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 from mergekit_calib.prefix_lm.shared_trees import ModelKind, SharedPrefixTrees, TokenizerOptions
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 
-EncodedRequest = tuple[tuple[str, str], list[int], list[int]]
-"""(Context, continuation) as text, tokens of the context, tokens of the continuation."""
-
 Answer = tuple[float, bool]
 """The log-likelihood of a continuation in nats, and whether greedy decoding would give it."""
 
-_TOKENISED_TOGETHER = 1000  # requests
 _ALL_WINDOWS = 2**31  # a batch size that no number of windows exceeds
 
 
-class PrefixLM(HFLM):  # type: ignore[misc]
+class PrefixLM(GeneratingLM):
     """The lm-eval model `hf-prefix`.
 
     It takes every argument of `hf`, with two differences. `softmax_dtype` is float32 unless it is given: `hf` takes
@@ -55,14 +48,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         softmax_dtype: dtype of the log-softmax; None for the model's own.
         prefix_trees: what it shares with the scorers of other models; None to share nothing.
         **arguments: other arguments of `hf`.
-
-    Attributes:
-        fallback_reason: why this model is scored as `hf` scores it; None if it runs in packed steps.
-        on_answers: a function that is called with the number of newly answered requests; None for no calls.
     """
-
-    chat_template_args: dict[str, Any]
-    batch_size_per_gpu: int | str
 
     def __init__(
         self,
@@ -73,14 +59,7 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         **arguments: Any,
     ) -> None:
         super().__init__(pretrained, softmax_dtype=softmax_dtype, **arguments)
-        self.on_answers: Callable[[int], None] | None = None
         self._prefix_trees = prefix_trees or SharedPrefixTrees()
-        self._collected: TokenRequests | None = None
-        self._encoded: dict[str, list[int]] = {}
-        self._rotary_limit = rotary_length_limit(self.model)
-        self.fallback_reason = (
-            "its weights are spread over processes" if self.world_size > 1 else incompatibility(self.model)
-        )
         self._runner: PackedRunner | None = None
         if self.fallback_reason is None:
             kind = (type(self.model).__name__, str(self.model.dtype))
@@ -142,10 +121,6 @@ class PrefixLM(HFLM):  # type: ignore[misc]
                 return list(super().loglikelihood(requests, disable_tqdm))
         return self._answer(tokenized, texts)
 
-    def _exceeds_rotary_limit(self, n_tokens: int) -> bool:
-        """Return whether an input of `n_tokens` gets another rotary embedding than shorter ones."""
-        return self._rotary_limit is not None and n_tokens > self._rotary_limit
-
     @contextmanager
     def _as_hf(self, n_tokens: int) -> Iterator[None]:
         """Score as `hf` does within the `with` block, and warn that inputs of up to `n_tokens` are the reason."""
@@ -160,81 +135,20 @@ class PrefixLM(HFLM):  # type: ignore[misc]
         finally:
             self._runner = runner
 
-    def tokenize(self, requests: Sequence[Any]) -> TokenRequests:
-        """Return tokenised requests, each split into context and continuation by lm-eval.
-
-        Args:
-            requests: lm-eval's instances, whose `args` are (context, continuation).
-        """
-        self._collected = collected = TokenRequests()
-        try:
-            for start in range(0, len(requests), _TOKENISED_TOGETHER):
-                batch = list(requests[start : start + _TOKENISED_TOGETHER])
-                self._encode_ahead(batch)
-                super().loglikelihood(batch, disable_tqdm=True)
-        finally:
-            self._collected, self._encoded = None, {}
-        if collected.n_cut:
-            warnings.warn(
-                f"{collected.n_cut} of {len(collected)} requests are longer than the model's {self.max_length} tokens; "
-                "their beginnings are cut off",
-                stacklevel=2,
-            )
-        return collected
-
-    def _encode_ahead(self, requests: Sequence[Any]) -> None:
-        """Encode at once the texts that lm-eval will ask `tok_encode` for one by one; that then looks them up."""
-        bos = self.tokenizer.decode(self.prefix_token_id)
-        pairs = [request.args for request in requests]
-        texts = {text for context, continuation in pairs for text in (context.rstrip(), context + continuation)}
-        ahead = [text for text in texts if text and not has_bos_prefix(text, bos)]
-        encoded = self.tokenizer(ahead, **_add_special_kwargs(None, self.add_bos_token))["input_ids"] if ahead else []
-        self._encoded = dict(zip(ahead, encoded, strict=True))
-
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, *args: Any, **kwargs: Any) -> list[int]:
-        """Return the token ids of a text, as `hf` does.
-
-        Args:
-            string: the text.
-            add_special_tokens: whether a BOS token comes first; None to follow `add_bos_token`.
-            *args: as `hf` takes them.
-            **kwargs: as `hf` takes them.
-        """
-        if add_special_tokens is None and not args and not kwargs and string in self._encoded:
-            return self._encoded[string]
-        encoded: list[int] = super().tok_encode(string, add_special_tokens, *args, **kwargs)
-        return encoded
-
     def _loglikelihood_tokens(
         self, requests: list[EncodedRequest], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Answer]:
-        for request in requests:
-            self._check_length(*request)
+        if self._collected is not None:
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         if self._runner is None:
-            plain: list[Answer] = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+            plain = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
             self._report(len(requests))
             return plain
-        tokenized = TokenRequests() if self._collected is None else self._collected
-        for _, context, continuation in requests:
+        tokenized = TokenRequests()
+        for text, context, continuation in requests:
+            self._check_length(text, context, continuation)
             tokenized.add(context, continuation, self.max_length)
-        if tokenized is self._collected:
-            return []
         return self._answer(tokenized, [text for text, _, _ in requests])
-
-    def _check_length(self, text: tuple[str, str] | None, context: list[int], continuation: list[int]) -> None:
-        """Raise an error if the continuation has no tokens or too many, or the context has none."""
-        shown = repr(text[1]) if text else "a text"
-        if not 0 < len(continuation) <= self.max_length:
-            raise CalibError(
-                f"the tokenizer makes {len(continuation)} tokens of {shown}; between 1 and the model's maximum of "
-                f"{self.max_length} can be scored"
-            )
-        if not context:
-            raise CalibError(
-                f"the tokenizer makes 0 tokens of the context {text[0] if text else ''!r} of {shown}; it needs at "
-                "least one: `add_bos_token: true` in `model_args` adds one if the tokenizer has a BOS token, and an "
-                "empty context is replaced by the prefix token"
-            )
 
     def _answer(self, tokenized: TokenRequests, texts: Sequence[tuple[str, str] | None]) -> list[Answer]:
         """Run tokenised requests in packed steps, and add their answers to lm-eval's cache of responses."""
@@ -263,82 +177,6 @@ class PrefixLM(HFLM):  # type: ignore[misc]
                 return list(super().loglikelihood_rolling(requests, disable_tqdm))
         with self._batches_of(_ALL_WINDOWS):  # so that all windows form one prefix tree
             return list(super().loglikelihood_rolling(requests, disable_tqdm))
-
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Generate texts; a prompt that several neighbouring requests share is read once.
-
-        Args:
-            requests: lm-eval's instances, whose `args` are (prompt, options of generation).
-            disable_tqdm: whether no progress bar is shown.
-
-        Returns:
-            A text for each request, in order.
-        """
-        if self._runner is None or not requests:
-            return list(super().generate_until(requests, disable_tqdm))
-        longest = max(len(self.tok_encode(text)) for text in {request.args[0] for request in requests})
-        options = [normalize_gen_kwargs(request.args[1], self.max_gen_toks) for request in requests]
-        n_tokens = generation.max_tokens_per_row(min(longest, self.max_length), options)
-        with self._batches_of(generation.max_rows(self.model, n_tokens)):
-            return list(super().generate_until(requests, disable_tqdm))
-
-    @contextmanager
-    def _batches_of(self, size: int) -> Iterator[None]:
-        """Let `hf` form batches of `size` within the `with` block."""
-        given, self.batch_size_per_gpu = self.batch_size_per_gpu, size
-        try:
-            yield
-        finally:
-            self.batch_size_per_gpu = given
-
-    def _model_generate(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
-        if self._runner is None:
-            generated: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs)
-        else:
-            generated = generation.generate_in_parts(
-                self._generate_rows, context, max_length, stop, filler=self.tokenizer.pad_token_id, **kwargs
-            )
-        self._report(len(context))
-        return generated
-
-    def _generate_rows(self, context: torch.Tensor, max_length: int, stop: list[str], **kwargs: Any) -> torch.Tensor:
-        """Generate as `hf` does, from a cache of the prompts if several rows share one."""
-        mixed, cache = self.mixed_precision_dtype, {}
-        if generation.accepts_filled_cache(self.model, kwargs) and not self._exceeds_rotary_limit(max_length):
-            with torch.no_grad(), torch.autocast(self.device.type, mixed, enabled=mixed is not None):
-                cache = generation.prompt_cache(self.model, context, kwargs["attention_mask"])
-        rows: torch.Tensor = super()._model_generate(context, max_length, stop, **kwargs, **cache)
-        return rows
-
-    def _report(self, n_answers: int) -> None:
-        if self.on_answers and n_answers:
-            self.on_answers(n_answers)
-
-    def chat_renderer(self, name: bool | str) -> Callable[..., str]:
-        """Return `apply_chat_template` with one of the tokenizer's templates; `hf` itself ignores the name.
-
-        Args:
-            name: the template's name; True for the default.
-
-        Raises:
-            CalibError: the tokenizer has no such template.
-        """
-        try:
-            template = self.chat_template(name)
-        except ValueError as problem:
-            raise CalibError(f"apply_chat_template: {problem}") from problem
-        if template is None:
-            raise CalibError("apply_chat_template: the tokenizer has no chat template")
-
-        def render(chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            given = self.chat_template_args
-            self.chat_template_args = {**given, "chat_template": template}
-            try:
-                return str(self.apply_chat_template(chat_history, add_generation_prompt))
-            finally:
-                self.chat_template_args = given
-
-        return render
 
 
 def build_lm(
