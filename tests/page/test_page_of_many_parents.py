@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.report_factory import add_blends, make_frontier
-from mergekit_calib.results.frontier import Baseline, Frontier, Superiority
+from mergekit_calib.results.frontier import Baseline, CrossFitted, Difference, Estimate, Frontier, Superiority
 
 EIGHT = ("base", "instruct", "math-7b", "a-coder-with-a-long-name", "roleplay", "medical", "de", "fr")
 
@@ -149,5 +149,39 @@ def test_the_table_has_both_splits_and_only_a_tick_for_a_superior_point(open_rep
     assert f"{selection:.3f}" in opened.text('#points-table tr[data-point="lambda=0.6"]')
     opened.page.locator('#points-table tr[data-point="lambda=0.6"] th button').click()
     assert "better than both parents (p = 0.004)" in opened.text("#point-panel .badges")
+    row = opened.page.locator("#metrics-table tbody tr").filter(has_text="acc").first
+    assert row.locator("td").all_inner_texts()[1] == f"{selection:.3f}"
     smallest = frontier.detectable["acc"]
     assert f"acc {smallest:.3f}" in opened.text("#metrics-table caption")
+
+
+@pytest.mark.parametrize("split", ["selection", "all"])
+def test_the_items_that_the_point_is_chosen_on_have_a_column(open_report: Callable, split: str) -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    assert frontier.selection is not None
+    frontier.selection = frontier.selection.model_copy(update={"split": split})
+    for i, point in enumerate(frontier.points):
+        point.metrics["suite"]["acc"][split] = Estimate(value=0.1 + i / 100)
+    opened = open_report(frontier)
+    row = opened.page.locator("#metrics-table tbody tr").filter(has_text="acc").first
+    assert row.locator("td").all_inner_texts()[1] == "0.120"
+    assert "0.120" in opened.text('#points-table tr[data-point="lambda=0.6"]')
+    words = {"selection": "selection split", "all": "all items"}[split]
+    assert words in opened.page.locator("#metrics-table thead").inner_text()
+    assert words in opened.page.locator("#points-table thead tr.splits").inner_text()
+
+
+def test_a_choice_on_all_items_has_its_cross_fitted_numbers(open_report: Callable) -> None:
+    frontier = make_frontier(select="lambda=0.6")
+    assert frontier.selection is not None
+    frontier.selection = frontier.selection.model_copy(update={"split": "all"})
+    assert open_report(frontier).page.locator("#cross-fitted-table").count() == 0
+    frontier.cross_fitted = CrossFitted(
+        choices={"selection": "lambda=0.6", "held_out": "lambda=0.3"},
+        estimates={"acc": Estimate(value=0.7, low=0.6, high=0.8, n=1200)},
+        differences={"aligned": {"acc": Difference(value=-0.012, low=-0.02, high=-0.004, n=1200)}},
+    )
+    opened = open_report(frontier)
+    (row,) = opened.page.locator("#cross-fitted-table tbody tr").all_inner_texts()
+    assert row.split("\t") == ["acc ↑", "0.700 [0.600, 0.800]", "−0.012 [−0.020, −0.004]"]
+    assert "λ = 0.3, chosen on the held-out split" in opened.text("#cross-fitted-table caption")

@@ -89,7 +89,7 @@ calib.point = (() => {
     for (const [scope, rows] of bodies) {
       const body = el("tbody", { class: "group" });
       if (bodies.size > 1) body.append(el("tr", {}, el("th", { colspan: head.length, scope: "rowgroup" }, calib.scopeName(scope))));
-      for (const { measure, value, selection, parents: theirs } of rows) {
+      for (const { measure, value, chosenOn, parents: theirs } of rows) {
         const places = decimals([value]);
         const cells = theirs.flatMap(({ value: other, difference }) => [
           ...(few ? [el("td", { class: "number" }, number(other?.value, places))] : []),
@@ -97,7 +97,7 @@ calib.point = (() => {
             finite(difference.p) ? el("span", { class: "p" }, `p ${calib.pValue(difference.p)}`) : ""] : [""])),
         ]);
         body.append(el("tr", {}, el("th", { scope: "row" }, `${measure.metric} ${calib.arrow(measure)}`),
-          el("td", { class: "number" }, number(value.value, places), el("span", { class: "span" }, bracketed(value, places))), el("td", { class: "number" }, number(selection?.value, places)), ...cells,
+          el("td", { class: "number" }, number(value.value, places), el("span", { class: "span" }, bracketed(value, places))), el("td", { class: "number" }, number(chosenOn?.value, places)), ...cells,
           el("td", { class: "number" }, value.n.toLocaleString("en"))));
       }
       table.append(body);

@@ -1,4 +1,4 @@
-// The selection rules of mergekit_calib/pareto/rules/, applied to the values on the selection split.
+// The selection rules of mergekit_calib/pareto/rules/, applied to the values on the items that the point is chosen on.
 calib.rules = (() => {
   const sum = (row) => row.reduce((total, value) => total + value, 0);
   const rounded = (value) => Math.round(value * 1e9) / 1e9;
