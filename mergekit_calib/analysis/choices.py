@@ -16,7 +16,8 @@ from mergekit_calib.analysis import paired
 from mergekit_calib.analysis.estimation import Results, ResultsByScope
 from mergekit_calib.analysis.scoped_statistics import SPLITS
 from mergekit_calib.items.table import Split
-from mergekit_calib.results.findings import BothSplits, Difference, Estimate, Objective, RuleScore, Selection
+from mergekit_calib.results.choice_findings import BothSplits, RuleScore, Selection
+from mergekit_calib.results.findings import Difference, Estimate, Objective
 from mergekit_calib.results.frontier import PointResult
 
 ResultsBySplit = Mapping[str, Mapping[Split, Results]]  # point id → split → results

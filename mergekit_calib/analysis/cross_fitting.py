@@ -8,7 +8,8 @@ from mergekit_calib.analysis import paired
 from mergekit_calib.analysis.estimation import Estimator, Results
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split, joined
-from mergekit_calib.results.findings import CrossFitted, Objective
+from mergekit_calib.results.choice_findings import CrossFitted
+from mergekit_calib.results.findings import Objective
 
 _OTHER: dict[Split, Split] = {"selection": "held_out", "held_out": "selection"}
 

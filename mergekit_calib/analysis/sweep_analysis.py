@@ -27,7 +27,8 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split
-from mergekit_calib.results.findings import SUITE, Blend, Difference
+from mergekit_calib.results.baseline_findings import Blend
+from mergekit_calib.results.findings import SUITE, Difference
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
 
 _POWER = 0.8

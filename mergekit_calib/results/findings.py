@@ -1,4 +1,4 @@
-"""The parts of a sweep's result: estimates, differences, baselines, uncertainty of the frontier, trends."""
+"""The parts of a sweep's result: estimates, differences, objectives, uncertainty of the frontier, trends."""
 
 from __future__ import annotations
 
@@ -87,60 +87,6 @@ class WithMetrics(BaseModel):
         return estimate or Estimate(value=None)
 
 
-class Selection(BaseModel, frozen=True):
-    """A choice of a point.
-
-    Attributes:
-        rule: the name of the selection rule that the recipe asks for.
-        point: the id of the point.
-        reason: one sentence that says why it was chosen.
-        gave_way: why the rule that the recipe asks for chose no point; the default rule then chose, and `reason` is
-            that rule's. None if the rule chose.
-        split: the items that it was chosen on.
-    """
-
-    rule: str
-    point: str
-    reason: str
-    gave_way: str | None = None
-    split: Literal["all", "selection", "held_out"] = "selection"
-
-
-class CrossFitted(BaseModel, frozen=True):
-    """The rule's choices, measured on items that they were not chosen on: each split's choice on the other split.
-
-    It estimates how good the rule's choice is on new items, from all items. If both splits choose the same point, these
-    are that point's numbers on all items.
-
-    Attributes:
-        choices: split (`selection`, `held_out`) → the id of the point that the rule chooses on it.
-        estimates: objective name → estimate over all items, each answered by the choice of the other split.
-        differences: role of a parent → objective name → paired difference, the choices minus that parent.
-    """
-
-    choices: dict[str, str]
-    estimates: dict[str, Estimate]
-    differences: dict[str, dict[str, Difference]]
-
-
-class RuleScore(BaseModel, frozen=True):
-    """A metric that the rules `one_se` and `least` look at, on the items that the point is chosen on.
-
-    Attributes:
-        direction: whether more or less of it is better.
-        values: id of each point that can be chosen → the metric; None if it is infinite or not defined.
-        best: the id of the point with the best value.
-        standard_errors: id → the standard error of the paired difference from `best`; None if it is not defined.
-        proper: whether it is a proper score of what the objectives measure, which those rules look at by default.
-    """
-
-    direction: Literal["maximize", "minimize"]
-    values: dict[str, float | None]
-    best: str
-    standard_errors: dict[str, float | None]
-    proper: bool = False
-
-
 class Changes(BaseModel, frozen=True):
     """What changes for users of a parent, on the held-out split's items with choices.
 
@@ -155,81 +101,6 @@ class Changes(BaseModel, frozen=True):
     wrong_to_correct: Estimate
     correct_to_wrong: Estimate
     kl: Estimate
-
-
-class Blend(BaseModel, frozen=True):
-    """Two parents' log-probabilities blended, `(1 − λ) ll_base + λ ll_other`, at many λ: no merge, but both models run.
-
-    Also a forecast of the merge, available as soon as the two parents are scored.
-
-    Attributes:
-        of: the ids of the two points, λ = 0 first.
-        lambdas: (n,) ascending.
-        values: objective name → split → (n,) values; None where one is not defined. Only objectives of the choices'
-            probabilities.
-    """
-
-    of: tuple[str, str]
-    lambdas: list[float]
-    values: dict[str, dict[str, list[float | None]]]
-
-
-class Baseline(WithMetrics):
-    """An alternative to merging, computed from item scores alone. It is not a point and never on the frontier.
-
-    Attributes:
-        id: `aligned+T`, `lambda=0.6+T` (log-likelihoods divided by a temperature), `aligned+T*` (a temperature fitted
-            without labels), `base&aligned` (the average of two models' probabilities), `base|aligned` (the blend of
-            their log-probabilities).
-        kind: temperature scaling, averaging, or blending.
-        of: the ids of the points that it is computed from.
-        temperatures: suite entry → the temperature fitted on its selection split; empty for averages and blends.
-        uses_labels: whether the temperature was fitted to the labels; if not, to the items on which the parents agree.
-        at: the λ of a blend, chosen by the sweep's rule on the selection split; None for the others.
-        models_run: how many models run for each answer: 2 for an average or a blend of two.
-        shown: whether it stands in short tables; with three or more parents, only the best of each kind does.
-        metrics: as a point's, on the held-out split; only metrics of the choices' probabilities.
-        differences: id of the chosen point, or of its own baseline → objective name → paired difference, the other
-            minus this baseline: on the held-out split or, if the point was chosen on all items, cross-fitted over all
-            items, as in `CrossFitted`.
-    """
-
-    id: str
-    kind: Literal["temperature", "average", "blend"]
-    of: list[str]
-    temperatures: dict[str, float] = Field(default_factory=dict)
-    uses_labels: bool = True
-    at: float | None = None
-    models_run: int = 1
-    shown: bool = True
-    differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
-
-
-class BothSplits(BaseModel, frozen=True):
-    """The points that the sweep's rule chooses on each split of the items, and how each scores on the other split.
-
-    Attributes:
-        choices: split chosen on (`selection`, `held_out`) → the choice.
-        on_other_split: split chosen on → objective name → the choice's estimate on the other split.
-        differences: split measured on → objective name → paired difference, the selection split's choice minus the
-            held-out split's; empty if both are the same point.
-        choice_shares: point id → the share of resamples of the items that the point is chosen on in which it is the
-            choice; without points that are never chosen.
-        difference_in_differences: objective name → the change from base to aligned on the selection split minus that
-            on the held-out split, with intervals that hold for all objectives together. Empty unless suite entries
-            name their splits: splits by hash do not differ systematically.
-    """
-
-    choices: dict[str, Selection]
-    on_other_split: dict[str, dict[str, Estimate]]
-    differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
-    choice_shares: dict[str, float] = Field(default_factory=dict)
-    difference_in_differences: dict[str, Difference] = Field(default_factory=dict)
-
-    @property
-    def agree(self) -> bool:
-        """Whether both splits choose the same point."""
-        return len({choice.point for choice in self.choices.values()}) == 1
 
 
 class Attainment(BaseModel, frozen=True):

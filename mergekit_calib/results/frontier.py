@@ -8,22 +8,18 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
+from mergekit_calib.results.baseline_findings import Baseline, Blend
+from mergekit_calib.results.choice_findings import BothSplits, CrossFitted, RuleScore, Selection
 from mergekit_calib.results.findings import (
     MACRO,
     SUITE,
     Attainment,
-    Baseline,
-    Blend,
-    BothSplits,
     Changes,
-    CrossFitted,
     Difference,
     Estimate,
     FrontierUncertainty,
     Objective,
     Optimum,
-    RuleScore,
-    Selection,
     Trend,
     WithMetrics,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from helpers.report_factory import make_frontier
-from mergekit_calib.results.findings import Baseline, BothSplits, Difference, Selection
+from mergekit_calib.results.baseline_findings import Baseline
+from mergekit_calib.results.choice_findings import BothSplits, Selection
+from mergekit_calib.results.findings import Difference
 from mergekit_calib.results.frontier import Frontier, Superiority
 
 BETTER, WORSE, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)  # intervals of a gain

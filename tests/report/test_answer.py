@@ -8,7 +8,8 @@ from helpers.report_comparisons import BETTER, NEITHER, WORSE, compared, sound, 
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.parent_texts import best_parent, nearest_parent
-from mergekit_calib.results.findings import CrossFitted, Difference, Estimate, Selection
+from mergekit_calib.results.choice_findings import CrossFitted, Selection
+from mergekit_calib.results.findings import Difference, Estimate
 from mergekit_calib.results.frontier import Frontier
 
 

@@ -13,7 +13,7 @@ from mergekit_calib.report.tables.markdown import escape_markdown, frontier_mark
 from mergekit_calib.report.terminal.points_table import console_table
 from mergekit_calib.report.text.baseline_texts import baseline_verdicts, forecast, recalibration
 from mergekit_calib.report.text.statements import statements
-from mergekit_calib.results.findings import Baseline
+from mergekit_calib.results.baseline_findings import Baseline
 
 
 @pytest.mark.parametrize(

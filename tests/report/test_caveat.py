@@ -8,7 +8,8 @@ from helpers.report_comparisons import BETTER, NEITHER, WORSE, compared, sound, 
 from helpers.report_factory import make_frontier
 from mergekit_calib.report.text.caveat import CAVEATS, main_caveat
 from mergekit_calib.report.text.outcomes import negated
-from mergekit_calib.results.findings import Difference, Selection
+from mergekit_calib.results.choice_findings import Selection
+from mergekit_calib.results.findings import Difference
 from mergekit_calib.results.frontier import Frontier, PointResult, Superiority
 
 

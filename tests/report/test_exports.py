@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from helpers.report_factory import make_frontier
 from mergekit_calib.cli import main
 from mergekit_calib.report.tables.export import as_json, as_latex, latex
-from mergekit_calib.results.findings import Baseline, Estimate
+from mergekit_calib.results.baseline_findings import Baseline
+from mergekit_calib.results.findings import Estimate
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 

@@ -11,14 +11,8 @@ from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.split_texts import both_splits
 from mergekit_calib.report.text.statements import extrapolation, hypervolume, optima, smallest_shown, statements
 from mergekit_calib.report.text.user_changes import user_changes
-from mergekit_calib.results.findings import (
-    BothSplits,
-    Estimate,
-    FrontierUncertainty,
-    Optimum,
-    Selection,
-    Trend,
-)
+from mergekit_calib.results.choice_findings import BothSplits, Selection
+from mergekit_calib.results.findings import Estimate, FrontierUncertainty, Optimum, Trend
 
 
 def splits(other: str, **differences) -> BothSplits:

@@ -12,7 +12,8 @@ from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable
-from mergekit_calib.results.findings import Blend, Objective
+from mergekit_calib.results.baseline_findings import Blend
+from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import AxisValue
 
 _STEP = 0.05

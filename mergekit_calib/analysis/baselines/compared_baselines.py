@@ -21,7 +21,8 @@ from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, MetricFilter
 from mergekit_calib.items.metric_registry import Metric
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split
-from mergekit_calib.results.findings import Baseline, Difference
+from mergekit_calib.results.baseline_findings import Baseline
+from mergekit_calib.results.findings import Difference
 
 _BASE = "base"
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.figures.parent_looks import ParentLook, parent_looks
 from mergekit_calib.report.text import formatting
-from mergekit_calib.results.findings import Baseline, Blend, Objective
+from mergekit_calib.results.baseline_findings import Baseline, Blend
+from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier
 
 BLEND = "#7B3294"

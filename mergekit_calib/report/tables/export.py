@@ -14,7 +14,8 @@ from mergekit_calib.report.tables.markdown import escape_markdown, frontier_mark
 from mergekit_calib.report.tables.rows import frontier_table, measured_columns, table_caption
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.rule_measures import scores_chosen_on
-from mergekit_calib.results.findings import Baseline, WithMetrics
+from mergekit_calib.results.baseline_findings import Baseline
+from mergekit_calib.results.findings import WithMetrics
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 

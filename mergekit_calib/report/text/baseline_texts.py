@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import Outcomes, sort_outcomes
 from mergekit_calib.report.text.parent_texts import parent_role
-from mergekit_calib.results.findings import Baseline, Blend
+from mergekit_calib.results.baseline_findings import Baseline, Blend
 from mergekit_calib.results.frontier import Frontier
 
 _ONE_SIDED = 0.01 / 2  # the level of one side of a two-sided 1 % test

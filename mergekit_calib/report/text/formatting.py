@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from mergekit_calib.items.table import Split
 from mergekit_calib.metrics.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
-from mergekit_calib.results.findings import Baseline, Estimate, Objective
+from mergekit_calib.results.baseline_findings import Baseline
+from mergekit_calib.results.findings import Estimate, Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
 from mergekit_calib.results.names import point_name, with_point_names
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import excludes_zero, sort_outcomes
-from mergekit_calib.results.findings import BothSplits, Estimate
+from mergekit_calib.results.choice_findings import BothSplits
+from mergekit_calib.results.findings import Estimate
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 
