@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import string
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ import safetensors.torch
 import torch
 import transformers
 
-from helpers.checkpoints import save_checkpoint, save_tokenizer
+from helpers.checkpoints import VOCABULARY, save_checkpoint
 
 BASES = {"llama": "llama", "mistral": "mistral", "qwen": "qwen2", "gemma": "gemma3", "vision": "gemma3-multimodal"}
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 CHATML = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
-# Fine-tunes of each family; `chat` ones have a chat template, the last of a family has ChatML's tokens too.
+# Each family's fine-tunes: `instruct` has a chat template, `chatml` another one and its two tokens.
 FINE_TUNES = {
     "llama": ("instruct", "math", "code", "story", "medical", "writer", "chatml"),
     "mistral": ("instruct", "math", "story", "chatml"),
@@ -64,16 +65,34 @@ def save_adapter(base: Path, folder: Path, seed: int) -> None:
     adapted.save_pretrained(folder)
 
 
+def save_qwen_tokenizer(folder: Path) -> None:
+    """Save a tokenizer of letters and digits: transformers reads any tokenizer of a Qwen as byte-level BPE."""
+    words = ["<pad>", "<s>", "</s>", "<unk>", "Ġ", *string.ascii_lowercase, *string.digits]
+    words += [f"<|reserved_{i}|>" for i in range(len(words), VOCABULARY)]
+    vocabulary = {word: i for i, word in enumerate(words)}
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    transformers.Qwen2Tokenizer(vocab=vocabulary, merges=[], **special).save_pretrained(folder)
+
+
+def set_template(folder: Path, template: str) -> None:
+    """Give a model's tokenizer a chat template."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+
+
 def save_family(lab: Path, family: str) -> None:
     """Save a base model and its fine-tunes as `lab/<family>-<name>`."""
     base = lab / f"{family}-base"
     base.mkdir(parents=True)
     save_checkpoint(base, BASES[family], seed=0, dtype="bfloat16", shard="5GB", chat_template=None)
+    if family == "qwen":
+        save_qwen_tokenizer(base)
     for seed, name in enumerate(FINE_TUNES[family]):
         folder = lab / f"{family}-{name}"
         save_fine_tune(base, folder, seed)
         if name == "instruct":
-            save_tokenizer(folder, chat_template=TEMPLATE)
+            set_template(folder, TEMPLATE)
         if name == "chatml":
             add_tokens(folder)
 
