@@ -44,8 +44,8 @@ class SelectionRule(BaseModel, ABC):
 SELECTION_RULES: dict[str, type[SelectionRule]] = {}
 """Name → registered rule."""
 
-DEFAULT_RULE = "least"
-"""The rule where a recipe names none, and where its rule can choose no point; `tests/benchmarks/choice.py` says why."""
+DEFAULT_RULE = "one_se"
+"""The rule where a recipe names none, and where its rule can choose none: the best of `tests/benchmarks/choice.py`."""
 
 _Rule = TypeVar("_Rule", bound=type[SelectionRule])
 

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/choice.py --demo OUT [--real OUT] [--splits 200]
 
-OUT is the folder of a finished sweep: of the demo (`mergekit-calib demo OUT`), and of a real pair
-(`mergekit-yaml configs/real_pair.yml OUT`). It takes some ten minutes of a core.
+OUT is the folder of a finished sweep: of the demo (`mergekit-calib demo OUT`), and of the real pair
+(`mergekit-yaml tests/benchmarks/choice_real_pair.yml OUT`). It takes some ten minutes of a core.
 
-A rule chooses on n items, and its choice is judged on n others. Worlds:
+A rule chooses on n items, and its choice is judged on the items that no rule chose on. Worlds:
 
 - `demo`: random splits of the demo's 5,000 items, n = 250, 500, 1,250 and 2,500.
 - `real`: random splits of the real pair's items, n = 200, 400, and half of the items.
@@ -25,7 +25,7 @@ Criteria, each divided by a loss that a user would notice, fixed before any resu
 A world's loss is the mean of these six, over its sizes. A rule's score is half the mean over all worlds, half the worst
 world. The least score wins, and its rule is `pareto.DEFAULT_RULE`.
 
-"all:" rows choose on both sets of n items, and are judged on n items that neither holds, where there are that many.
+"all:" rows choose on 2 n items, the n and as many others, where there are 3 n.
 For the default rule, the benchmark also compares what would be quoted with the truth, in the synthetic worlds: the
 choice of one half as the other half measures it; and for a choice on all items, the mean of each half's choice as the
 other half measures it (cross-fitting).
@@ -222,8 +222,9 @@ def real_world(name: str, folder: Path, sizes: tuple[int, ...]) -> World:
     def draws(n: int, repeats: int, rng: np.random.Generator) -> Iterator[Draw]:
         for _ in range(repeats):
             order = rng.permutation(n_items)
-            parts = [answers.take(order[k * n : (k + 1) * n]) for k in range(3) if (k + 1) * n <= n_items]
-            yield Draw(parts[0], parts[1], parts[2] if len(parts) > 2 else None)
+            has_second = 3 * n <= n_items
+            second = answers.take(order[n : 2 * n]) if has_second else None
+            yield Draw(answers.take(order[:n]), answers.take(order[2 * n if has_second else n :]), second)
 
     return World(name, lambdas, tuple(min(n, n_items // 2) for n in sizes), draws)
 
