@@ -12,6 +12,8 @@ from pathlib import Path
 
 import lm_eval
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -237,3 +239,17 @@ def test_items_are_pooled_over_tasks_only_where_several_have_choices(scored):
     assert two.scopes == ["calib_demo", "other"]
     two.models[0].reliability["other"] = two.models[0].reliability["calib_demo"]
     assert two.scopes == ["calib_demo", "other", "suite"]
+
+
+def test_a_local_task_has_its_own_name_on_the_card_and_scores_under_its_path_are_found(make_model, task, tmp_path):
+    asked, out, options = [], tmp_path / "out", {"model_args": {"dtype": "float32"}, "n_resamples": 10}
+    card = score_models([str(make_model())], [task], out=out, on_answers=lambda *t: asked.append(t), **options)
+    assert (card.scopes, set(card.models[0].metrics)) == (["made_up"], {"made_up", "suite"})
+    assert {entry for entry, _, _ in asked} == {"made_up"}
+    assert str(Path(task).parent) not in (out / "scores.json").read_text() + (out / "scores.csv").read_text()
+    (stored,) = (out / "items").glob("*.parquet")
+    rows = pq.read_table(stored)
+    pq.write_table(rows.set_column(0, "entry", pa.array([task] * len(rows))), stored)  # as versions before 0.2 do
+    asked.clear()
+    again = score_models([str(make_model())], [task], out=out, on_answers=lambda *t: asked.append(t), **options)
+    assert (asked, again.models[0].metrics) == ([], card.models[0].metrics)
