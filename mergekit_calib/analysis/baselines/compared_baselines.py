@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mergekit_calib.analysis import paired
 from mergekit_calib.analysis.baselines.baseline_choice import Alternative, choose_among
 from mergekit_calib.analysis.baselines.blend_curves import of_probabilities
-from mergekit_calib.analysis.baselines.mixtures import average_probabilities, blend_log_probabilities
-from mergekit_calib.analysis.baselines.temperature_scaling import (
-    at_temperatures,
-    fit_temperatures,
-    fit_temperatures_without_labels,
-)
+from mergekit_calib.analysis.baselines.scored_baselines import BaselineMaker, ScoredBaseline
+from mergekit_calib.analysis.baselines.temperature_scaling import at_temperatures
 from mergekit_calib.analysis.choices import Chooser
 from mergekit_calib.analysis.cross_fitting import answers_of_other_splits
 from mergekit_calib.analysis.estimation import Estimator, Results
@@ -23,21 +19,6 @@ from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.results.baseline_findings import Baseline
 from mergekit_calib.results.findings import Difference
-
-_BASE = "base"
-
-
-@dataclass(frozen=True)
-class ScoredBaseline:
-    """A baseline with its answers.
-
-    Attributes:
-        baseline: the baseline, fitted on the selection split.
-        fitted: a split → the scores of the baseline that is fitted, or whose λ is chosen, on it; None if there is none.
-    """
-
-    baseline: Baseline
-    fitted: Callable[[Split], Tables | None]
 
 
 @dataclass(frozen=True)
@@ -76,11 +57,12 @@ class BaselineComputer:
         """
         if not any(table.has_choices for some in self.tables[chosen].values() for table in some):
             return []
-        kinds = list(self._of_parents())
+        maker = BaselineMaker(self.estimator, self.chooser, self.tables, self.parents, self.lambdas)
+        kinds = list(maker.of_parents())
         for kind in kinds:
             self._show_the_best(kind)
         of_parents = {scored.baseline.id: scored for kind in kinds for scored in kind}
-        own = self._of_choice(chosen, of_split)
+        own = maker.of_choice(chosen, of_split)
         if own is not None:
             own = of_parents.setdefault(own.baseline.id, own)
             own.baseline.shown = True
@@ -88,89 +70,6 @@ class BaselineComputer:
             self._fill_in_metrics(scored)
         self._compare(list(of_parents.values()), own, chosen, of_split)
         return [scored.baseline for scored in of_parents.values()]
-
-    def _of_parents(self) -> Iterator[list[ScoredBaseline]]:
-        """Yield the baselines of the parents, those of one kind together."""
-        if not self.parents:
-            return  # every one failed
-        (role, first), *others = self.parents.items()
-        # Without a base model the first parent is a tuned model like the others.
-        tuned = others if role == _BASE and others else [(role, first), *others]
-        with_labels = [self._with_temperature(name, point) for name, point in tuned]
-        yield [scored for scored in with_labels if scored is not None]
-        if role == _BASE:
-            yield [self._without_labels(name, point, first) for name, point in others]
-        yield [self._average((role, first), other) for other in others]
-        blends = [self._blend((role, first), other) for other in others]
-        yield [scored for scored in blends if scored is not None]
-
-    def _with_temperature(self, name: str, point: str) -> ScoredBaseline | None:
-        tables = self.tables[point]
-        if not (temperatures := fit_temperatures(tables)):
-            return None
-        baseline = Baseline(id=f"{name}+T", kind="temperature", of=[point], temperatures=temperatures)
-        return ScoredBaseline(baseline, lambda split: at_temperatures(tables, fit_temperatures(tables, split)))
-
-    def _without_labels(self, name: str, point: str, base: str) -> ScoredBaseline:
-        tables, reference = self.tables[point], self.tables[base]
-        baseline = Baseline(
-            id=f"{name}+T*",
-            kind="temperature",
-            of=[point],
-            temperatures=fit_temperatures_without_labels(tables, reference),
-            uses_labels=False,
-        )
-
-        def fitted(split: Split) -> Tables:
-            return at_temperatures(tables, fit_temperatures_without_labels(tables, reference, split))
-
-        return ScoredBaseline(baseline, fitted)
-
-    def _average(self, first: tuple[str, str], other: tuple[str, str]) -> ScoredBaseline:
-        mean = average_probabilities(self.tables[first[1]], self.tables[other[1]])
-        baseline = Baseline(id=f"{first[0]}&{other[0]}", kind="average", of=[first[1], other[1]], models_run=2)
-        return ScoredBaseline(baseline, lambda split: mean)
-
-    def _blend(self, first: tuple[str, str], other: tuple[str, str]) -> ScoredBaseline | None:
-        """Return the blend at the λ that the rule chooses; the parents are its ends, and run alone if chosen."""
-        ends = {0.0: first[0], 1.0: other[0]}
-        pair = self.tables[first[1]], self.tables[other[1]]
-        by_lambda = {at: scores for at in self.lambdas if (scores := blend_log_probabilities(*pair, at)) is not None}
-        alternatives = {repr(at): Alternative(scores, ends.get(at)) for at, scores in by_lambda.items()}
-
-        def choose(split: Split) -> float | None:
-            chosen = choose_among(self.estimator, self.chooser, alternatives, split)
-            return None if chosen is None else float(chosen)
-
-        at = choose("selection")
-        if at is None:
-            return None
-        baseline = Baseline(
-            id=f"{first[0]}|{other[0]}",
-            kind="blend",
-            of=[first[1], other[1]],
-            at=at,
-            models_run=1 if at in ends else 2,
-        )
-
-        def fitted(split: Split) -> Tables | None:
-            its_lambda = at if split == "selection" else choose(split)
-            return None if its_lambda is None else by_lambda[its_lambda]
-
-        return ScoredBaseline(baseline, fitted)
-
-    def _of_choice(self, chosen: str, of_split: Mapping[Split, str] | None) -> ScoredBaseline | None:
-        """Return the chosen point with a temperature; fitted on a split, the point that the rule chooses on it."""
-        roles = {point: role for role, point in self.parents.items()}
-        scored = self._with_temperature(roles.get(chosen, chosen), chosen)
-        if scored is None or of_split is None:
-            return scored
-
-        def fitted(split: Split) -> Tables:
-            tables = self.tables[of_split[split]]
-            return at_temperatures(tables, fit_temperatures(tables, split))
-
-        return ScoredBaseline(scored.baseline, fitted)
 
     def _show_the_best(self, kind: Sequence[ScoredBaseline]) -> None:
         """Mark all baselines of a kind but one as not shown, the one that the rule chooses on the selection split."""
