@@ -85,6 +85,7 @@ def footprint(
     compute_dtype: torch.dtype | None,
     device: torch.device,
     options: MergeOptions,
+    growth: float = 1.0,
 ) -> Footprint:
     """Return the memory of a sweep that keeps all its models in memory.
 
@@ -95,13 +96,14 @@ def footprint(
         compute_dtype: the dtype that the live model computes in; None for that of the merged weights.
         device: the device that models are scored on.
         options: mergekit's options.
+        growth: how many times as large as the largest parent a merged model can be: above 1 if layers are stacked.
     """
     parents = list(models)
     largest = max(parents, key=n_parameters)
     read = dtype_from_name(dtype)
     merged = dtype_from_name(out_dtype) or read or largest.dtype
     compute = compute_dtype or merged
-    live, state = (n_parameters(largest) * each.itemsize for each in (compute, merged))
+    live, state = (int(growth * n_parameters(largest)) * each.itemsize for each in (compute, merged))
     building = state if compute != merged else 0
     if device.type != "cpu":
         building = live + building

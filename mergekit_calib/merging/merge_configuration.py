@@ -137,6 +137,13 @@ def merged_configuration(
     return config
 
 
+def merged_layers(recipe: Recipe, options: MergeOptions) -> int:
+    """Return how many layers the merged model of a plain recipe has."""
+    given = configuration(recipe)
+    config = merged_configuration(given, architecture_of(given, options), options)
+    return int(config.get_text_config().num_hidden_layers)
+
+
 def _flat(config: transformers.PretrainedConfig, without: Collection[str]) -> dict[str, Any]:
     """Return key path → value for the config fields that affect a forward pass, except the keys in `without`."""
 

@@ -81,17 +81,15 @@ def open_parents(names: Sequence[str], options: MergeOptions) -> dict[str, Paren
     return {name: _open(ref, configs[name], options) for name, ref in references.items()}
 
 
-def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocabulary_may_differ: bool) -> None:
-    """Check that the models can be merged tensor by tensor.
+def check_architectures(models: Iterable[ParentModel], options: MergeOptions) -> None:
+    """Check that the models have one architecture.
 
     Args:
         models: the models.
         options: mergekit's options.
-        vocabulary_may_differ: whether the recipe makes a common vocabulary, so that its size may differ.
 
     Raises:
-        CalibError: two models have different architectures, or a tensor has different shapes in two models; with
-            `--allow-crimes` neither is an error.
+        CalibError: two models have different architectures; with `--allow-crimes` that is no error.
     """
     first, *others = models
     for other in others:
@@ -101,14 +99,6 @@ def check_compatible(models: Iterable[ParentModel], options: MergeOptions, vocab
                 f"{first.name} is a {of_first} and {other.name} a {of_other}: only models of one "
                 "architecture can be merged (mergekit's --allow-crimes tries it anyway)"
             )
-        for name in first.shapes.keys() & other.shapes.keys():
-            a, b = first.shapes[name], other.shapes[name]
-            allowed = a[1:] == b[1:] and (vocabulary_may_differ or options.unsafe_truncate_embeddings)
-            if a != b and not allowed and not options.allow_crimes:
-                hint = ""
-                if a[1:] == b[1:]:
-                    hint = "; vocabularies of different size need `tokenizer: {source: union}` or `tokenizer_source`"
-                raise CalibError(f"tensor {name} is {list(a)} in {first.name} and {list(b)} in {other.name}{hint}")
 
 
 def check_disk(folder: Path, n_bytes: int) -> None:

@@ -12,8 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import transformers
-from mergekit.architecture.conversion import can_convert_checkpoint_keys
 from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Task, TaskUniverse, build_schedule
@@ -23,7 +21,7 @@ from mergekit.options import MergeOptions
 from mergekit.plan import MergePlanner
 from mergekit.tokenizer import BuildTokenizer, PermutedVocabulary
 
-from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.fast_linear import WeightedSum, is_bit_identical_to_mergekit
 from mergekit_calib.merging.merge_configuration import architecture_of, merged_configuration
 
@@ -70,6 +68,7 @@ class Plan:
 
     Attributes:
         config: the transformers configuration of the merged model.
+        targets: mergekit's tasks that save a tensor each, and the others that it runs.
         builds_tokenizer: whether the recipe makes a tokenizer that may change the vocabulary.
 
     Raises:
@@ -87,10 +86,10 @@ class Plan:
         self.config = merged_configuration(configuration, architecture, options)
         try:
             planner = MergePlanner(configuration.model_copy(deep=True), architecture, options, self.config)
-            self._targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
+            self.targets = planner.plan_to_disk(out_path="")  # nothing is written: the writer's task is never run
         except (RuntimeError, ValueError) as problem:
             raise CalibError(f"mergekit cannot plan this recipe: {problem}") from problem
-        self.builds_tokenizer = not keeps_vocabulary and any(isinstance(t, BuildTokenizer) for t in self._targets)
+        self.builds_tokenizer = not keeps_vocabulary and any(isinstance(t, BuildTokenizer) for t in self.targets)
 
     @cached_property
     def vocabulary_axes(self) -> dict[str, int]:
@@ -99,45 +98,11 @@ class Plan:
             return {}
         return {
             target.tensor_name: task.vocabulary_axis
-            for target in self._targets
+            for target in self.targets
             if isinstance(target, SaveTensor)
             for task in TaskUniverse([target]).tasks
             if isinstance(task, PermutedVocabulary)
         }
-
-    def check_sources(self) -> None:
-        """Check that every model has the tensors that the plan reads.
-
-        Raises:
-            CalibError: a model lacks a tensor.
-        """
-        for task in TaskUniverse(self._targets).tasks:
-            if not isinstance(task, LoadTensor) or task.optional:
-                continue
-            loader = LoaderCache().get(task.model)
-            names = loader.index.tensor_paths.keys()
-            model_type = task.model.config(trust_remote_code=self._options.trust_remote_code).model_type
-            if not (task._resolve_name(loader) or can_convert_checkpoint_keys(model_type, names, task.tensor)):
-                near = near_names(task.tensor, names)
-                raise CalibError(
-                    f"{task.model} has no tensor {task.tensor}, which mergekit reads from a {model_type}{near}"
-                )
-
-    def check_config(self) -> None:
-        """Check that the merged model's config can be saved.
-
-        transformers 5 refuses one whose number of layers mergekit changed but not the list of their types, as when
-        layers of Qwen or Gemma are stacked.
-
-        Raises:
-            CalibError: it cannot.
-        """
-        try:
-            self.config.validate()
-        except Exception as problem:  # of several libraries, which change with transformers
-            message = str(problem.__cause__ or problem).strip()
-            version = transformers.__version__
-            raise CalibError(f"transformers {version} cannot save the merged model's config: {message}") from problem
 
     def tensors(self, residents: ResidentTensors) -> Iterator[tuple[str, torch.Tensor | WeightedSum]]:
         """Yield the name and value of every tensor that `mergekit-yaml` would write, bit for bit.
@@ -149,7 +114,7 @@ class Plan:
             residents: the parents' tensors.
         """
         save_of = {}
-        for save in self._targets:
+        for save in self.targets:
             if not isinstance(save, SaveTensor):
                 continue
             if weighted_sum := self._weighted_sum(save, residents):  # It draws no random numbers, so it may come first.
@@ -158,8 +123,8 @@ class Plan:
                 save_of[save.tensor_task] = save
         if not save_of:
             return
-        universe = TaskUniverse(self._targets)
-        schedule = build_schedule([universe.add_task(t) for t in self._targets], cached_values={})
+        universe = TaskUniverse(self.targets)
+        schedule = build_schedule([universe.add_task(t) for t in self.targets], cached_values={})
         tokenizers: dict[Task, Any] = {}
         for handle in schedule.tasks:
             task = handle.task()

@@ -19,7 +19,7 @@ from mergekit_calib.merging.tokenizer import (
     template_of,
     tokenizer_of,
 )
-from mergekit_calib.recipe import Sweep, model_name
+from mergekit_calib.recipe import Recipe, Sweep, model_name, slices_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ def choose_tokenizer(sweep: Sweep, models: Mapping[str, ParentModel], options: M
         options: mergekit's options.
     """
     has_settings = has_tokenizer_settings(sweep.recipe)
-    tokenizers = {name: tokenizer_of(model, options, adapted=not has_settings) for name, model in models.items()}
+    tokenizers = {
+        name: tokenizer_of(model, options, adapted=not has_settings) if _fits(sweep.recipe, model, models) else None
+        for name, model in models.items()
+    }
     donor = donor_of(sweep, tokenizers)
     base = base_model_to_name(sweep, models, tokenizers, options)
     keys = {"base_model": base} if base else {}
@@ -109,6 +112,16 @@ def _choice_of_the_recipe(
     is_seen = template and any(entry.apply_chat_template for entry in sweep.calibration.suite)
     of_parents = {"chat_template": template} if is_seen else {}  # so that all points see the same prompts
     return TokenizerChoice(None, keys, of_parents, makes_vocabulary(recipe))
+
+
+def _fits(recipe: Recipe, model: ParentModel, models: Mapping[str, ParentModel]) -> bool:
+    """Return whether a model's vocabulary has the size of the merged model's, which is that of its first slice."""
+    sources = [source for part in slices_of(recipe) for source in part.get("sources") or ()]
+    first = models.get(model_name(sources[0].get("model")) or "") if sources else None
+    if first is None or makes_vocabulary(recipe):
+        return True
+    sizes = {each.config.get_text_config().vocab_size for each in (first, model)}
+    return len(sizes) == 1
 
 
 def _keys_for(

@@ -6,6 +6,7 @@ the documents of the suite's tasks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitting_footprint, footprint, free_memory
-from mergekit_calib.merging.merge_configuration import check_configuration_source, config_difference, configuration
+from mergekit_calib.merging.merge_configuration import (
+    check_configuration_source,
+    config_difference,
+    configuration,
+    merged_layers,
+)
 from mergekit_calib.merging.models import compute_dtype
-from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
-from mergekit_calib.merging.tokenizer import load_tokenizer, makes_vocabulary
-from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
+from mergekit_calib.merging.parents import ParentModel, check_architectures, check_disk, open_parents
+from mergekit_calib.merging.plan_checks import check_plans
+from mergekit_calib.merging.tokenizer import load_tokenizer
+from mergekit_calib.merging.tokenizer_choice import TokenizerChoice, choose_tokenizer
 from mergekit_calib.prefix_lm.model_args import check_model_args
-from mergekit_calib.recipe import Sweep
+from mergekit_calib.recipe import Sweep, slices_of
 from mergekit_calib.recipe.axes import grid_size
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.sweep.folder import RunFolder
@@ -61,22 +68,17 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     options = options.model_copy(update=updates)
 
     models = open_parents(sweep.models, options)
-    check_compatible(models.values(), options, makes_vocabulary(sweep.recipe))
-    check_disk(out_path, 2 * max(model.n_bytes for model in models.values()))
+    check_architectures(models.values(), options)
     layers = layers_of(models[next(iter(sweep.parent_models.values()))])
     sweep = sweep.expanded(layers, plugins.axis_kinds())
     _check_points(sweep)
-    choices = [choose_tokenizer(each, models, options) for each in sweep.each_method()]
-    tokenizer = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
-    sweep = tokenizer.applied_to(sweep)
-    notes = []
-    base = tokenizer.recipe_keys.get("base_model")
-    if base and (difference := config_difference(next(sweep.corners()).recipe, options)):
-        notes.append(
-            f"The recipe names no base_model, and the models' configs differ: {difference}. The merged models have the "
-            f"config of {base}, which their recipes name as base_model; in {sweep.method} that changes nothing else."
-        )
+    growth = _growth(sweep, models, options)
+    of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
+    check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
+    sweep, tokenizer, notes = _with_tokenizer(sweep, models, options)
     check_configuration_source(next(sweep.corners()).recipe, options, source)
+    if not of_adapters:  # else once they are merged
+        check_plans(sweep, models, options)
     strategy = strategy_of(sweep)
 
     check_model_args(block.model_args)
@@ -92,14 +94,35 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
-    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options)
+    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
     memory = fitting_footprint(needed, *free_memory(device))
-    prepared = Prepared(
+    return Prepared(
         sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory, notes
     )
-    if not any(model.reference.lora for model in models.values()):
-        prepared.check_plan()
-    return prepared
+
+
+def _growth(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> float:
+    """Return how many times as deep as the deepest parent a point's model can be; at least 1."""
+    if not list(slices_of(sweep.recipe)):
+        return 1.0
+    depth = max(merged_layers(point.recipe, options) for point in sweep.corners())
+    return max(1.0, depth / max(layers_of(model).count for model in models.values()))
+
+
+def _with_tokenizer(
+    sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions
+) -> tuple[Sweep, TokenizerChoice, list[str]]:
+    """Return the sweep with the keys that its tokenizer needs in its recipes, the tokenizer, and notes on them."""
+    choices = [choose_tokenizer(each, models, options) for each in sweep.each_method()]
+    choice = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
+    sweep, base = choice.applied_to(sweep), choice.recipe_keys.get("base_model")
+    if base is None or (difference := config_difference(next(sweep.corners()).recipe, options)) is None:
+        return sweep, choice, []
+    note = (
+        f"The recipe names no base_model, and the models' configs differ: {difference}. The merged models have the "
+        f"config of {base}, which their recipes name as base_model; that changes nothing else in {sweep.method}."
+    )
+    return sweep, choice, [note]
 
 
 def _check_points(sweep: Sweep) -> None:

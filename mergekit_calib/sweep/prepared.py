@@ -17,10 +17,9 @@ from mergekit_calib.items.store import content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
-from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerprint
-from mergekit_calib.merging.plan import Plan
+from mergekit_calib.merging.plan_checks import check_plans
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
@@ -89,29 +88,15 @@ class Prepared:
         """lm-eval's `model_args`."""
         return self.sweep.calibration.model_args
 
-    def check_plan(self) -> None:
-        """Check that mergekit can plan the points' recipes and save their config, and finds the tensors that they need.
-
-        Raises:
-            CalibError: it cannot; the message names what is missing or wrong.
-        """
-        checked_methods = set()
-        for point in self.sweep.corners():
-            if (method := point.recipe["merge_method"]) not in checked_methods:
-                checked_methods.add(method)
-                plan = Plan(configuration(point.recipe, self.sweep.source), self.options)
-                plan.check_sources()
-                plan.check_config()
-
     def merge_adapters(self) -> None:
         """Merge LoRA adapters into their models, on disk, and check the points' recipes against the results.
 
         Raises:
-            CalibError: as `check_plan`.
+            CalibError: as `check_plans`.
         """
         if any(model.reference.lora for model in self.models.values()):
             apply_adapters(self.models.values(), self.options)
-            self.check_plan()
+            check_plans(self.sweep, self.models, self.options)
 
     def record(self, points: Iterable[Point]) -> None:
         """Write `calibration/sweep.yml`: the sweep with everything that was resolved, and the keys of `points`."""

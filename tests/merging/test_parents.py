@@ -1,24 +1,23 @@
-"""Checks of models before any weight is loaded, and the tokenizer of a merge."""
+"""Checks of models and of the plans of their merges, before any weight is loaded."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-import transformers
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.merge_configuration import configuration
-from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.merging.models import PointModels
-from mergekit_calib.merging.parents import check_compatible, check_disk, open_parents
+from mergekit_calib.merging.parents import check_architectures, check_disk, open_parents
 from mergekit_calib.merging.plan import Plan
-from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
-from mergekit_calib.recipe import dump_recipe, parse_sweep
+from mergekit_calib.merging.plan_checks import check_config, check_shapes, check_sources
+from mergekit_calib.recipe.parent_roles import models_named
 
 OPTIONS = MergeOptions(random_seed=0, quiet=True)
 
@@ -58,21 +57,52 @@ def test_pickles_are_refused_without_lazy_unpickle(make_model, tmp_path):
 def test_different_architectures_are_an_error_without_allow_crimes(make_model):
     parents = open_parents([str(make_model("llama")), str(make_model("qwen2"))], OPTIONS)
     with pytest.raises(CalibError, match=r"LlamaForCausalLM.*Qwen2ForCausalLM"):
-        check_compatible(parents.values(), OPTIONS, False)
-    check_compatible(parents.values(), OPTIONS.model_copy(update={"allow_crimes": True}), False)
+        check_architectures(parents.values(), OPTIONS)
+    check_architectures(parents.values(), OPTIONS.model_copy(update={"allow_crimes": True}))
+
+
+def check(recipe: dict[str, Any], options: MergeOptions = OPTIONS) -> None:
+    """Check the plan of a recipe against the files of its models."""
+    models = open_parents(list(models_named(recipe)), options)
+    plan = Plan(configuration(recipe), options)
+    check_sources(plan, options)
+    check_shapes(plan, models, options)
+    check_config(plan)
+
+
+def linear(*models: Path, **keys: Any) -> dict[str, Any]:
+    inputs = [{"model": str(model), "parameters": {"weight": 0.5}} for model in models]
+    return {"merge_method": "linear", "models": inputs, **keys}
+
+
+def stack(*parts: tuple[Path, list[int]], **keys: Any) -> dict[str, Any]:
+    slices = [{"sources": [{"model": str(model), "layer_range": layers}]} for model, layers in parts]
+    return {"merge_method": "passthrough", "slices": slices, **keys}
 
 
 def test_a_tensor_of_different_shapes_is_an_error(make_model):
-    parents = open_parents([str(make_model(seed=0)), str(make_model(seed=1, intermediate_size=56))], OPTIONS)
+    models = make_model(seed=0), make_model(seed=1, intermediate_size=56)
     with pytest.raises(CalibError, match=r"tensor model\.layers\.\S+mlp\S+ is \[\d+, \d+\] in .* and \[\d+, \d+\] in"):
-        check_compatible(parents.values(), OPTIONS, False)
+        check(linear(*models, base_model=str(models[0])))
+    check(linear(*models, base_model=str(models[0])), OPTIONS.model_copy(update={"allow_crimes": True}))
 
 
-def test_vocabularies_of_different_size_need_a_tokenizer_setting(make_model):
-    parents = open_parents([str(make_model(seed=0)), str(make_model(seed=1, vocab_size=72))], OPTIONS)
+@pytest.mark.parametrize(
+    "setting", [{"tokenizer": {"source": "union"}}, {"tokenizer": {}}, {"tokenizer_source": "base"}]
+)
+def test_vocabularies_of_different_size_need_a_tokenizer_setting(make_model, setting):
+    models = make_model(seed=0), make_model(seed=1, vocab_size=72)
     with pytest.raises(CalibError, match=r"tokenizer: {source: union}"):
-        check_compatible(parents.values(), OPTIONS, vocabulary_may_differ=False)
-    check_compatible(parents.values(), OPTIONS, vocabulary_may_differ=True)
+        check(linear(*models, base_model=str(models[0])))
+    check(linear(*models, base_model=str(models[0]), **setting))
+
+
+def test_layers_of_a_model_with_another_vocabulary_can_be_stacked(make_model):
+    small, large = make_model(seed=0), make_model(seed=1, vocab_size=72)
+    parts = (small, [0, 2]), (large, [1, 3]), (small, [2, 4])
+    check(stack(*parts, base_model=str(small)))
+    with pytest.raises(CalibError, match=r"embed_tokens.weight of .* has 64 tokens, and the merged model's config 72"):
+        check(stack(*parts, base_model=str(large)))
 
 
 def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_an_error(make_model, tmp_path):
@@ -80,9 +110,20 @@ def test_a_tensor_that_mergekit_needs_and_a_model_lacks_is_an_error(make_model, 
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     del tensors["model.norm.weight"]
     safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    recipe = {"merge_method": "passthrough", "models": [{"model": str(folder)}]}
     with pytest.raises(CalibError, match=r"has no tensor model.norm.weight"):
-        Plan(configuration(recipe), OPTIONS).check_sources()
+        check({"merge_method": "passthrough", "models": [{"model": str(folder)}]})
+
+
+def test_a_config_that_cannot_be_saved_is_an_error(make_model):
+    model = make_model("qwen2")
+    check(stack((model, [0, 2]), (model, [2, 4])))
+    with pytest.raises(CalibError, match=r"cannot save the merged model's config: .*num_hidden_layers"):
+        check(stack((model, [0, 3]), (model, [1, 4])))
+
+
+def test_a_recipe_that_mergekit_cannot_plan_is_an_error(make_model):
+    with pytest.raises(CalibError, match=r"mergekit cannot plan this recipe: .*requires a base"):
+        check({**linear(make_model(seed=0), make_model(seed=1)), "merge_method": "ties"})
 
 
 def test_too_little_disk_space_is_an_error(tmp_path):
@@ -105,69 +146,3 @@ def test_the_fingerprint_changes_with_the_weights_and_the_configuration(make_mod
     tensors["model.norm.weight"] += 1
     safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     assert len({first, second, fingerprint()}) == 3
-
-
-TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
-
-
-@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "nuslerp"])
-@pytest.mark.parametrize("padded_rows", [False, True])
-def test_a_merge_has_the_aligned_parents_tokenizer_when_scored_and_when_mergekit_writes_it(
-    make_model, tmp_path, method, padded_rows
-):
-    from mergekit.merge import run_merge
-
-    register()
-    rows = {"vocab_size": 80} if padded_rows else {}
-    base, aligned = make_model(seed=0, **rows), make_model(seed=1, chat_template=TEMPLATE, **rows)
-    if padded_rows:  # a vocabulary smaller than the embeddings, as Qwen's are
-        from transformers import AutoTokenizer
-
-        small = AutoTokenizer.from_pretrained(make_model(seed=0))
-        base, aligned = (shutil.copytree(p, tmp_path / p.name) for p in (base, aligned))
-        small.save_pretrained(base)
-        small.chat_template = TEMPLATE
-        small.save_pretrained(aligned)
-    transformers.GenerationConfig(max_new_tokens=77).save_pretrained(aligned)
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(base),
-        "models": [{"model": str(aligned)}],
-        "parameters": {"method": method},
-        "calibration": {"axes": {"lambda": [0.5]}, "suite": ["any"]},
-    }
-    sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
-    parents = open_parents(sweep.models, OPTIONS)
-    choice = choose_tokenizer(sweep, parents, OPTIONS)
-    sweep = choice.applied_to(sweep)
-    (point,) = sweep.grid()
-    models = PointModels(OPTIONS, choice, tmp_path / "scratch", torch.device("cpu"))
-    with models.at(point) as ready:
-        assert ready.tokenizer.chat_template == TEMPLATE
-        assert ready.model.generation_config.max_new_tokens == 77
-        digest = ready.digest
-    models.write(point, tmp_path / "ours", digest)
-    run_merge(configuration(point.recipe), str(tmp_path / "plain"), OPTIONS)
-    for folder in (tmp_path / "ours", tmp_path / "plain"):
-        assert transformers.AutoTokenizer.from_pretrained(folder).chat_template == TEMPLATE
-    written = transformers.GenerationConfig.from_pretrained(tmp_path / "ours")
-    assert written.max_new_tokens == 77
-
-
-def test_tokenizer_settings_of_the_recipe_are_kept(make_model, tmp_path):
-    register()
-    base, aligned = make_model(seed=0), make_model(seed=1, chat_template=TEMPLATE)
-    recipe = {
-        "merge_method": "slerp",
-        "base_model": str(base),
-        "models": [{"model": str(base)}, {"model": str(aligned)}],
-        "parameters": {"t": "${lambda}"},
-        "chat_template": "chatml",
-        "calibration": {"axes": {"lambda": [0.5]}, "suite": ["any"]},
-    }
-    sweep = parse_sweep(dump_recipe(recipe), registered_signatures())
-    parents = open_parents(sweep.models, OPTIONS)
-    choice = choose_tokenizer(sweep, parents, OPTIONS)
-    assert choice.folder is None
-    with PointModels(OPTIONS, choice, tmp_path, torch.device("cpu")).at(next(sweep.grid())) as ready:
-        assert "<|im_start|>" in ready.tokenizer.chat_template

@@ -28,6 +28,7 @@ from mergekit_calib.recipe import Sweep, dump_recipe, parse_sweep
 
 SEED = 7
 PICKLE = "pytorch_model.bin"
+TEMPLATE = "{{ messages[0].content }}"
 
 
 def sweep_of(recipe: dict[str, Any], axes: dict[str, list[float]]) -> Sweep:
@@ -96,6 +97,54 @@ def test_every_architecture_scores_what_it_writes(make_model, tmp_path, architec
     assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path)
 
 
+def of_three(models: list[Path | str], method: str) -> dict[str, Any]:
+    """Return a recipe with a base model and two others, of which one has a weight on the axis `w`."""
+    base, *others = map(str, models)
+    weights = dict(zip(others, ("${w}", -0.3), strict=True))
+    inputs = [{"model": model, "parameters": {"weight": weight, "density": 0.5}} for model, weight in weights.items()]
+    return {"merge_method": method, "base_model": base, "models": inputs, "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "method"),
+    [("llama", "ties"), ("llama", "della_linear"), ("mixtral", "dare_ties"), ("gemma3-multimodal", "dare_linear")],
+)
+def test_recipes_of_three_models_score_what_they_write(make_model, tmp_path, architecture, method):
+    # A chat template in one of them asks for a tokenizer, whose tasks change the order in which tensors are merged.
+    models = [make_model(architecture, seed=seed, chat_template=TEMPLATE if seed == 1 else None) for seed in range(3)]
+    assert_scored_is_written(sweep_of(of_three(models, method), {"w": [0.4, 1.2]}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "values"),
+    [
+        ("model_stock", {"filter_wise": "${x}"}, [0, 1]),
+        ("sce", {"select_topk": "${x}"}, [0.2, 1.0]),
+        ("karcher", {"max_iter": "${x}"}, [1, 5]),
+        ("ramplus_tl", {"r": "${x}", "alpha": 0.2, "epsilon": 1e-5}, [0.1, 0.4]),
+    ],
+)
+@pytest.mark.parametrize("through", ["models", "modules"])
+def test_methods_of_three_models_score_what_they_write(make_model, tmp_path, method, parameters, values, through):
+    models = [str(make_model(seed=seed)) for seed in range(3)]
+    inputs: dict[str, Any] = {"models": [{"model": model} for model in models]}
+    if through == "modules":
+        sources = [{"model": model, "layer_range": [0, 4]} for model in models]
+        inputs = {"modules": {"default": {"slices": [{"sources": sources}]}}}
+    base = {} if method == "karcher" else {"base_model": models[0]}
+    recipe = {"merge_method": method, **base, **inputs, "parameters": parameters, "dtype": "bfloat16"}
+    assert_scored_is_written(sweep_of(recipe, {"x": values}), tmp_path)
+
+
+def test_a_self_stack_scores_what_it_writes(make_model, tmp_path):
+    model = str(make_model(seed=0))
+    first, second = ({"model": model, "layer_range": layers} for layers in ([0, 3], [1, 4]))
+    second["parameters"] = {"scale": [{"filter": "down_proj", "value": "${scale}"}, {"value": 1.0}]}
+    slices = [{"sources": [part]} for part in (first, second)]
+    recipe = {"merge_method": "passthrough", "slices": slices, "dtype": "bfloat16"}
+    assert_scored_is_written(sweep_of(recipe, {"scale": [0.0, 0.5]}), tmp_path)
+
+
 def test_sharded_checkpoints_score_what_they_write(make_model, tmp_path):
     base, aligned = make_model(seed=0, shard="20KB"), make_model(seed=1, shard="30KB")
     assert len(list(base.glob("*.safetensors"))) > 2
@@ -123,18 +172,32 @@ def test_models_that_compute_in_another_dtype_hold_the_written_values(make_model
     assert_scored_is_written(short_form(base, aligned, dtype="bfloat16"), tmp_path, dtype="float32")
 
 
-def test_a_lora_is_a_parent_like_any_other(make_model, tmp_path):
+def save_adapter(base: Path, folder: Path, seed: int) -> str:
+    """Save a LoRA of `base` with weights drawn from `seed`; return it as recipes name it."""
     import peft
 
-    base = make_model(seed=0)
+    torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
                 parameter.normal_(std=0.1)
-    adapted.save_pretrained(tmp_path / "adapter")
-    sweep = short_form(base, f"{base}+{tmp_path / 'adapter'}", dtype="bfloat16")
+    adapted.save_pretrained(folder)
+    return f"{base}+{folder}"
+
+
+def test_a_lora_is_a_parent_like_any_other(make_model, tmp_path):
+    base = make_model(seed=0)
+    sweep = short_form(base, save_adapter(base, tmp_path / "adapter", 0), dtype="bfloat16")
+    assert_scored_is_written(sweep, tmp_path, lora_merge_cache=str(tmp_path / "cache"))
+
+
+def test_several_loras_of_one_base_are_parents(make_model, tmp_path):
+    base = make_model(seed=0)
+    adapters = [save_adapter(base, tmp_path / f"adapter-{seed}", seed) for seed in (1, 2)]
+    sweep = sweep_of(of_three([base, *adapters], "task_arithmetic"), {"w": [0.6]})
+    assert list(sweep.parent_models) == ["base", "adapter-1", "adapter-2"]
     assert_scored_is_written(sweep, tmp_path, lora_merge_cache=str(tmp_path / "cache"))
 
 
