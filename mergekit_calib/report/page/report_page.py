@@ -27,6 +27,7 @@ _SCRIPTS = (
     "common",
     "figure",
     "marks",
+    "labels",
     "blends",
     "rules",
     "frontier",

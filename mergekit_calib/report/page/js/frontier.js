@@ -183,36 +183,32 @@ calib.frontier = (() => {
       event.preventDefault();
     }
 
-    // Put each name at that place around its mark where it covers the least of marks, whiskers and other names.
+    // Mark the picked point, and put names beside the chosen and the picked point, the parents, and baselines if there is room.
     function name(svg, held, all) {
       held.overlay.selectAll("*").remove();
-      const taken = all.map((e) => ({ x: held.at(e)[0] - 6, y: held.at(e)[1] - 6, width: 12, height: 12 }));
-      const bounds = svg.getBoundingClientRect();
-      const area = (a, b) => Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
+      const square = ([x, y], half) => ({ x: x - half, y: y - half, width: 2 * half, height: 2 * half });
+      const taken = all.map((e) => square(held.at(e), 6));
       const picked = all.find((e) => e.point?.id === state.picked);
       if (picked) {
         whiskers(held, picked, "picked");
         held.overlay.append("circle").attr("class", "ring").attr("cx", held.at(picked)[0]).attr("cy", held.at(picked)[1]).attr("r", 9.5);
+        taken.push(square(held.at(picked), 9));
         taken.push(...held.overlay.selectAll("line").nodes().map((line) => line.getBBox()).map((b) => ({ x: b.x - 1, y: b.y - 1, width: b.width + 2, height: b.height + 2 })));
       }
+      const main = (e) => Boolean(e.point && (e.point.id === state.chosen || e.point.id === state.picked));
       for (const entry of all) {
-        const { point } = entry, main = point && (point.id === state.chosen || point.id === state.picked);
-        entry.node.classList.toggle("main", Boolean(main));
+        const { point } = entry;
+        entry.node.classList.toggle("main", main(entry));
         entry.node.setAttribute("aria-checked", String(point?.id === state.picked));
         entry.node.setAttribute("tabindex", point?.id === state.picked ? "0" : "-1");
-        if (main || entry.parent || entry.measured.shown) {
-          const node = held.overlay.append("text").attr("class", `name ${main ? "" : "aside"}`).text(`${short(entry.name)}${point?.id === state.chosen ? " ★" : ""}`).node();
-          const { width, height } = node.getBBox(), [px, py] = held.at(entry);
-          const places = [[11, 4, 0], [-11 - width, 4, 2], [-width / 2, -12, 3], [-width / 2, 20, 3], [8, -9, 1], [8, 17, 1], [-8 - width, -9, 2], [-8 - width, 17, 2]]
-            .map(([dx, dy, cost]) => ({ x: px + dx, y: py + dy - height * 0.8, width, height, cost }));
-          const badness = (box) => box.cost + d3.sum(taken, (other) => area(box, other)) +
-            1000 * (box.x < 50 || box.x + width > bounds.width - 4 || box.y < 0 || box.y + height > bounds.height - 44);
-          const box = d3.least(places, badness);
-          d3.select(node).attr("x", box.x).attr("y", box.y + height * 0.8);
-          taken.push(box);
-        }
       }
       if (!all.some((e) => e.node.getAttribute("tabindex") === "0")) all[0]?.node.setAttribute("tabindex", "0");
+      const named = d3.sort(all.filter((e) => main(e) || e.parent || e.measured.shown), (e) => (main(e) ? 0 : e.parent ? 1 : 2));
+      const wanted = named.map((e) => ({
+        x: held.at(e)[0], y: held.at(e)[1], text: `${short(e.name)}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
+      }));
+      const { width, height } = svg.getBoundingClientRect();
+      calib.labels.place(held.overlay, wanted, taken, { x: 50, y: 0, width: width - 54, height: height - 44 });
       held.all = all;
     }
 
