@@ -155,3 +155,8 @@ def test_a_lambda_without_a_blend_has_no_value_and_is_not_chosen():
     frontier.selection = analysis.conclude(frontier.points, "knee", {})
     analysis.finish(frontier, "knee", {})
     assert frontier.baseline("base|aligned").at <= 1
+
+
+def test_an_axis_with_a_huge_value_does_not_make_an_endless_curve():
+    lambdas = blend_lambdas({"lambda": [0.0, 0.5, 1.0, 1e39]})
+    assert (lambdas[0], lambdas[-1], len(lambdas)) == (0.0, 1.0, 21)

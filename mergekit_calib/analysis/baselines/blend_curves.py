@@ -17,17 +17,20 @@ from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import AxisValue
 
 _STEP = 0.05
+_MOST = 3.0
+"""The greatest λ of a blend. Beyond it, accuracy only falls, and a curve of an unbounded axis would never end."""
 
 
 def blend_lambdas(axes: Mapping[str, Sequence[AxisValue]]) -> list[float]:
     """Return the values of λ that two models are blended at, ascending.
 
-    They are 0 to 1 in steps of 0.05, on to the greatest λ of the sweep if that is above 1, and the sweep's own values.
+    They are 0 to 1 in steps of 0.05, on to the greatest λ of the sweep if that is above 1, and the sweep's own values;
+    none is above 3.
 
     Args:
         axes: axis of the sweep → its values; the two ends of a range.
     """
-    own = [float(value) for value in axes.get("lambda", ()) if not isinstance(value, str) and value >= 0.0]
+    own = [float(value) for value in axes.get("lambda", ()) if not isinstance(value, str) and 0.0 <= value <= _MOST]
     top = max([1.0, *own])
     grid = np.arange(round(top / _STEP + 0.5)) * _STEP
     return sorted({round(value, 10) for value in [*grid.tolist(), *own, 1.0, top]})
