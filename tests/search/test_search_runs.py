@@ -167,7 +167,7 @@ def test_a_race_that_stops_no_point_changes_no_number(recipe_with, run, tmp_path
             RANGE,
             {"strategy": "random", "item_evaluations": 79},
             "calibration.search.item_evaluations",
-            "79 are too few to score both parents on 40 documents each; 120 are enough for the parents and one more",
+            "79 are too few to score 2 parents on 40 documents each; 120 are enough for the parents and one more",
         ),
         (
             RANGE,

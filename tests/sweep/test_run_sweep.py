@@ -245,7 +245,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(recipe, tmp_path):
 
 def test_a_folder_of_other_parents_is_left_alone(recipe, make_model, tmp_path):
     sweep(recipe, tmp_path / "out")
-    with pytest.raises(CalibError, match=r"holds a sweep between .* and this one is between"):
+    with pytest.raises(CalibError, match=r"holds a sweep of .* and this one is of"):
         sweep({**recipe, "base_model": str(make_model(seed=2))}, tmp_path / "out")
 
 
