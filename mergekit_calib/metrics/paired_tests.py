@@ -33,6 +33,14 @@ def sign_flip_p_value(differences: ArrayLike) -> float:
     differences, and far less for more. If differences have several magnitudes that are no multiples of one number, and
     many differences have each, the error is up to half the probability of a single sum.
 
+    Simulated (500 sets of items each), a nominal 5 % test makes a false claim of a gain in accuracy in 2 to 3 % of
+    sets, with 4 to 60 discordant items expected among 50 to 500; the bootstrap's share of replicates in 3 to 7 %. It
+    detects that 80 % of 12 discordant items are in favour in 57 to 61 % of sets (bootstrap: 69 to 71 %). Claims of a
+    gain in the Brier score and NLL are false in 3 to 7 % where models differ symmetrically. Where differences are
+    skewed (2 units), as between a calibrated and an overconfident model, a mean near 0 is claimed too often on one side
+    and too seldom on the other, as by the bootstrap and by every test of a mean: 2 to 11 % at n = 50, 3 to 8 % at 150,
+    4 to 6 % at 500.
+
     Args:
         differences: (n,) one for each item.
 
@@ -62,6 +70,20 @@ def bootstrap_p_value(replicates: ArrayLike, observed: float) -> float:
     p is the tail of Student's t distribution with n_resamples − 1 degrees of freedom above observed / standard
     deviation: the probability that one more replicate, centred at 0, would be at least the observed difference, if
     replicates are normal.
+
+    Why centred: a resample repeats items, and so has a larger ECE than its sample, the more so the better calibrated
+    the model. The percentile p, #(replicate ≤ 0), counts that shift as evidence; the basic one, #(replicate ≥ 2 ×
+    observed), takes it off twice. Simulated (ECE of 15 bins, 1,000 resamples, models correlated by item, n = 150, 500
+    and 1500, 500 sets of items each), a nominal 5 % test of a gain in ECE makes a false claim in 1 to 7 % of sets (this
+    one), 0 to 6 % (percentile) and 5 to 8 % (basic), over seven nulls of equal ECE with like and unlike accuracy and
+    sharpness. It detects a true gain, from ECE .05 to .02 at n = 500, in 19, 7 and 28 % of sets. The level is
+    exceeded for two perfectly calibrated models of unlike accuracy, whose ECE has different biases at any n: in 7 to
+    9, 3 to 6 and 9 to 13 % of sets for .75 against .84, and in 21 to 25, 32 to 52 and 16 to 17 % for .75 against .90.
+
+    Why by the standard deviation: the share of centred replicates that reach the observed difference makes as many
+    claims, to within 2 % of sets, but varies more with the seed. Over 200 seeds of 1,000 resamples, p has a standard
+    deviation of 0.004 near 0.05, 0.0025 near 0.025 and 0.0004 near 0.003 (share: 0.006, 0.004 and 0.0014), and it can
+    be below 1/(1 + n_resamples). To be surer near a level, take more resamples: the deviation falls with their root.
 
     Args:
         replicates: (n_resamples,) paired differences on resamples.

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/paired_tests.py [--sets 500]
 
-It takes some ten minutes of a core. Each row is a world of two models that answer the same n items; in each of many
-sets of items, one-sided tests ask whether the second model is better. Tests:
+It takes some four minutes of an idle core. Each row is a world of two models that answer the same n items. In each of
+many sets of items, one-sided tests ask whether the second model is better. Tests:
 
 - `signs`: random signs of the items' differences (`metrics.sign_flip_p_value`; only for means);
 - `t`: observed difference / standard deviation of its replicates (`metrics.bootstrap_p_value`);
