@@ -93,6 +93,24 @@ def test_blocks_give_the_log_softmax_over_the_whole_vocabulary(name: str, block_
     assert not greedy.all()
 
 
+def test_over_a_large_vocabulary_scores_are_neither_too_high_nor_too_low_on_average() -> None:
+    n_tokens, n_hidden = 262_144, 64
+    torch.manual_seed(5)
+    model = PACKED["llama"](n_tokens).eval().requires_grad_(False)
+    model.lm_head.weight.normal_(std=3 / 32**0.5)  # logits with a standard deviation of 3: no token is nearly certain
+    hidden, rows, tokens = torch.randn(n_hidden, 32), torch.arange(n_hidden), torch.randint(n_tokens, (n_hidden,))
+    head = OutputHead(model, torch.float32, nullcontext, BatchLimits.for_device(hidden.device, attention_by_run=True))
+    head.output_type = type(model.base_model(torch.tensor([[0]])))
+
+    scores, _ = head(hidden, rows, tokens)
+
+    exact = torch.log_softmax(hidden.double() @ model.lm_head.weight.double().T, -1)[rows, tokens]
+    errors = scores.double() - exact
+    # torch.log_softmax in float32 is 3e-5 too high here on a CPU: it loses part of the many small exponentials.
+    assert abs(errors.mean()) < 1e-6
+    assert errors.abs().max() < 1e-5
+
+
 def test_of_equally_likely_tokens_the_first_is_the_greedy_one() -> None:
     given = case("llama")
     given.model.lm_head.weight.zero_()

@@ -57,6 +57,31 @@ def test_scores_are_those_of_hf(models, tokenizer, name, step_tokens) -> None:
     assert_equal(packed.loglikelihood(requests()), plain.loglikelihood(requests()))
 
 
+CHAT = [
+    {"role": role, "content": f"{i} of some words that every prompt begins with, as with few-shot examples."}
+    for i, role in enumerate(["user", "assistant"] * 2)
+]
+QUESTIONS = ["And what is blue?", "What is 2 + 2?", "Who?"]
+
+
+@pytest.mark.parametrize("step_tokens", [1024, 100])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3", "gpt-neox"])
+def test_after_the_long_shared_prefix_of_a_chat_only_rounding_tells_scores_from_those_of_hf_in_float64(
+    models, tokenizer, name, step_tokens
+) -> None:
+    exact = copy.deepcopy(models[name]).double()
+    plain = HFLM(pretrained=exact, tokenizer=tokenizer, batch_size=1, softmax_dtype="float64")
+    prompts = [plain.apply_chat_template([*CHAT, {"role": "user", "content": text}]) for text in QUESTIONS]
+    asked = requests([(prompt, answer) for prompt in prompts for answer in ("the sky", "4", "five or so")])
+    theirs = [score for score, _ in plain.loglikelihood(asked)]
+
+    for model, softmax_dtype, tolerance in ((exact, "float64", 1e-10), (models[name], "float32", 1e-4)):
+        packed = build_lm(model, tokenizer, model_args={"softmax_dtype": softmax_dtype})
+        packed.batch_limits.step_tokens = step_tokens
+        assert [score for score, _ in packed.loglikelihood(asked)] == pytest.approx(theirs, abs=tolerance)
+        assert packed.tokenize(asked).longest > 350
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_scores_are_those_of_hf_with_sdpa_and_with_eager_attention(models, tokenizer, attention) -> None:
     model = models["gemma3"]
