@@ -92,7 +92,7 @@ def test_an_interval_contains_0_if_and_only_if_the_two_sided_test_does_not_rejec
         mine, theirs = np.zeros((2, 60))
         mine[:n_discordant] = signs * sizes
         pair = of_accuracies(mine, theirs, n_resamples=10)
-        p = min(gain_p_values(pair[i : i + 1], pair[1 - i : 2 - i or None], [ACC]).item() for i in (0, 1))
+        p = min(gain_p_values(pair[i : i + 1], pair[1 - i : 2 - i], [ACC]).item() for i in (0, 1))
         difference = differences(*pair, [ACC], level, {})["acc"]
         assert (difference.low <= 0.0 <= difference.high) == (2 * p > 1 - level)
         rejected += 2 * p <= 1 - level
