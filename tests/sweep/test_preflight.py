@@ -73,7 +73,7 @@ def test_the_points_recipes_name_a_base_model_where_it_only_decides_whose_config
     base, aligned = make_model(seed=0), with_configuration(make_model(seed=1), tmp_path / "other", rms_norm_eps=0.5)
     ready = prepared(weighted(base, aligned), task, tmp_path / "out")
     assert ready.point({"lambda": 0.5}).recipe["base_model"] == str(aligned)
-    assert f"rms_norm_eps is 1e-06 in {base} and 0.5 in {aligned}" in ready.new_frontier().notes[0]
+    assert f"rms_norm_eps is 0.5 in {aligned} and 1e-06 in {base}" in ready.new_frontier().notes[0]
 
 
 def test_configurations_may_differ_with_a_base_model_or_without_effect_on_a_forward_pass(make_model, task, tmp_path):
