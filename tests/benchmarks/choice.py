@@ -23,8 +23,8 @@ Criteria, each divided by a loss that a user would notice, fixed before any resu
 - the standard deviation of the chosen λ, by 0.1.
 
 A world's loss is the mean of these six, over its sizes. A rule's score is half the mean over all worlds, half the worst
-world. Of the rows that choose on n items, the least score wins, and its rule is `pareto.DEFAULT_RULE`. Whether a point is
-then chosen on all items is decided by that rule's "all:" row.
+world. Of the rows that choose on n items, the least score wins, and its rule is `pareto.DEFAULT_RULE`. That rule's
+"all:" row decides whether points are chosen on all items.
 
 "all:" rows choose on 2 n items, the n and as many others, where there are 3 n.
 For the default rule, the benchmark also compares what would be quoted with the truth, in the synthetic worlds: the

@@ -175,7 +175,7 @@ def caption(sweeps: Sequence[Compared]) -> str:
     measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
     return (
         f"Measured on each sweep's held-out split: {measured}. Accuracy and ECE are the choice's minus the parent's, "
-        f"with paired {' or '.join(sorted(levels))} bootstrap intervals in brackets. Recovered, between a base and an "
+        f"with paired {' or '.join(sorted(levels))} intervals in brackets. Recovered, between a base and an "
         "aligned model: how much of aligned's loss against base the choice recovers; 0 % is aligned's value, 100 % is "
         f"base's. It has no brackets if aligned is not significantly worse than base, and is {formatting.UNDEFINED} if "
         "aligned is no worse, or if the parents are others."
