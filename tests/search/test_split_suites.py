@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mergekit_calib.analysis.baselines import fit_temperatures
+from mergekit_calib.analysis.baselines.temperature_scaling import fit_temperatures
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.store import ItemStore
 from mergekit_calib.items.table import in_selection_split, in_split
