@@ -77,12 +77,12 @@ def test_a_run_begun_by_version_0_1_scores_only_what_is_missing(out):
         resumed = frontier.point(point.id)
         assert resumed.digest == point.digest
         assert resumed.axes == point.axes
+        # Values alone: this version's intervals of means are not centred, as those of version 0.1 were.
         for metric, splits in point.metrics["suite"].items():
             for split, estimate in splits.items():
                 again = resumed.metrics["suite"][metric][split]
                 assert again.n == estimate.n, (point.id, metric, split)
                 assert again.value == pytest.approx(estimate.value, rel=rel), (point.id, metric, split)
-                assert again.low == pytest.approx(estimate.low, rel=max(rel, 1e-9)), (point.id, metric, split)
 
 
 def test_another_version_of_lm_eval_scores_every_point_again_and_keeps_the_old_scores(out, monkeypatch):
