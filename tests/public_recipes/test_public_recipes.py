@@ -230,8 +230,12 @@ def test_the_chosen_model_is_the_one_that_mergekit_writes(run: Run):
             assert [name for name in written if not torch.equal(written[name], expected[name])] == [], kind
 
 
-def test_the_chosen_model_can_chat_if_one_of_the_models_can(run: Run):
-    template, asked_for, source = tokenizer_of(run.out).chat_template, run.recipe.get("chat_template"), None
+def test_a_merge_can_chat_if_one_of_the_models_can(run: Run):
+    """The chosen model where it is a merge, else a merge that mergekit alone writes from the point's plain recipe."""
+    chosen = run.frontier.selected
+    assert chosen is not None
+    merge = run.out if chosen.role is None else run.by_mergekit(yaml.safe_load(run.merges[0].recipe))
+    template, asked_for, source = tokenizer_of(merge).chat_template, run.recipe.get("chat_template"), None
     if asked_for not in (None, "auto"):
         assert template is not None
         assert template not in {tokenizer_of(path_of(model)).chat_template for model in run.models}
