@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.report_factory import make_frontier
+from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.results.frontier import Baseline, Frontier
 
@@ -127,7 +128,7 @@ def test_any_measure_can_be_drawn_against_any_other(open_report: Callable, front
 
 def test_the_table_sorts_both_ways_with_failed_points_last(open_report: Callable, frontier: Frontier) -> None:
     opened = open_report(frontier)
-    button = opened.page.locator("#points-table thead button").filter(has_text=re.compile(r"^ece"))
+    button = opened.page.locator("#points-table thead button").filter(has_text=re.compile(r"^ece ↓ \(15 bins"))
     points = frontier.complete_points
     ascending = [p.id for p in sorted(points, key=lambda p: p.estimate(frontier.objectives[1]).value)]
     button.click()
@@ -149,6 +150,9 @@ def test_every_chart_and_table_can_be_downloaded_as_csv(
     estimate = frontier.point("lambda=0.6").estimate(frontier.objectives[0])
     assert float(table["lambda=0.6"]["suite.acc.held_out.value"]) == estimate.value
     assert table["lambda=0.8"]["reason"] == frontier.point("lambda=0.8").reason
+    difference = frontier.point("lambda=0.6").differences["aligned"]["ece"]
+    assert float(table["lambda=0.6"]["minus.aligned.ece.p"]) == difference.p
+    assert set(points_frame(frontier).columns) - {"seconds"} <= set(table["lambda=0.6"])
     for chart in ("frontier-chart", "reliability-chart", "curve-ece"):
         opened.page.locator(f"#{chart} summary").click()
         opened.page.locator(f"#{chart} tbody tr").first.wait_for()

@@ -34,7 +34,7 @@ calib.table = (() => {
     }
 
     headers.forEach((header, i) => {
-      const button = el("button", { type: "button", onclick: () => sort(i) }, header.textContent);
+      const button = el("button", { type: "button", onclick: () => sort(i) }, ...header.childNodes);
       header.replaceChildren(button);
     });
     for (const row of rows) {
@@ -56,19 +56,31 @@ calib.table = (() => {
       }
     }
 
-    // Download every number of every point, as in points.csv, and of the baselines.
+    // Download every number of every point, with the columns of points.csv, and of the baselines.
     function save() {
-      const axes = Object.keys(run.axes), parts = ["value", "low", "high", "n"];
-      const all = [...run.points, ...run.baselines], keys = new Map();
-      for (const one of all)
+      const records = [...run.points, ...run.baselines].map((one) => {
+        const record = { id: one.id, role: one.role, status: one.status ?? "baseline", reason: one.reason };
+        const put = (prefix, values, parts) => parts.forEach((part) => (record[`${prefix}.${part}`] = values[part]));
+        for (const axis of Object.keys(run.axes)) record[`axis.${axis}`] = one.axes?.[axis];
         for (const [scope, metrics] of Object.entries(one.metrics))
           for (const [metric, splits] of Object.entries(metrics))
-            for (const split of Object.keys(splits)) keys.set([scope, metric, split].join("."), [scope, metric, split]);
-      const columns = ["id", "role", "status", "reason", ...axes.map((a) => `axis.${a}`), ...[...keys.keys()].flatMap((k) => parts.map((p) => `${k}.${p}`)),
-        "on_frontier", "frontier_probability", "p_adjusted", "superior", "selected", "same_as"];
-      calib.download("points", columns, all.map((one) => [one.id, one.role, one.status ?? "baseline", one.reason, ...axes.map((a) => one.axes?.[a]),
-        ...[...keys.values()].flatMap(([scope, metric, split]) => parts.map((part) => one.metrics[scope]?.[metric]?.[split]?.[part])),
-        one.on_frontier && calib.onFrontier(one), one.frontier_probability, one.superiority?.p_adjusted, one.superiority?.shown, one.status && one.id === state.chosen, one.same_as]));
+            for (const [split, estimate] of Object.entries(splits)) put(`${scope}.${metric}.${split}`, estimate, ["value", "low", "high", "n"]);
+        return one.status ? { ...record, ...compared(one) } : record;
+      });
+      const columns = [...new Set(records.flatMap((record) => Object.keys(record)))];
+      calib.download("points", columns, records.map((record) => columns.map((column) => record[column])));
+    }
+
+    function compared(point) {
+      const record = {};
+      for (const [role, differences] of Object.entries(point.differences))
+        for (const { name } of calib.objectives)
+          for (const part of differences[name] ? ["value", "low", "high", "p"] : []) record[`minus.${role}.${name}.${part}`] = differences[name][part];
+      for (const [role, changes] of Object.entries(point.changes))
+        for (const [name, estimate] of Object.entries(changes)) record[`changes.${role}.${name}`] = estimate.value;
+      const dominated = Object.fromEntries(["all", "selection", "held_out"].map((split) => [`dominated_by.${split}`, calib.dominatedBy(point, split).join(" ")]));
+      return { ...record, on_frontier: calib.onFrontier(point), frontier_probability: point.frontier_probability, p_adjusted: point.superiority?.p_adjusted,
+        superior: point.superiority?.shown, ...dominated, selected: point.id === state.chosen, same_as: point.same_as };
     }
 
     return { mark };
