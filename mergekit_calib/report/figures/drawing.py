@@ -27,6 +27,7 @@ STYLE = Path(__file__).with_name("calib.mplstyle")
 
 OVER, UNDER = "#E69F00", "#56B4E9"  # of Okabe and Ito's palette
 INK, FAINT = "#222222", "#9a9a9a"
+_LEGEND_ROOM = 0.8  # inches of a figure's height that a legend may take
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.2))
 _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -112,7 +113,7 @@ class Label:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> None:
-    """Put a legend under the figure, in as many columns as fit into its width.
+    """Put a legend under the figure, in as many columns as fit into its width; for a tall one the figure grows.
 
     Args:
         figure: the figure.
@@ -125,9 +126,12 @@ def legend(figure: Figure, handles: Sequence[Artist], most_columns: int = 4) -> 
             handles=handles, loc="outside lower center", ncols=columns, handlelength=1.4, columnspacing=1.2
         )
         box = made.get_tightbbox(renderer)
-        if columns == 1 or box is None or box.width <= figure.bbox.width:
-            return
-        made.remove()
+        if columns > 1 and box is not None and box.width > figure.bbox.width:
+            made.remove()
+            continue
+        if box is not None:
+            figure.set_figheight(figure.get_figheight() + max(0.0, box.height / figure.dpi - _LEGEND_ROOM))
+        return
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> None:
