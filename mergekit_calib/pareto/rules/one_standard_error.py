@@ -34,7 +34,8 @@ class OneStandardError(SelectionRule):
         score, then = candidates.score(score_name), candidates.score(then_name)
         everything = np.arange(len(candidates.ids))
         best = candidates.least(everything, score.losses, then.losses)
-        within = np.flatnonzero(score.losses - score.losses[best] <= score.standard_errors[:, best])
+        with np.errstate(invalid="ignore"):  # every score may be infinite
+            within = np.flatnonzero(score.losses - score.losses[best] <= score.standard_errors[:, best])
         within = np.union1d(within, [best])  # the best itself, if its standard error is not defined
         chosen = candidates.least(within, then.losses[within], score.losses[within])
         point = candidates.describe(chosen)
