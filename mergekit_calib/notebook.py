@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,7 @@ class SweepResult:
             raise CalibError("item scores are in the sweep's output folder: use SweepResult.load(folder)")
         keys = _content_keys(self.folder)
         point_ids = [p.id for p in self.frontier.complete_points] if points is None else list(points)
+        entry_of = {task: entry.name for entry in self.frontier.suite for task in entry.tasks}
         frames = []
         for point in point_ids:
             files = (
@@ -119,7 +120,7 @@ class SweepResult:
             )
             if not files and points is not None:
                 raise CalibError(f"{self.folder}: no item scores of point {point!r}; there are {', '.join(keys)}")
-            frames += [_items_of_point(point, path) for path in files[:1]]
+            frames += [_items_of_point(point, path, entry_of) for path in files[:1]]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -133,11 +134,19 @@ def _content_keys(folder: Path) -> dict[str, str]:
     return keys
 
 
-def _items_of_point(point: str, path: Path) -> pd.DataFrame:
+def _items_of_point(point: str, path: Path, entry_of: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of a file of item scores.
+
+    Args:
+        point: the point's id.
+        path: the file.
+        entry_of: task → the name of its suite entry. Files of versions before 0.2 name it by the path of the task.
+    """
     rows = []
     for row in read_rows(path):
         split = "selection" if in_selection_split(row["doc_hash"]) else "held_out"
-        item = {"point": point, "entry": row["entry"], "task": row["task"], "doc_id": row["doc_id"]}
+        entry = entry_of.get(row["task"], row["entry"])
+        item = {"point": point, "entry": entry, "task": row["task"], "doc_id": row["doc_id"]}
         item |= {"doc_hash": row["doc_hash"], "split": split}
         likelihoods = np.array([row["log_likelihoods"]], dtype=np.float64)
         if likelihoods.size:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from mergekit.options import MergeOptions
 
+from mergekit_calib import SweepResult
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
@@ -62,6 +63,7 @@ def test_scores_under_the_path_of_an_earlier_version_are_found_and_renamed(recip
 
     assert scored == {}
     assert [p.metrics for p in again.points] == [p.metrics for p in first.points]
+    assert set(SweepResult.load(out).items_frame().entry) == {"made_up"}
 
 
 def test_content_keys_hold_the_path_and_objectives_by_path_or_by_name_make_one_study(recipe_with, tmp_path, task):
