@@ -322,7 +322,8 @@ class Search:
             return
         self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
         if point.axes.keys() == self._study.axes.keys():
-            self._study.evaluated.append(Evaluated(point.axes, evaluation, stored.stopped is not None))
+            stopped = stored.stopped is not None
+            self._study.evaluated.append(Evaluated(point.axes, evaluation, stopped, stored.tables, point.role))
             in_space = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())
             if point.role and in_space and not self._study.has_content(key):
                 self._study.add(point.axes, key, evaluation, point.role)

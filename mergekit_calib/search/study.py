@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import optuna
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from mergekit_calib.items.store import Tables
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis, Setting, Value
 from mergekit_calib.recipe.axes import grid_size
-from mergekit_calib.search.evaluation import Evaluation
+from mergekit_calib.search.evaluation import Evaluation, Evaluator
 from mergekit_calib.search.journal import distribution, emptied, open_study
 
 _POINT, _REASON, _SESSION, _STOPPED, _ITEMS = "point", "reason", "session", "stopped", "items"
@@ -47,11 +48,15 @@ class Evaluated:
         setting: axis → value.
         evaluation: the objectives on the selection split.
         stopped: whether a race stopped the point, so that only part of the items is scored.
+        tables: its item scores, for strategies that predict those of other points.
+        role: which parent it is, if it is one.
     """
 
     setting: Setting
     evaluation: Evaluation
     stopped: bool = False
+    tables: Tables = field(default_factory=dict)
+    role: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Study:
         axes: name → axis.
         directions: (n_objectives,) `maximize` or `minimize`.
         evaluated: every scored point of the space, parents included.
+        evaluator: computes the objectives from item scores, also from predicted ones; None if no strategy needs it.
+        choose: item scores of points → the index of the one that the sweep's selection rule chooses; None as above.
         distributions: name → optuna's form of the axis.
         optuna: optuna's study; `optuna-dashboard` opens its file.
 
@@ -89,6 +96,8 @@ class Study:
         seed: the seed of the samplers.
         session: the id of the current session of workers; points that failed in an earlier session are tried again.
         importance: returns the property `importance`; it is called only if a strategy needs it.
+        evaluator: as the attribute.
+        choose: as the attribute.
     """
 
     def __init__(
@@ -100,8 +109,11 @@ class Study:
         seed: int = 0,
         session: str = "",
         importance: Callable[[], dict[str, float]] = dict,
+        evaluator: Evaluator | None = None,
+        choose: Callable[[Sequence[Tables]], int] | None = None,
     ) -> None:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
+        self.evaluator, self.choose = evaluator, choose
         self.evaluated: list[Evaluated] = []
         self._own_trials: dict[int, optuna.Trial] = {}
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}

@@ -172,6 +172,7 @@ class Prepared:
                 seed=settings.seed,
                 session=session.id,
                 importance=self._importance,
+                evaluator=evaluator,
             )
         return Search(
             self,
