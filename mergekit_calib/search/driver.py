@@ -321,6 +321,8 @@ class Search:
             self._outcomes[key] = Outcome(point, order, reason=evaluation, n_items=stored.n_items)
             return
         self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
+        if point.role:
+            self._study.parent_evaluations.append(evaluation)
         if point.axes.keys() == self._study.axes.keys():
             stopped = stored.stopped is not None
             self._study.evaluated.append(Evaluated(point.axes, evaluation, stopped, stored.tables, point.role))

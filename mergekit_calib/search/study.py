@@ -83,6 +83,7 @@ class Study:
         axes: name → axis.
         directions: (n_objectives,) `maximize` or `minimize`.
         evaluated: every scored point of the space, parents included.
+        parent_evaluations: the objectives of every scored parent, also of one that is no point of the space.
         evaluator: computes the objectives from item scores, also from predicted ones; None if no strategy needs it.
         choose: item scores of points → the index of the one that the sweep's selection rule chooses; None as above.
         distributions: name → optuna's form of the axis.
@@ -115,6 +116,7 @@ class Study:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
         self.evaluator, self.choose = evaluator, choose
         self.evaluated: list[Evaluated] = []
+        self.parent_evaluations: list[Evaluation] = []
         self._own_trials: dict[int, optuna.Trial] = {}
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}
         self._seed, self._session, self._log = seed, session, log
