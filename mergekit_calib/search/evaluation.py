@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,4 +102,9 @@ class Evaluator:
             raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
         if not np.isfinite(value := average.value()):
             raise CalibError(f"{objective.name} is {value} in the selection split")
-        return metrics.bootstrap({0: average}, _RESAMPLES, seed=self.seed, strata=sizes)[0]
+        return _resamples(tuple(sizes), self.seed).bootstrap({0: average})[0]
+
+
+@lru_cache(maxsize=16)  # every point has the same items, and strategies evaluate hundreds of predicted ones
+def _resamples(strata: tuple[int, ...], seed: int) -> metrics.Resamples:
+    return metrics.Resamples(strata, _RESAMPLES, seed)

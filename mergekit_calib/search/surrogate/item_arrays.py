@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,15 @@ class ItemArrays:
 
     def _filled(self, part: Callable[[ItemTable], FloatArray], row: FloatArray, nearest: int) -> FloatArray:
         """Return a predicted row with the entries of the nearest model where the arrays have none."""
-        every = np.stack([_flat(each, part) for each in self.tables])
-        filled = every[nearest].copy()
-        filled[np.isfinite(every).all(axis=0)] = row
+        filled = _flat(self.tables[nearest], part).copy()
+        filled[self._finite[part]] = row
         return filled
+
+    @cached_property
+    def _finite(self) -> dict[Callable[[ItemTable], FloatArray], NDArray[np.bool_]]:
+        """Part of a table → which of its entries are in the arrays."""
+        parts = (_log_likelihoods, _values)
+        return {p: np.isfinite(np.stack([_flat(each, p) for each in self.tables])).all(axis=0) for p in parts}
 
 
 def _log_likelihoods(table: ItemTable) -> FloatArray:
