@@ -22,6 +22,8 @@ from mergekit_calib.analysis.changes import changes_against
 from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
 from mergekit_calib.analysis.cross_fitting import cross_fit
 from mergekit_calib.analysis.estimation import Estimator, Results, ResultsByScope
+from mergekit_calib.analysis.predicted_choice import ItemScoreChooser
+from mergekit_calib.analysis.predicted_curve import predicted_curve
 from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, SPLITS
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import Metric, with_references
@@ -30,6 +32,7 @@ from mergekit_calib.items.table import Split
 from mergekit_calib.results.baseline_findings import Blend
 from mergekit_calib.results.findings import SUITE, Difference
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
+from mergekit_calib.results.prediction_findings import PredictedCurve
 
 _POWER = 0.8
 
@@ -220,6 +223,23 @@ class SweepAnalysis:
                 lambdas = blend_lambdas(frontier.axes)
                 self._blends[other] = blend_curve(self._estimator, self.objectives, first, second, lambdas)
         return [curve for other in others if other and (curve := self._blends.get(other)) is not None]
+
+    def predicted(self, frontier: Frontier, nodes: Sequence[str], known: bool) -> PredictedCurve | None:
+        """Return the metrics along the sweep's one axis, predicted from some of its points.
+
+        Args:
+            frontier: the result with all points.
+            nodes: the ids of the points to predict from, in the order of `predicted_curve`.
+            known: as `predicted_curve` takes it.
+        """
+        (axis,) = frontier.axes
+        on_axis = [p for p in frontier.complete_points if axis in p.axes and p.id in self._points]
+        points = {p.id: (float(p.axes[axis]), self._points[p.id].tables) for p in on_axis}
+        return predicted_curve(self._estimator, axis, points, [node for node in nodes if node in points], known)
+
+    def item_score_chooser(self, rule: str, options: Mapping[str, Any]) -> ItemScoreChooser:
+        """Return the rule, ready to choose among item scores, with the resamples of this sweep's points."""
+        return ItemScoreChooser(self._estimator, self.chooser(rule, options))
 
     def _fill_in_changes(self, scored: Sequence[PointResult]) -> None:
         """Fill in how the answers of each point differ from each parent's."""

@@ -6,7 +6,7 @@ from mergekit_calib.recipe.block import CalibrationBlock, ObjectiveSpec, Racing,
 from mergekit_calib.recipe.definition import Point, Sweep, dump_recipe, point_id
 from mergekit_calib.recipe.layerwise import Blocks
 from mergekit_calib.recipe.parent_roles import model_name, slices_of
-from mergekit_calib.recipe.parsing import has_calibration_block, parse_sweep, read_yaml
+from mergekit_calib.recipe.parsing import has_calibration_block, parse_sweep, read_block, read_yaml
 from mergekit_calib.recipe.short_form import METHOD, SHORT_FORM, MethodSignature, Recipe
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "model_name",
     "parse_sweep",
     "point_id",
+    "read_block",
     "read_yaml",
     "slices_of",
 ]

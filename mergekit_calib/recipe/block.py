@@ -144,7 +144,7 @@ class SearchSettings(BaseModel):
     """The search: its strategy and its budget. Keys that are not listed here are the strategy's own options.
 
     Attributes:
-        strategy: the name of the strategy.
+        strategy: the name of the strategy; None for `CalibrationBlock.strategy`.
         points: how many points are scored at most, without the parents.
         item_evaluations: how many documents are scored at most, over all points, with the parents.
         minutes: no point is begun later than this many minutes after the start of a command.
@@ -156,7 +156,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    strategy: str = Field(default="grid", min_length=1)
+    strategy: str | None = Field(default=None, min_length=1)
     points: int | None = Field(default=None, ge=1)
     item_evaluations: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
@@ -185,7 +185,7 @@ class CalibrationBlock(SuiteOptions):
 
     Attributes:
         axes: axis → the values that the sweep varies.
-        search: which points are scored; by default every combination of the axes' values.
+        search: which points are scored.
         suite: what scores a point. The block's own suite options are already in each entry.
         objectives: what is traded off; the first is on the vertical axis of the pictures.
         select: `rule`, and the rule's own options; the default rule if it names none.
@@ -270,6 +270,13 @@ class CalibrationBlock(SuiteOptions):
         if any(weights != weightings[0] for weights in weightings):
             raise ValueError("objectives with `average: macro` must have the same weights")
         return self
+
+    @property
+    def strategy(self) -> str:
+        """The name of the search strategy: unless it is given, `curve` for one axis that is a range, else `grid`."""
+        if self.search.strategy is not None:
+            return self.search.strategy
+        return "curve" if [axis.values for axis in self.axes.values()] == [None] else "grid"
 
     @classmethod
     def known_keys(cls, location: Sequence[int | str]) -> list[str]:

@@ -55,6 +55,25 @@ def read_yaml(text: str, source: str | None = None) -> Any:
         raise RecipeError("(whole file)", f"is not valid YAML: {message}", source) from None
 
 
+def read_block(text: str, source: str | None = None) -> CalibrationBlock:
+    """Read the `calibration:` block alone; neither mergekit nor a model is needed.
+
+    Args:
+        text: a mergekit recipe with a `calibration:` block.
+        source: the file that the text came from, for messages.
+
+    Raises:
+        RecipeError: the text has no such block, or there is a mistake in it; the error has its key path.
+    """
+    data = read_yaml(text, source)
+    if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
+        raise RecipeError("calibration", "expected a mapping with `axes` and `suite`", source)
+    try:
+        return CalibrationBlock.model_validate(data["calibration"])
+    except ValidationError as problems:
+        raise _first_problem(problems, source) from None
+
+
 def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
     """Read a sweep from YAML, in either form.
 
@@ -66,15 +85,8 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
     Raises:
         RecipeError: there is a mistake that can be found without opening a model; the error has its key path.
     """
-    data = read_yaml(text, source)
-    if not isinstance(data, dict) or not isinstance(data.get("calibration"), dict):
-        raise RecipeError("calibration", "expected a mapping with `axes` and `suite`", source)
-    recipe = {key: value for key, value in data.items() if key != "calibration"}
-    try:
-        block = CalibrationBlock.model_validate(data["calibration"])
-    except ValidationError as problems:
-        raise _first_problem(problems, source) from None
-
+    block = read_block(text, source)
+    recipe = {key: value for key, value in read_yaml(text, source).items() if key != "calibration"}
     if recipe.get("merge_method") == SHORT_FORM:
         variants, parents = expand_short_form(recipe, block.axes, methods, source)
     else:

@@ -24,6 +24,7 @@ from mergekit_calib.results.findings import (
     WithMetrics,
 )
 from mergekit_calib.results.names import point_name
+from mergekit_calib.results.prediction_findings import PredictedCurve
 from mergekit_calib.results.upgrade import upgrade_fields
 
 __all__ = [
@@ -196,6 +197,7 @@ class Frontier(BaseModel):
         uncertainty: how uncertain the frontier is; None until all points are scored.
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
+        predicted: metrics between the scored points, as the strategy `curve` predicts them; None for other strategies.
         versions: package → the version that the run used.
         notes: sentences on what the reader should know about the run.
     """
@@ -225,6 +227,7 @@ class Frontier(BaseModel):
     uncertainty: FrontierUncertainty | None = None
     trends: list[Trend] = Field(default_factory=list)
     optima: list[Optimum] = Field(default_factory=list)
+    predicted: PredictedCurve | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
 

@@ -97,7 +97,7 @@ class Search:
         if same is not None:
             return StoredPoint(point.id, same.tables, digest, {}, same.stopped)
         key = self._space.key_of(point)
-        if self._race is None:
+        if self._race is None or not (point.role or self._strategy.may_race(self._study, point.axes)):
             self._begun[key] = self._n_items
             return StoredPoint(point.id, score(None), digest, {})
         part = self._store.load_part(key)
@@ -159,6 +159,7 @@ class Search:
                 self._study.fail(number, reason, n_items)
             self._outcomes[key] = Outcome(point, self._order(point, number), reason=reason, n_items=n_items)
             if point.role:
+                self._study.failed_parents.append(point.axes)
                 self._add_scored_parents()
             self._claims.release(key)
 
@@ -172,6 +173,15 @@ class Search:
     def references(self) -> Mapping[str, Tables]:
         """Role → scores, of the parents that objectives compare with; it fills as they are scored."""
         return self._evaluator.references
+
+    @property
+    def interpolation(self) -> tuple[list[str], bool] | None:
+        """The ids of the points that the strategy predicts all others from, and whether they are enough; else None."""
+        found = self._strategy.interpolation(self._study)
+        if found is None:
+            return None
+        ids = [outcome.point.id for s in found.nodes for outcome in self._outcomes.values() if outcome.point.axes == s]
+        return ids, found.is_known
 
     def _next(self) -> Point | None:
         """Claim and return the next point; None if there is none now."""
@@ -319,6 +329,8 @@ class Search:
         order = self._order(point, number)
         if isinstance(evaluation, str):
             self._outcomes[key] = Outcome(point, order, reason=evaluation, n_items=stored.n_items)
+            if point.role:
+                self._study.failed_parents.append(point.axes)
             return
         self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
         if point.role:

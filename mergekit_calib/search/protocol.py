@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mergekit_calib.items.store import StoredPoint
-from mergekit_calib.recipe import Point, Value
+from mergekit_calib.recipe import Point, Setting, Value
 
 
 class Space(Protocol):
@@ -47,3 +47,16 @@ class Outcome:
     stored: StoredPoint | None = None
     reason: str | None = None
     n_items: int = 0
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """The points from which a strategy predicts all others of the axis.
+
+    Attributes:
+        nodes: the settings of those that are scored, in the order in which each was predicted from those before it.
+        is_known: whether the predictions were close enough to the scores that followed.
+    """
+
+    nodes: Sequence[Setting]
+    is_known: bool

@@ -17,7 +17,8 @@ from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mergekit_calib.recipe import Axis
+from mergekit_calib.recipe import Axis, Setting
+from mergekit_calib.search.protocol import Interpolation
 from mergekit_calib.search.study import Proposal, Study
 
 
@@ -43,6 +44,23 @@ class Strategy(BaseModel, ABC):
 
         Args:
             axes: name → axis.
+        """
+        return None
+
+    def may_race(self, study: Study, setting: Setting) -> bool:
+        """Return whether a race may stop the point at `setting`; by default, any point.
+
+        Args:
+            study: the points so far.
+            setting: axis → value.
+        """
+        return True
+
+    def interpolation(self, study: Study) -> Interpolation | None:
+        """Return the points from which the strategy predicts all others; None, the default, if it predicts none.
+
+        Args:
+            study: the points so far.
         """
         return None
 

@@ -85,7 +85,10 @@ class Study:
         evaluated: every scored point of the space, parents included.
         parent_evaluations: the objectives of every scored parent, also of one that is no point of the space.
         evaluator: computes the objectives from item scores, also from predicted ones; None if no strategy needs it.
-        choose: item scores of points → the index of the one that the sweep's selection rule chooses; None as above.
+        choose: the item scores of points and their roles as parents → the index of the one that the sweep's selection
+            rule chooses on the selection split; None as above.
+        parents: the settings of the parents that are points of the space; they are scored without being proposed.
+        failed_parents: those of `parents` that could not be scored.
         distributions: name → optuna's form of the axis.
         optuna: optuna's study; `optuna-dashboard` opens its file.
 
@@ -99,6 +102,7 @@ class Study:
         importance: returns the property `importance`; it is called only if a strategy needs it.
         evaluator: as the attribute.
         choose: as the attribute.
+        parents: as the attribute.
     """
 
     def __init__(
@@ -111,10 +115,12 @@ class Study:
         session: str = "",
         importance: Callable[[], dict[str, float]] = dict,
         evaluator: Evaluator | None = None,
-        choose: Callable[[Sequence[Tables]], int] | None = None,
+        choose: Callable[[Sequence[Tables], Sequence[str | None]], int] | None = None,
+        parents: Sequence[Setting] = (),
     ) -> None:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance
         self.evaluator, self.choose = evaluator, choose
+        self.parents, self.failed_parents = list(parents), list[Setting]()
         self.evaluated: list[Evaluated] = []
         self.parent_evaluations: list[Evaluation] = []
         self._own_trials: dict[int, optuna.Trial] = {}

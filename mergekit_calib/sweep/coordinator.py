@@ -26,9 +26,6 @@ from mergekit_calib.sweep.frontier_builder import FrontierBuilder
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
 
-# The same for every sweep, so that no p-value depends on a number in the recipe.
-_SEED_OF_RESAMPLES = 0
-
 # OSErrors of the machine, which would make every point fail. Others concern one model: transformers raises them.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
@@ -77,10 +74,8 @@ def run_sweep(
 
 def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier:
     """Score points, the parents first, then those that the search proposes, until it proposes no more."""
-    rule, options = prepared.rule, prepared.rule_options
-    builder = FrontierBuilder(
-        prepared.new_frontier(), rule, options, _SEED_OF_RESAMPLES, search.references, prepared.choose_on
-    )
+    analysis = prepared.analysis(search.references)
+    builder = FrontierBuilder(prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options)
     models = prepared.point_models()
     progress.started(builder.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)
@@ -103,7 +98,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
     models.discard()
     _add_outcomes(search, builder, prepared, progress)
     progress.concluding()
-    builder.finish()
+    builder.finish(search.interpolation)
     return builder.frontier
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mergekit_calib import plugins
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
 from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.store import StoredPoint, Tables
-from mergekit_calib.items.table import Split
+from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.protocol import Outcome
@@ -21,35 +19,15 @@ class FrontierBuilder:
 
     Args:
         frontier: the result so far, without points.
+        analysis: the sweep's statistics, without points.
         rule: the selection rule's name.
         rule_options: the rule's options.
-        seed: the seed of the resamples.
-        references: role → scores, of the parents that objectives compare with; they are there before any point is.
-        choose_on: the items that the point is chosen on.
     """
 
-    def __init__(
-        self,
-        frontier: Frontier,
-        rule: str,
-        rule_options: Mapping[str, Any],
-        seed: int,
-        references: Mapping[str, Tables],
-        choose_on: Split = "selection",
-    ) -> None:
-        self.frontier = frontier
+    def __init__(self, frontier: Frontier, analysis: SweepAnalysis, rule: str, rule_options: Mapping[str, Any]) -> None:
+        self.frontier, self._analysis = frontier, analysis
         self._rule, self._rule_options = rule, rule_options
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
-        self._analysis = SweepAnalysis(
-            objectives=frontier.objectives,
-            of_choices=list(plugins.metrics().values()),
-            level=frontier.level,
-            n_resamples=frontier.n_resamples,
-            n_bins=frontier.n_bins,
-            seed=seed,
-            references=references,
-            choose_on=choose_on,
-        )
 
     def add(self, outcome: Outcome) -> PointResult:
         """Add a point that was scored, stopped or failed; choose again among all.
@@ -68,9 +46,16 @@ class FrontierBuilder:
         self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
-    def finish(self) -> None:
-        """Add what is computed from all points: baselines, both splits, uncertainty, trends, notes."""
+    def finish(self, interpolation: tuple[Sequence[str], bool] | None = None) -> None:
+        """Add what is computed from all points: baselines, both splits, uncertainty, trends, predictions, notes.
+
+        Args:
+            interpolation: the ids of the points that all others are predicted from, and whether they are enough; None
+                if the search predicts none.
+        """
         self._analysis.finish(self.frontier, self._rule, self._rule_options)
+        if interpolation is not None:
+            self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
 

@@ -128,7 +128,7 @@ def _with_tokenizer(
 def _check_points(sweep: Sweep) -> None:
     """Check that a grid is not too large, and that mergekit accepts the recipes of its points (or of its corners)."""
     search = sweep.calibration.search
-    if search.strategy == "grid" and search.points is None and sweep.n_in_grid > _LARGEST_GRID:
+    if sweep.calibration.strategy == "grid" and search.points is None and sweep.n_in_grid > _LARGEST_GRID:
         others = ", ".join(sorted(plugins.search_strategies().keys() - {"grid"}))
         problem = (
             f"the grid has {sweep.n_in_grid:,} points: give the axes fewer values, or set search.points and a strategy "

@@ -13,7 +13,8 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
-from mergekit_calib.items.store import content_key
+from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
@@ -33,6 +34,8 @@ from mergekit_calib.storage.locks import exclusive
 from mergekit_calib.sweep.folder import RunFolder, Session
 from mergekit_calib.versions import versions
 
+# The same for every sweep, so that no p-value depends on a number in the recipe.
+_SEED_OF_RESAMPLES = 0
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -123,7 +126,7 @@ class Prepared:
         """
         search = self.sweep.calibration.search
         named = any(entry.split for entry in self.sweep.calibration.suite)
-        return "selection" if named or search.racing or search.strategy != "grid" else "all"
+        return "selection" if named or search.racing or self.sweep.calibration.strategy != "grid" else "all"
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """Return the point at `setting`."""
@@ -137,7 +140,7 @@ class Prepared:
     def n_points(self) -> int | None:
         """How many points are scored at most, parents included; None if that depends on the search."""
         budget = self.sweep.calibration.search.points
-        if self.sweep.calibration.search.strategy != "grid":
+        if self.sweep.calibration.strategy != "grid":
             return None if budget is None else budget + len(self.parents)
         size = self.sweep.n_in_grid
         return len(self.parents) + (size if budget is None else min(size, budget))
@@ -162,6 +165,7 @@ class Prepared:
         block, settings = self.sweep.calibration, self.sweep.calibration.search
         evaluator = Evaluator(self.objectives, list(plugins.metrics().values()), block.n_bins, block.seed)
         documents = self.suite.documents
+        item_scores = self.analysis(evaluator.references).item_score_chooser(self.rule, self.rule_options)
         with exclusive(session.lock):
             # A database may hold the same sweep of another folder, whose item scores are not in this folder.
             study = Study(
@@ -173,6 +177,8 @@ class Prepared:
                 session=session.id,
                 importance=self._importance,
                 evaluator=evaluator,
+                choose=item_scores.choose,
+                parents=[p.axes for p in self.parents if self._is_on_axes(p)],
             )
         return Search(
             self,
@@ -186,6 +192,28 @@ class Prepared:
             n_items=sum(map(len, documents.values())),
             race=Race(settings.racing, evaluator, documents) if settings.racing else None,
         )
+
+    def analysis(self, references: Mapping[str, Tables]) -> SweepAnalysis:
+        """Return the sweep's statistics, before a point is added.
+
+        Args:
+            references: role → scores, of the parents that objectives compare with; they are there before any point is.
+        """
+        block = self.sweep.calibration
+        return SweepAnalysis(
+            objectives=self.objectives,
+            of_choices=list(plugins.metrics().values()),
+            level=block.level,
+            n_resamples=block.n_resamples,
+            n_bins=block.n_bins,
+            seed=_SEED_OF_RESAMPLES,
+            references=references,
+            choose_on=self.choose_on,
+        )
+
+    def _is_on_axes(self, parent: Point) -> bool:
+        axes = self.sweep.axes
+        return parent.axes.keys() == axes.keys() and all(axis.holds(parent.axes[name]) for name, axis in axes.items())
 
     def _importance(self) -> dict[str, float]:
         """Return axis → how much the parents differ in its part of the model; without axes that have no part."""

@@ -178,7 +178,7 @@ def strategy_of(sweep: Sweep) -> Strategy:
             has none; or the database cannot be used.
     """
     settings, strategies, source = sweep.calibration.search, plugins.search_strategies(), sweep.source
-    name, key = settings.strategy, "calibration.search"
+    name, key = sweep.calibration.strategy, "calibration.search"
     if name not in strategies:
         names = ", ".join(sorted(strategies))
         problem = f"no strategy {name!r}{near_names(name, strategies)}; there are {names}"

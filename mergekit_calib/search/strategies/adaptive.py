@@ -57,6 +57,16 @@ class Adaptive(Strategy):
             setting = {name: axis.place(float(value))}
             if not study.has(setting):
                 return study.start(setting)
+        return self.refine(study)
+
+    def refine(self, study: Study) -> Proposal | None:
+        """Return the middle of the interval with the largest weight; None if none is worth halving.
+
+        Args:
+            study: the points so far; the ends of the axis are scored.
+        """
+        ((name, axis),) = study.axes.items()
+        low, high = min(axis.numbers), max(axis.numbers)
         resolution = self.resolution or (high - low) / 64
         intervals = self._uncertain_intervals(study, name, (high - low) / (2 * (self.coarse - 1)))
         for _, left, right in sorted(intervals, reverse=True):

@@ -1,0 +1,45 @@
+"""Findings about the points of an axis that were predicted and not scored."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class PredictionCheck(BaseModel, frozen=True):
+    """One scored point, beside its prediction from points that were scored before it.
+
+    Attributes:
+        point: its id.
+        n_nodes: how many points it was predicted from.
+        predicted: name of a metric, as an objective is named → the predicted value on the held-out split.
+        errors: the same names → predicted minus scored value there, in bootstrap standard errors of the scored value.
+    """
+
+    point: str
+    n_nodes: int
+    predicted: dict[str, float]
+    errors: dict[str, float]
+
+
+class PredictedCurve(BaseModel, frozen=True):
+    """Metrics along an axis as predicted from a few scored points. They are no measurements.
+
+    Attributes:
+        axis: the axis's name.
+        values: (n,) values of the axis, ascending.
+        nodes: the ids of the points that they are predicted from, in the order in which these were scored.
+        known: whether the predictions agreed with the points that were scored after them; if not, the curve is empty.
+        metrics: scope → metric → split → (n,) predicted values; None for one that is not a number. A metric whose
+            predictions did not agree with the scored points is left out.
+        typical_errors: name of a metric, as an objective is named → the root mean square of its errors at the scored
+            points that are no nodes or were the last nodes, in standard errors.
+        checks: each scored point that was predicted before, in the order of the points.
+    """
+
+    axis: str
+    values: list[float]
+    nodes: list[str]
+    known: bool
+    metrics: dict[str, dict[str, dict[str, list[float | None]]]] = Field(default_factory=dict)
+    typical_errors: dict[str, float] = Field(default_factory=dict)
+    checks: list[PredictionCheck] = Field(default_factory=list)

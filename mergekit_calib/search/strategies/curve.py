@@ -1,0 +1,216 @@
+"""The strategy `curve`: a few scored points predict all others on one axis, and those near the choice are scored.
+
+The nearest published methods fit a surrogate to averages (MAP, arXiv 2406.07529). Here every item is predicted, so
+every metric is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from mergekit_calib.items.store import Tables
+from mergekit_calib.recipe import Axis, Setting
+from mergekit_calib.search.evaluation import Evaluator
+from mergekit_calib.search.protocol import Interpolation
+from mergekit_calib.search.strategies.adaptive import Adaptive
+from mergekit_calib.search.strategy import Strategy, search_strategy
+from mergekit_calib.search.study import Evaluated, Proposal, Study
+from mergekit_calib.search.surrogate.interpolation import ItemCurves
+from mergekit_calib.search.surrogate.leja import leja_points
+from mergekit_calib.search.surrogate.prediction_error import prediction_errors
+
+_IN_A_ROW = 2  # this many small errors one after another end the curve: a single one may be luck
+_FINEST, _COARSEST = 80, 10  # the step between candidates is between these fractions of the axis
+_MOVE = 1.0  # a step may change an objective by this many standard errors
+_MOST_AROUND_CHOICE = 12  # points scored after the curve is known
+
+
+@search_strategy("curve")
+class Curve(Strategy):
+    """Score nodes until they predict the next one, then the choice and its neighbours.
+
+    The nodes are the ends of the axis, the parents that lie on it, and Leja points. Each node is predicted from those
+    before it, item by item, before it is scored. The curve is known when the last two of at least `least` nodes were
+    predicted within `tolerance`. Then the sweep's rule chooses among all values, predicted or scored. Its choice is
+    scored, and so are the values next to it, until the choice stays.
+
+    If the curve is not known by `most` nodes, the search goes on as `adaptive`.
+
+    Attributes:
+        tolerance: the largest error of a prediction, in standard errors of the scored point, in every proper score.
+        least: number of nodes before the search may stop adding any.
+        most: the largest number of nodes.
+    """
+
+    needs_budget: ClassVar[bool] = False
+
+    tolerance: float = Field(default=0.2, gt=0, allow_inf_nan=False)
+    least: int = Field(default=6, strict=True, ge=4)
+    most: int = Field(default=9, strict=True, ge=4)
+
+    @classmethod
+    def fits(cls, axes: Mapping[str, Axis]) -> str | None:
+        """Return a message unless there is exactly one axis and it is a range."""
+        if len(axes) != 1:
+            return f"curve predicts one axis, and there are {len(axes)}: {', '.join(axes)}; use bayesian"
+        ((name, axis),) = axes.items()
+        if axis.values is None:
+            return None
+        if len(axis.numbers) > 1:
+            low, high = min(axis.numbers), max(axis.numbers)
+            ends = f"write it as `{name}: {{min: {low:g}, max: {high:g}}}`, or use grid or adaptive"
+            return f"curve places its points itself, and {name} is a list of values: {ends}"
+        return f"curve needs a range of numbers, such as `{name}: {{min: 0, max: 1.5}}`"
+
+    def may_race(self, study: Study, setting: Setting) -> bool:
+        """Return False for nodes: one with missing items would predict nothing."""
+        return not any(node.setting == setting for node in self._nodes(study))
+
+    def interpolation(self, study: Study) -> Interpolation:
+        """Return the scored nodes, in their order."""
+        scored = [node.scored.setting for node in self._nodes(study) if node.scored]
+        return Interpolation(scored, self._is_known(study))
+
+    def ask(self, study: Study) -> Proposal | None:
+        """Return the next node; once the curve is known, the choice or a neighbour of it."""
+        if not self._is_known(study):
+            waiting = [node.setting for node in self._nodes(study) if not node.scored and not node.failed]
+            new = [setting for setting in waiting if setting not in study.parents and not study.has(setting)]
+            if new:
+                return study.start(new[0])
+            return None if waiting else Adaptive().refine(study)
+        return self._near_choice(study)
+
+    def _nodes(self, study: Study) -> list[_Node]:
+        """Return the nodes in their order: the ends, the parents on the axis, then Leja points."""
+        ((name, axis),) = study.axes.items()
+        low, high = axis.numbers
+        given = sorted({low, high, *(float(parent[name]) for parent in study.parents)})
+        values = leja_points(low, high, given, self.most, lambda value: float(axis.place(value)))
+        scored = {e.setting[name]: e for e in study.evaluated if not e.stopped}
+        failed = [failure.setting for failure in study.failures.values()]
+        failed = [setting for setting in failed if setting not in study.parents] + study.failed_parents
+        return [_Node({name: value}, scored.get(value), {name: value} in failed) for value in values]
+
+    def _is_known(self, study: Study) -> bool:
+        """Return whether two nodes in a row were predicted well, with at least `least` nodes scored by then."""
+        nodes = self._nodes(study)
+        assert study.evaluator is not None
+        n_good = 0
+        for i, node in enumerate(nodes):
+            before = [earlier for earlier in nodes[:i] if earlier.scored]
+            if node.scored is None and not node.failed:
+                return False  # a later one would not be predicted from all before it
+            if node.scored is None or len(before) < 2:
+                continue
+            error = _error(study.evaluator, before, node)
+            n_good = n_good + 1 if error < self.tolerance else 0
+            if n_good >= _IN_A_ROW and len(before) + 1 >= self.least:
+                return True
+        return False
+
+    def _near_choice(self, study: Study) -> Proposal | None:
+        """Return the rule's choice if it is not scored, else a value next to it; None if all of them are scored."""
+        ((name, axis),) = study.axes.items()
+        known = _Known(study, [node for node in self._nodes(study) if node.scored])
+        n_others = len(known.scored) - len(known.nodes)
+        if n_others >= _MOST_AROUND_CHOICE:
+            return None
+        step = known.resolution()
+        choice = known.choice(known.steps(step))
+        taken = [float(setting[name]) for setting in study.running]
+        taken += [value for value in known.steps(step) if study.has({name: value})]
+        wanted = [] if choice in known.scored else [choice]
+        for neighbour in (choice - step, choice + step):
+            is_near = any(abs(value - neighbour) <= step / 2 for value in (*taken, *known.scored))
+            if known.low <= neighbour <= known.high and not is_near:
+                wanted.append(float(axis.place(neighbour)))
+        setting = next((s for s in ({name: value} for value in wanted) if not study.has(s)), None)
+        return None if setting is None else study.start(setting)
+
+
+@dataclass(frozen=True)
+class _Node:
+    setting: Setting
+    scored: Evaluated | None
+    failed: bool
+
+    @property
+    def value(self) -> float:
+        return float(next(iter(self.setting.values())))
+
+
+class _Known:
+    """The axis once its curve is known: scored points, and predictions between the outermost nodes.
+
+    Args:
+        study: the points so far.
+        nodes: the scored nodes.
+    """
+
+    def __init__(self, study: Study, nodes: Sequence[_Node]) -> None:
+        ((name, self._axis),) = study.axes.items()
+        self._study, self.nodes = study, nodes
+        self.scored = {float(e.setting[name]): e for e in study.evaluated if not e.stopped}
+        self._failed = {float(failure.setting[name]) for failure in study.failures.values()} - self.scored.keys()
+        self._curves = _curves(nodes)
+        self.low, self.high = min(node.value for node in nodes), max(node.value for node in nodes)
+
+    def steps(self, step: float) -> list[float]:
+        """Return the multiples of `step` between the outermost nodes."""
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [float(self._axis.place(round(i * step, 10))) for i in range(first, last + 1)]
+
+    def choice(self, values: Sequence[float]) -> float:
+        """Return the value that the sweep's rule chooses among the scored points and `values`, which are predicted."""
+        assert self._study.choose is not None
+        every = sorted({*self.scored, *values} - self._failed)
+        roles = [self.scored[value].role if value in self.scored else None for value in every]
+        return every[self._study.choose([self._tables(value) for value in every], roles)]
+
+    def resolution(self) -> float:
+        """Return the largest step near the choice that changes no objective by more than a standard error."""
+        steps = nice_steps((self.high - self.low) / _FINEST, (self.high - self.low) / _COARSEST)
+        evaluator = self._study.evaluator
+        assert evaluator is not None
+        centre = self.choice(self.steps(steps[-1]))
+        here = evaluator.evaluate(self._tables(centre))
+        allowed = _MOVE * here.replicates.std(axis=0, ddof=1)
+        for step in steps[:-1]:
+            sides = [value for value in (centre - step, centre + step) if self.low <= value <= self.high]
+            moves = [np.abs(evaluator.evaluate(self._curves.at(side)).values - here.values) for side in sides]
+            if all((move <= allowed).all() for move in moves):
+                return step
+        return steps[-1]
+
+    def _tables(self, value: float) -> Tables:
+        return self.scored[value].tables if value in self.scored else self._curves.at(value)
+
+
+def nice_steps(least: float, most: float) -> list[float]:
+    """Return the steps of the form 1, 2 or 5 × 10^k between two widths, the largest first; at least one.
+
+    Args:
+        least: the least width, above 0.
+        most: the largest width.
+    """
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    every = sorted({digit * 10.0**power for power in powers for digit in (1, 2, 5)}, reverse=True)
+    return [s for s in every if least <= s <= most] or [max(s for s in every if s <= most)]
+
+
+def _curves(nodes: Sequence[_Node]) -> ItemCurves:
+    return ItemCurves.through([node.value for node in nodes], [node.scored.tables for node in nodes if node.scored])
+
+
+def _error(evaluator: Evaluator, before: Sequence[_Node], node: _Node) -> float:
+    """Return the largest error of a node's scores, predicted from the nodes before it, in standard errors."""
+    assert node.scored is not None
+    errors = prediction_errors(evaluator, _curves(before).at(node.value), node.scored.tables)
+    return max(errors.values(), default=math.inf)
