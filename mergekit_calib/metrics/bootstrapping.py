@@ -87,12 +87,7 @@ class Resamples:
             items: (n,) the numbers of those items among the items of all strata, whole strata only; None for all.
             level: the confidence level, 0 to 1.
         """
-        items = np.arange(self.n_items) if items is None else items
-        drawn = {name: np.empty(self.n_resamples) for name in statistics}
-        for rows in blocks(self.n_resamples, len(items)):
-            weights = self._counts[rows][:, items].astype(np.float64)
-            for name, statistic in statistics.items():
-                drawn[name][rows] = statistic.replicates(weights)
+        drawn = self.replicates(statistics, items)
         results = {}
         for name, statistic in statistics.items():
             result = _result(statistic, interval(drawn[name], level), drawn[name])
@@ -101,6 +96,23 @@ class Resamples:
                 result = replace(result, low=max(low, 0.0) if drawn[name].min() >= 0.0 else low, high=high)
             results[name] = result
         return results
+
+    def replicates(
+        self, statistics: Mapping[Key, Statistic], items: NDArray[np.intp] | None = None
+    ) -> dict[Key, FloatArray]:
+        """Return every statistic's numbers on the resamples, (n_resamples,), without an interval.
+
+        Args:
+            statistics: as in `bootstrap`.
+            items: as in `bootstrap`.
+        """
+        drawn = {name: np.empty(self.n_resamples) for name in statistics}
+        for rows in blocks(self.n_resamples, self.n_items if items is None else len(items)):
+            counts = self._counts[rows] if items is None else self._counts[rows][:, items]
+            weights = counts.astype(np.float64)
+            for name, statistic in statistics.items():
+                drawn[name][rows] = statistic.replicates(weights)
+        return drawn
 
 
 def bootstrap(

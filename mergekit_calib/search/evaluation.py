@@ -71,10 +71,11 @@ class Evaluator:
         """
         named = [(o.metric, o.to) for o in self.objectives]
         scopes = Scopes(describe_tables(tables), with_references(self.of_choices, named))
-        columns = [self._bootstrapped(scopes, tables, objective) for objective in self.objectives]
-        return Evaluation(np.array([c.value for c in columns]), np.column_stack([c.replicates for c in columns]))
+        columns = [self._resampled(scopes, tables, objective) for objective in self.objectives]
+        return Evaluation(np.array([value for value, _ in columns]), np.column_stack([drawn for _, drawn in columns]))
 
-    def _bootstrapped(self, scopes: Scopes, tables: Tables, objective: Objective) -> metrics.BootstrapResult:
+    def _resampled(self, scopes: Scopes, tables: Tables, objective: Objective) -> tuple[float, NDArray[np.float64]]:
+        """Return an objective, and its numbers on the resamples."""
         available = scopes.metrics(objective.scope)
         if objective.key not in available:
             names = ", ".join(available) or "none"
@@ -102,7 +103,7 @@ class Evaluator:
             raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
         if not np.isfinite(value := average.value()):
             raise CalibError(f"{objective.name} is {value} in the selection split")
-        return _resamples(tuple(sizes), self.seed).bootstrap({0: average})[0]
+        return value, _resamples(tuple(sizes), self.seed).replicates({0: average})[0]
 
 
 @lru_cache(maxsize=16)  # every point has the same items, and strategies evaluate hundreds of predicted ones
