@@ -14,6 +14,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.results.findings import MACRO, SUITE
+from mergekit_calib.scoring.known_tasks import is_file
 
 
 def named_entries(entries: Sequence[SuiteEntry], source: str | None = None) -> list[SuiteEntry]:
@@ -38,11 +39,6 @@ def named_entries(entries: Sequence[SuiteEntry], source: str | None = None) -> l
             raise RecipeError(key, f"{both} have the same name, {entry.name!r}; leave one out, or rename one", source)
         first[entry.name] = entry
     return named
-
-
-def is_file(task: str) -> bool:
-    """Return whether an entry's task is the path of a YAML file, which need not exist."""
-    return task.endswith((".yaml", ".yml"))
 
 
 def file_config(path: str) -> dict[str, Any]:

@@ -1,21 +1,21 @@
 """Load the tasks of a suite's entries from lm-eval, with their documents and the entries' options.
 
 Mistakes in a task are reported here, before any model is loaded. Relies on lm-eval 0.4.13 for `TaskManager.load`,
-`load_yaml` and `Task.fewshot_context`; options follow the rules of its `simple_evaluate`.
+`load_yaml`, `Task.fewshot_context` and `utils.env`, which makes all Jinja templates; options follow the rules of its
+`simple_evaluate`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import os
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import lm_eval.tasks
+import lm_eval.utils
 import numpy as np
 import torch
 from lm_eval.api.task import Task
@@ -24,14 +24,16 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.labels import LabelError, choices_and_labels
 from lm_eval_tasks.pooled_metrics import PooledMetric
-from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.table import in_split
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
-from mergekit_calib.scoring.entry_names import file_config, is_file, named_entries
+from mergekit_calib.scoring.entry_names import named_entries
+from mergekit_calib.scoring.known_tasks import check_names, locate
+
+_KEPT_TEMPLATES = 256  # compiled templates; some tasks make one for each document
 
 
 @dataclass
@@ -65,17 +67,15 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
             with the entry's options; two entries have the same name or task.
     """
     entries = named_entries(entries, source)
+    check_names(entries, source)
     manager = task_manager([entry.task for entry in entries])
-    for i, entry in enumerate(entries):
-        if problem := _name_problem(entry.task, manager):
-            raise RecipeError(f"calibration.suite[{i}].task", problem, source)
     # Some tasks shuffle choices as they read their documents.
     set_seeds(seeds)
     loaded: list[LoadedEntry] = []
     owner: dict[str, str] = {}
     for i, entry in enumerate(entries):
         key = f"calibration.suite[{i}]"
-        with silence_lm_eval(keep_progress_bars=True):
+        with silence_lm_eval(keep_progress_bars=True), kept_templates():
             loaded.append(_load(entry, manager, seeds, key, source))
         for task in loaded[-1].tasks:
             if task.task_name in owner:
@@ -86,33 +86,19 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
 
 
 def task_manager(names: Sequence[str]) -> TaskManager:
-    """Return a task manager that knows `names`.
+    """Return a task manager that knows `names`, and everything that groups and tags among them stand for.
 
-    If possible it scans only the folders that hold them, because scanning all of lm-eval's tasks takes 11 s.
+    It scans only the folders that hold them, because scanning all of lm-eval's tasks takes more than four seconds.
 
     Args:
         names: tasks, groups, tags or files.
     """
+    places = locate(names)
     with silence_lm_eval(keep_progress_bars=True):
-        unknown = {name for name in names if not _is_self_contained(name)}
-        folders = [str(TASKS_DIR), *_folders_named_for(unknown)]
-        near = TaskManager(include_defaults=False, include_path=folders)
-        ours = TaskManager(include_defaults=False, include_path=str(TASKS_DIR)) if len(folders) > 1 else near
-        # A folder may hold only some of the tasks of a group or tag.
-        return near if unknown <= {*near.all_subtasks, *ours.all_tasks} else _every_task()
-
-
-def _folders_named_for(names: Collection[str]) -> list[str]:
-    """Return the folders of lm-eval's tasks that are named like one of `names`, or hold a YAML file that is."""
-    files = {f"{name}.yaml" for name in names}
-    walk = os.walk(Path(lm_eval.tasks.__file__).parent)
-    return [folder for folder, _, in_folder in walk if files & set(in_folder) or Path(folder).name in names]
-
-
-@functools.cache
-def _every_task() -> TaskManager:
-    """Return a task manager that knows all tasks of lm-eval and ours."""
-    return TaskManager(include_path=str(TASKS_DIR))
+        manager = TaskManager(include_defaults=False, include_path=places.folders)
+    for tag, tasks in places.tagged.items():
+        manager.task_index[tag].tags |= tasks  # it knows only those in the last of the folders
+    return manager
 
 
 def set_seeds(seeds: Seeds) -> None:
@@ -123,6 +109,21 @@ def set_seeds(seeds: Seeds) -> None:
     random.seed(seeds.random)
     np.random.seed(seeds.numpy)
     torch.manual_seed(seeds.torch)
+
+
+@contextmanager
+def kept_templates() -> Iterator[None]:
+    """Let lm-eval compile each of a task's Jinja templates once, within the `with` block.
+
+    It compiles them again for every document, which takes most of the time of building requests.
+    """
+    environment: Any = lm_eval.utils.env
+    compiled = functools.lru_cache(maxsize=_KEPT_TEMPLATES)(environment.from_string)
+    environment.from_string = compiled
+    try:
+        yield
+    finally:
+        del environment.from_string  # the class's own method is found again
 
 
 def doc_hash(doc: Any) -> str:
@@ -140,21 +141,6 @@ def is_judged_by_choices(task: Task) -> bool:
         isinstance(aggregation, PooledMetric) for aggregation in task.aggregation().values()
     )
     return task.OUTPUT_TYPE == "multiple_choice" and not judges_otherwise
-
-
-def _is_self_contained(name: str) -> bool:
-    """Return whether `name` is a file that loads without scanning for other tasks, which only a group's file needs."""
-    return is_file(name) and "group" not in file_config(name)
-
-
-def _name_problem(name: str, manager: TaskManager) -> str | None:
-    """Return an error message unless `name` is a task, group or tag that the manager knows, or a file."""
-    if name in manager.all_tasks:
-        return None
-    if is_file(name):
-        return None if Path(name).expanduser().is_file() else f"there is no file {name}"
-    near = near_names(name, manager.all_tasks)
-    return f"lm-eval has no task, group or tag {name!r}{near}; `lm_eval ls tasks` lists them"
 
 
 def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, source: str | None) -> LoadedEntry:

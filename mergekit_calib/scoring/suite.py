@@ -23,7 +23,7 @@ from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
-from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, load_entries, set_seeds
+from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, kept_templates, load_entries, set_seeds
 from mergekit_calib.scoring.requests import EntryProgress, answer_counter, only_documents, run_requests
 
 
@@ -174,7 +174,7 @@ class Suite:
         if self._built_for == built_for:
             return
         set_seeds(self._seeds)
-        with silence_lm_eval():
+        with silence_lm_eval(), kept_templates():
             for loaded in self.entries:
                 self._build(loaded, lm)
         self._built_for = built_for
@@ -226,7 +226,7 @@ class Suite:
                 if not instances:
                     continue
                 lm.on_answers = answer_counter(progress, loaded.entry.name, sum(i.repeats for i in instances))
-                with silence_lm_eval(keep_progress_bars=True):
+                with silence_lm_eval(keep_progress_bars=True), kept_templates():
                     run_requests(lm, instances)
                     tables[loaded.entry.name] = [item_table(task, loaded.entry.split) for task in tasks]
                 lm.on_answers(0)
