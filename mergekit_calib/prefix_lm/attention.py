@@ -19,9 +19,11 @@ import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from mergekit_calib.prefix_lm.onednn_products import Product
 from mergekit_calib.prefix_lm.steps import Run
 
 _NAME = "sdpa_by_run"
+_LEAST_PRODUCT = 4_000_000  # (query, key) pairs × head size from which two products are faster than torch's kernel
 
 
 class RunMasks:
@@ -30,10 +32,11 @@ class RunMasks:
     Args:
         past: number of tokens before the step, which the cache holds.
         runs: the runs of the step.
+        product: computes products faster than torch does by itself; None to leave them to torch.
     """
 
-    def __init__(self, past: int, runs: Sequence[Run]) -> None:
-        self._past, self._runs = past, runs
+    def __init__(self, past: int, runs: Sequence[Run], product: Product | None = None) -> None:
+        self._past, self._runs, self.product = past, runs, product
         self._computed: dict[tuple[int | None, int], list[tuple[Run, torch.Tensor, torch.Tensor]]] = {}
 
     def for_layer(
@@ -105,15 +108,34 @@ def run_attention(
     groups = heads // key_heads
     attended = query.new_empty(1, n, heads, value.shape[-1])
     for run, keys, mask in run_masks.for_layer(attention_mask, kwargs.get("sliding_window"), groups):
-        part = torch.nn.functional.scaled_dot_product_attention(
-            query[:, :, run.start : run.end].reshape(1, key_heads, -1, size),  # grouped, so that no key is repeated
-            key.index_select(2, keys),
-            value.index_select(2, keys),
-            attn_mask=mask,
-            scale=scaling,
+        queries = query[:, :, run.start : run.end].reshape(
+            1, key_heads, -1, size
+        )  # grouped, so that no key is repeated
+        part = _attended(
+            queries, key.index_select(2, keys), value.index_select(2, keys), mask, scaling, run_masks.product
         )
         attended[:, run.start : run.end] = part.view(1, heads, run.end - run.start, -1).transpose(1, 2)
     return attended, None
+
+
+def _attended(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    product: Product | None,
+) -> torch.Tensor:
+    """Compute attention under a mask, head by head with `product` if it is given and the products are large."""
+    size = query.shape[-1]
+    if product is None or query.dtype != torch.float32 or query.shape[2] * key.shape[2] * size < _LEAST_PRODUCT:
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+    attended = query.new_empty(*query.shape[:3], value.shape[-1])
+    for head in range(query.shape[1]):
+        scores = product(query[0, head], key[0, head], None)
+        scores.mul_(size**-0.5 if scaling is None else scaling).add_(mask[0, 0])
+        attended[0, head] = product(scores.softmax(dim=-1), value[0, head].t(), None)
+    return attended
 
 
 transformers.AttentionInterface.register(_NAME, run_attention)

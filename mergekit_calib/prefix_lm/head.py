@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
+from mergekit_calib.prefix_lm.onednn_products import Product
 
 _UNDIVIDED_BYTES = 256 * 2**20  # of logits, in float32, if the vocabulary cannot be divided into blocks
 
@@ -32,6 +33,7 @@ class OutputHead:
         softmax_dtype: dtype that logits and log-probabilities are rounded to; sums are in float32 or wider.
         inference_context: returns the context within which the model is run (inference mode, autocast).
         limits: how many hidden states one call takes, and how large a block of logits is.
+        product: computes products with the weights faster than torch does by itself; None to leave it to torch.
 
     Attributes:
         output_type: the type of the output of the model's `base_model`; set it before the first call.
@@ -43,8 +45,9 @@ class OutputHead:
         softmax_dtype: torch.dtype,
         inference_context: Callable[[], AbstractContextManager[Any]],
         limits: BatchLimits,
+        product: Product | None = None,
     ) -> None:
-        self._model, self._softmax_dtype, self._limits = model, softmax_dtype, limits
+        self._model, self._softmax_dtype, self._limits, self._product = model, softmax_dtype, limits, product
         self._inference_context = inference_context
         self.output_type: type[Any] | None = None
         embeddings: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -103,6 +106,8 @@ class OutputHead:
             block = slice(start, start + size)
 
             def apply(x: torch.Tensor, block: slice = block) -> torch.Tensor:
+                if self._product is not None and x.dtype == weight.dtype == torch.float32:
+                    return self._product(x, weight[block], None if bias is None else bias[block])
                 # Weights first: a CPU multiplies many rows by few columns faster than the other way round.
                 product = torch.matmul(weight[block], x.transpose(-1, -2)).transpose(-1, -2)
                 return product if bias is None else product + bias[block]

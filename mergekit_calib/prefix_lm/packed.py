@@ -20,6 +20,7 @@ from mergekit_calib.prefix_lm.attention import RunMasks, attention_by_run
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
 from mergekit_calib.prefix_lm.cache import cache_argument
 from mergekit_calib.prefix_lm.head import OutputHead, forward_replaced
+from mergekit_calib.prefix_lm.onednn_products import faster_product, linear_layers_by, plain_linear_layers
 from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 from mergekit_calib.prefix_lm.steps import IntArray, Step
 
@@ -55,7 +56,9 @@ class PackedRunner:
         self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache, self._cache_argument = DynamicCache(), cache_argument(model.base_model)
         self.limits = limits or BatchLimits.for_device(self._device, self._by_run)
-        self._head = OutputHead(model, softmax_dtype, self._inference_context, self.limits)
+        self._product = faster_product(mixed_precision_dtype or model.dtype, self._device)
+        self._linear_layers = plain_linear_layers(model.base_model) if self._product else []
+        self._head = OutputHead(model, softmax_dtype, self._inference_context, self.limits, self._product)
         self._last_mlp = _last_mlp(model)
 
     @property
@@ -135,9 +138,11 @@ class PackedRunner:
         }
         reads = self._to_device(step.reads)
         with self._inference_context() as context:
+            if self._product:
+                context.enter_context(linear_layers_by(self._product, self._linear_layers))
             if self._by_run:
                 context.enter_context(attention_by_run(self._config))
-                inputs["run_masks"] = RunMasks(step.past, step.runs)
+                inputs["run_masks"] = RunMasks(step.past, step.runs, self._product)
             if self._last_mlp is not None:
                 context.enter_context(_only_at(reads, self._last_mlp))
             outputs = self._model.base_model(**inputs)
@@ -169,8 +174,8 @@ class PackedRunner:
 
         It is a dict by layer type if layers differ in how far back they reach, and None for ordinary causal attention.
         """
-        if step.past == 0 and step.is_path:
-            return None  # the model then makes its own mask, for which there are faster kernels
+        if step.past == 0 and step.is_path and not (self._by_run and self._product):
+            return None  # the model then makes its own mask, for which torch has faster kernels
         n = len(step.tokens)
         positions, ends = self._to_device(step.positions), self._to_device(step.ends)
         index = torch.arange(n, device=self._device)

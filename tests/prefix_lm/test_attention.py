@@ -13,6 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm import attention
 from mergekit_calib.prefix_lm.attention import RunMasks, attention_by_run, run_attention
+from mergekit_calib.prefix_lm.onednn_products import Product, onednn_product
 from mergekit_calib.prefix_lm.packed import PackedRunner
 from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 from mergekit_calib.prefix_lm.steps import Step, cheapest_runs
@@ -33,9 +34,23 @@ def test_a_step_is_divided_into_runs_if_that_saves_more_than_a_run_costs() -> No
     assert [(run.start, run.end) for run in cheapest_runs(step, run_cost=10**6)] == [(0, 102)]
 
 
+BY_ONEDNN = pytest.param(
+    onednn_product, marks=pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
+)
+
+
+@pytest.mark.parametrize("product", [None, BY_ONEDNN])
+@pytest.mark.parametrize("scaling", [0.3, None])
 @pytest.mark.parametrize("window", [None, 6, 3])
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
-def test_attention_by_run_equals_sdpa_of_the_whole_step(window: int | None, key_heads: int) -> None:
+def test_attention_by_run_equals_sdpa_of_the_whole_step(
+    window: int | None,
+    key_heads: int,
+    scaling: float | None,
+    product: Product | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attention, "_LEAST_PRODUCT", 0)
     past, n, heads = 7, 12, 4
     generator = torch.Generator().manual_seed(0)
     query, key, value = (
@@ -56,9 +71,10 @@ def test_attention_by_run_equals_sdpa_of_the_whole_step(window: int | None, key_
     mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[None, None]
     module = SimpleNamespace(num_key_value_groups=heads // key_heads)
     arguments = (module, query, key, value, mask)
-    expected, _ = sdpa_attention_forward(*arguments, scaling=0.3)  # type: ignore[arg-type]
+    expected, _ = sdpa_attention_forward(*arguments, scaling=scaling)  # type: ignore[arg-type]
     runs = cheapest_runs(step, run_cost=1)  # as many runs as there can be
-    by_run, _ = run_attention(*arguments, scaling=0.3, run_masks=RunMasks(past, runs), sliding_window=window)  # type: ignore[arg-type]
+    masks = RunMasks(past, runs, product)
+    by_run, _ = run_attention(*arguments, scaling=scaling, run_masks=masks, sliding_window=window)  # type: ignore[arg-type]
     assert len(runs) == 3
     torch.testing.assert_close(by_run, expected)
 

@@ -12,6 +12,7 @@ import transformers
 from helpers.small_models import PACKED, TEXT
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
 from mergekit_calib.prefix_lm.head import OutputHead, forward_replaced
+from mergekit_calib.prefix_lm.onednn_products import Product, onednn_product
 
 N_TOKENS = 203
 N_HIDDEN = 30
@@ -66,21 +67,34 @@ class Case:
     logits: torch.Tensor
 
 
-def case(name: str, block_bytes: int = BLOCK_BYTES, softmax_dtype: torch.dtype = torch.float32) -> Case:
+def case(
+    name: str,
+    block_bytes: int = BLOCK_BYTES,
+    softmax_dtype: torch.dtype = torch.float32,
+    product: Product | None = None,
+) -> Case:
     torch.manual_seed(5)
     model = WITH_HEADS[name](N_TOKENS).eval().requires_grad_(False)
     tokens = torch.randint(N_TOKENS, (1, N_HIDDEN))
     limits = BatchLimits(step_tokens=1024, head_rows=512, block_bytes=block_bytes)
-    head = OutputHead(model, softmax_dtype, nullcontext, limits)
+    head = OutputHead(model, softmax_dtype, nullcontext, limits, product)
     outputs = model.base_model(tokens)
     head.output_type = type(outputs)
     return Case(model, head, outputs.last_hidden_state[0], model(tokens).logits[0])
 
 
+BY_ONEDNN = pytest.param(
+    onednn_product, marks=pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
+)
+
+
+@pytest.mark.parametrize("product", [None, BY_ONEDNN])
 @pytest.mark.parametrize("block_bytes", [4 * N_HIDDEN * N_TOKENS, BLOCK_BYTES, 1])
 @pytest.mark.parametrize("name", WITH_HEADS)
-def test_blocks_give_the_log_softmax_over_the_whole_vocabulary(name: str, block_bytes: int) -> None:
-    given = case(name, block_bytes)
+def test_blocks_give_the_log_softmax_over_the_whole_vocabulary(
+    name: str, block_bytes: int, product: Product | None
+) -> None:
+    given = case(name, block_bytes, product=product)
     rows = torch.randint(N_HIDDEN, (90,))
     tokens = torch.randint(N_TOKENS, (90,))
     tokens[:30] = given.logits.argmax(-1)[rows[:30]]
