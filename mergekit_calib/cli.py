@@ -1,4 +1,7 @@
-"""The command `mergekit-calib` and its subcommands; what each one does is in `commands/`."""
+"""The command `mergekit-calib` and its subcommands; what each one does is in `commands/`.
+
+A subcommand imports its module when it is called, and says what it is doing before an import that takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import click
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.report.terminal.waiting import waiting
 
 
 class _Group(click.Group):
@@ -47,7 +51,16 @@ def demo(out: Path) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sweep(arguments: tuple[str, ...]) -> None:
     """Run a recipe with a `calibration:` block, as `mergekit-yaml RECIPE OUT` does, with mergekit's options."""
-    from mergekit_calib.commands.sweep_command import sweep_command
+    from mergekit_calib.integrations.recipe_runner import check_block
+    from mergekit_calib.recipe import has_calibration_block
+
+    with waiting("reading the recipe, loading mergekit"):
+        # Before mergekit, which declares the options, is imported: that takes seconds.
+        for path in filter(Path.is_file, map(Path, arguments)):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if has_calibration_block(text):
+                check_block(text, str(path))
+        from mergekit_calib.commands.sweep_command import sweep_command
 
     sweep_command.main(list(arguments), prog_name="mergekit-calib sweep")
 
@@ -74,7 +87,8 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     MODELS are named as in a mergekit recipe: a model on the Hub, a folder, or `model+lora`. With `--from` they are the
     samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded.
     """
-    from mergekit_calib.commands.score_command import card_from_models, card_from_samples
+    with waiting("loading libraries"):
+        from mergekit_calib.commands.score_command import card_from_models, card_from_samples
 
     if from_samples:
         card_from_samples(models, out, int(options["n_bins"]))
@@ -97,9 +111,11 @@ def report(out: Path, formats: str) -> None:
 
     Only files in OUT are read; nothing is scored again.
     """
-    from mergekit_calib.commands.report_command import rewrite_report
+    with waiting(f"reading {out}, and writing its report"):
+        from mergekit_calib.commands.report_command import rewrite_report
 
-    for path in rewrite_report(out, formats.split(",") if formats else []):
+        paths = rewrite_report(out, formats.split(",") if formats else [])
+    for path in paths:
         click.echo(path)
 
 
@@ -110,9 +126,11 @@ def report(out: Path, formats: str) -> None:
 )
 def compare(outs: tuple[Path, ...], to: Path) -> None:
     """Compare the finished sweeps in OUTS in one figure, one table and one page."""
-    from mergekit_calib.report.comparison_files import write_comparison
+    with waiting(f"reading {', '.join(map(str, outs))}"):
+        from mergekit_calib.report.comparison_files import write_comparison
 
-    click.echo(write_comparison(outs, to))
+        page = write_comparison(outs, to)
+    click.echo(page)
 
 
 @main.command()
@@ -120,7 +138,4 @@ def doctor() -> None:
     """Check whether the plugin works in this environment, and list what it finds."""
     from mergekit_calib.commands.doctor import examine
 
-    lines, healthy = examine()
-    for line in lines:
-        click.echo(line)
-    sys.exit(0 if healthy else 1)
+    sys.exit(0 if examine(click.echo) else 1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mergekit.options import MergeOptions
-
 from mergekit_calib.demo import sweep_yaml
 from mergekit_calib.integrations.recipe_runner import run_source
 
@@ -16,4 +14,4 @@ def run_demo(out: Path) -> int:
     Args:
         out: the output folder.
     """
-    return run_source(sweep_yaml(), str(out), MergeOptions(), "demo.yml")
+    return run_source(sweep_yaml(), str(out), source="demo.yml")

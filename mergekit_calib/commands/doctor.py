@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mergekit_calib import plugins
@@ -30,29 +31,33 @@ _MEANINGS = {
 }
 
 
-def examine() -> tuple[list[str], bool]:
-    """Return the lines to print, and whether everything works."""
-    lines = [f"mergekit-calib {_version('mergekit-calib')} in {sys.prefix} (Python {sys.version.split()[0]})"]
+def examine(say: Callable[[str], None]) -> bool:
+    """Pass each finding to `say` as soon as there is one, and return whether everything works."""
+    say(f"mergekit-calib {_version('mergekit-calib')} in {sys.prefix} (Python {sys.version.split()[0]})")
     for package, supported in RELIED_ON.items():
         installed = _version(package)
         note = "" if installed == supported else f"  (mergekit-calib was tested with {supported})"
-        lines.append(f"{package} {installed}{note}")
-    lines.append(f"transformers {_version('transformers')}, torch {_version('torch')}, {_accelerators()}")
+        say(f"{package} {installed}{note}")
+    say(f"transformers {_version('transformers')}, torch {_version('torch')}, {_accelerators()}")
     if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
-        return [*lines, "✗ switched off: MERGEKIT_CALIB_DISABLE=1 is set"], False
-    plugin_lines, healthy = _plugins()
-    lines += plugin_lines
+        say("✗ switched off: MERGEKIT_CALIB_DISABLE=1 is set")
+        return False
+    lines, healthy = _plugins()
+    for line in lines:
+        say(line)
     if not any((Path(folder) / "mergekit_calib_autoload.pth").exists() for folder in sys.path if folder):
         missing = "the start-up file mergekit_calib_autoload.pth is not in this environment"
-        lines.append(f"✗ {missing}: install mergekit-calib again")
+        say(f"✗ {missing}: install mergekit-calib again")
         healthy = False
     active, messages = _run(_CHECK_MERGEKIT)
     more_active, more_messages = _run(_CHECK_LM_EVAL)
     for key, meaning in _MEANINGS.items():
         is_active = key in active + more_active
         healthy &= is_active
-        lines.append(f"{'✓' if is_active else '✗'} {meaning}")
-    return lines + [f"  {line}" for line in messages + more_messages], healthy
+        say(f"{'✓' if is_active else '✗'} {meaning}")
+    for line in messages + more_messages:
+        say(f"  {line}")
+    return healthy
 
 
 def _plugins() -> tuple[list[str], bool]:

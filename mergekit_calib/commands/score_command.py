@@ -12,6 +12,10 @@ from mergekit_calib.cards.calibration_card import Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.cards.from_samples import read_samples
 from mergekit_calib.cards.rendering import print_card, write_card
+from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.recipe import SuiteEntry
+from mergekit_calib.report.terminal.waiting import waiting
+from mergekit_calib.scoring.known_tasks import check_names
 
 
 def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Scores:
@@ -39,25 +43,28 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
         out: the folder to write the card and the item scores to; None to only print the card.
         options: the other options of the command.
     """
-    from mergekit_calib.cards.from_models import score_models
-    from mergekit_calib.recipe import SuiteEntry
-
     given = {name: options[name] for name in ("num_fewshot", "repeats", "limit") if options[name] is not None}
     if given.get("limit", 0) >= 1:
         given["limit"] = int(given["limit"])
     if options["apply_chat_template"]:
         given["apply_chat_template"] = True
-    console = Console(stderr=True, highlight=False)
-    with console.status("loading tasks") as status:
+    entries = [SuiteEntry(task=task, **given) for task in tasks]
+    with waiting("loading tasks") as spinner:
+        try:
+            check_names(entries)
+        except RecipeError as problem:
+            raise CalibError(f"tasks: {problem.problem}") from problem
+        from mergekit_calib.cards.from_models import score_models  # it imports torch, transformers and lm-eval
+
         card = score_models(
             models,
-            [SuiteEntry(task=task, **given) for task in tasks],
+            entries,
             out=out,
             model_args=_model_args(options["model_args"]),
             trust_remote_code=options["trust_remote_code"],
             n_bins=options["n_bins"],
-            on_model=lambda name: status.update(f"loading {name}"),
-            on_answers=lambda task, done, total: status.update(f"{task}: {done:,} of {total:,} requests"),
+            on_model=lambda name: spinner.update(text=f"loading {name}"),
+            on_answers=lambda task, done, total: spinner.update(text=f"{task}: {done:,} of {total:,} requests"),
         )
     return _printed(card, out)
 

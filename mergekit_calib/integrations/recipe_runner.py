@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
-
-from mergekit.options import MergeOptions
+from typing import TYPE_CHECKING
 
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.integrations.trackers import TrackedProgress
-from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.recipe import parse_sweep
+from mergekit_calib.recipe import parse_sweep, read_block
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.events import ProgressGroup
 from mergekit_calib.results.frontier import Frontier
-from mergekit_calib.sweep.coordinator import run_sweep
+from mergekit_calib.scoring.known_tasks import check_names
+
+if TYPE_CHECKING:
+    from mergekit.options import MergeOptions
 
 
 class ExitStatus(IntEnum):
@@ -28,14 +29,14 @@ class ExitStatus(IntEnum):
 
 
 def run_source(
-    text: str, out_path: str, options: MergeOptions, source: str | None = None, log: Sequence[str] = ()
+    text: str, out_path: str, options: MergeOptions | None = None, source: str | None = None, log: Sequence[str] = ()
 ) -> ExitStatus:
     """Run a sweep and show its progress; what the hosts write meanwhile goes to `calibration/run.log`.
 
     Args:
         text: a mergekit recipe with a `calibration:` block.
         out_path: the folder to write to.
-        options: mergekit's options, as its command made them.
+        options: mergekit's options, as its command made them; its defaults if None.
         source: the file that `text` came from, for messages.
         log: names of the experiment trackers to log to, from `trackers.TRACKERS`.
 
@@ -45,20 +46,42 @@ def run_source(
     Raises:
         CalibError: a mistake that the user can correct.
     """
-    register()
-    sweep = parse_sweep(text, registered_signatures(), source)
-    console = ConsoleProgress(
-        quiet=options.quiet, out_path=out_path, verbose=options.verbosity > 0, card=options.write_model_card
-    )
-    run_log = RunLog(out_path, console.note, options.verbosity)
-    console.show_latest(lambda: run_log.latest)
-    with run_log, console:
-        trackers = [TrackedProgress(name, out_path) for name in log]
-        frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
-        status = _status(frontier)
-        if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
-            console.note(explain(status, out_path))  # otherwise the answer says it
+    console = _console(out_path, options)
+    with console:
+        console.preparing(f"reading {Path(source).name if source else 'the recipe'}, loading mergekit and lm-eval")
+        check_block(text, source)
+        # Imported when the user has seen the line above: they take seconds.
+        from mergekit.options import MergeOptions
+
+        from mergekit_calib.merging.method import register, registered_signatures
+        from mergekit_calib.sweep.coordinator import run_sweep
+
+        register()
+        options = options or MergeOptions()
+        sweep = parse_sweep(text, registered_signatures(), source)
+        console.preparing("reading models and tasks")
+        run_log = RunLog(out_path, console.note, options.verbosity)
+        console.show_latest(lambda: run_log.latest)
+        with run_log, console:  # the live view ends before the log may write an error to the screen
+            trackers = [TrackedProgress(name, out_path) for name in log]
+            frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
+            status = _status(frontier)
+            if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
+                console.note(explain(status, out_path))  # otherwise the answer says it
     return status
+
+
+def check_block(text: str, source: str | None = None) -> None:
+    """Check the `calibration:` block as far as that is possible without importing mergekit, lm-eval or torch.
+
+    Args:
+        text: a mergekit recipe with a `calibration:` block.
+        source: the file that the text came from, for messages.
+
+    Raises:
+        RecipeError: a key or a value is wrong, or lm-eval has no task of a name in the suite.
+    """
+    check_names(read_block(text, source).suite, source)
 
 
 def explain(status: ExitStatus, out_path: str | Path) -> str:
@@ -69,6 +92,14 @@ def explain(status: ExitStatus, out_path: str | Path) -> str:
         return f"a model was written to {out_path}, but not by the rule {frontier.selection.rule}: {why}"
     failed = formatting.counted(sum(p.status == "failed" for p in frontier.points), "point")
     return f"a model was written to {out_path}, but {failed} failed; calibration/frontier.json says why"
+
+
+def _console(out_path: str, options: MergeOptions | None) -> ConsoleProgress:
+    if options is None:
+        return ConsoleProgress(out_path=out_path)
+    return ConsoleProgress(
+        quiet=options.quiet, out_path=out_path, verbose=options.verbosity > 0, card=options.write_model_card
+    )
 
 
 def _status(frontier: Frontier) -> ExitStatus:

@@ -63,7 +63,7 @@ class ConsoleProgress(Progress):
         return self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet
 
     def __enter__(self) -> ConsoleProgress:
-        if self._is_live:
+        if self._is_live and self.live is None:
             self.live = ResizingLive(self.view, self._console)
             self.live.start()
         return self
@@ -76,6 +76,14 @@ class ConsoleProgress(Progress):
     def show_latest(self, latest: Callable[[], str]) -> None:
         """Show `latest()`, as the progress of a download, while the sweep is being prepared."""
         self.view.latest = latest
+
+    def preparing(self, doing: str) -> None:
+        """Show what is being done before the sweep starts, as `reading models and tasks`."""
+        self.view.doing = doing
+        if self.live is None:
+            self._say(doing[:1].upper() + doing[1:])
+        else:
+            self.live.refresh()  # now, since imports may keep the thread that draws from running
 
     def note(self, text: str) -> None:
         """Print a line that the user must read, even if `quiet`."""

@@ -30,7 +30,8 @@ class LiveView:
     """The state of the live view, which the sweep's events change and a thread draws.
 
     Attributes:
-        latest: gives a line to show while the sweep is being prepared.
+        doing: what is being done while the sweep is being prepared.
+        latest: gives a line to show below it.
         pace: the estimate of the time left.
         frontier: the result so far; None while the sweep is being prepared.
         n_points: how many points there will be, if that is known.
@@ -41,6 +42,7 @@ class LiveView:
     """
 
     def __init__(self) -> None:
+        self.doing = "reading models and tasks"
         self.latest: Callable[[], str] = lambda: ""
         self._spinner = Spinner("dots")
         self._lock = threading.Lock()
@@ -80,7 +82,7 @@ class LiveView:
         frame = self._spinner.render(time.monotonic())
         assert isinstance(frame, Text)
         if self.frontier is None:
-            yield _spread(Text.assemble(frame, " reading models and tasks"), [self._clock()], width)
+            yield _spread(Text.assemble(frame, " ", self.doing), [self._clock()], width)
             if latest := " ".join(self.latest().split()):
                 yield Text(latest, style="dim", no_wrap=True, overflow="ellipsis")
             return

@@ -6,13 +6,15 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from mergekit_calib.items.table import Split
-from mergekit_calib.metrics.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
 from mergekit_calib.results.baseline_findings import Baseline
 from mergekit_calib.results.findings import Estimate, Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
 from mergekit_calib.results.names import point_name, with_point_names
+
+if TYPE_CHECKING:
+    from mergekit_calib.items.table import Split
 
 UNDEFINED = "–"
 _BINNED = re.compile(r"(^|_)(ece|ce|mce)(_|,|$)")
@@ -140,12 +142,16 @@ def temperatures(baseline: Baseline) -> str:
         (text,) = fitted.values()
     else:
         text = listed([f"{temperature} on {entry}" for entry, temperature in fitted.items()])
-    if any(not MIN_TEMPERATURE < t < MAX_TEMPERATURE for t in baseline.temperatures.values()):
+    if any(not _fitted(t).startswith("=") for t in baseline.temperatures.values()):
         text += ", the end of the range searched: no finite temperature is best"
     return text
 
 
 def _fitted(temperature: float) -> str:
+    """Return `= 1.83`, or `≥ 100` at an end of the range that is searched."""
+    # Here, because it imports scipy, and the first line on the screen waits for this module.
+    from mergekit_calib.metrics.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
+
     if temperature >= MAX_TEMPERATURE:
         return f"≥ {MAX_TEMPERATURE:g}"
     return f"≤ {MIN_TEMPERATURE:g}" if temperature <= MIN_TEMPERATURE else f"= {temperature:.2f}"
