@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
@@ -274,7 +274,7 @@ class SweepAnalysis:
         errors = paired.standard_errors(results, self.objectives)
         is_parent = np.array([p.role is not None for p in scored])
         of_pairs = errors[~is_parent][:, is_parent] if is_parent.any() and not is_parent.all() else errors[:0]
-        factor = norm.ppf((1.0 + self.level) / 2.0) + norm.ppf(_POWER)
+        factor = ndtri((1.0 + self.level) / 2.0) + ndtri(_POWER)
         usual = [
             float(factor * np.median(of_pairs[..., k])) if of_pairs.size else np.nan for k in range(errors.shape[2])
         ]

@@ -8,13 +8,13 @@ from typing import Literal, get_args
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Direction = Literal["maximize", "minimize"]
 Directions = Sequence[Direction]
 FloatArray = NDArray[np.float64]
 
-_Z_DOMINATED = float(norm.ppf(1.0 - 0.01 / 2.0))
+_Z_DOMINATED = float(ndtri(1.0 - 0.01 / 2.0))
 
 
 def gains(values: ArrayLike, directions: Directions, axis: int = -1) -> FloatArray:

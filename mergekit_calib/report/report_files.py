@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mergekit_calib.report.card.front_matter import licence_in
 from mergekit_calib.report.card.model_card import model_card
-from mergekit_calib.report.figures.pictures import FORMATS, PICTURES, draw_pictures
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.results.frontier import Frontier
@@ -27,6 +26,9 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     Raises:
         OSError: a file could not be written; the file that was there before is unchanged.
     """
+    # Here, because it imports matplotlib, which a sweep needs only at its end.
+    from mergekit_calib.report.figures.pictures import FORMATS, PICTURES, draw_pictures
+
     out_path = Path(out_path)
     folder = out_path / "calibration"
     write_text_atomic(folder / "points.csv", points_frame(frontier).to_csv(index=False, lineterminator="\n"))

@@ -11,8 +11,6 @@ import optuna
 from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
@@ -22,6 +20,10 @@ _STEP_TOLERANCE = 1e-8  # the distance from a step, in steps, within which optun
 
 def storage_problem(url: str) -> str | None:
     """Return why the database at `url` cannot hold a study; None if it can."""
+    # Here, because few sweeps have a database, and it takes a third of a second.
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
     try:
         engine = create_engine(make_url(url))
         engine.connect().close()
