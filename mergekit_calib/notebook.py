@@ -19,7 +19,7 @@ from mergekit_calib.metrics import choice_probabilities
 from mergekit_calib.report.figures.drawing import render
 from mergekit_calib.report.figures.pictures import PICTURES, frontier_figure
 from mergekit_calib.report.page.templates import rendered
-from mergekit_calib.report.tables.frames import points_frame
+from mergekit_calib.report.tables.frames import points_frame, predicted_frame
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.statements import statements
@@ -93,6 +93,14 @@ class SweepResult:
     def points_frame(self) -> pd.DataFrame:
         """Return the points as a data frame, one row each, with the columns of `points.csv`."""
         return points_frame(self.frontier)
+
+    def predicted_frame(self) -> pd.DataFrame:
+        """Return the metrics that `search: {strategy: curve}` predicts along the axis, one row for each value.
+
+        Columns: `axis`, `at` (the value of the axis), `scope`, `metric`, `split`, `value`, and `typical_error` (in
+        standard errors, on the held-out split). Without a prediction there are no rows.
+        """
+        return predicted_frame(self.frontier)
 
     def items_frame(self, points: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the item scores as a data frame, one row for each point and document.

@@ -46,7 +46,9 @@ def predicted_curve(
             for name, error in check.errors.items():
                 errors.setdefault(name, []).append(error)
     typical = {name: float(np.sqrt(np.mean(np.square(some)))) for name, some in errors.items()}
-    values = np.linspace(*_ends(points, nodes), _STEPS + 1)
+    # With the nodes, so that a line through the values goes through them.
+    evenly = np.linspace(*_ends(points, nodes), _STEPS + 1)
+    values = np.unique(np.round([*evenly, *(points[node][0] for node in nodes)], 10))
     curves = _through(points, nodes)
     metrics: dict[str, dict[str, dict[str, list[float | None]]]] = {}
     for value in values if known else []:
@@ -59,7 +61,7 @@ def predicted_curve(
                     column.append(number if np.isfinite(number) else None)
     return PredictedCurve(
         axis=axis,
-        values=[round(float(value), 10) for value in values],
+        values=values.tolist(),
         nodes=list(nodes),
         known=known,
         metrics=metrics,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from mergekit_calib.results.findings import SUITE, Objective
+
 
 class PredictionCheck(BaseModel, frozen=True):
     """One scored point, beside its prediction from points that were scored before it.
@@ -26,7 +28,7 @@ class PredictedCurve(BaseModel, frozen=True):
 
     Attributes:
         axis: the axis's name.
-        values: (n,) values of the axis, ascending.
+        values: (n,) values of the axis, ascending; those of the nodes are among them.
         nodes: the ids of the points that they are predicted from, in the order in which these were scored.
         known: whether the predictions agreed with the points that were scored after them; if not, the curve is empty.
         metrics: scope → metric → split → (n,) predicted values; None for one that is not a number. A metric whose
@@ -43,3 +45,11 @@ class PredictedCurve(BaseModel, frozen=True):
     metrics: dict[str, dict[str, dict[str, list[float | None]]]] = Field(default_factory=dict)
     typical_errors: dict[str, float] = Field(default_factory=dict)
     checks: list[PredictionCheck] = Field(default_factory=list)
+
+    def typical_error(self, scope: str, metric: str) -> float | None:
+        """Return the typical error of a scope's metric; None if it is not known."""
+        return self.typical_errors.get(metric if scope == SUITE else f"{scope}/{metric}")
+
+    def along(self, objective: Objective, split: str = "held_out") -> list[float | None] | None:
+        """Return the (n,) predicted values of a metric, None for one that is not a number; None if it has no line."""
+        return self.metrics.get(objective.scope, {}).get(objective.key, {}).get(split)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from helpers.predicted_sweeps import predicted_sweep
 from helpers.report_factory import add_blends, make_frontier
 from mergekit_calib.report.figures.drawing import style
 from mergekit_calib.report.figures.parent_looks import heading, parent_looks
@@ -66,6 +67,8 @@ CASES = {
     "three parents": lambda: add_blends(make_frontier({"weight": [0.3, 0.6], "density": [0.3, 0.7]}, roles=EIGHT[:3])),
     "eight parents": lambda: add_blends(make_frontier({"weight": [0.1, 0.3, 0.5, 0.7, 0.9]}, roles=EIGHT)),
     "blend": lambda: add_blends(make_frontier()),
+    "predicted": lambda: with_band_and_baselines(predicted_sweep()),
+    "not all predicted": lambda: predicted_sweep(texts=True),
     "three objectives": lambda: make_frontier(objectives=("acc", "ece", "brier")),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ STYLE = Path(__file__).with_name("calib.mplstyle")
 
 OVER, UNDER = "#E69F00", "#56B4E9"  # of Okabe and Ito's palette
 INK, FAINT = "#222222", "#9a9a9a"
+_LEAST_LED = 17.0  # points from a mark, from which a line leads from it to its label
 _LEGEND_ROOM = 0.8  # inches of a figure's height that a legend may take
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.2))
 _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -180,6 +180,9 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
                 x, y = anchor[0] + dx, anchor[1] + dy
                 box = (x - width / 2 - 2, y - height / 2 - 2, x + width / 2 + 2, y + height / 2 + 2)
                 cost = _overlap(box, marks, strokes, taken, clearance) + reach / 60
+                if reach >= _LEAST_LED:
+                    leader = np.linspace(anchor, (x, y), 20)
+                    cost += sum(bool(_inside(leader, other, 0.0)) for other in taken)
                 if box[0] < frame.x0 or box[1] < frame.y0 or box[2] > frame.x1 or box[3] > frame.y1:
                     cost += 50.0
                 if best is None or cost < best[0]:
@@ -190,7 +193,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], obstacles: NDArray[np.floa
             text.remove()
             continue
         text.set_position((dx / scale, dy / scale))
-        if reach < 17.0 and text.arrow_patch is not None:
+        if reach < _LEAST_LED and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
         x, y = anchor[0] + dx, anchor[1] + dy
         taken.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
@@ -201,9 +204,11 @@ def _stroke_samples(axes: Axes, step: float) -> NDArray[np.float64]:
     samples = [np.empty((0, 2))]
     for line in axes.lines:
         corners = line.get_transform().transform(line.get_path().vertices)
-        for start, end in itertools.pairwise(corners):
-            count = max(2, int(np.hypot(*(end - start)) / step) + 1)
-            samples.append(np.linspace(start, end, count))
+        corners = corners[np.isfinite(corners).all(axis=1)]
+        if len(corners):
+            along = np.concatenate([[0.0], np.hypot(*np.diff(corners, axis=0).T).cumsum()])
+            at = np.linspace(0.0, along[-1], int(along[-1] / step) + 2)
+            samples.append(np.column_stack([np.interp(at, along, corners[:, 0]), np.interp(at, along, corners[:, 1])]))
     return np.concatenate(samples)
 
 
@@ -215,10 +220,11 @@ def _overlap(
     clearance: float,
 ) -> float:
     """Return how much a label would cover: 1 for each mark, 10 for each label, and 0.06 for each sample of a line."""
-
-    def inside(places: NDArray[np.float64], margin: float) -> float:
-        low, high = np.array(box[:2]) - margin, np.array(box[2:]) + margin
-        return float(((places > low) & (places < high)).all(axis=1).sum())
-
     labels = sum(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
-    return inside(marks, clearance) + 0.06 * inside(strokes, 0.0) + 10.0 * labels
+    return _inside(marks, box, clearance) + 0.06 * _inside(strokes, box, 0.0) + 10.0 * labels
+
+
+def _inside(places: NDArray[np.float64], box: tuple[float, float, float, float], margin: float) -> int:
+    """Return how many of the (n, 2) places are in a box, or within a margin of it."""
+    low, high = np.array(box[:2]) - margin, np.array(box[2:]) + margin
+    return int(((places > low) & (places < high)).all(axis=1).sum())

@@ -18,6 +18,7 @@ from matplotlib.typing import ColorType
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.figures.baseline_marks import blend_key, draw_blend_along
 from mergekit_calib.report.figures.parent_looks import heading, parent_looks
+from mergekit_calib.report.figures.predicted_line import LINE_STYLE, LINE_WIDTH, predicted_along, predicted_key
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
@@ -52,7 +53,8 @@ class _Line:
 def axis_figure(frontier: Frontier) -> Figure | None:
     """Draw one panel for each objective, over λ or else the first numeric axis, on the held-out split.
 
-    With several axes, there is one line for each setting of the others, and only the chosen point's has intervals.
+    With several axes, there is one line for each setting of the others, and only the chosen point's has intervals. If
+    the strategy predicts what lies between the scored points, these are dots with intervals on the predicted line.
 
     Returns:
         The figure, or None if no line would have two points.
@@ -126,7 +128,12 @@ def _colour_span(lines: Sequence[_Line]) -> tuple[float, float] | None:
 def _draw_panel(panel: Axes, frontier: Frontier, objective: Objective, axis: str, lines: Sequence[_Line]) -> bool:
     """Draw one objective; return whether a blend of the parents is in it."""
     for line in lines:
-        _draw_line(panel, objective, axis, line)
+        if frontier.predicted is None:
+            _draw_line(panel, objective, axis, line)
+        else:
+            _draw_dots(panel, objective, axis, line)
+    if (predicted := predicted_along(frontier, objective, axis)) is not None:
+        panel.plot(*predicted, color=lines[0].colour, linewidth=LINE_WIDTH, linestyle=LINE_STYLE, zorder=2.8)
     for role, look in parent_looks(frontier).items():
         parent = next((p for p in frontier.complete_points if p.role == role), None)
         value = parent.estimate(objective).value if parent else None
@@ -169,8 +176,23 @@ def _draw_line(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
         panel.fill_between(xs, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=1.5)
 
 
+def _draw_dots(panel: Axes, objective: Objective, axis: str, line: _Line) -> None:
+    """Draw scored points alone: a line between them, or a band, would be taken for predicted."""
+    for point in line.points:
+        x, estimate = float(point.axes[axis]), point.estimate(objective)
+        if estimate.value is None:
+            continue
+        panel.plot(x, estimate.value, "o", color=line.colour, markersize=2.8, zorder=3)
+        if estimate.low is not None and estimate.high is not None:
+            panel.plot([x, x], [estimate.low, estimate.high], color=line.colour, alpha=0.4, linewidth=0.9, zorder=1.5)
+
+
 def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line], blended: bool) -> None:
     handles: list[Line2D | Patch] = []
+    if frontier.predicted is not None:
+        handles.append(Line2D([], [], color=lines[0].colour, marker="o", markersize=2.8, linestyle="", label="scored"))
+        if any(predicted_along(frontier, objective, axis) is not None for objective in frontier.objectives):
+            handles.append(predicted_key(lines[0].colour))
     if 1 < len(lines) <= _MOST_NAMED_LINES:
         handles += [Line2D([], [], color=line.colour, marker="o", markersize=2.4, label=line.name) for line in lines]
     for role, look in parent_looks(frontier).items():
@@ -186,7 +208,10 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
     banded = [p for line in lines if line.has_band for p in line.points]
     if any(p.estimate(o).low is not None for p in banded for o in frontier.objectives):
         label = f"{formatting.percent(frontier.level)} interval"
-        handles.append(Patch(color="#444444", alpha=0.15, linewidth=0, label=label))
+        is_band = frontier.predicted is None
+        band, whisker = Patch(color="#444444", alpha=0.15, linewidth=0), Line2D([], [], color="#444444", alpha=0.4)
+        handles.append(band if is_band else whisker)
+        handles[-1].set_label(label)
     if axis == "lambda" and any(float(p.axes[axis]) > 1.0 for p in points):
         handles.append(Patch(color=_SHADE, label="λ > 1"))
     drawing.legend(figure, handles)

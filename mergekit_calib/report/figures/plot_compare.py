@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from mergekit_calib.report.figures import drawing
+from mergekit_calib.report.figures.predicted_line import predicted_in_plane
 from mergekit_calib.report.tables.comparison import Compared
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import PointResult
@@ -23,10 +25,10 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.5)))
 def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
     """Draw sweeps as measured (left), and relative to the best and the worst of their parents (right).
 
-    A sweep is a line through its points in the order of its first axis; its base model is a square, its other parents
-    are diamonds, and its choice has a ring. On the right, 0 % is the ECE of the worst parent and 100 % that of the
-    best; a sweep whose parents do not differ, as one of a single parent, is not drawn there. The figure is as wide as
-    a page of text (6.9 inches).
+    A sweep is a line through its points in the order of its first axis, the predicted one where there is one; its
+    base model is a square, its other parents are diamonds, and its choice has a ring. On the right, 0 % is the ECE
+    of the worst parent and 100 % that of the best; a sweep whose parents do not differ, as one of a single parent,
+    is not drawn there. The figure is as wide as a page of text (6.9 inches).
 
     Args:
         sweeps: the sweeps to compare.
@@ -53,7 +55,7 @@ def comparison_figure(sweeps: Sequence[Compared]) -> Figure:
                 linestyle=_DASHES[i // len(_COLOURS) % len(_DASHES)],
                 marker="o",
                 markersize=2.8,
-                label=drawing.shortened(sweep.label, 40),
+                label=_label(sweep),
             )
             for i, sweep in enumerate(sweeps)
         ]
@@ -74,19 +76,33 @@ def _draw(measured: Axes, gained: Axes, sweep: Compared, colour: str, dashes: An
         if p.estimate(sweep.accuracy).value is not None and p.estimate(sweep.calibration).value is not None
     ]
     places = np.array([(p.estimate(sweep.calibration).value, p.estimate(sweep.accuracy).value) for p in points], float)
+    places = places.reshape(-1, 2)
     of_parents = places[[p in sweep.parents.values() for p in points]]
-    if not len(of_parents):
-        relative = np.full_like(places, np.nan)
-    else:
-        (best, _), (worst, accurate) = of_parents.min(axis=0), of_parents.max(axis=0)
-        shares = (worst - places[:, 0]) / (worst - best) if worst > best else np.full(len(places), np.nan)
-        relative = np.column_stack([shares, places[:, 1] - accurate])
-    for axes, at in ((measured, places), (gained, relative)):
-        on_axis = [i for i, p in enumerate(points) if p.axes]
-        if len(sweep.frontier.axes) == 1:
-            axes.plot(at[on_axis, 0], at[on_axis, 1], color=colour, linestyle=dashes, linewidth=1.0, zorder=2)
+    predicted = predicted_in_plane(sweep.frontier, sweep.calibration, sweep.accuracy)
+    line = places[:0] if predicted is None else predicted.T
+    if len(sweep.frontier.axes) == 1 and sweep.frontier.predicted is None:
+        line = places[[bool(p.axes) for p in points]]
+    for axes, at, along in (
+        (measured, places, line),
+        (gained, _relative(places, of_parents), _relative(line, of_parents)),
+    ):
+        axes.plot(along[:, 0], along[:, 1], color=colour, linestyle=dashes, linewidth=1.0, zorder=2)
         for point, (x, y) in zip(points, at, strict=True):
             _mark(axes, point, x, y, colour)
+
+
+def _label(sweep: Compared) -> str:
+    is_predicted = predicted_in_plane(sweep.frontier, sweep.calibration, sweep.accuracy) is not None
+    return f"{drawing.shortened(sweep.label, 40)}{' (line: predicted)' if is_predicted else ''}"
+
+
+def _relative(places: NDArray[np.float64], of_parents: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places (ECE, accuracy) relative to those of the parents; not a number if these do not differ in ECE."""
+    if not len(of_parents):
+        return np.full_like(places, np.nan)
+    (best, _), (worst, accurate) = of_parents.min(axis=0), of_parents.max(axis=0)
+    shares = (worst - places[:, 0]) / (worst - best) if worst > best else np.full(len(places), np.nan)
+    return np.column_stack([shares, places[:, 1] - accurate])
 
 
 def _mark(axes: Axes, point: PointResult, x: float, y: float, colour: str) -> None:

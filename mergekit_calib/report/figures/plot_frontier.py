@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from mergekit_calib.report.figures import drawing
 from mergekit_calib.report.figures.baseline_marks import draw_baselines, draw_blend_in_plane
 from mergekit_calib.report.figures.parent_looks import heading, parent_looks
+from mergekit_calib.report.figures.predicted_line import LINE_STYLE, LINE_WIDTH, predicted_in_plane, predicted_key
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import axis_name
 
 _BAND = "#e4ecf2"
+_PREDICTED = "#666666"
 _MOST_PARENTS_WITH_BARS = 3
 _MOST_NAMED = 16  # with at most so many points, every one on the frontier may have a label
 
@@ -30,7 +32,8 @@ _MOST_NAMED = 16  # with at most so many points, every one on the frontier may h
 def frontier_figure(frontier: Frontier) -> Figure | None:
     """Draw every scored point and baseline, the frontier as a staircase, and the parents and the choice marked.
 
-    All values are of the held-out split. Bars are intervals; the band contains most of the resampled frontiers.
+    All values are of the held-out split. Bars are intervals; the band contains most of the resampled frontiers. A line
+    goes through the points along the only axis: where the strategy predicts what lies between them, the predicted one.
 
     Returns:
         The figure, or None if there are fewer than two objectives, or no point has both.
@@ -49,7 +52,10 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         figure = Figure()
         axes = figure.add_subplot()
         places = _places(points, horizontal, vertical)
-        if len(frontier.axes) == 1:
+        predicted = predicted_in_plane(frontier, horizontal, vertical)
+        if predicted is not None:
+            axes.plot(*predicted, color=_PREDICTED, linewidth=LINE_WIDTH, linestyle=LINE_STYLE, zorder=1.3)
+        elif len(frontier.axes) == 1 and frontier.predicted is None:
             on_axis = [i for i, p in enumerate(points) if p.axes]
             axes.plot(
                 places[on_axis, 0],
@@ -68,7 +74,8 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         baselines, marks = draw_baselines(axes, frontier, horizontal, vertical)
         baselines += draw_blend_in_plane(axes, frontier, horizontal, vertical)
         band = _draw_band(axes, frontier, horizontal, vertical)
-        _draw_legend(figure, frontier, (vertical, horizontal), band, baselines)
+        curves = [*([] if predicted is None else [predicted_key(_PREDICTED)]), *baselines]
+        _draw_legend(figure, frontier, (vertical, horizontal), band, curves)
         drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
     return figure
 
@@ -231,7 +238,7 @@ def _draw_legend(
     frontier: Frontier,
     objectives: Sequence[Objective],
     band: Patch | None,
-    baselines: Sequence[Line2D],
+    curves: Sequence[Line2D],
 ) -> None:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=drawing.INK, linewidth=0.9, label="frontier"),
@@ -241,7 +248,7 @@ def _draw_legend(
         label = f"{formatting.percent(frontier.level)} interval"
         handles.append(Line2D([], [], color="#8c8c8c", linewidth=0.6, label=label))
     handles += [band] if band is not None else []
-    handles += baselines
+    handles += curves
     counts = [f"{n:,}" for n in (formatting.item_counts(frontier, o) for o in objectives) if n]
     if counts:
         label = f"held-out split, n = {formatting.listed(list(dict.fromkeys(counts)))}"

@@ -17,6 +17,7 @@ from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
+from mergekit_calib.report.text.prediction_texts import how_drawn, prediction
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.report.text.user_changes import KL_IS_NOT_QUALITY
 from mergekit_calib.results.frontier import Frontier
@@ -29,6 +30,7 @@ _SCRIPTS = (
     "marks",
     "labels",
     "blends",
+    "predicted",
     "rules",
     "frontier",
     "reliability",
@@ -48,13 +50,16 @@ def report_html(frontier: Frontier) -> str:
     tasks and points are escaped in the markup; the scripts read them as data and insert them as text.
     """
     lead, *rest = answer_lines(frontier)
+    said_beside_charts = prediction(frontier)
     scripts = _scripts()
     return rendered(
         "page.html.jinja",
         frontier=frontier,
         lead=lead,
         rest=rest,
-        statements=statements(frontier),
+        how_drawn=how_drawn(frontier),
+        prediction=said_beside_charts,
+        statements=[statement for statement in statements(frontier) if statement != said_beside_charts],
         table=frontier_table(frontier),
         failed=[(p.name, formatting.failure_reason(frontier, p)) for p in frontier.points if p.status == "failed"],
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],

@@ -1,4 +1,4 @@
-"""The points of a sweep as a data frame: the columns of `points.csv`."""
+"""A sweep as data frames: its points (the columns of `points.csv`), and what is predicted between them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,26 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
     # The measures before the comparisons, also where the first point has none of the latter.
     in_order = sorted(measured, key=lambda key: key.startswith(("minus.", "changes.")))
     frame: pd.DataFrame = pd.DataFrame(records, columns=[*first, *in_order, *last])
+    return frame
+
+
+def predicted_frame(frontier: Frontier) -> pd.DataFrame:
+    """Return one row for each predicted value; none if the strategy predicts none, or if the points did not predict.
+
+    Columns: `axis`, `at` (the value of the axis), `scope`, `metric`, `split` (`all`, `selection`, `held_out`), `value`,
+    and `typical_error`, that of the metric on the held-out split in standard errors. A value that is not defined is
+    missing. None of them is a measurement: those are in `points_frame`.
+    """
+    columns = ["axis", "at", "scope", "metric", "split", "value", "typical_error"]
+    records = [
+        (curve.axis, at, scope, metric, split, value, curve.typical_error(scope, metric))
+        for curve in ([] if frontier.predicted is None else [frontier.predicted])
+        for scope, metrics in curve.metrics.items()
+        for metric, splits in metrics.items()
+        for split, values in splits.items()
+        for at, value in zip(curve.values, values, strict=True)
+    ]
+    frame: pd.DataFrame = pd.DataFrame(records, columns=columns)
     return frame
 
 

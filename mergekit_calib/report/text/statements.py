@@ -5,6 +5,7 @@ from __future__ import annotations
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.baseline_texts import baseline_verdicts, recalibration
 from mergekit_calib.report.text.parent_texts import against_other_parents, every_parent
+from mergekit_calib.report.text.prediction_texts import prediction
 from mergekit_calib.report.text.split_texts import both_splits, split_difference
 from mergekit_calib.report.text.user_changes import user_changes
 from mergekit_calib.results.findings import Estimate
@@ -29,6 +30,7 @@ def statements(frontier: Frontier) -> list[str]:
         hypervolume(frontier),
         extrapolation(frontier),
         optima(frontier),
+        prediction(frontier),
     ]
     return [statement for statement in all_statements if statement]
 

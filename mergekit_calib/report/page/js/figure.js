@@ -4,6 +4,7 @@ calib.figure = (() => {
   const announcer = el("div", { class: "hidden", role: "status" });
   document.body.append(announcer);
   const frames = new Set();
+  const CLEARLY = 6; // pixels
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
@@ -72,27 +73,41 @@ calib.figure = (() => {
   }
 
   // Add a cursor to positions from left to right: it goes to the one nearest to the pointer, and arrow keys move it.
-  function scrub(svg, frame, places, tell, choose, start = -1) {
+  // `between` are more positions, with `words` of their own, which only the pointer reaches and which cannot be chosen.
+  function scrub(svg, frame, places, tell, choose, start = -1, between = []) {
     const cursor = d3.select(svg).append("line").attr("class", "cursor").attr("visibility", "hidden");
     let at = start;
+    function put({ x, y, top, bottom }, lines, say) {
+      cursor.attr("x1", x).attr("x2", x).attr("y1", top).attr("y2", bottom).attr("visibility", "visible");
+      frame.show(x, y, lines, say);
+    }
     function go(i, say) {
       at = Math.max(0, Math.min(places.length - 1, i));
-      const { x, y, top, bottom } = places[at];
-      cursor.attr("x1", x).attr("x2", x).attr("y1", top).attr("y2", bottom).attr("visibility", "visible");
-      frame.show(x, y, tell(at), say);
+      put(places[at], tell(at), say);
     }
     function leave() {
       cursor.attr("visibility", "hidden");
       frame.hide();
     }
-    const nearest = (event) => d3.leastIndex(places, (p) => Math.abs(p.x - d3.pointer(event, svg)[0]));
+    const distance = (event) => (p) => Math.abs(p.x - d3.pointer(event, svg)[0]);
+    const nearest = (event) => d3.leastIndex(places, distance(event));
+    // The position between `places` that is clearly nearer to the pointer than any of these.
+    function nearestBetween(event) {
+      const far = distance(event), place = d3.least(between, far);
+      return place && !(d3.min(places, far) < far(place) + CLEARLY) ? place : null;
+    }
+    function follow(event) {
+      const place = nearestBetween(event);
+      if (place) put(place, place.words, false);
+      else if (places.length) go(nearest(event), false);
+    }
     svg.setAttribute("tabindex", "0");
     svg.setAttribute("role", "img");
-    svg.addEventListener("pointermove", (event) => places.length && go(nearest(event), false));
-    svg.addEventListener("pointerdown", (event) => places.length && go(nearest(event), false));
+    svg.addEventListener("pointermove", follow);
+    svg.addEventListener("pointerdown", follow);
     svg.addEventListener("pointerleave", leave);
     svg.addEventListener("blur", leave);
-    if (choose) svg.addEventListener("click", (event) => places.length && choose(nearest(event)));
+    if (choose) svg.addEventListener("click", (event) => places.length && !nearestBetween(event) && choose(nearest(event)));
     svg.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (event.key === "Escape") leave();

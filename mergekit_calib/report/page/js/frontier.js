@@ -1,6 +1,6 @@
 // The trade-off: one measure against another. Every model has a mark that reacts to pointer, touch and arrow keys.
 calib.frontier = (() => {
-  const { run, complete, estimate, label, number, decimals, interval, el, finite } = calib;
+  const { run, complete, estimate, label, number, decimals, interval, el, finite, predicted } = calib;
   const numeric = Object.keys(run.axes).filter((axis) => complete.every((p) => !(axis in p.axes) || finite(p.axes[axis])));
   const colourAxis = numeric.includes("lambda") ? "lambda" : numeric[0];
   const settings = complete.map((p) => p.axes[colourAxis]).filter(finite);
@@ -51,6 +51,10 @@ calib.frontier = (() => {
     return words;
   }
 
+  // What a tooltip says of a place on a curve.
+  const blendLines = (p, x, y) => [`${p.one.name}, λ = ${p.at}`, `${y.name} ${number(p.y)}`, `${x.name} ${number(p.x)}`, "baseline: runs two models for each answer"];
+  const predictedLines = (p, x, y) => [predicted.label(p), ...[[y, p.y], [x, p.x]].map(([m, value]) => `${m.name} ${number(value)}, ${predicted.error(m)}`)];
+
   function make(host, state, choose) {
     const frame = calib.figure.frame(host, "frontier-chart");
     let draw = null, everyBlend = false;
@@ -60,19 +64,21 @@ calib.frontier = (() => {
 
     function set() {
       const { x, y } = state, all = entries(x, y), points = all.filter((e) => !e.baseline), blends = calib.blends.inPlane(x, y);
+      const path = predicted.inPlane(x, y);
       const aside = blends.filter((c) => !c.shown), curves = everyBlend ? blends : blends.filter((c) => c.shown);
       frame.set({
         title: `${y.name} against ${x.name}`,
         subtitle: colourAxis ? `coloured by ${calib.axisLabel(colourAxis)}` : "",
         description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys move from point to point.`,
-        draw: (width) => (draw = drawing(width, all, points, curves, x, y)).svg,
+        draw: (width) => (draw = drawing(width, all, points, curves, path, x, y)).svg,
         after: (svg) => name(svg, draw, all),
-        legend: [...legend(all, curves), ...(aside.length ? [toggle(aside.length)] : [])],
+        legend: [...legend(all, curves, path), ...(aside.length ? [toggle(aside.length)] : [])],
         numbers: () => ({
           columns: ["point", ...[y, x].flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`]), "on the frontier", "share of resamples", "dominated by"],
           rows: [
             ...all.map((e) => [e.name, e.y.value, e.y.low, e.y.high, e.x.value, e.x.low, e.x.high, e.baseline ? "baseline" : calib.onFrontier(e.point) ? "yes" : "no",
               e.point?.frontier_probability, e.point && calib.dominatedBy(e.point).map(calib.pointName).join("; ")]),
+            ...predicted.unscored(path).map((p) => [predicted.label(p), p.y, null, null, p.x, null, null, "predicted", null, null]),
             ...blends.flatMap((c) => c.places.map((p) => [`${c.name}, λ = ${p.at}`, p.y, null, null, p.x, null, null, "baseline", null, null])),
           ],
         }),
@@ -82,9 +88,9 @@ calib.frontier = (() => {
     // Return the end of an axis title that fits into `room` pixels; it has the metric and its direction.
     const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
 
-    function drawing(width, all, points, curves, x, y) {
+    function drawing(width, all, points, curves, path, x, y) {
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
-      const along = numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
+      const along = !predicted.isUsed && numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
       const layer = ([, [entry]]) => (entry.parent ? 2 : entry.baseline ? 1 : 0);
       const groups = d3.sort(d3.group(all, (e) => e.shape), layer).map(([symbol, data], i) => ({ symbol, data, name: `marks-${i}` }));
       const svg = Plot.plot({
@@ -94,6 +100,7 @@ calib.frontier = (() => {
         marks: [
           Plot.gridX({ className: "grid" }), Plot.gridY({ className: "grid" }),
           Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
+          Plot.line(path, { x: "x", y: "y", className: "predicted-line", stroke: null }),
           Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
           ...curves.map((c) => Plot.line(c.places, { x: "x", y: "y", className: c.look, stroke: null })),
           ...groups.map(({ symbol, data, name }) =>
@@ -108,7 +115,7 @@ calib.frontier = (() => {
       root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${fitted(title(y), bottom - 70)} →`);
       const overlay = root.append("g");
       for (const { data, name } of groups) root.select(`.${name}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
-      const held = { svg, at, scale, overlay, x, y, places: curves.flatMap((c) => c.places) };
+      const held = { svg, at, scale, overlay, x, y, places: [...predicted.unscored(path).map((p) => ({ ...p, words: predictedLines(p, x, y) })), ...curves.flatMap((c) => c.places.map((p) => ({ ...p, words: blendLines(p, x, y) })))] };
       svg.addEventListener("pointermove", (event) => hover(held, near(held, all, event), false));
       svg.addEventListener("pointerleave", () => hover(held, null, false));
       svg.addEventListener("click", (event) => {
@@ -162,8 +169,7 @@ calib.frontier = (() => {
       held.hovered = entry;
       held.overlay.selectAll(".hovering").remove();
       if (!entry) return frame.hide();
-      if (entry.place) return frame.show(...held.at(entry), [`${entry.one.name}, λ = ${entry.place.at}`, ...[held.y, held.x].map((m, i) =>
-        `${m.name} ${number([entry.y, entry.x][i].value)}`), "baseline: runs two models for each answer"]);
+      if (entry.place) return frame.show(...held.at(entry), entry.place.words);
       entry.node.classList.add("hovered");
       whiskers(held, entry, "hovering");
       frame.show(...held.at(entry), lines(entry, held.x, held.y), false);
@@ -215,7 +221,7 @@ calib.frontier = (() => {
     return { set, mark: () => draw?.all && name(draw.svg, draw, draw.all) };
   }
 
-  function legend(all, curves) {
+  function legend(all, curves, path) {
     const parts = [];
     if (colourAxis) {
       const bar = el("i", { class: "ramp", role: "img", "aria-label": "colour scale" });
@@ -227,8 +233,9 @@ calib.frontier = (() => {
     const words = { temperature: "with a temperature", average: "probabilities averaged", blend: "blended, λ by the sweep's rule" };
     for (const [kind, shape] of Object.entries(ofBaselines))
       if (all.some((e) => e.measured.kind === kind)) parts.push(el("span", {}, calib.marks.mark(shape, "baseline"), words[kind]));
+    if (path.length) parts.push(predicted.key());
     if (curves.length) parts.push(calib.blends.key());
-    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated beyond chance"), el("span", {}, "line: the frontier of these two"));
+    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated beyond chance"), el("span", {}, "solid line: the frontier of these two"));
     return parts;
   }
 
