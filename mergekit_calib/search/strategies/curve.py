@@ -26,7 +26,7 @@ from mergekit_calib.search.surrogate.leja import leja_points
 from mergekit_calib.search.surrogate.prediction_error import prediction_errors
 
 _IN_A_ROW = 2  # this many small errors one after another end the curve: a single one may be luck
-_FINEST, _COARSEST = 80, 10  # the step between candidates is between these fractions of the axis
+_FINEST, _COARSEST = 50, 10  # the step between candidates is between these fractions of the axis
 _MOVE = 1.0  # a step may change an objective by this many standard errors
 _MOST_AROUND_CHOICE = 12  # points scored after the curve is known
 
