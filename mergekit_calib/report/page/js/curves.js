@@ -102,17 +102,15 @@ calib.curves = (() => {
 
   // Name the lines of parents, each above or below its line, at the end where the name covers least of dots and lines.
   function name(root, parents, [left, right], dots, lines) {
-    const between = ([a, b]) => d3.range(0, 1, 0.1).map((t) => [a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])]);
-    const covered = [...dots, ...dots, ...lines.flatMap((line) => d3.pairs(line).flatMap(between))];
+    const covered = [...dots, ...dots, ...lines.flatMap((line) => calib.labels.along(line.filter((place) => place.every(finite))))];
     const size = (words) => ({ width: 6.3 * words.length, height: 14 }); // nothing is laid out yet
     const taken = root.selectAll(".name").nodes().map((node) => ({ ...size(node.textContent), x: right - size(node.textContent).width, y: 11 }));
     for (const { role, y } of d3.sort(parents, (p) => p.y)) {
       const node = root.append("text").attr("class", "name aside").text(role), { width, height } = size(role);
       const boxes = [[left + 2, y - 3 - height], [left + 2, y + 3], [right - width - 2, y - 3 - height], [right - width - 2, y + 3]].map(([x, top], i) => ({ x, y: top, width, height, i }));
-      const inside = (box, margin) => ([px, py]) => px > box.x - margin && px < box.x + width + margin && py > box.y - margin && py < box.y + height + margin;
       const meets = (box) => taken.filter((b) => box.x < b.x + b.width && b.x < box.x + width && box.y < b.y + b.height && b.y < box.y + height).length;
       const crossed = (box) => parents.filter((p) => p.y !== y && p.y > box.y && p.y < box.y + height).length;
-      const box = d3.least(boxes, (b) => covered.filter(inside(b, 2)).length + 50 * meets(b) + 5 * crossed(b) + b.i / 10);
+      const box = d3.least(boxes, (b) => calib.labels.inside(covered, b, 2) + 50 * meets(b) + 5 * crossed(b) + b.i / 10);
       node.attr("x", box.x).attr("y", box.y + 0.8 * height);
       taken.push(box);
     }

@@ -116,6 +116,8 @@ calib.frontier = (() => {
       const overlay = root.append("g");
       for (const { data, name } of groups) root.select(`.${name}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
       const held = { svg, at, scale, overlay, x, y, places: [...predicted.unscored(path).map((p) => ({ ...p, words: predictedLines(p, x, y) })), ...curves.flatMap((c) => c.places.map((p) => ({ ...p, words: blendLines(p, x, y) })))] };
+      const corners = (line) => line.filter((p) => finite(p.x) && finite(p.y)).map((p) => [scale.x.apply(p.x), scale.y.apply(p.y)]);
+      held.lines = [path, ...curves.map((c) => c.places)].flatMap((line) => calib.labels.along(corners(line)));
       svg.addEventListener("pointermove", (event) => hover(held, near(held, all, event), false));
       svg.addEventListener("pointerleave", () => hover(held, null, false));
       svg.addEventListener("click", (event) => {
@@ -214,7 +216,7 @@ calib.frontier = (() => {
         x: held.at(e)[0], y: held.at(e)[1], text: `${short(e.name)}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
       }));
       const { width, height } = svg.getBoundingClientRect();
-      calib.labels.place(held.overlay, wanted, taken, { x: 50, y: 0, width: width - 54, height: height - 44 });
+      calib.labels.place(held.overlay, wanted, taken, held.lines, { x: 50, y: 0, width: width - 54, height: height - 44 });
       held.all = all;
     }
 

@@ -15,14 +15,24 @@ calib.labels = (() => {
     })));
   }
 
-  // Draw names, the most important first: {x, y, text, look, optional}. `taken` are boxes to keep clear of, `frame` is where names may be.
-  function place(overlay, wanted, taken, frame) {
+  // Places along a line through corners [x, y], a few pixels apart.
+  const along = (corners) => d3.pairs(corners).flatMap(([a, b]) => {
+    const n = Math.max(1, Math.ceil(Math.hypot(b[0] - a[0], b[1] - a[1]) / 4));
+    return d3.range(n).map((i) => [a[0] + (i / n) * (b[0] - a[0]), a[1] + (i / n) * (b[1] - a[1])]);
+  });
+  // How many places are in a box, or nearer to it than `margin`.
+  const inside = (places, box, margin = 0) => d3.sum(places, ([x, y]) =>
+    x > box.x - margin && x < box.x + box.width + margin && y > box.y - margin && y < box.y + box.height + margin);
+
+  // Draw names, the most important first: {x, y, text, look, optional}. `taken` are boxes to keep clear of, `lines` places of
+  // lines that a name should not cover, `frame` is where names may be.
+  function place(overlay, wanted, taken, lines, frame) {
     const outside = (box) => box.x < frame.x || box.x + box.width > frame.x + frame.width || box.y < frame.y || box.y + box.height > frame.y + frame.height;
     for (const { x, y, text, look, optional } of wanted) {
       const node = overlay.append("text").attr("class", `name ${look}`).text(text);
       const { width, height } = node.node().getBBox();
       const covered = (box) => d3.sum(taken, (other) => overlap(box, other)) + (outside(box) ? 1000 : 0);
-      const box = d3.least(places(x, y, width, height), (each) => each.cost + covered(each));
+      const box = d3.least(places(x, y, width, height), (each) => each.cost + covered(each) + inside(lines, each));
       if (optional && covered(box) > MOST_COVERED) {
         node.remove();
         continue;
@@ -36,5 +46,5 @@ calib.labels = (() => {
     }
   }
 
-  return { place };
+  return { place, along, inside };
 })();
