@@ -238,8 +238,9 @@ class SweepAnalysis:
         return predicted_curve(self._estimator, axis, points, [node for node in nodes if node in points], known)
 
     def item_score_chooser(self, rule: str, options: Mapping[str, Any]) -> ItemScoreChooser:
-        """Return the rule, ready to choose among item scores, with the resamples of this sweep's points."""
-        return ItemScoreChooser(self._estimator, self.chooser(rule, options))
+        """Return the rule, ready to choose among item scores as this sweep does, and as its two splits do."""
+        splits: Sequence[Split] = SPLITS if self.choose_on == "all" else [self.choose_on]
+        return ItemScoreChooser(self._estimator, self.chooser(rule, options), splits)
 
     def _fill_in_changes(self, scored: Sequence[PointResult]) -> None:
         """Fill in how the answers of each point differ from each parent's."""

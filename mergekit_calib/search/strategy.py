@@ -31,12 +31,15 @@ class Strategy(BaseModel, ABC):
     Attributes:
         name: what `search: {strategy: …}` names; set by `search_strategy`.
         needs_budget: whether the strategy never stops proposing points by itself, so that the recipe must set a budget.
+        treats_splits_alike: whether both splits have the same part in which points are scored. If so, the point can be
+            chosen on all items, and each split's choice measured on the other split.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
     needs_budget: ClassVar[bool] = True
+    treats_splits_alike: ClassVar[bool] = False
 
     @classmethod
     def fits(cls, axes: Mapping[str, Axis]) -> str | None:

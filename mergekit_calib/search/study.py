@@ -85,8 +85,9 @@ class Study:
         evaluated: every scored point of the space, parents included.
         parent_evaluations: the objectives of every scored parent, also of one that is no point of the space.
         evaluator: computes the objectives from item scores, also from predicted ones; None if no strategy needs it.
-        choose: the item scores of points and their roles as parents → the index of the one that the sweep's selection
-            rule chooses on the selection split; None as above.
+        choose: the item scores of points and their roles as parents → the indices of those that the sweep's selection
+            rule chooses: first as the sweep will choose, then on each split that its choice is also made on; None as
+            above.
         parents: the settings of the parents that are points of the space; they are scored without being proposed.
         failed_parents: those of `parents` that could not be scored.
         distributions: name → optuna's form of the axis.
@@ -115,7 +116,7 @@ class Study:
         session: str = "",
         importance: Callable[[], dict[str, float]] = dict,
         evaluator: Evaluator | None = None,
-        choose: Callable[[Sequence[Tables], Sequence[str | None]], int] | None = None,
+        choose: Callable[[Sequence[Tables], Sequence[str | None]], list[int]] | None = None,
         parents: Sequence[Setting] = (),
     ) -> None:
         self.axes, self.directions, self._importance = dict(axes), list(directions), importance

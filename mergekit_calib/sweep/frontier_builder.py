@@ -42,7 +42,7 @@ class FrontierBuilder:
         else:
             self._add_scores(result, outcome.stored)
         self.frontier.points.append(result)
-        self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
+        self._conclude()
         self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
@@ -53,11 +53,18 @@ class FrontierBuilder:
             interpolation: the ids of the points that all others are predicted from, and whether they are enough; None
                 if the search predicts none.
         """
+        if interpolation is not None and not interpolation[1]:
+            # The search went on by what it saw of the selection split alone.
+            self._analysis.choose_on = "selection"
+            self._conclude()
         self._analysis.finish(self.frontier, self._rule, self._rule_options)
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
+
+    def _conclude(self) -> None:
+        self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
 
     def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
         result.digest, result.seconds = stored.digest, stored.seconds

@@ -36,6 +36,7 @@ from mergekit_calib.versions import versions
 
 # The same for every sweep, so that no p-value depends on a number in the recipe.
 _SEED_OF_RESAMPLES = 0
+_RESAMPLES_OF_PREDICTIONS = 100  # enough for a standard error; a search predicts dozens of points before each it scores
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
 
@@ -124,9 +125,9 @@ class Prepared:
         That is so if suite entries name their splits, and if the selection split decided which points are scored: then
         a choice on the held-out split, which cross-fitting needs, is no mirror image of one on the selection split.
         """
-        search = self.sweep.calibration.search
-        named = any(entry.split for entry in self.sweep.calibration.suite)
-        return "selection" if named or search.racing or self.sweep.calibration.strategy != "grid" else "all"
+        block = self.sweep.calibration
+        named = any(entry.split for entry in block.suite)
+        return "selection" if named or block.search.racing or not self.strategy.treats_splits_alike else "all"
 
     def point(self, setting: Mapping[str, Value]) -> Point:
         """Return the point at `setting`."""
@@ -165,7 +166,8 @@ class Prepared:
         block, settings = self.sweep.calibration, self.sweep.calibration.search
         evaluator = Evaluator(self.objectives, list(plugins.metrics().values()), block.n_bins, block.seed)
         documents = self.suite.documents
-        item_scores = self.analysis(evaluator.references).item_score_chooser(self.rule, self.rule_options)
+        choosing = self.analysis(evaluator.references, _RESAMPLES_OF_PREDICTIONS)
+        item_scores = choosing.item_score_chooser(self.rule, self.rule_options)
         with exclusive(session.lock):
             # A database may hold the same sweep of another folder, whose item scores are not in this folder.
             study = Study(
@@ -193,18 +195,19 @@ class Prepared:
             race=Race(settings.racing, evaluator, documents) if settings.racing else None,
         )
 
-    def analysis(self, references: Mapping[str, Tables]) -> SweepAnalysis:
+    def analysis(self, references: Mapping[str, Tables], n_resamples: int | None = None) -> SweepAnalysis:
         """Return the sweep's statistics, before a point is added.
 
         Args:
             references: role → scores, of the parents that objectives compare with; they are there before any point is.
+            n_resamples: the number of resamples; the recipe's if None.
         """
         block = self.sweep.calibration
         return SweepAnalysis(
             objectives=self.objectives,
             of_choices=list(plugins.metrics().values()),
             level=block.level,
-            n_resamples=block.n_resamples,
+            n_resamples=n_resamples or block.n_resamples,
             n_bins=block.n_bins,
             seed=_SEED_OF_RESAMPLES,
             references=references,

@@ -6,7 +6,7 @@ PAIR is the folder that `make_real_pair.py` wrote. For each case, a grid and a c
 there go on, or are read. A case of the demo takes four minutes of a core, the real pair an hour. Cases:
 
 - the demo's 5,000 items, λ from 0 to 1.5, by `linear`, `slerp`, `ties` and `dare_ties` (density 0.5);
-- the real pair on 600 questions of ARC-Easy, λ from 0 to 2, by `linear`.
+- the real pair on 400 questions of ARC-Easy, λ from 0 to 2, by `linear`.
 
 Errors are those of the values that the curve's nodes predict at each point of the grid that the curve did not score,
 against what the grid scored there, in bootstrap standard errors of the scored value, on all items. Evenly spaced nodes
@@ -81,7 +81,7 @@ def cases(real: Path | None) -> dict[str, Case]:
     methods = [("linear", {}), ("slerp", {}), ("ties", density), ("dare_ties", density)]
     found = {f"demo, {name}": Case({"method": name, **more}, ["calib_demo"], 1.5, demo) for name, more in methods}
     if real is not None:
-        suite = [{"task": "arc_easy", "limit": 600}]
+        suite = [{"task": "arc_easy", "limit": 400}]
         found["real pair, linear"] = Case({"method": "linear"}, suite, 2.0, real.resolve())
     return found
 

@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Frontier, dict[s
 
     Pictures take two thirds of the time of so small a sweep. They are not drawn; `tests/report` covers them.
     """
-    monkeypatch.setattr("mergekit_calib.report.report_files.draw_pictures", lambda *_: {})
+    monkeypatch.setattr("mergekit_calib.report.figures.pictures.draw_pictures", lambda *_: {})
 
     def go(recipe: dict[str, Any], out: Path, *listeners: Progress) -> tuple[Frontier, dict[str, int]]:
         register()

@@ -49,7 +49,9 @@ class World:
         self, folder, score=smooth, axis=RANGE, parents=(0.0, 1.0), broken=(), rule="one_se", rule_options=None
     ):
         self.score, self.broken, self.evaluator = score, broken, Evaluator(OBJECTIVES, BUILT_IN, 15, 0)
-        self.analysis = SweepAnalysis(OBJECTIVES, BUILT_IN, level=0.95, n_resamples=100, n_bins=15, seed=0)
+        self.analysis = SweepAnalysis(
+            OBJECTIVES, BUILT_IN, level=0.95, n_resamples=100, n_bins=15, seed=0, choose_on="all"
+        )
         self.study = Study(
             folder / "study.log",
             "s",
@@ -98,7 +100,7 @@ class World:
 
     def choice(self):
         points = sorted(self.study.evaluated, key=lambda e: e.setting["lambda"])
-        return points[self.study.choose([e.tables for e in points], [e.role for e in points])].setting["lambda"]
+        return points[self.study.choose([e.tables for e in points], [e.role for e in points])[0]].setting["lambda"]
 
     @property
     def nodes(self):
@@ -118,7 +120,7 @@ def test_a_smooth_curve_takes_few_nodes_and_then_the_choice_with_both_neighbours
     at = scored.index(choice)
     assert scored[at + 1] - scored[at - 1] <= 2 * 0.2
     fine = [round(x, 3) for x in np.linspace(0, 1.5, 61)]
-    best = fine[world.study.choose([smooth(x) for x in fine], [None] * 61)]
+    best = fine[world.study.choose([smooth(x) for x in fine], [None] * 61)[0]]
     assert abs(choice - best) <= 0.05
 
 
@@ -131,7 +133,7 @@ def test_the_points_near_the_choice_are_those_of_the_sweeps_rule(tmp_path):
     for world in (default, other):
         world.run()
         fine = [round(x, 3) for x in np.linspace(0, 1.5, 61)]
-        best = fine[world.study.choose([smooth(x) for x in fine], [None] * 61)]
+        best = fine[world.study.choose([smooth(x) for x in fine], [None] * 61)[0]]
         assert abs(world.choice() - best) <= 0.1
         choices.append(best)
     assert choices[0] != choices[1]
@@ -229,11 +231,11 @@ def test_steps_between_candidates_are_round_numbers():
 
 
 def test_a_range_is_searched_by_curve_and_a_second_run_scores_nothing(recipe_with, run, tmp_path):
-    recipe = recipe_with({"lambda": RANGE})
+    recipe = recipe_with({"lambda": RANGE}, {})
     frontier, scored = run(recipe, tmp_path / "out")
     assert frontier.predicted is not None
     assert frontier.predicted.nodes[:3] == ["lambda=0", "lambda=1", "lambda=1.5"]
-    assert frontier.selection.split == "selection"
+    assert frontier.selection.split == "all"
     assert len(scored) == len(frontier.points)
     again, scored = run(recipe, tmp_path / "out")
     assert scored == {}
@@ -242,7 +244,7 @@ def test_a_range_is_searched_by_curve_and_a_second_run_scores_nothing(recipe_wit
 
 
 def test_a_parent_that_the_method_does_not_reach_is_scored_and_no_node(recipe_with, run, tmp_path):
-    recipe = recipe_with({"lambda": RANGE})
+    recipe = recipe_with({"lambda": RANGE}, {})
     recipe["parameters"] = {"method": "ties", "density": 0.5}
     frontier, _ = run(recipe, tmp_path / "out")
     assert frontier.parent("aligned").axes == {}

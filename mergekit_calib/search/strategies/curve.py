@@ -38,7 +38,7 @@ class Curve(Strategy):
     The nodes are the ends of the axis, the parents that lie on it, and Leja points. Each node is predicted from those
     before it, item by item, before it is scored. The curve is known when the last two of at least `least` nodes were
     predicted within `tolerance`. Then the sweep's rule chooses among all values, predicted or scored. Its choice is
-    scored, and so are the values next to it, until the choice stays.
+    scored, and so are the values next to it, and its choices on each split alone, until the choices stay.
 
     If the curve is not known by `most` nodes, the search goes on as `adaptive`.
 
@@ -49,6 +49,7 @@ class Curve(Strategy):
     """
 
     needs_budget: ClassVar[bool] = False
+    treats_splits_alike: ClassVar[bool] = True
 
     tolerance: float = Field(default=0.2, gt=0, allow_inf_nan=False)
     least: int = Field(default=6, strict=True, ge=4)
@@ -116,21 +117,19 @@ class Curve(Strategy):
         return False
 
     def _near_choice(self, study: Study) -> Proposal | None:
-        """Return the rule's choice if it is not scored, else a value next to it; None if all of them are scored."""
+        """Return a choice of the rule that is not scored, or a value next to the first; None if all are scored."""
         ((name, axis),) = study.axes.items()
         known = _Known(study, [node for node in self._nodes(study) if node.scored])
-        n_others = len(known.scored) - len(known.nodes)
-        if n_others >= _MOST_AROUND_CHOICE:
+        if len(known.scored) - len(known.nodes) >= _MOST_AROUND_CHOICE:
             return None
-        step = known.resolution()
-        choice = known.choice(known.steps(step))
-        taken = [float(setting[name]) for setting in study.running]
-        taken += [value for value in known.steps(step) if study.has({name: value})]
-        wanted = [] if choice in known.scored else [choice]
-        for neighbour in (choice - step, choice + step):
-            is_near = any(abs(value - neighbour) <= step / 2 for value in (*taken, *known.scored))
+        step, choices = known.choices()
+        taken = [*known.scored, *known.failed, *(float(setting[name]) for setting in study.running)]
+        wanted = [choices[0]] if choices[0] not in taken else []
+        for neighbour in (choices[0] - step, choices[0] + step):
+            is_near = any(abs(value - neighbour) <= step / 2 for value in taken)
             if known.low <= neighbour <= known.high and not is_near:
                 wanted.append(float(axis.place(neighbour)))
+        wanted += [choice for choice in choices[1:] if choice not in taken]
         setting = next((s for s in ({name: value} for value in wanted) if not study.has(s)), None)
         return None if setting is None else study.start(setting)
 
@@ -158,28 +157,32 @@ class _Known:
         ((name, self._axis),) = study.axes.items()
         self._study, self.nodes = study, nodes
         self.scored = {float(e.setting[name]): e for e in study.evaluated if not e.stopped}
-        self._failed = {float(failure.setting[name]) for failure in study.failures.values()} - self.scored.keys()
+        self.failed = {float(failure.setting[name]) for failure in study.failures.values()} - self.scored.keys()
         self._curves = _curves(nodes)
         self.low, self.high = min(node.value for node in nodes), max(node.value for node in nodes)
 
-    def steps(self, step: float) -> list[float]:
-        """Return the multiples of `step` between the outermost nodes."""
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [float(self._axis.place(round(i * step, 10))) for i in range(first, last + 1)]
+    def choices(self) -> tuple[float, list[float]]:
+        """Return the step between candidates, and what the rule chooses: as the sweep does, then on each split.
 
-    def choice(self, values: Sequence[float]) -> float:
-        """Return the value that the sweep's rule chooses among the scored points and `values`, which are predicted."""
-        assert self._study.choose is not None
-        every = sorted({*self.scored, *values} - self._failed)
-        roles = [self.scored[value].role if value in self.scored else None for value in every]
-        return every[self._study.choose([self._tables(value) for value in every], roles)]
-
-    def resolution(self) -> float:
-        """Return the largest step near the choice that changes no objective by more than a standard error."""
+        The candidates are the scored points, and values around those that the rule chooses at the coarsest step.
+        """
         steps = nice_steps((self.high - self.low) / _FINEST, (self.high - self.low) / _COARSEST)
+        coarse = self._choices(self._multiples(steps[0]))
+        step = self._resolution(coarse[0], steps)
+        near = [v for v in self._multiples(step) if any(abs(v - choice) < 1.5 * steps[0] for choice in coarse)]
+        return step, self._choices(near)
+
+    def _choices(self, values: Sequence[float]) -> list[float]:
+        """Return what the rule chooses among the scored points and `values`, which are predicted."""
+        assert self._study.choose is not None
+        every = sorted({*self.scored, *values} - self.failed)
+        roles = [self.scored[value].role if value in self.scored else None for value in every]
+        return [every[i] for i in self._study.choose([self._tables(value) for value in every], roles)]
+
+    def _resolution(self, centre: float, steps: Sequence[float]) -> float:
+        """Return the largest step from `centre` that changes no objective by more than a standard error."""
         evaluator = self._study.evaluator
         assert evaluator is not None
-        centre = self.choice(self.steps(steps[-1]))
         here = evaluator.evaluate(self._tables(centre))
         allowed = _MOVE * here.replicates.std(axis=0, ddof=1)
         for step in steps[:-1]:
@@ -188,6 +191,11 @@ class _Known:
             if all((move <= allowed).all() for move in moves):
                 return step
         return steps[-1]
+
+    def _multiples(self, step: float) -> list[float]:
+        """Return the multiples of `step` between the outermost nodes."""
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [float(self._axis.place(round(i * step, 10))) for i in range(first, last + 1)]
 
     def _tables(self, value: float) -> Tables:
         return self.scored[value].tables if value in self.scored else self._curves.at(value)

@@ -15,6 +15,7 @@ class Grid(Strategy):
     """Propose every combination of the axes' values, in order."""
 
     needs_budget: ClassVar[bool] = False
+    treats_splits_alike: ClassVar[bool] = True
 
     @classmethod
     def fits(cls, axes: Mapping[str, Axis]) -> str | None:
