@@ -5,12 +5,13 @@
 PAIR holds `base/` and `aligned/`, as `tests/benchmarks/make_real_pair.py` writes them. The whole takes about 40 minutes
 on 2 CPU cores, most of it for `scorer`, `sweep` and `linear`. Both sides of a comparison run by turns. The parts:
 
-    scorer    `hf-prefix` against `hf`: time, log-probabilities, share of the machine's rate of matrix products
+    scorer    `hf-prefix` against `hf`: time, log-probabilities, share of the rate of a large matrix product, by torch
+              and by the library that `hf-prefix` uses
     merge     setting the next point in place, against a copy of the weights and mergekit's kernel
     sweep     a sweep of MMLU, against one `lm_eval` run, and against `mergekit-yaml` and `lm_eval` for each point
+    curve     a sweep of MMLU over λ in [0, 2] with the strategy `curve`, all its points, against one `lm_eval` run
     linear    the cost of a point in a longer sweep, and of twice the items
     memory    peak memory of a sweep
-    startup   time from the command to the first batch
     profile   share of each kind of operation in scoring
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,6 +45,7 @@ from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.parents import open_parents
 from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
+from mergekit_calib.prefix_lm.onednn_products import faster_product
 from mergekit_calib.recipe import SuiteEntry, parse_sweep
 from mergekit_calib.scoring.suite import Suite
 
@@ -91,7 +94,8 @@ def scorer(options: argparse.Namespace) -> Report:
             plain, theirs = timed(HFLM(model, tokenizer=tokenizer, batch_size=best).loglikelihood, instances)
             lm = PrefixLM(model, tokenizer=tokenizer)
             ours_seconds, ours = timed(lm.loglikelihood, instances)
-            rate = matmul_rate(options.device)
+            needed = useful_work(lm, model, instances)
+            fastest = faster_product(model.dtype, model.device) or torch.nn.functional.linear
             few = instances[: len(instances) // 8]
             exact = HFLM(model, tokenizer=tokenizer, batch_size=best, softmax_dtype="float64").loglikelihood(few)
             turns.append(
@@ -100,7 +104,8 @@ def scorer(options: argparse.Namespace) -> Report:
                     "hf_seconds": plain,
                     "seconds": ours_seconds,
                     "ratio": plain / ours_seconds,
-                    "useful_share": useful_work(lm, model, instances) / ours_seconds / rate,
+                    "useful_share": needed / ours_seconds / product_rate(torch.nn.functional.linear, options.device),
+                    "useful_share_of_fastest": needed / ours_seconds / product_rate(fastest, options.device),
                     "largest_difference": largest_difference(theirs, ours),
                     "from_hf_with_float64_softmax": largest_difference(exact, ours[: len(few)]),
                     "hf_from_itself_with_float64_softmax": largest_difference(exact, theirs[: len(few)]),
@@ -142,10 +147,10 @@ def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
     return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))
 
 
-def matmul_rate(device: str) -> float:
+def product_rate(product: Callable[..., torch.Tensor], device: str) -> float:
     """Return the floating-point operations a second of a large matrix product, the best of five."""
     a = torch.randn(2048, 2048, device=device)
-    return max(2 * 2048**3 / timed(torch.matmul, a, a)[0] for _ in range(5))
+    return max(2 * 2048**3 / timed(product, a, a, None)[0] for _ in range(5))
 
 
 def merge(options: argparse.Namespace) -> Report:
@@ -215,18 +220,13 @@ def sweep(options: argparse.Namespace) -> Report:
 
     For the latter one point is run, and counted as often as there are points.
     """
-    tasks = ",".join(SUBJECTS)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "sweep.yml").write_text(_recipe(options.pair, "float32", "linear", options.points, options.questions))
         (place / "point.yml").write_text(_plain_recipe(options.pair))
         ours, _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
         a_merge, _ = timed(run, "mergekit-yaml", place / "point.yml", place / "point")
-        theirs, _ = timed(
-            run,
-            *("lm_eval", "--model", "hf", "--model_args", f"pretrained={place / 'point'},dtype=float32"),
-            *("--tasks", tasks, "--num_fewshot", 5, "--limit", options.questions, "--device", options.device),
-        )
+        theirs, _ = timed(run, *_lm_eval_command(place / "point", options))
     return {
         "points": options.points,
         "sweep_seconds": ours,
@@ -235,6 +235,48 @@ def sweep(options: argparse.Namespace) -> Report:
         "sweep_by_one_lm_eval_run": ours / theirs,
         "as_today_by_sweep": options.points * (a_merge + theirs) / ours,
     }
+
+
+def _lm_eval_command(model: Path, options: argparse.Namespace) -> tuple[object, ...]:
+    """Return the command that scores the slice of MMLU with lm-eval's `hf`."""
+    return (
+        *("lm_eval", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32"),
+        *("--tasks", ",".join(SUBJECTS), "--num_fewshot", 5, "--limit", options.questions, "--device", options.device),
+    )
+
+
+def curve(options: argparse.Namespace) -> Report:
+    """Compare a sweep of the slice of MMLU over λ in [0, 2], by the strategy `curve`, with one run of lm-eval's `hf`.
+
+    Processor seconds are given too: with `OMP_NUM_THREADS=1` they hardly depend on what else the machine does.
+    """
+    search = "  search: {strategy: curve}\n"
+    text = _recipe(options.pair, "float32", "linear", 2, options.questions, search)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "sweep.yml").write_text(text.replace("lambda: [0.0, 1.0]", "lambda: {min: 0, max: 2}"))
+        began = _processor_seconds()
+        ours, _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
+        ours_processor = _processor_seconds() - began
+        frontier = json.loads((place / "out" / "calibration" / "frontier.json").read_text())
+        began = _processor_seconds()
+        theirs, _ = timed(run, *_lm_eval_command(options.pair / "base", options))
+        theirs_processor = _processor_seconds() - began
+    return {
+        "points": len(frontier["points"]),
+        "sweep_seconds": ours,
+        "scoring_seconds": sum(p["seconds"]["score"] for p in frontier["points"]),
+        "lm_eval_seconds": theirs,
+        "sweep_by_one_lm_eval_run": ours / theirs,
+        "processor_seconds": {"sweep": ours_processor, "lm_eval": theirs_processor},
+        "the_same_in_processor_seconds": ours_processor / theirs_processor,
+    }
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of all finished commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def linear(options: argparse.Namespace) -> Report:
@@ -288,26 +330,6 @@ def memory(options: argparse.Namespace) -> Report:
             output = run(sys.executable, "-c", code, place / "sweep.yml", place / "out")
             report[f"beyond_bytes_{times}x_items"] = int(output.split()[-1]) - weights
     return report
-
-
-def startup(options: argparse.Namespace) -> Report:
-    """Time the embedded demo from the command to its first batch, the best of three runs."""
-    code = (
-        "import sys; from mergekit_calib import run_sweep; from mergekit_calib.scoring import suite\n"
-        "class FirstBatch(BaseException): pass\n"
-        "def stop(*_): raise FirstBatch\n"
-        "suite.run_requests = stop\n"
-        "try: run_sweep('configs/demo.yml', sys.argv[1]); sys.exit('no batch was run')\n"
-        "except FirstBatch: pass"
-    )
-    seconds = []
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds.append(timed(run, sys.executable, "-c", code, Path(folder) / "out")[0])
-    return {
-        "seconds": min(seconds),
-        "of_which_imports": timed(run, sys.executable, "-c", "import mergekit_calib.sweep.coordinator")[0],
-    }
 
 
 def profile(options: argparse.Namespace) -> Report:
@@ -368,9 +390,9 @@ MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
     "scorer": scorer,
     "merge": merge,
     "sweep": sweep,
+    "curve": curve,
     "linear": linear,
     "memory": memory,
-    "startup": startup,
     "profile": profile,
 }
 
