@@ -34,7 +34,8 @@ FloatArray = NDArray[np.float64]
 # nothing about an axis on which the parents hardly differ.
 _LEAST_SPREAD = 0.25
 
-_DRAWS = 128
+_DRAWS = {1: 128, 2: 128, 3: 32}  # by the number of objectives, as boxes are slow to make above two
+_FEWEST_DRAWS = 16
 # Candidates all over the space, and in each round near the best ones. Predicting all items of one takes a millisecond.
 _N_CANDIDATES = {"items": (128, 64), "objectives": (1024, 256)}
 _WIDTHS = (0.1, 0.05, 0.02, 0.01)  # of the steps of each round, as shares of an axis
@@ -90,7 +91,7 @@ class Bayesian(Strategy):
         """Return candidates, those with the largest expected gains first."""
         if self.model == "items":
             try:
-                return _by_gain(study, item_beliefs(study, _pending(study), _DRAWS), *_N_CANDIDATES["items"])
+                return _by_gain(study, item_beliefs(study, _pending(study), _n_draws(study)), *_N_CANDIDATES["items"])
             except CalibError:  # points have no items, or other documents, or a metric is not defined for predictions
                 pass
         return _by_gain(study, _objective_beliefs(study), *_N_CANDIDATES["objectives"])
@@ -98,7 +99,7 @@ class Bayesian(Strategy):
 
 def _by_gain(study: Study, beliefs: Beliefs, n_spread: int, n_near: int) -> list[Setting]:
     """Return candidates by falling expected gain: some all over the space, and in each round some near the best."""
-    from mergekit_calib.search.surrogate.acquisition import expected_gains  # here, because it imports torch
+    from mergekit_calib.search.surrogate.acquisition import ExpectedGain  # here, because it imports torch
 
     seed, front = study.next_seed, beliefs.front
     is_small = grid_size(study.axes) <= n_spread
@@ -108,13 +109,14 @@ def _by_gain(study: Study, beliefs: Beliefs, n_spread: int, n_near: int) -> list
     for reference in _references(study):
         rng = np.random.default_rng(seed)
         settings, gains = [], np.empty(0)
+        gain = ExpectedGain(front, reference)
         best = _in_space(study)
         for width in _WIDTHS:
             near = neighbours(study.axes, best, width, n_near, rng)
             new = distinct(study.axes, [*settings, *(near if settings else [*spread, *near])])[len(settings) :]
             if new:
                 drawn = beliefs.draw(features(study.axes, new))
-                settings, gains = settings + new, np.append(gains, expected_gains(front, drawn, reference))
+                settings, gains = settings + new, np.append(gains, gain.of(drawn))
             best = [settings[i] for i in np.argsort(-gains, kind="stable")[:_N_BEST]]
         if gains.any():
             break
@@ -127,13 +129,18 @@ def _in_space(study: Study) -> list[Setting]:
     return [s for s in settings if all(axis.holds(s[name]) for name, axis in study.axes.items())]
 
 
+def _n_draws(study: Study) -> int:
+    return _DRAWS.get(len(study.directions), _FEWEST_DRAWS)
+
+
 def _pending(study: Study) -> FloatArray:
     """Return the points without scores, (n_pending, n_features): the running ones, and those that failed.
 
     A failed point counts as if it ran, so that the points around it do not seem worth scoring for ever.
     """
+    scored = [point.setting for point in study.evaluated]
     failed = [failure.setting for failure in study.failures.values()]
-    return features(study.axes, [setting for setting in (*study.running, *failed) if setting])
+    return features(study.axes, [s for s in (*study.running, *failed) if s and s not in scored])
 
 
 def _references(study: Study) -> list[FloatArray]:
@@ -153,7 +160,7 @@ def _objective_beliefs(study: Study) -> Beliefs:
         pareto.gains([point.evaluation.values for point in study.evaluated], study.directions),
         (replicates - replicates.mean(axis=0)).var(axis=1, ddof=1),
         _pending(study),
-        _DRAWS,
+        _n_draws(study),
         study.next_seed,
     )
 

@@ -17,6 +17,7 @@ from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
 from botorch.posteriors.gpytorch import GPyTorchPosterior
+from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
@@ -27,26 +28,54 @@ _LEAST_NOISE = 1e-6  # of an objective's variance, so that the processes stay we
 _BLOCK = 256  # candidates whose gains are computed together
 
 
-def expected_gains(front: FloatArray, candidates: FloatArray, reference: FloatArray) -> FloatArray:
-    """Return the mean gain in hypervolume that each candidate brings by itself, over draws.
+class ExpectedGain:
+    """The mean gain in hypervolume that a candidate brings by itself, over draws.
 
     Args:
         front: (n_draws, n_points, n_objectives) draws of the points so far; more is better.
-        candidates: (n_draws, n_candidates, n_objectives) draws of the candidates.
         reference: (n_objectives,) the hypervolume is that above it.
+    """
+
+    def __init__(self, front: FloatArray, reference: FloatArray) -> None:
+        self._low, self._high = _cells(torch.tensor(front), torch.tensor(reference))[:, :, None]
+
+    def of(self, candidates: FloatArray) -> FloatArray:
+        """Return the gain of each candidate.
+
+        Args:
+            candidates: (n_draws, n_candidates, n_objectives) draws of the candidates.
+
+        Returns:
+            (n_candidates,) not below 0.
+        """
+        gains = []
+        for some in torch.split(torch.tensor(candidates), _BLOCK, dim=1):
+            sides = (torch.minimum(some[:, :, None], self._high) - self._low).clamp_min(0.0)
+            gains.append(sides.prod(dim=-1).sum(dim=-1).mean(dim=0))
+        result: FloatArray = torch.cat(gains).numpy()
+        return result
+
+
+def _cells(front: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Return the boxes that make up what no point of a front dominates, above the reference.
+
+    Args:
+        front: (n_draws, n_points, n_objectives).
+        reference: (n_objectives,).
 
     Returns:
-        (n_candidates,) not below 0.
+        (2, n_draws, n_cells, n_objectives) the lower and the upper corners; empty boxes fill the rows.
     """
-    # Only points that dominate the reference matter; without this, clipped ones would make degenerate cells.
-    boxes = FastNondominatedPartitioning(torch.tensor(reference), torch.tensor(np.maximum(front, reference)))
-    low, high = boxes.hypercell_bounds[:, :, None]  # (n_draws, 1, n_cells, n_objectives)
-    gains = []
-    for some in torch.split(torch.tensor(candidates), _BLOCK, dim=1):
-        sides = (torch.minimum(some[:, :, None], high) - low).clamp_min(0.0)
-        gains.append(sides.prod(dim=-1).sum(dim=-1).mean(dim=0))
-    result: FloatArray = torch.cat(gains).numpy()
-    return result
+    front = torch.maximum(front, reference)  # a point below it dominates nothing above it
+    n_objectives = len(reference)
+    if n_objectives == 1:
+        low = front.amax(dim=1, keepdim=True)
+        return torch.stack([low, torch.full_like(low, torch.inf)])
+    if n_objectives == 2:
+        return FastNondominatedPartitioning(reference, front).hypercell_bounds
+    return BoxDecompositionList(
+        *(FastNondominatedPartitioning(reference, each) for each in front)
+    ).get_hypercell_bounds()
 
 
 class ObjectiveProcesses:

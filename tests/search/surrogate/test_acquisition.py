@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mergekit_calib import pareto
-from mergekit_calib.search.surrogate.acquisition import ObjectiveProcesses, expected_gains
+from mergekit_calib.search.surrogate.acquisition import ExpectedGain, ObjectiveProcesses
 
 NO_POINTS = np.empty((0, 1))
 
@@ -19,7 +19,7 @@ def test_gains_are_the_differences_of_hypervolumes_averaged_over_draws():
     for n_objectives in (1, 2, 3):
         front, new = rng.normal(size=(5, 6, n_objectives)), rng.normal(size=(5, 300, n_objectives))
         reference, ways = np.full(n_objectives, -1.0), ["maximize"] * n_objectives
-        gains = expected_gains(front, new, reference)
+        gains = ExpectedGain(front, reference).of(new)
         for i in (0, 17, 299):
             whole = [
                 pareto.hypervolume(np.vstack([f, n[[i]]]), ways, reference) for f, n in zip(front, new, strict=True)
@@ -31,8 +31,8 @@ def test_gains_are_the_differences_of_hypervolumes_averaged_over_draws():
 
 def test_a_point_that_is_worse_than_the_reference_gains_nothing():
     front, new = np.full((3, 2, 2), 0.5), np.array([[[0.9, -0.1], [0.4, 0.4], [0.6, 0.6]]] * 3)
-    assert expected_gains(front, new, np.zeros(2))[:2].tolist() == [0.0, 0.0]
-    assert expected_gains(front - 5.0, new, np.zeros(2))[2] == pytest.approx(0.36)
+    assert ExpectedGain(front, np.zeros(2)).of(new)[:2].tolist() == [0.0, 0.0]
+    assert ExpectedGain(front - 5.0, np.zeros(2)).of(new)[2] == pytest.approx(0.36)
 
 
 def processes(noise: float, pending=NO_POINTS, seed: int = 0) -> ObjectiveProcesses:
@@ -58,8 +58,8 @@ def test_next_to_a_running_point_there_is_less_to_gain():
     reference, where = np.array([0.0, -0.5]), np.array([[0.93]])
     alone, beside = processes(1e-4), processes(1e-4, pending=where)
     assert beside.front.shape == (256, 8, 2)
-    left = expected_gains(beside.front, beside.draw(where), reference)
-    assert left < 0.5 * expected_gains(alone.front, alone.draw(where), reference)
+    left = ExpectedGain(beside.front, reference).of(beside.draw(where))
+    assert left < 0.5 * ExpectedGain(alone.front, reference).of(alone.draw(where))
 
 
 def test_the_same_seed_gives_the_same_draws():
