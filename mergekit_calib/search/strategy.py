@@ -50,6 +50,14 @@ class Strategy(BaseModel, ABC):
         """
         return None
 
+    def note(self, most_points: float) -> str | None:
+        """Return what a reader should know about a search of so many points with this strategy; None, if nothing.
+
+        Args:
+            most_points: how many points the budget allows at most; infinity if it is limited by time alone.
+        """
+        return None
+
     def may_race(self, study: Study, setting: Setting) -> bool:
         """Return whether a race may stop the point at `setting`; by default, any point.
 

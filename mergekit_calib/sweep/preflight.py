@@ -35,7 +35,14 @@ from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
 from mergekit_calib.sweep.task_names import with_task_names
-from mergekit_calib.sweep.validation import check_budget, check_rule, objectives_of, rule_scores_of, strategy_of
+from mergekit_calib.sweep.validation import (
+    check_budget,
+    check_rule,
+    most_points,
+    objectives_of,
+    rule_scores_of,
+    strategy_of,
+)
 
 _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
 _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corners are checked
@@ -89,6 +96,8 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     objectives = objectives_of(sweep, suite.tasks)
     check_rule(sweep, rule_scores_of(objectives, suite.tasks))
     check_budget(sweep, suite)
+    if note := strategy.note(most_points(sweep, suite)):
+        notes = [*notes, note]
 
     if tokenizer.folder is not None:
         suite.check_chat_template(load_tokenizer(tokenizer.folder, options))

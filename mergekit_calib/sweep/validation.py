@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
@@ -196,6 +197,13 @@ def strategy_of(sweep: Sweep) -> Strategy:
     if settings.storage and (problem_with_storage := storage_problem(settings.storage)):
         raise RecipeError(f"{key}.storage", problem_with_storage, source)
     return strategy
+
+
+def most_points(sweep: Sweep, suite: Suite) -> float:
+    """Return how many points the budget allows at most, if no race stops one; infinity if it is time alone."""
+    search, n_items = sweep.calibration.search, sum(map(len, suite.documents.values()))
+    by_items = math.inf if search.item_evaluations is None else search.item_evaluations // n_items
+    return min(math.inf if search.points is None else search.points, by_items)
 
 
 def check_budget(sweep: Sweep, suite: Suite) -> None:

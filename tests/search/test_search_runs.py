@@ -39,6 +39,7 @@ def test_a_strategy_scores_as_many_points_as_its_budget_allows(recipe_with, run,
     assert len({p.id for p in frontier.points}) == 7
     assert set(scored.values()) == {1}
     assert frontier.finished
+    assert any("evolve is no better than random" in note for note in frontier.notes) == (strategy == "evolve")
     study = tmp_path / "out" / "calibration" / "study.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(study)))
     (summary,) = optuna.get_all_study_summaries(storage)

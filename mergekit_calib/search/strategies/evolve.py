@@ -1,6 +1,7 @@
 """The strategy `evolve`: NSGA-II (Deb et al. 2002), generations of points by crossover and mutation.
 
-For many points that are cheap to score.
+For many points that are cheap to score. On known fronts with 24 points it was no better than `random`
+(`tests/benchmarks/README.md`, "Known fronts"): a generation learns only from the one before it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pydantic import Field
 
 from mergekit_calib.search.strategy import Strategy, search_strategy
 from mergekit_calib.search.study import Proposal, Study
+
+_FEW_POINTS = 100  # with fewer, it has been no better than drawing points at random
 
 
 @search_strategy("evolve")
@@ -25,6 +28,15 @@ class Evolve(Strategy):
     """
 
     population: int = Field(default=12, strict=True, ge=4)
+
+    def note(self, most_points: float) -> str | None:
+        """Return a note if the budget is too small for evolution."""
+        if most_points >= _FEW_POINTS:
+            return None
+        return (
+            f"With fewer than {_FEW_POINTS} points, evolve is no better than random, and this search scores at most "
+            f"{most_points:g}. The strategy bayesian is for few points."
+        )
 
     def ask(self, study: Study) -> Proposal | None:
         """Return a child of the last complete generation; a random point if there is none yet."""
