@@ -143,7 +143,9 @@ class ItemBeliefs:
     def _evaluations(self, log_likelihoods: FloatArray, values: FloatArray, where: FloatArray) -> list[Evaluation]:
         """Return the objectives of predicted rows of both arrays."""
         nearest = self._main.kernel(where, self.at).argmax(axis=1)
-        rows = zip(log_likelihoods, values, nearest.tolist(), strict=True)
+        # A confidence above 1, or a negative number of words, has no metric.
+        within = np.clip(values, self.arrays.values.min(axis=0), self.arrays.values.max(axis=0))
+        rows = zip(log_likelihoods, within, nearest.tolist(), strict=True)
         return [self._evaluate(self.arrays.predicted(*row)) for row in rows]
 
     def _predicted(self, where: FloatArray) -> FloatArray:
