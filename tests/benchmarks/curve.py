@@ -12,7 +12,11 @@ Errors are those of the values that the curve's nodes predict at each point of t
 against what the grid scored there, in bootstrap standard errors of the scored value, on all items. Evenly spaced nodes
 of the same number, taken from the grid, are the comparison.
 
-The choices are compared on the held-out split, which neither saw, by paired differences with 95 % intervals.
+The choices are compared on the held-out split by paired differences with 95 % intervals.
+
+Spot checks: at each of these λ, the scores of a random tenth of the items correct the predicted mean (a difference
+estimator: predicted mean plus the mean error of the tenth). The table has the standard error of the corrected mean in
+standard errors of full scoring, and how often its 95 % interval covers what full scoring gives, over 200 tenths.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ from mergekit_calib.sweep.coordinator import run_sweep
 FloatArray = NDArray[np.float64]
 
 METRICS = ("brier", "nll", "acc", "ece")
+MEANS = ("brier", "nll", "acc")  # metrics that are means over items
 N_GRID = 21
+N_TENTHS = 200
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ def errors(estimator: Estimator, scored: dict[float, Tables], truth: dict[float,
     return np.abs(found)
 
 
-def row_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> list[str]:
+def rows_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> list[str]:
     """Return the table's rows of one case: the curve's nodes, and as many even ones."""
     assert curve.predicted is not None
     at = {p.id: float(p.axes["lambda"]) for p in curve.complete_points if "lambda" in p.axes}
@@ -139,6 +145,35 @@ def row_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> list[str]:
         ]
         lines.append(f"| {name} | {label} | {points or ''} | {' | '.join(largest)} |")
     return lines
+
+
+def spot_checks(name: str, grid: Frontier, curve: Frontier, out: Path) -> str:
+    """Return the table's row on predictions that a tenth of the items corrects."""
+    assert curve.predicted is not None
+    at = {p.id: float(p.axes["lambda"]) for p in curve.complete_points if "lambda" in p.axes}
+    of_curve = scores_of(out / "curve", curve)
+    estimator = Estimator(BUILT_IN, None, level=0.95, n_resamples=100, n_bins=15, seed=0)
+    curves = ItemCurves.through(
+        [at[n] for n in curve.predicted.nodes], [of_curve[at[n]] for n in curve.predicted.nodes]
+    )
+    rng, widths, covered = np.random.default_rng(0), [], []
+    for value, tables in scores_of(out / "grid", grid).items():
+        if value in at.values():
+            continue
+        scored, predicted = (estimator.bootstrap(each, ["all"])["suite"]["all"] for each in (tables, curves.at(value)))
+        for metric in MEANS:
+            mine, theirs = predicted[metric].contributions, scored[metric].contributions
+            assert mine is not None
+            assert theirs is not None
+            wrong, n = theirs - mine, len(mine)
+            drawn = np.array([wrong[rng.choice(n, n // 10, replace=False)] for _ in range(N_TENTHS)])
+            error = drawn.std(axis=1, ddof=1) * np.sqrt((1 - 0.1) / (n // 10))
+            covered.append((np.abs(drawn.mean(axis=1) - wrong.mean()) <= 1.96 * error).mean())
+            widths.append(error.mean() / scored[metric].standard_error)
+    per_metric = np.array(widths).reshape(-1, len(MEANS)).mean(axis=0)
+    share = np.array(covered).reshape(-1, len(MEANS)).mean(axis=0)
+    cells = [f"{width:.2f}, {100 * part:.0f} %" for width, part in zip(per_metric, share, strict=True)]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def choice_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> str:
@@ -169,7 +204,7 @@ def _rms(values: FloatArray) -> FloatArray:
 @click.option("--real", type=click.Path(exists=True, path_type=Path), help="The folder of the real pair.")
 @click.option("--only", help="Run only the cases whose names contain this.")
 def main(out: Path, real: Path | None, only: str | None) -> None:
-    points, choices = [], []
+    points, choices, checks = [], [], []
     for name, case in cases(real).items():
         if only and only not in name:
             continue
@@ -177,14 +212,17 @@ def main(out: Path, real: Path | None, only: str | None) -> None:
         step = case.high / (N_GRID - 1)
         grid = swept(case.recipe({"start": 0.0, "stop": case.high, "step": step}), folder / "grid")
         curve = swept(case.recipe({"min": 0.0, "max": case.high}), folder / "curve")
-        points += row_of(name, grid, curve, folder)
+        points += rows_of(name, grid, curve, folder)
         choices.append(choice_of(name, grid, curve, folder))
-        click.echo("\n".join([*points[-2:], choices[-1]]))
+        checks.append(spot_checks(name, grid, curve, folder))
+        click.echo("\n".join([*points[-2:], choices[-1], checks[-1]]))
     head = ["Errors in standard errors, root mean square and largest:", ""]
     head += [f"| case | predicted from | points in all | {' | '.join(METRICS)} |", f"| --- | --- | --: |{' --: |' * 4}"]
     both = ["", "The curve's choice against the grid's, held-out split:", ""]
     both += [f"| case | curve | grid | {' | '.join(METRICS)} |", f"| --- | --- | --- |{' --- |' * 4}"]
-    text = "\n".join([*head, *points, *both, *choices])
+    spots = ["", "Corrected by a tenth of the items, standard error and coverage:", ""]
+    spots += [f"| case | {' | '.join(MEANS)} |", f"| --- |{' --- |' * len(MEANS)}"]
+    text = "\n".join([*head, *points, *both, *choices, *spots, *checks])
     write_text_atomic(out / "curve.md", text + "\n")
     click.echo(text)
 

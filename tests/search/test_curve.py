@@ -190,12 +190,17 @@ def test_parents_that_are_not_on_the_axis_are_no_nodes(tmp_path):
     assert [world.ask().setting["lambda"] for _ in range(3)] == leja_points(0.0, 1.5, [0.0, 1.5], 3)
 
 
-def test_points_of_an_earlier_search_are_candidates_and_no_nodes(tmp_path):
+def test_points_of_an_earlier_grid_are_candidates_and_no_nodes(tmp_path):
     world = World(tmp_path)
-    for value in (0.3, 0.35, 0.4, 0.45):
+    grid = [round(0.1 * i, 1) for i in range(1, 16) if i != 10]
+    for value in grid:
         world.add(value)
     world.run()
-    assert not {0.3, 0.35, 0.4, 0.45} & {*world.nodes}
+    assert not {*grid} & {*world.nodes} - {1.5}
+    assert world.strategy.interpolation(world.study).is_known
+    values = sorted(e.setting["lambda"] for e in world.study.evaluated)
+    at = values.index(world.choice())
+    assert values[at + 1] - values[at - 1] <= 0.2
 
 
 def test_nodes_are_not_raced_and_other_points_are(tmp_path):

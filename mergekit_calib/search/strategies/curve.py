@@ -28,7 +28,6 @@ from mergekit_calib.search.surrogate.prediction_error import prediction_errors
 _IN_A_ROW = 2  # this many small errors one after another end the curve: a single one may be luck
 _FINEST, _COARSEST = 50, 10  # the step between candidates is between these fractions of the axis
 _MOVE = 1.0  # a step may change an objective by this many standard errors
-_MOST_AROUND_CHOICE = 12  # points scored after the curve is known
 
 
 @search_strategy("curve")
@@ -120,8 +119,6 @@ class Curve(Strategy):
         """Return a choice of the rule that is not scored, or a value next to the first; None if all are scored."""
         ((name, axis),) = study.axes.items()
         known = _Known(study, [node for node in self._nodes(study) if node.scored])
-        if len(known.scored) - len(known.nodes) >= _MOST_AROUND_CHOICE:
-            return None
         step, choices = known.choices()
         taken = [*known.scored, *known.failed, *(float(setting[name]) for setting in study.running)]
         wanted = [choices[0]] if choices[0] not in taken else []
@@ -155,7 +152,7 @@ class _Known:
 
     def __init__(self, study: Study, nodes: Sequence[_Node]) -> None:
         ((name, self._axis),) = study.axes.items()
-        self._study, self.nodes = study, nodes
+        self._study = study
         self.scored = {float(e.setting[name]): e for e in study.evaluated if not e.stopped}
         self.failed = {float(failure.setting[name]) for failure in study.failures.values()} - self.scored.keys()
         self._curves = _curves(nodes)
