@@ -102,9 +102,16 @@ def test_an_exclusive_lock_ends_with_its_process(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("search", ["grid", {"strategy": "random", "points": 5}], ids=["grid", "random"])
-def test_processes_share_the_points_and_take_over_those_of_a_killed_one(recipe_with, tmp_path, search):
-    axes = {"lambda": {"start": 0.0, "stop": 1.75, "step": 0.25}}
+GRID = {"start": 0.0, "stop": 1.75, "step": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("axis", "search", "n_points"),
+    [(GRID, "grid", 6), (GRID, {"strategy": "random", "points": 5}, 5), ({"min": 0.0, "max": 1.75}, "curve", None)],
+    ids=["grid", "random", "curve"],
+)
+def test_processes_share_the_points_and_take_over_those_of_a_killed_one(recipe_with, tmp_path, axis, search, n_points):
+    axes = {"lambda": axis}
     (tmp_path / "sweep.yml").write_text(dump_recipe(recipe_with(axes, search)))
     out = tmp_path / "out"
     items = out / "calibration" / "items"
@@ -127,7 +134,8 @@ def test_processes_share_the_points_and_take_over_those_of_a_killed_one(recipe_w
     assert {p.status for p in frontier.points} == {"complete"}
     assert counts == Counter(p.id for p in frontier.points)  # each by one of the two, the lost one too
     assert all(begun)
-    assert len([p for p in frontier.points if p.role is None]) == (6 if search == "grid" else 5)
+    assert n_points is None or len([p for p in frontier.points if p.role is None]) == n_points
+    assert (frontier.predicted is not None) == (search == "curve")
     assert digest_of(out) == frontier.selected.digest
     assert not list((out / "calibration").rglob("*.claim"))
 
