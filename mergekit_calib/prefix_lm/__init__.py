@@ -18,14 +18,15 @@ The modules, in the order in which they are best read:
 8. `compatibility`: checks whether a model can run in packed steps; if not, it is scored as `hf` scores it.
 9. `dtype_speed`: measures whether this CPU is slow in a dtype.
 10. `onednn_products`: multiplies matrices by oneDNN on CPUs where that is faster in float32.
-11. `cache`: the name of the argument through which a model takes its key-value cache.
-12. `generation`: generates several samples of a prompt, which is read once.
-13. `silence`: turns lm-eval's logging off.
-14. `model_args`: checks the arguments of `hf` that apply to a model that is loaded already.
-15. `shared_trees`: what the scorers of several models share: prefix trees, limits, compatibility.
-16. `encoding`: `EncodingLM`, lm-eval's `hf`, but many texts are tokenised at once.
-17. `generating`: `GeneratingLM`, an `EncodingLM` that generates as in `generation`.
-18. `model`: `PrefixLM`, the lm-eval model, a `GeneratingLM` that scores in packed steps; and `build_lm`, which makes
+11. `gated_mlp`: gated feed-forward networks by oneDNN, with the activation inside the first product.
+12. `cache`: the name of the argument through which a model takes its key-value cache.
+13. `generation`: generates several samples of a prompt, which is read once.
+14. `silence`: turns lm-eval's logging off.
+15. `model_args`: checks the arguments of `hf` that apply to a model that is loaded already.
+16. `shared_trees`: what the scorers of several models share: prefix trees, limits, compatibility.
+17. `encoding`: `EncodingLM`, lm-eval's `hf`, but many texts are tokenised at once.
+18. `generating`: `GeneratingLM`, an `EncodingLM` that generates as in `generation`.
+19. `model`: `PrefixLM`, the lm-eval model, a `GeneratingLM` that scores in packed steps; and `build_lm`, which makes
     one for a loaded model.
 """
 

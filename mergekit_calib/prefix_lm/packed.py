@@ -19,6 +19,7 @@ from mergekit_calib.prefix_lm.accumulator import Accumulator, Answers
 from mergekit_calib.prefix_lm.attention import RunMasks, attention_by_run
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
 from mergekit_calib.prefix_lm.cache import cache_argument
+from mergekit_calib.prefix_lm.gated_mlp import gated_mlps, mlps_by_onednn
 from mergekit_calib.prefix_lm.head import OutputHead, forward_replaced
 from mergekit_calib.prefix_lm.onednn_products import faster_product, linear_layers_by, plain_linear_layers
 from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
@@ -58,6 +59,7 @@ class PackedRunner:
         self.limits = limits or BatchLimits.for_device(self._device, self._by_run)
         self._product = faster_product(mixed_precision_dtype or model.dtype, self._device)
         self._linear_layers = plain_linear_layers(model.base_model) if self._product else []
+        self._gated_mlps = gated_mlps(model.base_model) if self._product else []
         self._head = OutputHead(model, softmax_dtype, self._inference_context, self.limits, self._product)
         self._last_mlp = _last_mlp(model)
 
@@ -140,6 +142,7 @@ class PackedRunner:
         with self._inference_context() as context:
             if self._product:
                 context.enter_context(linear_layers_by(self._product, self._linear_layers))
+                context.enter_context(mlps_by_onednn(self._gated_mlps))
             if self._by_run:
                 context.enter_context(attention_by_run(self._config))
                 inputs["run_masks"] = RunMasks(step.past, step.runs, self._product)
