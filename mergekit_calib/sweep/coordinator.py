@@ -125,8 +125,11 @@ def _score(point: Point, prepared: Prepared, models: PointModels, search: Search
 
 def _add_outcomes(search: Search, builder: FrontierBuilder, prepared: Prepared, progress: Progress) -> None:
     """Add the points that were finished since the last call, by this worker or another, and write the result so far."""
-    for outcome in search.news():
+    news = search.news()
+    for outcome in news:
         result = builder.add(outcome)
+        if outcome is news[-1]:
+            builder.predict(search.interpolation)
         prepared.folder.save(builder.frontier)
         write_page(builder.frontier, prepared.folder.path)
         progress.point_finished(result, builder.frontier)

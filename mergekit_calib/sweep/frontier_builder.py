@@ -46,6 +46,15 @@ class FrontierBuilder:
         self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
+    def predict(self, interpolation: tuple[Sequence[str], bool] | None) -> None:
+        """Add predictions between the points so far, if they are good enough.
+
+        Args:
+            interpolation: as `finish` takes it.
+        """
+        if interpolation is not None and interpolation[1]:
+            self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
+
     def finish(self, interpolation: tuple[Sequence[str], bool] | None = None) -> None:
         """Add what is computed from all points: baselines, both splits, uncertainty, trends, predictions, notes.
 

@@ -12,6 +12,7 @@ from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import choice_table
 from mergekit_calib.recipe.axes import read_axis
+from mergekit_calib.results.events import Progress
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.search import STRATEGIES, Evaluated, Study
 from mergekit_calib.search.evaluation import Evaluator
@@ -235,9 +236,21 @@ def test_steps_between_candidates_are_round_numbers():
     assert nice_steps(0.3, 0.4) == [0.2]
 
 
+class Predictions(Progress):
+    """Notes after each point whether the result so far has predictions."""
+
+    def __init__(self):
+        self.seen = []
+
+    def point_finished(self, point, frontier):
+        self.seen.append(frontier.predicted is not None)
+
+
 def test_a_range_is_searched_by_curve_and_a_second_run_scores_nothing(recipe_with, run, tmp_path):
-    recipe = recipe_with({"lambda": RANGE}, {})
-    frontier, scored = run(recipe, tmp_path / "out")
+    recipe, predictions = recipe_with({"lambda": RANGE}, {}), Predictions()
+    frontier, scored = run(recipe, tmp_path / "out", predictions)
+    assert frontier.predicted.known == predictions.seen[-1]
+    assert not any(predictions.seen[:4])
     assert frontier.predicted is not None
     assert frontier.predicted.nodes[:3] == ["lambda=0", "lambda=1", "lambda=1.5"]
     assert frontier.selection.split == "all"
