@@ -3,7 +3,8 @@
     python tests/benchmarks/curve.py OUT [--real PAIR] [--only NAME]
 
 PAIR is the folder that `make_real_pair.py` wrote. For each case, a grid and a curve are swept into OUT; sweeps that are
-there go on, or are read. A case of the demo takes four minutes of a core, the real pair an hour. Cases:
+there go on, or are read. A case of the demo takes four minutes of a core, the real pair half an hour. Each case gets a
+picture in OUT. Cases:
 
 - the demo's 5,000 items, λ from 0 to 1.5, by `linear`, `slerp`, `ties` and `dare_ties` (density 0.5);
 - the real pair on 400 questions of ARC-Easy, λ from 0 to 2, by `linear`.
@@ -28,6 +29,8 @@ from typing import Any
 import click
 import numpy as np
 import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from mergekit.options import MergeOptions
 from numpy.typing import NDArray
 
@@ -35,7 +38,8 @@ from mergekit_calib.analysis.estimation import Estimator
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.store import ItemStore, Tables
 from mergekit_calib.recipe import dump_recipe
-from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.report.figures import drawing
+from mergekit_calib.results.frontier import Frontier, Objective
 from mergekit_calib.search.surrogate.interpolation import ItemCurves
 from mergekit_calib.storage.atomic import write_text_atomic
 from mergekit_calib.sweep.coordinator import run_sweep
@@ -194,6 +198,32 @@ def choice_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> str:
     return f"| {name} | {names[0]} | {names[1]} | {' | '.join(cells)} |"
 
 
+def picture(name: str, grid: Frontier, curve: Frontier) -> Figure:
+    """Return the metrics along λ on all items: predicted line, scored points with intervals, the grid beside them."""
+    assert curve.predicted is not None
+    with drawing.style():
+        figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+        panels = figure.subplots(2, 2, sharex=True).ravel()
+        for panel, metric in zip(panels, METRICS, strict=True):
+            line = curve.predicted.metrics["suite"][metric]["all"]
+            panel.plot(curve.predicted.values, line, color=drawing.INK, linewidth=0.9, label="predicted")
+            objective = Objective(metric=metric, direction="minimize")
+            _scored(panel, grid, objective, "grid of 21, scored", color="#888888", markersize=5, fillstyle="none")
+            _scored(panel, curve, objective, "scored by curve", color=drawing.OVER, markersize=3.5)
+            panel.set_ylabel(metric)
+        for panel in panels[2:]:
+            panel.set_xlabel("λ")
+        panels[0].set_title(f"{name}: {len(curve.predicted.nodes)} nodes of {len(curve.complete_points)} scored points")
+        panels[1].legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _scored(panel: Axes, frontier: Frontier, objective: Objective, label: str, **look: Any) -> None:
+    points = [(float(p.axes["lambda"]), p.estimate(objective, "all").value) for p in frontier.complete_points if p.axes]
+    xs, ys = zip(*points, strict=True)
+    panel.plot(xs, ys, marker="o", linestyle="", label=label, **look)
+
+
 def _rms(values: FloatArray) -> FloatArray:
     root: FloatArray = np.sqrt(np.mean(np.square(values), axis=0))
     return root
@@ -214,6 +244,7 @@ def main(out: Path, real: Path | None, only: str | None) -> None:
         curve = swept(case.recipe({"min": 0.0, "max": case.high}), folder / "curve")
         points += rows_of(name, grid, curve, folder)
         choices.append(choice_of(name, grid, curve, folder))
+        (out / f"{folder.name}.png").write_bytes(drawing.render(picture(name, grid, curve)))
         checks.append(spot_checks(name, grid, curve, folder))
         click.echo("\n".join([*points[-2:], choices[-1], checks[-1]]))
     head = ["Errors in standard errors, root mean square and largest:", ""]
