@@ -1,8 +1,8 @@
 """Gated feed-forward networks by oneDNN, with the activation computed inside the first product.
 
 They compute `down(activation(gate(x)) * up(x))`. As an operation of its own, the activation takes another pass over
-memory: in Gemma-3-270M activation and multiplication take a fifth of the network's time. Here oneDNN applies the
-activation to each block of the product while it is in the processor's cache.
+memory. Here oneDNN applies it to each block of the product while it is in the processor's cache. That saves some 3 % of
+the time of scoring with Gemma-3-270M, and 10 % with a model of three layers of 128.
 
 It relies on transformers 5: such a network has the layers `gate_proj`, `up_proj` and `down_proj` and the module
 `act_fn`. Whether it computes no more than that is read from the code of its `forward`, and tried.

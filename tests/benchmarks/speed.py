@@ -7,6 +7,7 @@ on 2 CPU cores, most of it for `scorer`, `sweep` and `linear`. Both sides of a c
 
     scorer    `hf-prefix` against `hf`: time, log-probabilities, share of the rate of a large matrix product, by torch
               and by the library that `hf-prefix` uses
+    share     the same share with one thread, in processor seconds, which hardly depend on what else the machine does
     merge     setting the next point in place, against a copy of the weights and mergekit's kernel
     sweep     a sweep of MMLU, against one `lm_eval` run, and against `mergekit-yaml` and `lm_eval` for each point
     curve     a sweep of MMLU over λ in [0, 2] with the strategy `curve`, all its points, against one `lm_eval` run
@@ -147,10 +148,32 @@ def useful_work(lm: PrefixLM, model: Any, instances: list[Any]) -> float:
     return 2.0 * (body * sum(len(s.tokens) for s in steps) + head * sum(len(s.reads) for s in steps))
 
 
-def product_rate(product: Callable[..., torch.Tensor], device: str) -> float:
+def product_rate(
+    product: Callable[..., torch.Tensor], device: str, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Return the floating-point operations a second of a large matrix product, the best of five."""
     a = torch.randn(2048, 2048, device=device)
-    return max(2 * 2048**3 / timed(product, a, a, None)[0] for _ in range(5))
+    return max(2 * 2048**3 / timed(product, a, a, None, clock=clock)[0] for _ in range(5))
+
+
+def share(options: argparse.Namespace) -> Report:
+    """Measure the useful share of one thread's processor time in scoring one subject of MMLU, the median of three."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.pair / "base", dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.pair / "base")
+    instances = _instances(SuiteEntry(task=SUBJECTS[1], limit=options.questions, num_fewshot=5), model, tokenizer)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    lm = PrefixLM(model, tokenizer=tokenizer)
+    needed = useful_work(lm, model, instances)
+    fastest = faster_product(model.dtype, model.device) or torch.nn.functional.linear
+    turns = []
+    for _ in range(3):
+        seconds, _ = timed(lm.loglikelihood, instances, clock=time.process_time)
+        rates = [product_rate(p, "cpu", time.process_time) for p in (torch.nn.functional.linear, fastest)]
+        turns.append((seconds, *(needed / seconds / rate for rate in rates)))
+    torch.set_num_threads(threads)
+    names = ("processor_seconds", "useful_share", "useful_share_of_fastest")
+    return dict(zip(names, map(statistics.median, zip(*turns, strict=True)), strict=True))
 
 
 def merge(options: argparse.Namespace) -> Report:
@@ -377,17 +400,20 @@ def run(*command: object) -> str:
     return done.stdout
 
 
-def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+def timed(
+    work: Callable[..., Any], *arguments: Any, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, Any]:
     """Return the seconds that a call takes, and its result."""
-    began = time.perf_counter()
+    began = clock()
     result = work(*arguments)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began, result
+    return clock() - began, result
 
 
 MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {
     "scorer": scorer,
+    "share": share,
     "merge": merge,
     "sweep": sweep,
     "curve": curve,
