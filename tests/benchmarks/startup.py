@@ -7,7 +7,7 @@ worktree add` makes; both then run by turns, and the ratio of the two is printed
 ratios the median of the turns. The three parts:
 
     first_line   seconds until the first text is on the screen
-    first_batch  seconds from the command `demo` to its first batch, those of its imports alone, and processor seconds
+    first_batch  seconds from the command `demo` to its first batch, those of its imports alone; processor seconds
     refusal      processor seconds of refusing a recipe whose suite names `calib_mmluu`
 """
 
@@ -43,6 +43,13 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 from mergekit_calib.cli import main
 main(["demo", sys.argv[1]])
+"""
+# Runs `mergekit-yaml`, and writes down when mergekit is imported, by the clock that all processes share.
+_AFTER_IMPORTS = """
+import pathlib, sys, time
+from mergekit.scripts.run_yaml import main
+pathlib.Path(sys.argv.pop(1)).write_text(str(time.perf_counter()))
+main()
 """
 _ARRIVED = 17  # the exit status with which that program stops at the first batch
 _IMPORTS = "import mergekit_calib.commands.demo_command, mergekit_calib.sweep.coordinator"
@@ -105,9 +112,14 @@ def first_lines(place: Path) -> dict[str, Callable[[Path], float]]:
         name: lambda checkout, command=command: until_first_text(command, checkout)
         for name, command in commands.items()
     }
-    own = [sys.executable, "-c", "import mergekit.scripts.run_yaml"]
-    measures["mergekit's own imports"] = lambda _: seconds_of(own, HERE, MERGEKIT_CALIB_DISABLE="1")
-    return measures
+    imported_at = place / "imported_at"
+    timed = [sys.executable, "-c", _AFTER_IMPORTS, imported_at, place / "demo.yml", place / "out"]
+
+    def after_imports(checkout: Path) -> float:
+        began = time.perf_counter()
+        return began + until_first_text(timed, checkout) - float(imported_at.read_text())
+
+    return {**measures, "mergekit-yaml, after its imports": after_imports}
 
 
 def first_batch(place: Path) -> dict[str, Callable[[Path], float]]:
@@ -117,10 +129,12 @@ def first_batch(place: Path) -> dict[str, Callable[[Path], float]]:
         with tempfile.TemporaryDirectory(dir=place) as folder:
             return measure([sys.executable, "-c", _FIRST_BATCH, Path(folder) / "out"], checkout, expected=_ARRIVED)
 
+    imports: list[object] = [sys.executable, "-c", _IMPORTS]
     return {
         "demo": lambda checkout: until_batch(seconds_of, checkout),
-        "imports": lambda checkout: seconds_of([sys.executable, "-c", _IMPORTS], checkout),
+        "imports": lambda checkout: seconds_of(imports, checkout),
         "demo, processor": lambda checkout: until_batch(processor_seconds, checkout),
+        "imports, processor": lambda checkout: processor_seconds(imports, checkout),
     }
 
 
