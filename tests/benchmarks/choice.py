@@ -2,8 +2,8 @@
 
     python tests/benchmarks/choice.py --demo OUT [--real OUT] [--splits 200]
 
-OUT is the folder of a finished sweep: of the demo (`mergekit-calib demo OUT`), and of the real pair
-(`mergekit-yaml tests/benchmarks/choice_real_pair.yml OUT`). It takes some ten minutes of a core.
+OUT is the folder of a finished sweep: of the demo on a grid (`mergekit-yaml tests/benchmarks/choice_demo.yml OUT`), and
+of the real pair (`mergekit-yaml tests/benchmarks/choice_real_pair.yml OUT`). It takes some ten minutes of a core.
 
 A rule chooses on n items, and its choice is judged on the items that no rule chose on. Worlds:
 

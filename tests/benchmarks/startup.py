@@ -53,6 +53,7 @@ main()
 """
 _ARRIVED = 17  # the exit status with which that program stops at the first batch
 _IMPORTS = "import mergekit_calib.commands.demo_command, mergekit_calib.sweep.coordinator"
+_AXIS = ("{min: 0.0, max: 1.5}", "{start: 0.0, stop: 1.5, step: 0.1}")  # which earlier versions take too
 _FEW_POINTS = ("{start: 0.0, stop: 1.5, step: 0.1}", "[0.5]")
 _FEW_ITEMS = ("- calib_demo ", "- {task: calib_demo, limit: 60} ")
 
@@ -73,7 +74,7 @@ def main() -> None:
 
 def recipes(place: Path) -> None:
     """Write the recipes of the measured commands, and run a small sweep for those that read a finished one."""
-    text = (HERE / "configs" / "demo.yml").read_text(encoding="utf-8")
+    text = (HERE / "configs" / "demo.yml").read_text(encoding="utf-8").replace(*_AXIS)
     text = text.replace("model: mergekit_calib/", f"model: {HERE}/mergekit_calib/")
     (place / "demo.yml").write_text(text)
     (place / "unknown.yml").write_text(text.replace("- calib_demo ", "- calib_mmluu "))

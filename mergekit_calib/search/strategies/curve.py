@@ -37,7 +37,7 @@ class Curve(Strategy):
     The nodes are the ends of the axis, the parents that lie on it, and Leja points. Each node is predicted from those
     before it, item by item, before it is scored. The curve is known when the last two of at least `least` nodes were
     predicted within `tolerance`. Then the sweep's rule chooses among all values, predicted or scored. Its choice is
-    scored, and so are the values next to it, and its choices on each split alone, until the choices stay.
+    scored, and so are the values next to it, and a value near its choice on each split alone, until the choices stay.
 
     If the curve is not known by `most` nodes, the search goes on as `adaptive`.
 
@@ -126,7 +126,8 @@ class Curve(Strategy):
             is_near = any(abs(value - neighbour) <= step / 2 for value in taken)
             if known.low <= neighbour <= known.high and not is_near:
                 wanted.append(float(axis.place(neighbour)))
-        wanted += [choice for choice in choices[1:] if choice not in taken]
+        # Of a split's choice, a point within a step tells enough.
+        wanted += [c for c in choices[1:] if all(abs(c - value) > step * (1 + 1e-9) for value in (*taken, *wanted))]
         setting = next((s for s in ({name: value} for value in wanted) if not study.has(s)), None)
         return None if setting is None else study.start(setting)
 
