@@ -21,7 +21,7 @@ from mergekit_calib.report.page import report_html
 from mergekit_calib.results.frontier import Frontier
 
 RESULTS = Path(__file__).parents[2] / "configs" / "results"
-SIZE = {"width": 1240, "height": 1230}
+SIZE = {"width": 1240, "height": 1210}
 MAX_BYTES = 300_000
 
 
