@@ -83,15 +83,17 @@ class ItemArrays:
 
     def _filled(self, part: Callable[[ItemTable], FloatArray], row: FloatArray, nearest: int) -> FloatArray:
         """Return a predicted row with the entries of the nearest model where the arrays have none."""
-        filled = _flat(self.tables[nearest], part).copy()
+        filled: FloatArray = _flat(self.tables[nearest], part).copy()
         filled[self._finite[part]] = row
         return filled
 
     @cached_property
     def _finite(self) -> dict[Callable[[ItemTable], FloatArray], NDArray[np.bool_]]:
         """Part of a table → which of its entries are in the arrays."""
-        parts = (_log_likelihoods, _values)
-        return {p: np.isfinite(np.stack([_flat(each, p) for each in self.tables])).all(axis=0) for p in parts}
+        finite: dict[Callable[[ItemTable], FloatArray], NDArray[np.bool_]] = {}
+        for part in (_log_likelihoods, _values):
+            finite[part] = np.all(np.isfinite(np.stack([_flat(each, part) for each in self.tables])), axis=0)
+        return finite
 
 
 def _log_likelihoods(table: ItemTable) -> FloatArray:
