@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 
 FloatArray = NDArray[np.float64]
 
@@ -55,8 +56,6 @@ class ItemProcess:
             at: (n_points, n_axes) at least two different points, each axis scaled to 0 to 1.
             columns: (n_points, n_columns) the values there, finite.
         """
-        from scipy.optimize import minimize  # here, because every sweep imports this module, and it takes 0.1 s
-
         n_columns, d = max(columns.shape[1], 1), at.shape[1]
         centred = columns - columns.mean(axis=0)
         gram = centred @ centred.T / n_columns
