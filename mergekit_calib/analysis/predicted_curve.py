@@ -25,13 +25,14 @@ Scored = Mapping[str, tuple[float, Tables]]  # point id → its value on the axi
 def predicted_curve(
     estimator: Estimator, axis: str, points: Scored, nodes: Sequence[str], known: bool
 ) -> PredictedCurve | None:
-    """Return the metrics along an axis, predicted from `nodes`; None if these are fewer than three.
+    """Return the metrics along an axis, predicted from all scored points; None if fewer than three are nodes.
 
     Args:
         estimator: computes metrics.
         axis: the axis's name.
         points: every scored point on the axis.
-        nodes: the ids of the points to predict from, in the order in which each was predicted from those before it.
+        nodes: the ids of the points that each was predicted from those before it, in that order; the other points are
+            checked against predictions from all of these.
         known: whether the predictions agreed with the points that were scored after them.
     """
     if len(nodes) < 3:
@@ -46,10 +47,11 @@ def predicted_curve(
             for name, error in check.errors.items():
                 errors.setdefault(name, []).append(error)
     typical = {name: float(np.sqrt(np.mean(np.square(some)))) for name, some in errors.items()}
-    # With the nodes, so that a line through the values goes through them.
-    evenly = np.linspace(*_ends(points, nodes), _STEPS + 1)
-    values = np.unique(np.round([*evenly, *(points[node][0] for node in nodes)], 10))
-    curves = _through(points, nodes)
+    # With the scored ones, so that a line through the values goes through them.
+    low, high = _ends(points, nodes)
+    scored = [value for value, _ in points.values() if low <= value <= high]
+    values = np.unique(np.round([*np.linspace(low, high, _STEPS + 1), *scored], 10))
+    curves = _through(points, list(points))
     metrics: dict[str, dict[str, dict[str, list[float | None]]]] = {}
     for value in values if known else []:
         for scope, of_scope in _values(estimator, curves.at(float(value))).items():

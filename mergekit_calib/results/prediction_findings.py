@@ -28,11 +28,12 @@ class PredictedCurve(BaseModel, frozen=True):
 
     Attributes:
         axis: the axis's name.
-        values: (n,) values of the axis, ascending; those of the nodes are among them.
-        nodes: the ids of the points that they are predicted from, in the order in which these were scored.
+        values: (n,) values of the axis, ascending; those of the scored points are among them.
+        nodes: the ids of the points that each was predicted from those before it, in that order. All other scored points
+            were predicted from these.
         known: whether the predictions agreed with the points that were scored after them; if not, the curve is empty.
-        metrics: scope → metric → split → (n,) predicted values; None for one that is not a number. A metric whose
-            predictions did not agree with the scored points is left out.
+        metrics: scope → metric → split → (n,) values, predicted from every scored point; None for one that is not a
+            number. A metric whose predictions did not agree with the scored points is left out.
         typical_errors: name of a metric, as an objective is named → the root mean square of its errors at the scored
             points that are no nodes or were the last nodes, in standard errors.
         checks: each scored point that was predicted before, in the order of the points.

@@ -156,7 +156,7 @@ class _Known:
         self._study = study
         self.scored = {float(e.setting[name]): e for e in study.evaluated if not e.stopped}
         self.failed = {float(failure.setting[name]) for failure in study.failures.values()} - self.scored.keys()
-        self._curves = _curves(nodes)
+        self._curves = ItemCurves.through(list(self.scored), [e.tables for e in self.scored.values()])
         self.low, self.high = min(node.value for node in nodes), max(node.value for node in nodes)
 
     def choices(self) -> tuple[float, list[float]]:

@@ -1,4 +1,4 @@
-"""Where to score a curve, so that a polynomial through the scored values predicts all others: Leja points.
+"""Where to score a curve, so that what goes through the scored values predicts all others: Leja points.
 
 Each next node maximises the product of its distances to the nodes before it (Leja 1957; Trefethen, "Approximation
 Theory and Approximation Practice", chapter 5). They crowd towards the ends as Chebyshev points do, but can be added one
