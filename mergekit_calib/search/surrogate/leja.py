@@ -2,7 +2,7 @@
 
 Each next node maximises the product of its distances to the nodes before it (Leja 1957; Trefethen, "Approximation
 Theory and Approximation Practice", chapter 5). They crowd towards the ends as Chebyshev points do, but can be added one
-by one. Evenly spaced nodes are no substitute: between them, near the ends, a polynomial swings.
+by one. With evenly spaced nodes, what goes through them swings near the ends, and how many will do is not known before.
 """
 
 from __future__ import annotations
