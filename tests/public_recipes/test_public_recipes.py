@@ -24,7 +24,7 @@ from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.plan import Plan
 from mergekit_calib.merging.weights_digest import digest_of
 from mergekit_calib.recipe.placeholders import substitute
-from mergekit_calib.report import report_files
+from mergekit_calib.report.figures import pictures
 from mergekit_calib.results.frontier import PointResult
 
 RECIPES = sorted((Path(__file__).parent / "recipes").glob("*.yml"))
@@ -136,7 +136,7 @@ def run(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
         if request.param.stem not in WITH_PICTURES:
-            patch.setattr(report_files, "FORMATS", ())
+            patch.setattr(pictures, "FORMATS", ())
         status = run_source(text, str(out), MergeOptions(quiet=True), str(request.param))
     recipe = yaml.safe_load(text)
     axes = recipe.pop("calibration")["axes"]
