@@ -9,8 +9,8 @@ picture in OUT. Cases:
 - the demo's 5,000 items, λ from 0 to 1.5, by `linear`, `slerp`, `ties` and `dare_ties` (density 0.5);
 - the real pair on 400 questions of ARC-Easy, λ from 0 to 2, by `linear`.
 
-Errors are those of the values that the curve's nodes predict at each point of the grid that the curve did not score,
-against what the grid scored there, in bootstrap standard errors of the scored value, on all items. Evenly spaced nodes
+Errors are those of the values that the curve's points predict at each point of the grid that the curve did not score,
+against what the grid scored there, in bootstrap standard errors of the scored value, on all items. Evenly spaced points
 of the same number, taken from the grid, are the comparison.
 
 The choices are compared on the held-out split by paired differences with 95 % intervals.
@@ -130,18 +130,17 @@ def errors(estimator: Estimator, scored: dict[float, Tables], truth: dict[float,
 
 
 def rows_of(name: str, grid: Frontier, curve: Frontier, out: Path) -> list[str]:
-    """Return the table's rows of one case: the curve's nodes, and as many even ones."""
+    """Return the table's rows of one case: the curve's points, and as many even ones."""
     assert curve.predicted is not None
     at = {p.id: float(p.axes["lambda"]) for p in curve.complete_points if "lambda" in p.axes}
     of_curve, of_grid = scores_of(out / "curve", curve), scores_of(out / "grid", grid)
     estimator = Estimator(BUILT_IN, None, level=0.95, n_resamples=1000, n_bins=15, seed=0)
-    nodes = {at[node]: of_curve[at[node]] for node in curve.predicted.nodes}
     truth = {value: tables for value, tables in of_grid.items() if value not in at.values()}
-    even = [list(of_grid)[i] for i in np.linspace(0, len(of_grid) - 1, len(nodes)).round().astype(int)]
+    even = [list(of_grid)[i] for i in np.linspace(0, len(of_grid) - 1, len(of_curve)).round().astype(int)]
     rest = {value: tables for value, tables in of_grid.items() if value not in even}
     lines = []
     for label, predicted, points in (
-        (f"{len(nodes)} nodes", errors(estimator, nodes, truth), len(curve.complete_points)),
+        (f"{len(of_curve)} scored", errors(estimator, of_curve, truth), len(curve.complete_points)),
         (f"{len(even)} even", errors(estimator, {v: of_grid[v] for v in even}, rest), None),
     ):
         largest = [
