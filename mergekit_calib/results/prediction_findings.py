@@ -29,8 +29,8 @@ class PredictedCurve(BaseModel, frozen=True):
     Attributes:
         axis: the axis's name.
         values: (n,) values of the axis, ascending; those of the scored points are among them.
-        nodes: the ids of the points that each was predicted from those before it, in that order. All other scored points
-            were predicted from these.
+        nodes: the ids of the points that each was predicted from those before it, in that order. All other scored
+            points were predicted from these.
         known: whether the predictions agreed with the points that were scored after them; if not, the curve is empty.
         metrics: scope → metric → split → (n,) values, predicted from every scored point; None for one that is not a
             number. A metric whose predictions did not agree with the scored points is left out.
