@@ -49,12 +49,12 @@ def predicted_curve(
     typical = {name: float(np.sqrt(np.mean(np.square(some)))) for name, some in errors.items()}
     # With the scored ones, so that a line through the values goes through them.
     low, high = _ends(points, nodes)
-    scored = [value for value, _ in points.values() if low <= value <= high]
-    values = np.unique(np.round([*np.linspace(low, high, _STEPS + 1), *scored], 10))
+    scored = {round(value, 10): tables for value, tables in points.values() if low <= value <= high}
+    values = np.unique([*np.linspace(low, high, _STEPS + 1).round(10), *scored])
     curves = _through(points, list(points))
     metrics: dict[str, dict[str, dict[str, list[float | None]]]] = {}
-    for value in values if known else []:
-        for scope, of_scope in _values(estimator, curves.at(float(value))).items():
+    for value in values.tolist() if known else []:
+        for scope, of_scope in _values(estimator, scored.get(value) or curves.at(value)).items():
             for metric, of_metric in of_scope.items():
                 if typical.get(_name(scope, metric), np.inf) > _LARGEST_ERROR:
                     continue
