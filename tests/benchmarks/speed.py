@@ -23,7 +23,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,24 +33,16 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import safetensors.torch
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
-from mergekit.merge_methods import merge_state_dicts
-from mergekit.options import MergeOptions
+from speed_common import SUBJECTS, Report, plain_recipe, recipe, run, timed
+from speed_of_merging import merge
 
-from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.merging.models import PointModels
-from mergekit_calib.merging.parents import open_parents
-from mergekit_calib.merging.tokenizer_choice import choose_tokenizer
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.prefix_lm.onednn_products import faster_product
-from mergekit_calib.recipe import SuiteEntry, parse_sweep
+from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.scoring.suite import Suite
-
-SUBJECTS = ("mmlu_anatomy", "mmlu_marketing", "mmlu_us_foreign_policy")
-Report = dict[str, Any]
 
 
 def main() -> None:
@@ -176,68 +167,6 @@ def share(options: argparse.Namespace) -> Report:
     return dict(zip(names, map(statistics.median, zip(*turns, strict=True)), strict=True))
 
 
-def merge(options: argparse.Namespace) -> Report:
-    """Compare setting the next point in place with a copy of the live model's weights and with the method's kernel.
-
-    The kernel is mergekit's `merge_state_dicts` over both parents' tensors in memory.
-    """
-    register()
-    return {
-        f"{method}, {dtype}": _merge(options, method, dtype)
-        for dtype in ("bfloat16", "float32")
-        for method in ("linear", "slerp", "ties")
-    }
-
-
-def _merge(options: argparse.Namespace, method: str, dtype: str) -> Report:
-    sweep = parse_sweep(_recipe(options.pair, dtype, method, 5), registered_signatures())
-    merge_options = MergeOptions(random_seed=0, quiet=True)
-    parents = open_parents(sweep.models, merge_options)
-    choice = choose_tokenizer(sweep, parents, merge_options)
-    sweep = choice.applied_to(sweep)
-    states = [_state(options.pair / name, dtype) for name in ("base", "aligned")]
-    seconds, copies, kernels = [], [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        models = PointModels(merge_options, choice, Path(scratch), torch.device(options.device))
-        for point in sweep.grid():
-            began = time.perf_counter()
-            with models.at(point) as ready:
-                seconds.append(time.perf_counter() - began)
-                sources = [p.clone() for p in ready.model.parameters()]
-                copies.append(timed(_copy, ready.model, sources)[0])
-                del sources
-            kernels.append(timed(_kernel, method, states, point.axes["lambda"])[0])
-    return {
-        "first_seconds": seconds[0],
-        "seconds": statistics.median(seconds[1:]),
-        "by_a_copy": statistics.median(seconds[1:]) / statistics.median(copies[1:]),
-        "by_the_kernel": statistics.median(seconds[1:]) / statistics.median(kernels[1:]),
-    }
-
-
-def _state(folder: Path, dtype: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint in the recipe's dtype."""
-    files = folder.glob("*.safetensors")
-    state = {k: v for file in files for k, v in safetensors.torch.load_file(file).items()}
-    return {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
-
-
-@torch.no_grad()
-def _kernel(method: str, states: list[dict[str, torch.Tensor]], lambda_: float) -> None:
-    models = dict(zip(("base", "aligned"), states, strict=True))
-    given: dict[str, Any] = {
-        "linear": {"parameters": {"weight": {"base": 1 - lambda_, "aligned": lambda_}, "normalize": False}},
-        "slerp": {"parameters": {"t": lambda_}, "base": "base"},
-        "ties": {"parameters": {"weight": 1.0, "density": 1.0, "lambda": lambda_}, "base": "base"},
-    }[method]
-    merge_state_dicts(models, method, **given)
-
-
-def _copy(model: Any, sources: list[torch.Tensor]) -> None:
-    for parameter, source in zip(model.parameters(), sources, strict=True):
-        parameter.copy_(source)
-
-
 def sweep(options: argparse.Namespace) -> Report:
     """Compare a sweep of some of MMLU with `lm_eval --model hf`, once and, with `mergekit-yaml`, for each point.
 
@@ -245,8 +174,8 @@ def sweep(options: argparse.Namespace) -> Report:
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        (place / "sweep.yml").write_text(_recipe(options.pair, "float32", "linear", options.points, options.questions))
-        (place / "point.yml").write_text(_plain_recipe(options.pair))
+        (place / "sweep.yml").write_text(recipe(options.pair, "float32", "linear", options.points, options.questions))
+        (place / "point.yml").write_text(plain_recipe(options.pair))
         ours, _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
         a_merge, _ = timed(run, "mergekit-yaml", place / "point.yml", place / "point")
         theirs, _ = timed(run, *_lm_eval_command(place / "point", options))
@@ -274,7 +203,7 @@ def curve(options: argparse.Namespace) -> Report:
     Processor seconds are given too: with `OMP_NUM_THREADS=1` they hardly depend on what else the machine does.
     """
     search = "  search: {strategy: curve}\n"
-    text = _recipe(options.pair, "float32", "linear", 2, options.questions, search)
+    text = recipe(options.pair, "float32", "linear", 2, options.questions, search)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "sweep.yml").write_text(text.replace("lambda: [0.0, 1.0]", "lambda: {min: 0, max: 2}"))
@@ -312,7 +241,7 @@ def linear(options: argparse.Namespace) -> Report:
     for points, questions in ((3, few), (11, few), (21, few), (3, 2 * few)):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            (place / "sweep.yml").write_text(_recipe(options.pair, "float32", "linear", points, questions))
+            (place / "sweep.yml").write_text(recipe(options.pair, "float32", "linear", points, questions))
             seconds[points, questions], _ = timed(run, "mergekit-yaml", place / "sweep.yml", place / "out")
             frontier = json.loads((place / "out" / "calibration" / "frontier.json").read_text())
             scoring[points, questions] = statistics.median(p["seconds"]["score"] for p in frontier["points"])
@@ -344,7 +273,7 @@ def memory(options: argparse.Namespace) -> Report:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             in_float32 = "  model_args: {dtype: float32}\n"
-            text = _recipe(options.pair, "bfloat16", "linear", 3, times * options.questions // 2, in_float32)
+            text = recipe(options.pair, "bfloat16", "linear", 3, times * options.questions // 2, in_float32)
             (place / "sweep.yml").write_text(text)
             code = (
                 "import resource, sys; from mergekit_calib import run_sweep; run_sweep(*sys.argv[1:]);"
@@ -369,46 +298,6 @@ def profile(options: argparse.Namespace) -> Report:
     spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
     shares = {name: time_ / sum(spent.values()) for name, time_ in sorted(spent.items(), key=lambda x: -x[1])}
     return {name: round(share, 3) for name, share in shares.items() if share > 0.01}
-
-
-def _recipe(pair: Path, dtype: str, method: str, points: int, questions: int = 1, more: str = "") -> str:
-    suite = "".join(f"    - {{task: {s}, limit: {questions}, num_fewshot: 5}}\n" for s in SUBJECTS)
-    values = [round(i / (points - 1), 4) for i in range(points)]
-    return (
-        f"merge_method: calibration_sweep\nbase_model: {(pair / 'base').resolve()}\n"
-        f"models:\n  - model: {(pair / 'aligned').resolve()}\nparameters: {{method: {method}}}\ndtype: {dtype}\n"
-        f"calibration:\n  axes: {{lambda: {values}}}\n  suite:\n{suite}{more}"
-    )
-
-
-def _plain_recipe(pair: Path) -> str:
-    models = "".join(
-        f"  - model: {(pair / name).resolve()}\n    parameters: {{weight: 0.5}}\n" for name in ("base", "aligned")
-    )
-    return f"merge_method: linear\nmodels:\n{models}dtype: float32\n"
-
-
-def run(*command: object) -> str:
-    """Return the output of a command of this environment, and exit if it fails."""
-    first, *rest = [str(part) for part in command]
-    beside = Path(sys.executable).parent / first
-    done = subprocess.run(
-        [str(beside) if beside.exists() else first, *rest], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{first} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
-
-
-def timed(
-    work: Callable[..., Any], *arguments: Any, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, Any]:
-    """Return the seconds that a call takes, and its result."""
-    began = clock()
-    result = work(*arguments)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return clock() - began, result
 
 
 MEASURES: dict[str, Callable[[argparse.Namespace], Report]] = {

@@ -10,6 +10,7 @@ import torch
 import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from helpers.onednn import NEEDS_ONEDNN
 from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm import attention
 from mergekit_calib.prefix_lm.attention import RunMasks, attention_by_run, run_attention
@@ -34,9 +35,7 @@ def test_a_step_is_divided_into_runs_if_that_saves_more_than_a_run_costs() -> No
     assert [(run.start, run.end) for run in cheapest_runs(step, run_cost=10**6)] == [(0, 102)]
 
 
-BY_ONEDNN = pytest.param(
-    onednn_product, marks=pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
-)
+BY_ONEDNN = pytest.param(onednn_product, marks=NEEDS_ONEDNN)
 
 
 @pytest.mark.parametrize("product", [None, BY_ONEDNN])

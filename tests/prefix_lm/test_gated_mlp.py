@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers.activations import ACT2FN
 
+from helpers.onednn import NEEDS_ONEDNN
 from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm.gated_mlp import gated_mlps, mlps_by_onednn
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+pytestmark = NEEDS_ONEDNN
 
 
 class Gated(torch.nn.Module):

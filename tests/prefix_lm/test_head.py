@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from helpers.onednn import NEEDS_ONEDNN
 from helpers.small_models import PACKED, TEXT
 from mergekit_calib.prefix_lm.batch_limits import BatchLimits
 from mergekit_calib.prefix_lm.head import OutputHead, forward_replaced
@@ -83,9 +84,7 @@ def case(
     return Case(model, head, outputs.last_hidden_state[0], model(tokens).logits[0])
 
 
-BY_ONEDNN = pytest.param(
-    onednn_product, marks=pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN")
-)
+BY_ONEDNN = pytest.param(onednn_product, marks=NEEDS_ONEDNN)
 
 
 @pytest.mark.parametrize("product", [None, BY_ONEDNN])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
+from helpers.onednn import NEEDS_ONEDNN
 from helpers.small_models import PACKED
 from mergekit_calib.prefix_lm import attention, packed
 from mergekit_calib.prefix_lm.model import build_lm
@@ -16,7 +17,7 @@ from mergekit_calib.prefix_lm.onednn_products import (
     plain_linear_layers,
 )
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+pytestmark = NEEDS_ONEDNN
 
 EXAMPLES = "A longer context, with some examples before its question.\n" * 4
 PAIRS = [(EXAMPLES + question, f" {c}") for question in ("Answer:", "Or another:", "So") for c in ("A", "B or C", "D")]
