@@ -23,7 +23,7 @@ Scored = Mapping[str, tuple[float, Tables]]  # point id → its value on the axi
 
 
 def predicted_curve(
-    estimator: Estimator, axis: str, points: Scored, nodes: Sequence[str], known: bool
+    estimator: Estimator, axis: str, points: Scored, nodes: Sequence[str], known: bool, went_on: bool = False
 ) -> PredictedCurve | None:
     """Return the metrics along an axis, predicted from all scored points; None if fewer than three are nodes.
 
@@ -34,6 +34,7 @@ def predicted_curve(
         nodes: the ids of the points that each was predicted from those before it, in that order; the other points are
             checked against predictions from all of these.
         known: whether the predictions agreed with the points that were scored after them.
+        went_on: whether they did not, and the search went on in another way.
     """
     if len(nodes) < 3:
         return None
@@ -66,6 +67,7 @@ def predicted_curve(
         values=values.tolist(),
         nodes=list(nodes),
         known=known,
+        went_on=went_on,
         metrics=metrics,
         typical_errors=typical,
         checks=checks,

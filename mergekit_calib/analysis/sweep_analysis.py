@@ -224,18 +224,21 @@ class SweepAnalysis:
                 self._blends[other] = blend_curve(self._estimator, self.objectives, first, second, lambdas)
         return [curve for other in others if other and (curve := self._blends.get(other)) is not None]
 
-    def predicted(self, frontier: Frontier, nodes: Sequence[str], known: bool) -> PredictedCurve | None:
+    def predicted(self, frontier: Frontier, nodes: Sequence[str], known: bool, went_on: bool) -> PredictedCurve | None:
         """Return the metrics along the sweep's one axis, predicted from some of its points.
 
         Args:
             frontier: the result with all points.
             nodes: the ids of the points to predict from, in the order of `predicted_curve`.
             known: as `predicted_curve` takes it.
+            went_on: as `predicted_curve` takes it.
         """
         (axis,) = frontier.axes
         on_axis = [p for p in frontier.complete_points if axis in p.axes and p.id in self._points]
         points = {p.id: (float(p.axes[axis]), self._points[p.id].tables) for p in on_axis}
-        return predicted_curve(self._estimator, axis, points, [node for node in nodes if node in points], known)
+        return predicted_curve(
+            self._estimator, axis, points, [node for node in nodes if node in points], known, went_on
+        )
 
     def item_score_chooser(self, rule: str, options: Mapping[str, Any]) -> ItemScoreChooser:
         """Return the rule, ready to choose among item scores as this sweep does, and as its two splits do."""

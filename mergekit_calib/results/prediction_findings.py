@@ -32,6 +32,7 @@ class PredictedCurve(BaseModel, frozen=True):
         nodes: the ids of the points that each was predicted from those before it, in that order. All other scored
             points were predicted from these.
         known: whether the predictions agreed with the points that were scored after them; if not, the curve is empty.
+        went_on: whether they did not with all nodes scored, so that the search went on as another strategy.
         metrics: scope → metric → split → (n,) values, predicted from every scored point; None for one that is not a
             number. A metric whose predictions did not agree with the scored points is left out.
         typical_errors: name of a metric, as an objective is named → the root mean square of its errors at the scored
@@ -43,6 +44,7 @@ class PredictedCurve(BaseModel, frozen=True):
     values: list[float]
     nodes: list[str]
     known: bool
+    went_on: bool = False
     metrics: dict[str, dict[str, dict[str, list[float | None]]]] = Field(default_factory=dict)
     typical_errors: dict[str, float] = Field(default_factory=dict)
     checks: list[PredictionCheck] = Field(default_factory=list)

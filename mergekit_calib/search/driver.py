@@ -175,13 +175,13 @@ class Search:
         return self._evaluator.references
 
     @property
-    def interpolation(self) -> tuple[list[str], bool] | None:
-        """The ids of the points that the strategy predicts all others from, and whether they are enough; else None."""
+    def interpolation(self) -> tuple[list[str], bool, bool] | None:
+        """The ids of the points that the strategy predicts others from, with `is_known` and `went_on`; else None."""
         found = self._strategy.interpolation(self._study)
         if found is None:
             return None
         ids = [outcome.point.id for s in found.nodes for outcome in self._outcomes.values() if outcome.point.axes == s]
-        return ids, found.is_known
+        return ids, found.is_known, found.went_on
 
     def _next(self) -> Point | None:
         """Claim and return the next point; None if there is none now."""

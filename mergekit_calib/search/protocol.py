@@ -56,7 +56,9 @@ class Interpolation:
     Attributes:
         nodes: the settings of those that are scored, in the order in which each was predicted from those before it.
         is_known: whether the predictions were close enough to the scores that followed.
+        went_on: whether they were not, no node is left, and the search went on in another way.
     """
 
     nodes: Sequence[Setting]
     is_known: bool
+    went_on: bool

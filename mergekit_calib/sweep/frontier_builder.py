@@ -46,7 +46,7 @@ class FrontierBuilder:
         self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
-    def predict(self, interpolation: tuple[Sequence[str], bool] | None) -> None:
+    def predict(self, interpolation: tuple[Sequence[str], bool, bool] | None) -> None:
         """Add predictions between the points so far, if they are good enough.
 
         Args:
@@ -55,12 +55,12 @@ class FrontierBuilder:
         if interpolation is not None and interpolation[1]:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
 
-    def finish(self, interpolation: tuple[Sequence[str], bool] | None = None) -> None:
+    def finish(self, interpolation: tuple[Sequence[str], bool, bool] | None = None) -> None:
         """Add what is computed from all points: baselines, both splits, uncertainty, trends, predictions, notes.
 
         Args:
-            interpolation: the ids of the points that all others are predicted from, and whether they are enough; None
-                if the search predicts none.
+            interpolation: the ids of the points that all others are predicted from, whether they are enough, and
+                whether the search went on in another way; None if the search predicts none.
         """
         if interpolation is not None and not interpolation[1]:
             # The search went on by what it saw of the selection split alone.

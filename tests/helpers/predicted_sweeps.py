@@ -48,7 +48,7 @@ def predicted_sweep(known: bool = True, texts: bool = False) -> Frontier:
     frontier.selection = analysis.conclude(frontier.points, "one_se", {})
     frontier.blends = analysis.blends(frontier)
     analysis.finish(frontier, "one_se", {})
-    frontier.predicted = analysis.predicted(frontier, [f"lambda={node:g}" for node in NODES], known)
+    frontier.predicted = analysis.predicted(frontier, [f"lambda={node:g}" for node in NODES], known, not known)
     return frontier
 
 

@@ -71,8 +71,9 @@ def test_points_that_do_not_predict_each_other_are_said_to_have_no_line(not_know
     worst = max(not_known.predicted.typical_errors[name] for name in ("acc", "ece", "brier", "nll"))
     assert_holds(prediction(not_known), "do not predict each other", f"up to {worst:.2f} standard errors")
     assert_holds(prediction(not_known), "went on as the strategy adaptive", "No line is drawn between scored points")
-    alone = not_known.model_copy(update={"points": not_known.points[: len(NODES)]})
-    assert "adaptive" not in prediction(alone)
+    ended = not_known.predicted.model_copy(update={"went_on": False})
+    said = prediction(not_known.model_copy(update={"predicted": ended}))
+    assert said == f"The search ended with {len(NODES)} nodes, too few to predict the other points: no line is drawn."
 
 
 def test_a_strategy_that_predicts_nothing_has_no_sentence() -> None:

@@ -12,6 +12,7 @@ from mergekit_calib.errors import RecipeError
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import choice_table
 from mergekit_calib.recipe.axes import read_axis
+from mergekit_calib.report.text.prediction_texts import prediction
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.search import STRATEGIES, Evaluated, Study
@@ -145,6 +146,7 @@ def test_without_smoothness_it_goes_on_as_adaptive_and_says_so(tmp_path):
     world.run()
     found = world.strategy.interpolation(world.study)
     assert not found.is_known
+    assert found.went_on
     assert len(found.nodes) == 9
     assert len(world.asked) > 9 - 2  # adaptive halves intervals between the nodes
     assert set(world.asked) > set(world.nodes) - {0.0, 1.0}
@@ -231,6 +233,12 @@ def test_axes_that_it_cannot_predict_are_refused_with_the_way_out(recipe_with, r
         run(recipe, tmp_path / "out")
 
 
+def test_more_nodes_than_it_may_score_cannot_be_asked_for(recipe_with, run, tmp_path):
+    search = {"strategy": "curve", "least": 8, "most": 5}
+    with pytest.raises(RecipeError, match=r"calibration.search: most is 5, below least \(8\)"):
+        run(recipe_with({"lambda": RANGE}, search), tmp_path / "out")
+
+
 def test_steps_between_candidates_are_round_numbers():
     assert nice_steps(0.015, 0.15) == [0.1, 0.05, 0.02]
     assert nice_steps(0.3, 0.4) == [0.2]
@@ -259,6 +267,14 @@ def test_a_range_is_searched_by_curve_and_a_second_run_scores_nothing(recipe_wit
     assert scored == {}
     assert {p.id for p in again.points} == {p.id for p in frontier.points}
     assert again.selected.id == frontier.selected.id
+
+
+def test_a_budget_that_ends_the_search_among_the_nodes_is_not_said_to_go_on(recipe_with, run, tmp_path):
+    run(recipe_with({"lambda": [0.3]}), tmp_path / "out")
+    frontier, _ = run(recipe_with({"lambda": RANGE}, {"strategy": "curve", "points": 3}), tmp_path / "out")
+    assert not frontier.predicted.known
+    assert not frontier.predicted.went_on
+    assert "The search ended with 4 nodes" in prediction(frontier)
 
 
 def test_a_parent_that_the_method_does_not_reach_is_scored_and_no_node(recipe_with, run, tmp_path):

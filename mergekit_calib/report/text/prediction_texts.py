@@ -53,11 +53,11 @@ def _not_known(frontier: Frontier, curve: PredictedCurve) -> str:
     looked_at = {o.name: o for o in (*frontier.objectives, *_PROPER_SCORES) if o.name in curve.typical_errors}
     worst = max(looked_at.values(), key=lambda o: curve.typical_errors[o.name], default=None)
     error = "" if worst is None else f" (typical error: up to {_errors(curve, [worst])})"
-    went_on = any(p.id not in curve.nodes and curve.axis in p.axes for p in frontier.points)
-    then = ", so the search went on as the strategy adaptive" if went_on else ""
+    if not curve.went_on:
+        return f"The search ended with {len(curve.nodes)} nodes, too few to predict the other points: no line is drawn."
     return (
-        f"The first {len(curve.nodes)} scored points do not predict each other well enough{error}{then}. "
-        "No line is drawn between scored points."
+        f"The {len(curve.nodes)} nodes do not predict each other well enough{error}, so the search went on as the "
+        "strategy adaptive. No line is drawn between scored points."
     )
 
 

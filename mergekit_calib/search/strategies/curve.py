@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mergekit_calib.items.store import Tables
 from mergekit_calib.recipe import Axis, Setting
@@ -54,6 +54,12 @@ class Curve(Strategy):
     least: int = Field(default=6, strict=True, ge=4)
     most: int = Field(default=9, strict=True, ge=4)
 
+    @model_validator(mode="after")
+    def _enough_nodes(self) -> Curve:
+        if self.most < self.least:
+            raise ValueError(f"most is {self.most}, below least ({self.least}): the curve could never be known")
+        return self
+
     @classmethod
     def fits(cls, axes: Mapping[str, Axis]) -> str | None:
         """Return a message unless there is exactly one axis and it is a range."""
@@ -74,8 +80,9 @@ class Curve(Strategy):
 
     def interpolation(self, study: Study) -> Interpolation:
         """Return the scored nodes, in their order."""
-        scored = [node.scored.setting for node in self._nodes(study) if node.scored]
-        return Interpolation(scored, self._is_known(study))
+        nodes, is_known = self._nodes(study), self._is_known(study)
+        scored = [node.scored.setting for node in nodes if node.scored]
+        return Interpolation(scored, is_known, not is_known and all(node.scored or node.failed for node in nodes))
 
     def ask(self, study: Study) -> Proposal | None:
         """Return the next node; once the curve is known, the choice or a neighbour of it."""

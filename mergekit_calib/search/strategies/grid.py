@@ -23,7 +23,8 @@ class Grid(Strategy):
         ranges = [name for name, axis in axes.items() if axis.values is None]
         if not ranges:
             return None
-        return f"{ranges[0]} is a range without values: give it start, stop and step, or choose another strategy"
+        way_out = "leave out the strategy" if len(axes) == 1 else "choose another strategy"
+        return f"{ranges[0]} is a range without values: give it start, stop and step, or {way_out}"
 
     def ask(self, study: Study) -> Proposal | None:
         """Return the first combination that was not proposed yet."""
