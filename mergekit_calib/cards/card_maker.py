@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from mergekit_calib import plugins
 from mergekit_calib.analysis import reliability_diagram
@@ -15,6 +16,20 @@ from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
 from mergekit_calib.results.findings import SUITE, Difference, Objective
 from mergekit_calib.versions import versions
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The first model of a card: its tables, and their metrics on resamples."""
+
+    tables: Tables
+    estimator: Estimator
+    results: ResultsByScope
+
+    def has_items_of(self, tables: Tables, task: str) -> bool:
+        """Return whether the first model was scored on the same items of a task."""
+        mine = self.tables.get(task)
+        return mine is not None and [t.doc_hashes for t in mine] == [t.doc_hashes for t in tables[task]]
 
 
 class CardMaker:
@@ -48,7 +63,7 @@ class CardMaker:
             seed=seed,
             versions=versions(),
         )
-        self._first: tuple[dict[str, list[list[str]]], Estimator, ResultsByScope] | None = None
+        self._first: _Scored | None = None
 
     def add(self, name: str, tables: Tables, seconds: float | None = None) -> ModelScores:
         """Add a model to the card, and return its metrics and their differences to the first model's.
@@ -61,9 +76,10 @@ class CardMaker:
         Raises:
             CalibError: a metric cannot be computed from the scores.
         """
-        hashes = {task: [table.doc_hashes for table in some] for task, some in tables.items()}
-        paired = self._first is not None and self._first[0] == hashes
-        estimator = self._first[1] if self._first and paired else self._estimator()
+        first = self._first
+        same = [] if first is None else [task for task in tables if first.has_items_of(tables, task)]
+        all_same = first is not None and len(same) == len(tables) == len(first.tables)
+        estimator = first.estimator if first and all_same else self._estimator()
         results = estimator.bootstrap(tables, splits=("all",))
         model = ModelScores(name=name, seconds=seconds)
         for scope, splits in estimator.estimates(results, tables).items():
@@ -72,14 +88,16 @@ class CardMaker:
             of_scope = [t for entry, some in tables.items() for t in some if scope in (SUITE, entry)]
             if diagram := reliability_diagram(of_scope, self.card.n_bins, "all"):
                 model.reliability[scope] = diagram
-        if self._first is None:
-            self._first = (hashes, estimator, results)
-        elif paired:
-            model.differences = self._differences(results, self._first[2], model)
+        if first is None:
+            self._first = _Scored(tables, estimator, results)
+        elif all_same:
+            model.differences = self._differences(results, first.results, model, [*tables, SUITE])
         else:
-            self.card.notes.append(
-                f"{name} was scored on other items than {self.card.models[0].name}: they cannot be compared in pairs."
-            )
+            if same:
+                alone = self._estimator()
+                pair = [alone.bootstrap({task: of[task] for task in same}, ("all",)) for of in (first.tables, tables)]
+                model.differences = self._differences(pair[1], pair[0], model, same)
+            self.card.notes.append(_other_items(name, tables, self.card.models[0].name, first.tables, same))
         self.card.notes += notes_of_empty_texts({name: empty_text_shares(tables)})
         self.card.models.append(model)
         return model
@@ -100,14 +118,29 @@ class CardMaker:
         self.card.directions.setdefault(scope, {}).update(directions)
 
     def _differences(
-        self, mine: ResultsByScope, first: ResultsByScope, model: ModelScores
+        self, mine: ResultsByScope, first: ResultsByScope, model: ModelScores, scopes: Collection[str]
     ) -> dict[str, dict[str, Difference]]:
-        """Return scope → metric → the paired difference of a model's results to the first model's."""
+        """Return scope → metric → the paired difference of a model's results to the first model's, for some scopes."""
         by_scope = {}
         for scope, directions in self.card.directions.items():
+            if scope not in scopes or scope not in model.metrics:
+                continue
             objectives = [Objective(metric=m, task=scope, direction=way) for m, way in directions.items()]
             values = [of_objectives(results, objectives, "all") for results in (mine, first)]
             counts = {o.name: model.metrics[scope][o.metric].n for o in objectives if o.metric in model.metrics[scope]}
             by_name = differences(values[0], values[1], objectives, self.card.level, counts)
             by_scope[scope] = {o.metric: by_name[o.name] for o in objectives if o.name in by_name}
         return by_scope
+
+
+def _other_items(name: str, tables: Tables, first_name: str, first: Tables, same: Collection[str]) -> str:
+    """Return a note on the tasks in which a model cannot be compared with the first in pairs."""
+    parts = []
+    for task in dict.fromkeys([*first, *tables]):
+        if task not in tables or task not in first:
+            parts.append(f"{task} is of {name if task in tables else first_name} alone")
+        elif task not in same:
+            mine, theirs = ({h for t in some for h in t.doc_hashes} for some in (tables[task], first[task]))
+            parts.append(f"of {task} they share {len(mine & theirs):,} of {len(mine):,} and {len(theirs):,} items")
+    shown = "; ".join(parts[:5]) + (f"; and {len(parts) - 5} tasks more" if len(parts) > 5 else "")
+    return f"{name} was scored on other items than {first_name}, so there are no paired differences there: {shown}."

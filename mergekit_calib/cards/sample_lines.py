@@ -1,20 +1,31 @@
-"""The lines of lm-eval's samples: a document's choices, their log-likelihoods, and which of them are correct."""
+"""The lines of lm-eval's samples: a document's choices, their log-likelihoods, and the task's own metrics of it.
+
+Written from `evaluate` in the source of lm-eval 0.4.2 to 0.4.13, and `_build_logged_samples` of 0.5.0.dev1:
+
+- `arguments` are lists of context and continuation (0.4.2), or `{"gen_args_0": {"arg_0": …, "arg_1": …}, …}`.
+- `resps` has a list for each request, with `[-2.69, false]` (0.4.2) or `["-2.69", "False"]` for each repeat.
+- `filter` and `metrics` are there from 0.4.7 on. Before that, the metrics are the keys that are nothing else.
+- With `acc_mutual_info` every choice is scored a second time without its context: after each choice up to 0.4.4, after
+  all choices later. 0.4.5 to 0.4.8 still read the former order, so `acc` and the other metrics that they log are wrong.
+"""
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lm_eval_tasks.labels import LabelError, labels_among
+from mergekit_calib.cards.sample_files import Line, shown
 from mergekit_calib.errors import CalibError
 
-Line = Mapping[str, Any]
+MUTUAL = "acc_mutual_info"
+_NO_METRICS = frozenset(
+    "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash target_hash "
+    "scores_per_repeat".split()
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,17 @@ class Document:
         scores: the log-likelihoods of its choices, in nats; none if it has no choices.
         texts: the choices.
         values: the task's own metrics of the document, those that lm-eval averages.
+        misread_scores: the log-likelihoods that lm-eval 0.4.5 to 0.4.8 takes for those of the choices; none if another
+            version wrote the line.
+        is_misread: whether such a version certainly wrote the line.
     """
 
     line: Line
     scores: list[float]
     texts: list[str]
     values: dict[str, float]
+    misread_scores: list[float]
+    is_misread: bool
 
     @classmethod
     def of(cls, line: Line, not_averaged: Collection[str], where: str) -> Document:
@@ -45,9 +61,22 @@ class Document:
         Raises:
             CalibError: the line does not have the form of lm-eval's samples.
         """
-        choices = _choices(line, _requests(line, where))
-        scores = [_log_likelihood(response, where) for response in line["resps"][: len(choices)]]
-        return cls(line, scores, [choice.lstrip() for choice in choices], _own_values(line, not_averaged))
+        requests = _requests(line, where)
+        responses = line["resps"]
+        if not isinstance(responses, list) or len(responses) != len(requests):
+            expected = f"{len(requests)} lists, one for each request in `arguments`"
+            raise CalibError(f"{where}: `resps` is {shown(responses)}; {expected}, were expected")
+        chosen = _of_choices(line, requests)
+        scores = [_log_likelihood(responses[i], where) for i in chosen]
+        texts = [requests[i][1] for i in chosen]
+        misread, surely = [], False
+        if MUTUAL in line and chosen and chosen == list(range(len(chosen))):
+            # Those versions repeat a choice without the delimiter before it, if there is one.
+            surely = texts != [request[1] for request in requests[len(chosen) :]]
+            if surely or not all(text[:1].isspace() for text in texts):
+                misread = [_log_likelihood(response, where) for response in responses[::2]]
+        values = own_values(line, not_averaged)
+        return cls(line, scores, [text.lstrip() for text in texts], values, misread, surely)
 
     def without_choices(self) -> Document:
         """Return the document with its values alone."""
@@ -58,127 +87,74 @@ class Document:
         """The number of its likeliest choice."""
         return int(np.argmax(self.scores))
 
+    @property
+    def likeliest_by_length(self) -> int:
+        """The number of the choice with the largest log-likelihood per character, which `acc_norm` judges by."""
+        return int(np.argmax([score / max(1, len(text)) for score, text in zip(self.scores, self.texts, strict=True)]))
+
 
 def metrics_not_averaged(config: Mapping[str, Any]) -> set[str]:
     """Return the metrics that lm-eval does not aggregate as a mean, by the task's configuration or by default."""
-    stated = {entry["metric"]: entry.get("aggregation") for entry in config.get("metric_list") or ()}
+    listed = config.get("metric_list")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    stated = {str(entry.get("metric")): entry.get("aggregation") for entry in entries}
     aggregations = {"perplexity": "perplexity"} | {name: how for name, how in stated.items() if how}
     return {name for name, how in aggregations.items() if how != "mean"}
 
 
-def judged_by_choice(documents: Sequence[Document], config: Mapping[str, Any]) -> bool:
-    """Return whether the task judges a document by its likeliest choice, as far as its configuration and `acc` tell."""
-    if not any(document.scores for document in documents):
-        return False
-    if all(_stated_labels(document) is not None for document in documents):
-        return True
-    by_other_means = config.get("process_results") not in (None, "CalibrationTask")
-    return not by_other_means and all(document.values.get("acc", 0.0) in (0.0, 1.0) for document in documents)
+def metric_names(line: Line) -> list[str]:
+    """Return the names of the task's own metrics of a document."""
+    listed = line.get("metrics")
+    names = listed if isinstance(listed, list) else [key for key in line if key not in _NO_METRICS]
+    return [name for name in names if isinstance(name, str)]
 
 
-def labels_of(documents: Sequence[Document], file: Path) -> list[list[int]] | None:
-    """Return the numbers of each document's correct choices.
-
-    They are read in the first way that works for all documents: as this package's metrics state them, from the number
-    in `target`, from the text in `target`, or from `acc` between two choices.
-
-    Args:
-        documents: documents with choices.
-        file: their file, for messages.
-
-    Returns:
-        (n_documents,) at least one number each; none if the run states that the label is not among the choices.
-        Or None instead of the whole list, if labels can be read but `acc` does not say whether the likeliest choice is
-        among them.
-
-    Raises:
-        CalibError: in no way can the labels of all documents be read.
-    """
-    stated = [_stated_labels(document) for document in documents]
-    if all(labels is not None for labels in stated):
-        labelled = [labels or [] for labels in stated]
-        if any(labelled) and all(_agrees_with_acc(d, each) for d, each in zip(documents, labelled, strict=True)):
-            return labelled
-    readable = False
-    for read in (_number_in_target, _text_in_target, _from_accuracy):
-        labels = [read(document) for document in documents]
-        if all(each and _agrees_with_acc(d, each) for d, each in zip(documents, labels, strict=True)):
-            return labels
-        readable = readable or all(labels)
-    if readable:
-        warnings.warn(
-            f"{file}: `acc` does not say whether the likeliest choice is the one that `target` names; only the "
-            "task's own metrics are read, without calibration",
-            stacklevel=2,
-        )
-        return None
-    unread = next((d for d in documents if not _number_in_target(d) and not _text_in_target(d)), documents[0])
-    raise CalibError(
-        f"{file}, document {unread.line['doc_id']}: `target` is {unread.line['target']!r}; the number or the text of a "
-        f"choice was expected (the choices are {', '.join(map(repr, unread.texts))})"
-    )
+def own_values(line: Line, not_averaged: Collection[str]) -> dict[str, float]:
+    """Return the task's own metrics of a document that are numbers, except those in `not_averaged`."""
+    values = {name: _number(line.get(name)) for name in metric_names(line) if name not in not_averaged}
+    return {name: value for name, value in values.items() if value is not None and not np.isnan(value)}
 
 
-def _stated_labels(document: Document) -> list[int] | None:
-    """Return the labels that the value of one of this package's metrics states; [] if they are not among the choices.
-
-    Such a value is a pair of the labels' numbers and the choices' log-likelihoods. None if there is no such value.
-    """
-    for name in document.line.get("metrics") or ():
-        value = document.line.get(name)
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], list) and isinstance(value[1], list):
-            try:
-                return labels_among(value[0], document.texts)
-            except LabelError:
-                return []
+def _number(value: Any) -> float | None:
+    """Return a metric as a number: a number, or the text that lm-eval logs for one of numpy's; else None."""
+    if isinstance(value, (bool, int, float)):
+        return float(value) if abs(value) < 1e300 or value in (np.inf, -np.inf) else None
+    if isinstance(value, str) and re.fullmatch(r"True|False|-?\d{1,20}(\.\d{1,30})?(e-?\d{1,3})?", value):
+        return float({"True": 1, "False": 0}.get(value, value))
     return None
-
-
-def _number_in_target(document: Document) -> list[int]:
-    numbers = re.fullmatch(r"\[?\s*(\d+(?:\s*,\s*\d+)*)\s*\]?", str(document.line["target"]).strip())
-    try:
-        return labels_among([int(n) for n in numbers[1].split(",")], document.texts) if numbers else []
-    except LabelError:
-        return []
-
-
-def _text_in_target(document: Document) -> list[int]:
-    target = str(document.line["target"]).strip()
-    labels = [i for i, text in enumerate(document.texts) if text.strip() == target]
-    return labels if len(labels) == 1 else []
-
-
-def _from_accuracy(document: Document) -> list[int]:
-    accuracy = document.line.get("acc")
-    if len(document.scores) != 2 or accuracy not in (0, 1):
-        return []
-    return [document.likeliest if accuracy == 1 else 1 - document.likeliest]
-
-
-def _agrees_with_acc(document: Document, labels: list[int]) -> bool:
-    """Return False if `acc` is 0 or 1 and contradicts whether the likeliest choice is among `labels`."""
-    accuracy = document.line.get("acc")
-    return accuracy not in (0, 1) or (document.likeliest in labels) == bool(accuracy)
 
 
 def _requests(line: Line, where: str) -> list[list[Any]]:
     """Return the arguments of each request: a context, and a continuation or the settings of generation."""
     arguments = line["arguments"]
-    if isinstance(arguments, dict):
-        ordered = sorted(arguments, key=lambda name: int(name.rsplit("_", 1)[-1]))
-        return [[arguments[name][key] for key in sorted(arguments[name])] for name in ordered]
-    if isinstance(arguments, list):
+    if isinstance(arguments, dict) and all(isinstance(each, dict) for each in arguments.values()):
+        return [[arguments[name][key] for key in sorted(arguments[name])] for name in sorted(arguments, key=_place)]
+    if isinstance(arguments, list) and all(isinstance(each, list) for each in arguments):
         return [list(each) for each in arguments]
-    raise CalibError(f"{where}: `arguments` is a {type(arguments).__name__}; an object or a list was expected")
+    raise CalibError(
+        f"{where}: `arguments` is {shown(arguments)}; a list of lists, or an object as lm-eval logs it, was expected"
+    )
 
 
-def _choices(line: Line, requests: Sequence[Sequence[Any]]) -> list[str]:
-    """Return the continuations that were scored; none if fewer than two were."""
-    texts = [r[1] for r in requests if len(r) > 1 and isinstance(r[1], str)]
-    if len(texts) < 2 or len(texts) < len(requests):
+def _place(name: str) -> tuple[int, str]:
+    number = name.rpartition("_")[2]
+    return (int(number) if number.isascii() and number.isdigit() and len(number) < 9 else -1, name)
+
+
+def _of_choices(line: Line, requests: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the numbers of the requests that score a choice after its context; none if fewer than two do."""
+    every = list(range(len(requests)))
+    if len(every) < 2 or not all(len(request) > 1 and isinstance(request[1], str) for request in requests):
         return []
-    # With acc_mutual_info, every choice is scored a second time, without the question.
-    return texts[: len(texts) // 2] if "acc_mutual_info" in line else texts
+    if MUTUAL not in line:
+        return every
+    with_context = [i for i in every if requests[i][0] != ""]
+    if 2 * len(with_context) == len(every):
+        return with_context
+    # The task has no context at all, so nothing but the order tells.
+    half = len(every) // 2
+    texts = [request[1].strip() for request in requests]
+    return every[:half] if texts[:half] == texts[half:] else every[::2]
 
 
 def _log_likelihood(response: Any, where: str) -> float:
@@ -187,16 +163,11 @@ def _log_likelihood(response: Any, where: str) -> float:
     while isinstance(inner, list) and inner:
         inner = inner[0]
     try:
+        if isinstance(inner, bool):
+            raise ValueError
         value = float(inner)
-    except (TypeError, ValueError):
-        raise CalibError(f"{where}: `resps` holds {response!r}; a log-likelihood was expected") from None
+    except (TypeError, ValueError, OverflowError):
+        raise CalibError(f"{where}: `resps` holds {shown(response)}; a log-likelihood was expected") from None
     if np.isnan(value):
         raise CalibError(f"{where}: a log-likelihood is not a number")
     return value
-
-
-def _own_values(line: Line, not_averaged: Collection[str]) -> dict[str, float]:
-    """Return the task's own metrics of the document."""
-    names = line.get("metrics") or [k for k in line if k in ("acc", "acc_norm", "exact_match", "f1", "bleu", "em")]
-    values = {k: line[k] for k in names if k not in not_averaged and isinstance(line.get(k), (bool, int, float))}
-    return {name: float(value) for name, value in values.items() if not np.isnan(value)}

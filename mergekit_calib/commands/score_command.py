@@ -26,11 +26,16 @@ def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Sc
         out: the folder to write the card to; None to only print it.
         n_bins: bins of `ece`.
     """
-    models = read_samples(paths)
-    directions = {task: ways for model in models for task, ways in model.higher_is_better.items()}
-    maker = CardMaker(directions, n_bins=n_bins)
-    for model in models:
-        maker.add(model.name, model.tables)
+    with waiting("reading samples"):
+        models = read_samples(paths)
+        directions: dict[str, dict[str, bool]] = {}
+        for model in models:
+            for task, ways in model.higher_is_better.items():
+                directions.setdefault(task, {}).update(ways)
+        maker = CardMaker(directions, n_bins=n_bins)
+        for model in models:
+            maker.add(model.name, model.tables)
+            maker.card.notes += model.notes
     return _printed(maker.card, out)
 
 

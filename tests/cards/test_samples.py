@@ -45,17 +45,6 @@ def test_choices_have_their_log_likelihoods_lengths_and_labels(tmp_path):
     assert read.doc_hashes == ["hash-0", "hash-1"]
 
 
-def test_lines_of_earlier_releases_give_the_same_table(tmp_path):
-    new = line()
-    old = {k: v for k, v in new.items() if k not in ("doc_hash", "filter")}
-    old["arguments"] = [["Is it?", " yes"], ["Is it?", " no"]]
-    old["resps"] = [[[-1.0, False]], [[-2.5, False]]]
-    read, expected = table(old, tmp_path=tmp_path), table(new, tmp_path=tmp_path)
-    np.testing.assert_array_equal(read.log_likelihoods, expected.log_likelihoods)
-    np.testing.assert_array_equal(read.labels, expected.labels)
-    assert len(read.doc_hashes[0]) == 64
-
-
 @pytest.mark.parametrize(
     ("given", "labels"),
     [
@@ -74,6 +63,8 @@ def test_labels_are_read_from_a_number_a_text_or_the_accuracy(given, labels, tmp
 
 def test_requests_of_mutual_information_without_the_question_are_not_choices(tmp_path):
     twice = line(scores=(-1, -2, -3, -4), texts=("a", "b", "a", "b"), acc=1.0, acc_mutual_info=1.0)
+    for i in (2, 3):
+        twice["arguments"][f"gen_args_{i}"]["arg_0"] = ""
     np.testing.assert_array_equal(table(twice, tmp_path=tmp_path).log_likelihoods, [[-1, -2]])
 
 
@@ -85,10 +76,13 @@ def test_the_tasks_own_metrics_are_kept_and_generations_have_no_others(tmp_path)
         "arguments": {"gen_args_0": {"arg_0": "2 + 2 =", "arg_1": {"until": ["\n"]}}},
         "resps": [["4", "5"]],
     }
-    read = table(generated, {**generated, "filter": "last"}, tmp_path=tmp_path)
+    read = table(generated, {**generated, "filter": "last", "exact_match": 0.0}, tmp_path=tmp_path)
     assert not read.has_choices
     assert read.generations == [["4", "5"]]
-    assert read.values["exact_match"].tolist() == [1.0]
+    assert {name: values.tolist() for name, values in read.values.items()} == {
+        "exact_match": [1.0],
+        "exact_match,last": [0.0],
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,7 +94,7 @@ def test_the_tasks_own_metrics_are_kept_and_generations_have_no_others(tmp_path)
         (json.dumps(line(target="maybe")), "document 0: `target` is 'maybe'"),
         (json.dumps(line(scores=("nan", -1))), "is not a number"),
         (json.dumps({**line(), "resps": [[["x", "False"]], [["y", "False"]]]}), "a log-likelihood was expected"),
-        (json.dumps({**line(), "arguments": "Is it?"}), "`arguments` is a str"),
+        (json.dumps({**line(), "arguments": "Is it?"}), "`arguments` is 'Is it\\?'"),
         (
             json.dumps({**line(), "arguments": [["a text"]], "resps": [[["-3", "False"]]]}),
             "neither choices .* nor a metric that lm-eval averages",
@@ -128,12 +122,13 @@ def test_the_last_run_of_a_task_counts(tmp_path):
     (model,) = read_samples([tmp_path])
     assert model.tables["made_up"][0].log_likelihoods[0, 0] == -5.0
     assert model.name == tmp_path.name
+    assert any("2 runs" in note and file.name in note for note in model.notes)
 
 
-def results(folder, month, **tasks):
+def results(folder, month, model="model", **tasks):
     """The `results_*.json` of a run: task → its configuration, and which way its metrics are better."""
     configs, directions = ({task: both[i] for task, both in tasks.items()} for i in (0, 1))
-    read = {"model_name": f"model-{month}", "configs": configs, "higher_is_better": directions}
+    read = {"results": {}, "model_name": model, "configs": configs, "higher_is_better": directions}
     (folder / f"results_2026-{month}-02T03-04-05.678.json").write_text(json.dumps(read))
 
 
@@ -143,7 +138,7 @@ def test_directions_come_from_the_newest_run_of_each_task(tmp_path):
         file.write_text(json.dumps(line(spread=1.0, metrics=["spread"])))
         results(tmp_path, month, **{task: ({}, {"spread": way})})
     (model,) = read_samples([tmp_path])
-    assert model.name == "model-03"
+    assert model.name == "model"
     assert model.higher_is_better == {"first": {"spread": False}, "second": {"spread": False}}
 
 
@@ -176,11 +171,10 @@ def test_a_task_that_does_not_judge_by_choice_keeps_its_own_metrics_and_has_no_c
     assert {name: values.tolist() for name, values in read.values.items()} == {k: [v] for k, v in given.items()}
 
 
-def test_an_accuracy_that_is_not_of_the_likeliest_choice_is_kept_with_a_warning(tmp_path):
-    with pytest.warns(
-        UserWarning, match=r"samples_made_up.*`acc` does not say whether the likeliest choice is the one"
-    ):
-        read = table(line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc"), tmp_path=tmp_path)
+def test_an_accuracy_that_is_not_of_the_likeliest_choice_is_kept_with_a_note(tmp_path):
+    notes = []
+    read = table_of("made_up", [line(target="0", acc=0.0, scores=(-1, -2, -3), texts="abc")], tmp_path, notes=notes)
+    assert ["`acc` does not say whether the likeliest choice" in note for note in notes] == [True]
     assert not read.has_choices
     assert read.values["acc"].tolist() == [0.0]
 
@@ -202,12 +196,13 @@ def test_a_log_likelihood_can_be_negative_infinity(tmp_path):
     assert read.probabilities[0].tolist() == [0.0, 1.0]
 
 
-def test_a_document_whose_label_is_not_among_its_choices_is_left_out_with_a_warning(tmp_path):
+def test_a_document_whose_label_is_not_among_its_choices_is_left_out_with_a_note(tmp_path):
     def stated(doc_id, labels, acc):
         return line(doc_id=doc_id, target="7", acc=acc, ece=[labels, [-1.0, -2.5]], metrics=["acc", "ece"])
 
     lines = [stated(0, [0], 1.0), stated(1, [], 0.0), stated(2, [7], 0.0), stated(3, [1], 0.0)]
-    with pytest.warns(UserWarning, match=r"samples_made_up.* 2 of 4 documents"):
-        kept = table(*lines, tmp_path=tmp_path)
+    notes = []
+    kept = table_of("made_up", lines, tmp_path, notes=notes)
+    assert ["2 of 4 documents" in note for note in notes] == [True]
     assert kept.doc_ids.tolist() == [0, 3]
     assert kept.labels.tolist() == [[True, False], [False, True]]
