@@ -11,18 +11,16 @@ from typing import Any
 
 import click
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.boundary import boundary
 from mergekit_calib.report.terminal.waiting import waiting
 
 
 class _Group(click.Group):
-    """A group that prints an error which the user can correct as one line, without a traceback."""
+    """A group whose commands end in one line and an exit status, whatever stops them."""
 
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with boundary():
             return super().invoke(ctx)
-        except CalibError as problem:
-            raise click.ClickException(str(problem)) from problem
 
 
 @click.group(cls=_Group)
@@ -62,7 +60,8 @@ def sweep(arguments: tuple[str, ...]) -> None:
                 check_block(text, str(path))
         from mergekit_calib.commands.sweep_command import sweep_command
 
-    sweep_command.main(list(arguments), prog_name="mergekit-calib sweep")
+    # Not in click's standalone mode, in which Ctrl-C would end in `Aborted!` and exit status 1.
+    sys.exit(sweep_command.main(list(arguments), prog_name="mergekit-calib sweep", standalone_mode=False) or 0)
 
 
 @main.command()

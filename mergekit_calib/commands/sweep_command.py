@@ -9,6 +9,7 @@ import click
 from mergekit.options import MergeOptions, PrettyPrintHelp, add_merge_options
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.boundary import boundary
 from mergekit_calib.integrations.recipe_runner import run_source
 from mergekit_calib.integrations.trackers import TRACKERS
 from mergekit_calib.recipe import has_calibration_block, read_yaml
@@ -23,13 +24,11 @@ from mergekit_calib.recipe import has_calibration_block, read_yaml
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
 def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
-    text = recipe.read_text(encoding="utf-8")
-    try:
+    with boundary():
+        text = recipe.read_text(encoding="utf-8")
         read_yaml(text, str(recipe))
         if not has_calibration_block(text):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
         status = run_source(text, out, merge_options, str(recipe), trackers)
-    except CalibError as problem:
-        raise click.ClickException(str(problem)) from problem
     sys.exit(status)

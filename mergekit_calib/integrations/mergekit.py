@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from mergekit_calib.errors import CalibError, HostVersionError
+from mergekit_calib.integrations.boundary import boundary
 from mergekit_calib.recipe import has_calibration_block
 
 
@@ -85,10 +86,13 @@ def wrap_command(module: ModuleType) -> None:
 
     @functools.wraps(original)
     def callback(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with boundary():
             text = _text_of(kwargs.get("config_file"))
-            return run_sweep(text=text, **kwargs) if has_calibration_block(text) else original(*args, **kwargs)
-        except CalibError as problem:
+            if has_calibration_block(text):
+                return run_sweep(text=text, **kwargs)
+        try:
+            return original(*args, **kwargs)
+        except CalibError as problem:  # of a sweep that came through a pipe
             raise click.ClickException(str(problem)) from problem
 
     command.callback = callback

@@ -62,12 +62,16 @@ def run_source(
         console.preparing("reading models and tasks")
         run_log = RunLog(out_path, console.note, options.verbosity)
         console.show_latest(lambda: run_log.latest)
-        with run_log, console:  # the live view ends before the log may write an error to the screen
-            trackers = [TrackedProgress(name, out_path) for name in log]
-            frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
-            status = _status(frontier)
-            if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
-                console.note(explain(status, out_path))  # otherwise the answer says it
+        try:
+            with run_log, console:  # the live view ends before the log may write an error to the screen
+                trackers = [TrackedProgress(name, out_path) for name in log]
+                frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
+                status = _status(frontier)
+                if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
+                    console.note(explain(status, out_path))  # otherwise the answer says it
+        except KeyboardInterrupt:
+            console.interrupted()
+            raise
     return status
 
 

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from typing_extensions import override
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.boundary import remember_log, write_log
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
@@ -35,8 +36,8 @@ class RunLog(Progress):
 
     Nothing is written before the sweep has started, since only then is it known that the folder may be written to.
     Lines are kept until then; if the run ends earlier, with an error that is not the user's mistake, they are written
-    to standard error. After the start, what native code and child processes write to standard error goes to the file
-    too, without the time.
+    to a temporary file, with the traceback. After the start, what native code and child processes write to standard
+    error goes to the file too, without the time.
 
     Args:
         out_path: the sweep's output folder.
@@ -108,10 +109,13 @@ class RunLog(Progress):
         logging.getLogger().setLevel(self._root_level)
         if problem is not None:
             self.line("".join(traceback.format_exception(kind, problem, trace)).rstrip())
+        is_unknown = isinstance(problem, Exception) and not isinstance(problem, CalibError)
         if not isinstance(self._file, io.StringIO):
             self._file.close()
-        elif isinstance(problem, Exception) and not isinstance(problem, CalibError):
-            sys.stderr.write(self._file.getvalue())
+            if problem is not None and is_unknown:
+                remember_log(problem, self.path)
+        elif problem is not None and is_unknown:
+            write_log(problem, self._file.getvalue())
 
     @override
     def started(self, frontier: Frontier, n_points: int | None) -> None:
@@ -131,12 +135,17 @@ class RunLog(Progress):
         self.line(f"peak memory: {memory}")
 
     @override
+    def folder_noted(self, text: str) -> None:
+        self.line(text)
+
+    @override
     def point_started(self, point_id: str) -> None:
         self.line(f"{point_name(point_id)}: merging and scoring")
 
     @override
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in point.seconds.items())
+        seconds = "reused" if point.reused else seconds
         self.line(f"{point.name}: {point.status}{f': {point.reason}' if point.reason else ''} {seconds}".rstrip())
 
     @override

@@ -15,6 +15,7 @@ import pytest
 import tqdm
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.integrations.boundary import log_of
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.results.frontier import Frontier
 
@@ -140,15 +141,18 @@ def ends_early(out: Path, problem: Exception) -> None:
         raise problem
 
 
-def test_an_error_before_the_start_makes_no_folder_and_an_unexpected_one_shows_the_earlier_lines(
+def test_an_error_before_the_start_makes_no_folder_and_a_file_keeps_the_lines_before_an_unexpected_one(
     tmp_path, capsys
 ) -> None:
     with pytest.raises(CalibError):
         ends_early(tmp_path / "a", CalibError("a typing error"))
-    assert capsys.readouterr() == ("", "")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as caught:
         ends_early(tmp_path / "b", RuntimeError("accident"))
-    assert "what led to it" in capsys.readouterr().err
+    assert capsys.readouterr() == ("", "")
+    log = log_of(caught.value)
+    assert log is not None
+    assert "what led to it" in log.read_text()
+    log.unlink()
     assert list(tmp_path.iterdir()) == []
 
 
