@@ -13,7 +13,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.store import read_rows
+from mergekit_calib.items.item_files import UnreadableItemsError, read_items
 from mergekit_calib.items.table import in_selection_split
 from mergekit_calib.metrics import choice_probabilities
 from mergekit_calib.report.figures.drawing import render
@@ -24,6 +24,7 @@ from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.result_reader import load_sweep
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,15 @@ class SweepResult:
 
         Returns:
             The sweep, finished or not.
+
+        Raises:
+            CalibError: there is no sweep, or its `frontier.json` is damaged.
         """
         path = Path(folder)
         if path.is_dir():
-            return cls(Frontier.load(path), path)
+            return cls(load_sweep(path), path)
         is_in_output_folder = path.name == "frontier.json" and path.parent.name == "calibration"
-        return cls(Frontier.load(path), path.parent.parent if is_in_output_folder else None)
+        return cls(load_sweep(path), path.parent.parent if is_in_output_folder else None)
 
     def _repr_html_(self) -> str:
         figure = frontier_figure(self.frontier)
@@ -114,7 +118,8 @@ class SweepResult:
             points: ids of points; if None, all points that were scored to the end.
 
         Raises:
-            CalibError: the folder is not known or has no record of a sweep, or a point has no item scores in it.
+            CalibError: the folder is not known or has no record of a sweep, or a point has no item scores in it that
+                can be read.
         """
         if self.folder is None:
             raise CalibError("item scores are in the sweep's output folder: use SweepResult.load(folder)")
@@ -128,7 +133,7 @@ class SweepResult:
             )
             if not files and points is not None:
                 raise CalibError(f"{self.folder}: no item scores of point {point!r}; there are {', '.join(keys)}")
-            frames += [_items_of_point(point, path, entry_of) for path in files[:1]]
+            frames += [_items_of_point(point, path, keys[point], entry_of) for path in files[:1]]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -136,22 +141,29 @@ def _content_keys(folder: Path) -> dict[str, str]:
     """Return point id → content key, with which the name of the file of its item scores ends."""
     record = folder / "calibration" / "sweep.yml"
     try:
-        keys: dict[str, str] = yaml.safe_load(record.read_text(encoding="utf-8"))["points"]
-    except (OSError, KeyError, TypeError) as problem:
-        raise CalibError(f"{folder} holds no record of a sweep: calibration/sweep.yml: {problem}") from problem
-    return keys
+        keys = yaml.safe_load(record.read_text(encoding="utf-8"))["points"]
+        return {str(point): str(key) for point, key in keys.items()}
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise CalibError(
+            f"{record} is missing or cannot be read; run the sweep's command again, which writes it anew"
+        ) from problem
 
 
-def _items_of_point(point: str, path: Path, entry_of: Mapping[str, str]) -> pd.DataFrame:
+def _items_of_point(point: str, path: Path, key: str, entry_of: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of a file of item scores.
 
     Args:
         point: the point's id.
         path: the file.
+        key: the point's content key.
         entry_of: task → the name of its suite entry. Files of versions before 0.2 name it by the path of the task.
     """
+    try:
+        _, stored = read_items(path, key)
+    except (UnreadableItemsError, OSError) as problem:
+        raise CalibError(f"{path} {problem}; run the sweep's command again, which scores that point again") from problem
     rows = []
-    for row in read_rows(path):
+    for row in stored:
         split = "selection" if in_selection_split(row["doc_hash"]) else "held_out"
         entry = entry_of.get(row["task"], row["entry"])
         item = {"point": point, "entry": entry, "task": row["task"], "doc_id": row["doc_id"]}

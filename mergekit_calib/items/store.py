@@ -1,13 +1,13 @@
 """Item scores on disk: one Parquet file for each point, named by a hash of everything that the scores depend on.
 
 Every file is complete, since it is renamed into place. So a killed run goes on from the files, and a study can be
-rebuilt from this folder alone.
+rebuilt from this folder alone. A file that was damaged since is set aside with a warning; its point is scored again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,35 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mergekit_calib.items.item_files import FORMAT, Row, UnreadableItemsError, read_items, write_items
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.metrics import pad
-from mergekit_calib.storage.atomic import write_bytes_atomic
+from mergekit_calib.storage.set_aside import make_way, set_aside
 
-FORMAT = 3
 _PART = ".part.parquet"
 _KEY_LENGTH = 16
 _LONGEST_NAME = 150  # characters of a point's id in its file's name; file systems allow 255 bytes in all
 
 Tables = dict[str, list[ItemTable]]  # suite entry → the tables of its tasks
-
-_SCHEMA = pa.schema(
-    [
-        ("entry", pa.string()),
-        ("task", pa.string()),
-        ("doc_id", pa.int64()),
-        ("doc_hash", pa.string()),
-        ("log_likelihoods", pa.list_(pa.float64())),
-        ("labels", pa.list_(pa.bool_())),
-        ("choice_chars", pa.list_(pa.int64())),
-        ("choice_bytes", pa.list_(pa.int64())),
-        ("generations", pa.list_(pa.string())),
-        ("values", pa.map_(pa.string(), pa.float64())),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -57,6 +40,8 @@ class StoredPoint:
         digest: a hash of the weights that were scored.
         seconds: stage (merging, scoring) → its duration in seconds.
         stopped: the reason if the point was not scored to the end; then `tables` hold a part of its items.
+        session: the id of the workers' session that scored it, empty if the file does not say; None if it was not read
+            from a file.
     """
 
     id: str
@@ -64,6 +49,7 @@ class StoredPoint:
     digest: str
     seconds: dict[str, float]
     stopped: str | None = None
+    session: str | None = None
 
     @property
     def n_items(self) -> int:
@@ -94,30 +80,53 @@ class ItemStore:
 
     def load(self, key: str) -> StoredPoint | None:
         """Return the point whose content key is `key`, or None if it was not scored to the end."""
-        return self._load(f"*{key}.parquet")
+        return self._load(key, ".parquet")
 
     def load_part(self, key: str) -> StoredPoint | None:
         """Return the scored part of the point whose content key is `key`, or None if there is no part on disk."""
-        return self._load(f"*{key}{_PART}")
+        return self._load(key, _PART)
+
+    def keys(self) -> frozenset[str]:
+        """Return the content keys in the names of the files of points that were scored to the end."""
+        names = [path.name for path in self.folder.glob("*.parquet") if not path.name.endswith(_PART)]
+        return frozenset(name.removesuffix(".parquet")[-_KEY_LENGTH:] for name in names)
 
     def described(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the content key and the facts of every point that was scored to the end or stopped, oldest first."""
-        for path in sorted(self.folder.glob("*.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
-            facts = json.loads(pq.read_schema(path).metadata[b"mergekit_calib"])
-            if facts.get("stopped") or not path.name.endswith(_PART):
-                yield path.name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:], facts
+        """Yield the content key and the facts of every point that was scored to the end or stopped, oldest first.
 
-    def _load(self, pattern: str) -> StoredPoint | None:
-        paths = sorted(self.folder.glob(pattern))
-        if not paths:
+        Each file is read and checked, so that a point is not said to be here if its scores cannot be loaded.
+        """
+        ages = [(path.lstat().st_mtime_ns, path.name, path) for path in self.folder.glob("*.parquet")]
+        for _, name, path in sorted(ages):
+            key = name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:]
+            found = self._read(path, key)
+            if found and (found[1].stopped or not name.endswith(_PART)):
+                yield key, found[0]
+
+    def _load(self, key: str, suffix: str) -> StoredPoint | None:
+        found = (self._read(path, key) for path in sorted(self.folder.glob(f"*{key}{suffix}")))
+        return next((point for _, point in filter(None, found)), None)
+
+    def _read(self, path: Path, key: str) -> tuple[dict[str, Any], StoredPoint] | None:
+        """Return the facts and the point in a file; None if it is damaged, and then it is set aside."""
+        try:
+            facts, rows = read_items(path, key)
+            return facts, self._point_of(facts, rows)
+        except FileNotFoundError:  # another worker was faster
             return None
-        facts = json.loads(pq.read_schema(paths[0]).metadata[b"mergekit_calib"])
+        except UnreadableItemsError as problem:
+            set_aside(path, str(problem), "its point is scored again if the sweep has it")
+            return None
+
+    def _point_of(self, facts: Mapping[str, Any], rows: Sequence[Row]) -> StoredPoint:
         tables: Tables = {}
-        frame = read_rows(paths[0])
-        for entry, task in dict.fromkeys((row["entry"], row["task"]) for row in frame):
-            rows = [row for row in frame if (row["entry"], row["task"]) == (entry, task)]
-            tables.setdefault(self.entries.get(task, entry), []).append(_table_of(task, rows))
-        return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"], facts.get("stopped"))
+        try:
+            for (entry, task), some in _grouped(rows).items():
+                tables.setdefault(self.entries.get(task, entry), []).append(_table_of(task, some))
+        except Exception as problem:  # only in files of version 0.1, which have no checksum
+            raise UnreadableItemsError(f"is damaged ({type(problem).__name__})") from problem
+        session = facts.get("session") or ""
+        return StoredPoint(facts["id"], tables, facts["digest"], facts["seconds"], facts.get("stopped"), session)
 
     def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any], whole: bool = True) -> Path:
         """Write a scored point, and remove the file of its part if this is the whole.
@@ -139,28 +148,22 @@ class ItemStore:
             "seconds": point.seconds,
             "stopped": point.stopped,
         }
-        schema = _SCHEMA.with_metadata({"mergekit_calib": json.dumps(described, default=str)})
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
         name = re.sub(r"[^\w.=,+-]", "_", point.id)[:_LONGEST_NAME]
         path = self.folder / f"{name}-{key}{'.parquet' if whole else _PART}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomic(path, buffer.getvalue())
+        write_items(path, key, rows, described)
         if whole:
-            path.with_name(f"{name}-{key}{_PART}").unlink(missing_ok=True)
+            part = path.with_name(f"{name}-{key}{_PART}")
+            make_way(part)
+            part.unlink(missing_ok=True)
         return path
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a file of item scores as one dictionary for each document, in the columns of this version.
-
-    Earlier versions call the column `labels` by the name `gold`.
-    """
-    table = pq.read_table(path)
-    rows: list[dict[str, Any]] = table.rename_columns(
-        ["labels" if name == "gold" else name for name in table.column_names]
-    ).to_pylist()
-    return rows
+def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Return suite entry and task → the rows of that task, in their order."""
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for (entry, task), some in itertools.groupby(rows, key=lambda row: (row["entry"], row["task"])):
+        grouped.setdefault((entry, task), []).extend(some)
+    return grouped
 
 
 def _rows_of(entry: str, table: ItemTable) -> list[dict[str, Any]]:

@@ -25,6 +25,9 @@ class Progress:
             memory: the peak, as "about 1 GB".
         """
 
+    def folder_noted(self, text: str) -> None:
+        """Handle a sentence on what the output folder held, and what becomes of it."""
+
     def point_started(self, point_id: str) -> None:
         """Handle the start of a point, before it is merged."""
 
@@ -65,6 +68,11 @@ class ProgressGroup(Progress):
     def memory_estimated(self, memory: str) -> None:
         for listener in self.listeners:
             listener.memory_estimated(memory)
+
+    @override
+    def folder_noted(self, text: str) -> None:
+        for listener in self.listeners:
+            listener.folder_noted(text)
 
     @override
     def point_started(self, point_id: str) -> None:

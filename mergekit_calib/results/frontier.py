@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
 from mergekit_calib.results.baseline_findings import Baseline, Blend
+from mergekit_calib.results.checksum import with_checksum, without_checksum
 from mergekit_calib.results.choice_findings import BothSplits, CrossFitted, RuleScore, Selection
 from mergekit_calib.results.findings import (
     MACRO,
@@ -99,6 +100,7 @@ class PointResult(WithMetrics):
         same_as: the id of an earlier point with identical weights, whose scores this point shares.
         digest: a hash of its weights.
         seconds: stage (`merge`, `score`) → its duration.
+        reused: whether an earlier run scored it; then `seconds` are that run's.
     """
 
     id: str
@@ -118,6 +120,7 @@ class PointResult(WithMetrics):
     same_as: str | None = None
     digest: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
+    reused: bool = False
 
     @property
     def name(self) -> str:
@@ -234,7 +237,7 @@ class Frontier(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, data: Any) -> Any:
-        return upgrade_fields(data, SCHEMA_VERSION) if isinstance(data, dict) else data
+        return upgrade_fields(without_checksum(data), SCHEMA_VERSION) if isinstance(data, dict) else data
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -245,12 +248,16 @@ class Frontier(BaseModel):
 
         Raises:
             OSError: there is no such file.
-            pydantic.ValidationError: the file does not follow the schema.
+            pydantic.ValidationError: the file does not follow the schema, or was damaged since it was written.
         """
         path = Path(path)
         if path.is_dir():
             path = path / "calibration" / "frontier.json"
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+    def to_json(self) -> str:
+        """Return the text of `frontier.json`: these fields and a checksum of them, which `load` compares."""
+        return with_checksum(self.model_dump_json(indent=1))
 
     @property
     def complete_points(self) -> list[PointResult]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from mergekit.options import MergeOptions
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, LostStudyError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
@@ -22,12 +21,11 @@ from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.driver import Search
 from mergekit_calib.search.racing import Documents
+from mergekit_calib.storage.failures import folder_error, machine_error
+from mergekit_calib.sweep.earlier_run import EarlierRun
 from mergekit_calib.sweep.frontier_builder import FrontierBuilder
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
-
-# OSErrors of the machine, which would make every point fail. Others concern one model: transformers raises them.
-_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
 def run_sweep(
@@ -51,44 +49,61 @@ def run_sweep(
         The frontier, as in `out_path/calibration/frontier.json`. Points that failed are in it with their reasons.
 
     Raises:
-        CalibError: a mistake that can be found before any model is loaded, or no point could be scored.
+        CalibError: a mistake that can be found before any model is loaded; no point could be scored; or the system
+            refuses to write to the folder (disk full, read-only, deleted meanwhile).
     """
     register()
     if not isinstance(sweep, Sweep):
         sweep = parse_sweep(Path(sweep).read_text(encoding="utf-8"), registered_signatures(), str(sweep))
-    progress = progress or Progress()
-    prepared = prepare(sweep, Path(out_path), options or MergeOptions())
+    try:
+        return _run(sweep, Path(out_path), options or MergeOptions(), progress or Progress())
+    except Exception as problem:
+        if isinstance(problem, CalibError) or (known := folder_error(problem, out_path)) is None:
+            raise
+        raise known from problem
+
+
+def _run(sweep: Sweep, out_path: Path, options: MergeOptions, progress: Progress) -> Frontier:
+    prepared = prepare(sweep, out_path, options)
     with prepared.folder.joined(prepared.study_name) as session:
         with prepared.folder.alone():
+            earlier = EarlierRun.found_in(prepared.folder)
             prepared.merge_adapters()
             prepared.record(prepared.parents)
-        frontier = _explore(prepared, prepared.search(session), progress)
+        frontier = _explore(prepared, prepared.search(session), earlier, progress)
         if frontier.selected is None:
             reasons = "; ".join(f"{point_name(p.id)}: {p.reason}" for p in frontier.points if p.status == "failed")
             raise CalibError(f"no point could be scored ({reasons})")
         with prepared.folder.alone():
-            _write(prepared, frontier)
+            _write(prepared, frontier, progress)
     progress.finished(frontier)
     return frontier
 
 
-def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier:
+def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, progress: Progress) -> Frontier:
     """Score points, the parents first, then those that the search proposes, until it proposes no more."""
     analysis = prepared.analysis(search.references)
-    builder = FrontierBuilder(prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options)
+    session = prepared.folder.session
+    builder = FrontierBuilder(prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options, session)
     models = prepared.point_models()
     progress.started(builder.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)
     logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
     for point in search.points():
-        _add_outcomes(search, builder, prepared, progress)
+        _add_outcomes(search, builder, prepared, progress, earlier)
+        earlier = None  # it is told once
         progress.point_started(point.id)
         try:
-            search.finish(point, _score(point, prepared, models, search, progress))
+            stored = _score(point, prepared, models, search, progress)
+            prepared.folder.check_is_there()
+            search.finish(point, stored)
+        except LostStudyError:
+            raise
         except Exception as problem:
-            if isinstance(problem, OSError) and problem.errno in _MACHINE_ERRORS:
-                raise
+            prepared.folder.check_is_there()
+            if machine := machine_error(problem) or prepared.folder.write_error():
+                raise machine from problem
             # A point that cannot be merged or scored does not stop the others.
             logging.getLogger(__name__).info("%s failed", point.id, exc_info=True)
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
@@ -96,7 +111,7 @@ def _explore(prepared: Prepared, search: Search, progress: Progress) -> Frontier
         _add_outcomes(search, builder, prepared, progress)
 
     models.discard()
-    _add_outcomes(search, builder, prepared, progress)
+    _add_outcomes(search, builder, prepared, progress, earlier)
     progress.concluding()
     builder.finish(search.interpolation)
     return builder.frontier
@@ -123,9 +138,24 @@ def _score(point: Point, prepared: Prepared, models: PointModels, search: Search
     return replace(stored, seconds={"merge": merged_at - started_at, "score": time.perf_counter() - merged_at})
 
 
-def _add_outcomes(search: Search, builder: FrontierBuilder, prepared: Prepared, progress: Progress) -> None:
-    """Add the points that were finished since the last call, by this worker or another, and write the result so far."""
+def _add_outcomes(
+    search: Search,
+    builder: FrontierBuilder,
+    prepared: Prepared,
+    progress: Progress,
+    earlier: EarlierRun | None = None,
+) -> None:
+    """Add the points that were finished since the last call, by this worker or another, and write the result so far.
+
+    If `earlier` is given, first say what is reused of that run.
+    """
     news = search.news()
+    prepared.folder.check_is_there()
+    if earlier is not None:
+        reused = [outcome.point for outcome in news if outcome.stored and outcome.stored.session is not None]
+        used = {prepared.key_of(point) for point in (*prepared.parents, *reused)}
+        if text := earlier.summary(len(reused), used, prepared.resolved(), builder.frontier):
+            progress.folder_noted(text)
     for outcome in news:
         result = builder.add(outcome)
         if outcome is news[-1]:
@@ -135,15 +165,19 @@ def _add_outcomes(search: Search, builder: FrontierBuilder, prepared: Prepared, 
         progress.point_finished(result, builder.frontier)
 
 
-def _write(prepared: Prepared, frontier: Frontier) -> None:
+def _write(prepared: Prepared, frontier: Frontier, progress: Progress) -> None:
     """Write the chosen model, made by mergekit from its plain recipe, and the report."""
     selected = frontier.selected
     assert selected is not None
-    folder = prepared.folder
+    assert selected.digest is not None  # a point that was scored has one
+    folder, digest = prepared.folder, selected.digest
+    folder.check_is_there()
     parents = {parent.role: parent for parent in prepared.parents}
     points = {p.id: parents[p.role] if p.role else prepared.point(p.axes) for p in frontier.points}
     models = prepared.point_models()
-    folder.write_model(lambda target: models.write(points[selected.id], target, selected.digest), selected.digest)
+    replaced = folder.write_model(lambda to: models.write(points[selected.id], to, digest), digest, selected.id)
+    if replaced:
+        progress.folder_noted(replaced)
     prepared.record(points.values())
     frontier.finished = True
     folder.save(frontier)

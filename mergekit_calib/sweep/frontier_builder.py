@@ -22,10 +22,18 @@ class FrontierBuilder:
         analysis: the sweep's statistics, without points.
         rule: the selection rule's name.
         rule_options: the rule's options.
+        session: the id of the workers' session; points that another session has scored are marked as reused.
     """
 
-    def __init__(self, frontier: Frontier, analysis: SweepAnalysis, rule: str, rule_options: Mapping[str, Any]) -> None:
-        self.frontier, self._analysis = frontier, analysis
+    def __init__(
+        self,
+        frontier: Frontier,
+        analysis: SweepAnalysis,
+        rule: str,
+        rule_options: Mapping[str, Any],
+        session: str = "",
+    ) -> None:
+        self.frontier, self._analysis, self._session = frontier, analysis, session
         self._rule, self._rule_options = rule, rule_options
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
 
@@ -77,6 +85,7 @@ class FrontierBuilder:
 
     def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
         result.digest, result.seconds = stored.digest, stored.seconds
+        result.reused = stored.session not in (None, self._session)
         if stored.stopped is None:
             self._empty_texts[result.name] = empty_text_shares(stored.tables)
         identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)

@@ -104,7 +104,11 @@ class Prepared:
 
     def record(self, points: Iterable[Point]) -> None:
         """Write `calibration/sweep.yml`: the sweep with everything that was resolved, and the keys of `points`."""
-        self.folder.record(_resolved(self, points))
+        self.folder.record(self.resolved(points))
+
+    def resolved(self, points: Iterable[Point] = ()) -> dict[str, Any]:
+        """Return the contents of `calibration/sweep.yml`."""
+        return _resolved(self, points)
 
     @cached_property
     def parents(self) -> list[Point]:
@@ -251,7 +255,8 @@ class Prepared:
 
     def facts_of(self, point: Point) -> dict[str, Any]:
         """Return the facts that are stored with a point's item scores."""
-        return {"recipe": point.yaml, "role": point.role, "axes": point.axes, **self._common_content}
+        own = {"recipe": point.yaml, "role": point.role, "axes": point.axes, "session": self.folder.session}
+        return {**own, **self._common_content}
 
     def new_frontier(self) -> Frontier:
         """Return the result before the first point is scored."""
