@@ -1,50 +1,33 @@
-"""Storage of optuna studies, in a journal file that workers share or in a database."""
+"""Storage of optuna studies, in a journal file that workers share or in a database (`database.py`)."""
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend
+from typing_extensions import override
 
 from mergekit_calib.pareto import Direction
 from mergekit_calib.recipe import Axis
+from mergekit_calib.search.database import PatientStorage
+from mergekit_calib.storage.locks import file_lock
+from mergekit_calib.storage.set_aside import set_aside
 
 _STEP_TOLERANCE = 1e-8  # the distance from a step, in steps, within which optuna accepts a number
-
-
-def storage_problem(url: str) -> str | None:
-    """Return why the database at `url` cannot hold a study; None if it can."""
-    # Here, because few sweeps have a database, and it takes a third of a second.
-    from sqlalchemy import create_engine, make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-
-    try:
-        engine = create_engine(make_url(url))
-        engine.connect().close()
-        engine.dispose()
-    except NoSuchModuleError as problem:
-        return f"{problem}; sqlite, postgresql and mysql are supported"
-    except ArgumentError:
-        return "is no database URL; it takes the form sqlite:////folder/study.db or postgresql://user@host/name"
-    except ImportError as problem:
-        driver = f"install the database's driver, {problem.name}" if problem.name else "install the database's driver"
-        return f"{problem}: {driver}"
-    except SQLAlchemyError as problem:
-        return f"the database cannot be reached: {str(problem).splitlines()[0]}"
-    return None
 
 
 def open_study(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:
     """Open a study, or create it if it does not exist.
 
-    A journal that cannot be read, for example because the disk was full, is renamed; the search then fills a new one
-    from the item scores.
+    A journal that cannot be read is set aside; the search then fills a new one from the item scores.
 
     Args:
         log: optuna's journal, or the URL of a database.
@@ -57,8 +40,10 @@ def open_study(log: Path | str, name: str, directions: Sequence[Direction]) -> o
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _create(log, name, directions)
-    except (ValueError, KeyError, AssertionError):
-        log.replace(log.with_name(f"{log.name}.unreadable"))
+    except OSError:
+        raise
+    except Exception as problem:  # optuna does not say what a damaged journal leads to
+        set_aside(log, f"cannot be read ({type(problem).__name__})", "a new one is filled from the item scores")
         return _create(log, name, directions)
 
 
@@ -100,10 +85,40 @@ def _has_all(stepped: FloatDistribution, numbers: Sequence[float]) -> bool:
 
 def _storage(log: Path | str) -> optuna.storages.BaseStorage:
     if isinstance(log, str):
-        return optuna.storages.get_storage(log)
-    # Optuna's own lock files outlive a killed process by half a minute; this lock ends with its process.
-    lock = FileLock(log.with_name(f".{log.name}.lock"))
-    return optuna.storages.JournalStorage(JournalFileBackend(str(log), lock_obj=lock))  # type: ignore[arg-type]
+        return optuna.storages.get_storage(PatientStorage(log))
+    return optuna.storages.JournalStorage(_Journal(log))
+
+
+class _Journal(JournalFileBackend):
+    """A journal in which a line that was not written to its end, as on a full disk, does not spoil the next one.
+
+    Optuna's own lock files outlive a killed process by half a minute; the lock here ends with its process.
+
+    Args:
+        log: the file.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._lines = log
+        self._file_lock = file_lock(log.with_name(f".{log.name}.lock"))
+        super().__init__(str(log), lock_obj=self._file_lock)  # type: ignore[arg-type]
+
+    @override
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with self._file_lock.acquire():
+            _cut_unfinished_line(self._lines)
+            super().append_logs(logs)
+
+
+def _cut_unfinished_line(log: Path) -> None:
+    with log.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if size and file.read(1) != b"\n":
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            logging.getLogger(__name__).info("%s: an unfinished line of %d bytes was cut", log, size - whole)
 
 
 def _create(log: Path | str, name: str, directions: Sequence[Direction]) -> optuna.Study:

@@ -9,21 +9,27 @@ own, since filelock does not offer what they need:
   see the lock itself, can tell a living holder from a dead one.
 
 All of them end with the process that holds them, however it ends.
+
+Some file systems have no locks (Lustre mounted without `-o flock`, some NFS). There one worker at a time can use a
+folder: it holds a lease (`leases.py`), and nothing else is locked.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from filelock import FileLock
+
+from mergekit_calib.storage.leases import DEAD_AFTER, HEARTBEAT, give_up_lease, keep_lease, take_lease
 
 try:
     import fcntl
@@ -31,16 +37,52 @@ except ImportError:  # Windows: one worker at a time there
     fcntl = None  # type: ignore[assignment]
 
 _POLL = 0.01  # seconds between attempts to take a lock that another process holds
-_HEARTBEAT = 15.0  # seconds between two heartbeats, which renew the time of change of each claim's file
-_DEAD_AFTER = 120.0  # seconds without a heartbeat after which a worker on another machine counts as dead
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # what `flock` says where there are none
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Wait for the lock of the file `path`, and hold it; the file and its folder are created if they are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path).acquire(poll_interval=_POLL):
+    with file_lock(path).acquire(poll_interval=_POLL):
         yield
+
+
+def file_lock(path: Path) -> FileLock | NoLock:
+    """Return a lock of the file `path`, whose folder exists; one that does nothing if the file system has no locks.
+
+    Raises:
+        OSError: the file cannot be made or opened.
+    """
+    if fcntl is None:
+        return FileLock(path)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as problem:
+            if problem.errno in _NO_LOCKS:
+                return NoLock()
+            raise
+    return FileLock(path)
+
+
+class NoLock:
+    """Stands for a lock where there are none; the worker that uses the folder is the only one."""
+
+    def acquire(self, poll_interval: float = _POLL) -> NoLock:
+        """Do nothing."""
+        return self
+
+    def release(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> NoLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class Claims:
@@ -78,7 +120,7 @@ class Claims:
         if self.is_held(key):
             return False
         handle = self._path(key).open("a+")
-        if not try_lock(handle):
+        if not _is_free(handle):
             handle.close()
             return False
         handle.seek(0)
@@ -103,16 +145,16 @@ class Claims:
         except FileNotFoundError:
             return False
         with handle:
-            if not try_lock(handle):
+            if not _is_free(handle):
                 return True
             is_from_another_machine = handle.read() not in ("", _this_machine())
-            return is_from_another_machine and time.time() - os.stat(handle.name).st_mtime < _DEAD_AFTER
+            return is_from_another_machine and time.time() - os.stat(handle.name).st_mtime < DEAD_AFTER
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.claim"
 
     def _send_heartbeats(self) -> None:
-        while not self._closed.wait(_HEARTBEAT):
+        while not self._closed.wait(HEARTBEAT):
             for handle in list(self._held.values()):
                 try:
                     os.utime(handle.name)
@@ -123,24 +165,65 @@ class Claims:
 def share_lock(handle: IO[str]) -> None:
     """Hold the lock of an open file together with others; wait while another process holds it exclusively.
 
-    An exclusive lock of this process becomes a shared one.
+    An exclusive lock of this process becomes a shared one. On a file system without locks, the process takes a lease
+    or keeps the one that it has.
+
+    Raises:
+        CalibError: there are no locks, and another process has the lease.
     """
-    if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_SH)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        keep_lease(Path(handle.name))
 
 
 def try_lock(handle: IO[str]) -> bool:
     """Lock an open file exclusively, and return whether that succeeded; it fails if another process has a lock.
 
-    A shared lock of this process becomes an exclusive one. If that fails, the shared lock is lost.
+    A shared lock of this process becomes an exclusive one. If that fails, the shared lock is lost. On a file system
+    without locks, a lease takes the place of both; `unlock` gives it up.
+    """
+    try:
+        return _flock(handle)
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        return take_lease(Path(handle.name))
+
+
+def unlock(handle: IO[str]) -> None:
+    """Give up the lock of an open file, or the lease that this process has instead."""
+    if not give_up_lease(Path(handle.name)) and fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _flock(handle: IO[str]) -> bool:
+    """Lock an open file exclusively, and return whether that succeeded.
+
+    Raises:
+        OSError: the system refuses for another reason than that another process has a lock.
     """
     if fcntl is None:
         return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # some file systems say EACCES
         return False
     return True
+
+
+def _is_free(handle: IO[str]) -> bool:
+    """Lock the file of a claim, and return whether no other process has it; where there are no locks, none has."""
+    try:
+        return _flock(handle)
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        return True
 
 
 def _this_machine() -> str:

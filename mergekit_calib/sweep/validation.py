@@ -19,7 +19,7 @@ from mergekit_calib.results.frontier import MACRO, SUITE, Objective
 from mergekit_calib.results.names import metric_key
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
-from mergekit_calib.search.journal import storage_problem
+from mergekit_calib.search.database import storage_problem
 
 
 def check_rule(sweep: Sweep, scores: Sequence[str] = RULE_SCORES) -> None:
