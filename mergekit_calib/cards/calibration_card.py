@@ -8,6 +8,7 @@ from typing import Final, Literal
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.results.findings import SUITE, Difference, Estimate
 from mergekit_calib.results.frontier import Reliability
 from mergekit_calib.storage.atomic import write_text_atomic
@@ -71,7 +72,7 @@ class Scores(BaseModel):
         """Write `scores.json` and `scores.csv` to a folder, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(folder / "scores.json", self.model_dump_json(indent=1))
-        write_text_atomic(folder / "scores.csv", self.frame().to_csv(index=False))
+        write_text_atomic(folder / "scores.csv", csv_text(self.frame()))
 
     @property
     def scopes(self) -> list[str]:

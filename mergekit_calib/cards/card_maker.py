@@ -81,6 +81,7 @@ class CardMaker:
         all_same = first is not None and len(same) == len(tables) == len(first.tables)
         estimator = first.estimator if first and all_same else self._estimator()
         results = estimator.bootstrap(tables, splits=("all",))
+        name = name.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
         model = ModelScores(name=name, seconds=seconds)
         for scope, splits in estimator.estimates(results, tables).items():
             model.metrics[scope] = {metric: estimates["all"] for metric, estimates in splits.items()}

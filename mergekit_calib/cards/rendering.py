@@ -32,7 +32,7 @@ _FEW = 20  # items in a bin below which its accuracy is dimmed
 def print_card(card: Scores, console: Console) -> None:
     """Print the table of every scope, and the reliability diagrams of the last scope with choices."""
     for scope in card.scopes:
-        console.print(_heading(card, scope), style="bold")
+        console.print(Text(_heading(card, scope)), style="bold")
         console.print(_table(card, scope, console.width))
         diagrams = [(m.name, m.reliability[scope]) for m in card.models if scope in m.reliability]
         if diagrams and scope == [each for each in card.scopes if card.has_choices(each)][-1]:
@@ -47,7 +47,7 @@ def write_card(card: Scores, folder: Path) -> None:
     for scope in card.scopes:
         shown = [(_panel_title(m, scope), m.reliability[scope]) for m in card.models if scope in m.reliability]
         if shown:
-            name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scope)
+            name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scope)[:100]
             write_bytes_atomic(folder / f"reliability-{name}.png", drawing.render(diagrams_figure(shown)))
 
 
@@ -62,7 +62,7 @@ def markdown(card: Scores) -> str:
         titles = ["metric", *(escape_markdown(model.name) for model in card.models)]
         table = markdown_table(titles, rows, alignment=f"l{'r' * len(card.models)}")
         parts.append(f"### {escape_markdown(_heading(card, scope))}\n\n{table}")
-    return "\n\n".join([*parts, *card.notes]) + "\n"
+    return "\n\n".join([*parts, *map(escape_markdown, card.notes)]) + "\n"
 
 
 def _heading(card: Scores, scope: str) -> str:

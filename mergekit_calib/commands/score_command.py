@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mergekit_calib.cards.calibration_card import Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.cards.from_samples import read_samples
 from mergekit_calib.cards.rendering import print_card, write_card
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.recipe import SuiteEntry
+from mergekit_calib.report.terminal.safe_console import SafeConsole
 from mergekit_calib.report.terminal.waiting import waiting
 from mergekit_calib.scoring.known_tasks import check_names
 
@@ -81,7 +80,7 @@ def _model_args(text: str) -> dict[str, Any]:
 
 
 def _printed(card: Scores, out: Path | None) -> Scores:
-    print_card(card, Console(highlight=False))
+    print_card(card, SafeConsole())
     if out:
         card.save(out)
         write_card(card, out)

@@ -10,6 +10,7 @@ from mergekit_calib.report.figures.drawing import render
 from mergekit_calib.report.figures.plot_compare import comparison_figure
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.comparison import Compared, caption, compared, comparison_frame, comparison_table
+from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.report.tables.markdown import escape_markdown, markdown_table
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
@@ -32,10 +33,10 @@ def write_comparison(paths: Sequence[str | Path], target: str | Path) -> Path:
     vector = render(figure, "svg")
     write_bytes_atomic(target / "comparison.png", render(figure))
     write_bytes_atomic(target / "comparison.svg", vector)
-    write_text_atomic(target / "comparison.csv", comparison_frame(sweeps).to_csv(index=False, lineterminator="\n"))
+    write_text_atomic(target / "comparison.csv", csv_text(comparison_frame(sweeps)))
     titles, rows = comparison_table(sweeps)
     escaped = [[escape_markdown(cell) for cell in row] for row in rows]
-    table = markdown_table(titles, escaped)
+    table = markdown_table([escape_markdown(title) for title in titles], escaped)
     write_text_atomic(target / "comparison.md", f"{table}\n\n{escape_markdown(caption(sweeps))}\n")
     page = target / "comparison.html"
     write_text_atomic(page, _html(sweeps, vector))

@@ -7,6 +7,7 @@ from pathlib import Path
 from mergekit_calib.report.card.front_matter import licence_in
 from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.page import report_html
+from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
@@ -31,7 +32,7 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
 
     out_path = Path(out_path)
     folder = out_path / "calibration"
-    write_text_atomic(folder / "points.csv", points_frame(frontier).to_csv(index=False, lineterminator="\n"))
+    write_text_atomic(folder / "points.csv", csv_text(points_frame(frontier)))
     drawn = draw_pictures(frontier, FORMATS)
     for name in (name.replace(".png", f".{each}") for name in PICTURES for each in FORMATS):
         if name in drawn:

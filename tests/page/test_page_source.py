@@ -15,6 +15,7 @@ from mergekit_calib.report.text.answer import answer_lines
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)><!--\u2028\"'"
+SHOWN = ATTACK.replace("\u2028", "\\u2028")  # the name as it is shown; a recipe is copied, and stays as it is
 
 
 class Source(HTMLParser):
@@ -71,10 +72,9 @@ def test_the_libraries_come_with_their_licences() -> None:
 
 
 def test_the_data_block_is_the_frontier_and_no_name_can_end_it() -> None:
-    frontier = attacked()
-    block = Source(report_html(frontier)).scripts[0]
+    block = Source(report_html(attacked())).scripts[0]
     assert not set("<>&\u2028\u2029") & set(block)
-    assert Frontier.model_validate(json.loads(block)) == frontier
+    assert Frontier.model_validate(json.loads(block)) == attacked(SHOWN)
 
 
 def test_names_are_escaped_in_the_markup() -> None:
@@ -82,19 +82,17 @@ def test_names_are_escaped_in_the_markup() -> None:
     assert source.tags.count("script") == 4
     assert "img" not in source.tags
     assert not [name for name, _ in source.attributes if name.startswith("on")]
-    assert ATTACK in source.texts
+    assert SHOWN in source.texts
 
 
-def attacked() -> Frontier:
-    frontier = make_frontier(
-        failed=("lambda=0.3",), name=ATTACK, method=ATTACK, notes=[ATTACK], versions={ATTACK: ATTACK}
-    )
-    frontier.models = {"base": ATTACK, ATTACK: ATTACK}
+def attacked(name: str = ATTACK) -> Frontier:
+    frontier = make_frontier(failed=("lambda=0.3",), name=name, method=name, notes=[name], versions={name: name})
+    frontier.models = {"base": name, name: name}
     for i, point in enumerate(frontier.points):
-        point.id, point.recipe = f"{i}{ATTACK}", ATTACK
-        point.reason = ATTACK if point.status == "failed" else None
+        point.id, point.recipe = f"{i}{name}", ATTACK
+        point.reason = name if point.status == "failed" else None
         if point.metrics:
-            point.metrics |= {ATTACK: {ATTACK: point.metrics["suite"]["ece"]}}
+            point.metrics |= {name: {name: point.metrics["suite"]["ece"]}}
     return frontier
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from mergekit_calib.recipe.parent_roles import models_named
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.parent_texts import parent_role
+from mergekit_calib.report.text.safe_text import on_one_line
 from mergekit_calib.results.frontier import Frontier, PointResult
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -43,7 +45,7 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
     tags = ["mergekit", *(["merge"] if is_merge else []), "calibration"]
     data |= {"library_name": "transformers", "tags": tags}
     if results := eval_results(frontier, selected):
-        card = ModelCardData(model_name=frontier.name or "merge", eval_results=results)
+        card = ModelCardData(model_name=on_one_line(frontier.name) or "merge", eval_results=results)
         data["model-index"] = card.to_dict()["model-index"]  # type: ignore[no-untyped-call]
     data |= licence or {}
     matter = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
@@ -51,7 +53,7 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
         return matter
     licences = parent_licences(models.values())
     parents = [f"{name} ({licences[name]})" if name in licences else name for name in models.values()]
-    comment = " ".join(f"license: to be set; the licences of {formatting.listed(parents)} apply".split())
+    comment = on_one_line(f"license: to be set; the licences of {formatting.listed(parents)} apply")
     return f"# {comment}\n{matter}"
 
 
@@ -76,11 +78,11 @@ def eval_results(frontier: Frontier, selected: PointResult) -> list[EvalResult]:
             results.append(
                 EvalResult(
                     task_type="text-generation",
-                    dataset_type=entry.name,
-                    dataset_name=entry.name,
+                    dataset_type=on_one_line(entry.name),
+                    dataset_name=on_one_line(entry.name),
                     dataset_args=dataset_args,
-                    metric_type=_METRICS.get(metric, metric),
-                    metric_name=metric,
+                    metric_type=_METRICS.get(metric, on_one_line(metric)),
+                    metric_name=on_one_line(metric),
                     metric_value=round(estimate.value, 6),
                     metric_args=details,
                 )
@@ -113,7 +115,7 @@ def hub_names(references: Iterable[str]) -> list[str]:
         references: models as mergekit writes them: `model@revision+adapter@revision`.
     """
     parts = [part.split("@")[0].strip() for reference in references for part in reference.split("+")]
-    return [p for p in dict.fromkeys(parts) if _HUB_NAME.fullmatch(p) and not Path(p).exists()]
+    return [p for p in dict.fromkeys(parts) if _HUB_NAME.fullmatch(p) and not os.path.exists(p)]
 
 
 def licence_in(card: str | Path) -> dict[str, str]:
@@ -128,7 +130,7 @@ def licence_in(card: str | Path) -> dict[str, str]:
 def _licence_of(reference: str) -> str:
     name, _, revision = reference.partition("@")
     path: str | Path | None = Path(name) / "README.md"
-    if not Path(name).exists():
+    if not os.path.exists(name):  # which is False for a name that no path can have
         try:
             cached = try_to_load_from_cache(name, "README.md", revision=revision or None)
         except HFValidationError:

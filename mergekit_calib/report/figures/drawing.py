@@ -17,9 +17,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.safe_text import cut, printable
 from mergekit_calib.results.frontier import AxisValue, Objective
 
 STYLE = Path(__file__).with_name("calib.mplstyle")
@@ -27,6 +29,7 @@ STYLE = Path(__file__).with_name("calib.mplstyle")
 OVER, UNDER = "#E69F00", "#56B4E9"  # of Okabe and Ito's palette
 INK, FAINT = "#222222", "#9a9a9a"
 _LEAST_LED = 17.0  # points from a mark, from which a line leads from it to its label
+_LONGEST_LINE = 160  # characters of a text in a picture
 _LEGEND_ROOM = 0.8  # inches of a figure's height that a legend may take
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.2))
 _UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -38,6 +41,7 @@ def style() -> Iterator[None]:
     with mpl.rc_context(fname=STYLE), warnings.catch_warnings():
         # Characters that the font lacks are drawn as boxes, without a warning for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         yield
 
 
@@ -47,9 +51,16 @@ def colours() -> Colormap:
 
 
 def render(figure: Figure, file_format: str = "png") -> bytes:
-    """Return the contents of a figure's file; the same figure gives the same bytes."""
+    """Return the contents of a figure's file; the same figure gives the same bytes.
+
+    Its texts are made printable, and lines that would make the picture huge are cut.
+    """
     buffer = io.BytesIO()
     with style():
+        for text in figure.findobj(Text):
+            safe = "\n".join(cut(line, _LONGEST_LINE) for line in printable(text.get_text()).split("\n"))
+            if safe != text.get_text():
+                text.set_text(safe)
         figure.savefig(buffer, format=file_format, metadata=_UNDATED.get(file_format))
     return buffer.getvalue()
 

@@ -18,6 +18,7 @@ from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
 from mergekit_calib.report.text.prediction_texts import how_drawn, prediction
+from mergekit_calib.report.text.safe_text import printable
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.report.text.user_changes import KL_IS_NOT_QUALITY
 from mergekit_calib.results.frontier import Frontier
@@ -71,9 +72,22 @@ def report_html(frontier: Frontier) -> str:
         stylesheet=Markup(_text("page.css")),
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
-        data=Markup(frontier.model_dump_json().translate(_ESCAPES)),
-        said=json.dumps(_said(frontier)),
+        data=Markup(_json(json.loads(frontier.model_dump_json()))),
+        said=json.dumps(_printed(_said(frontier))),
     )
+
+
+def _json(data: Any) -> str:
+    return json.dumps(_printed(data), ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
+
+
+def _printed(data: Any) -> Any:
+    """Return JSON data with all text printable but recipes, which readers copy."""
+    if isinstance(data, dict):
+        return {printable(key): value if key == "recipe" else _printed(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_printed(each) for each in data]
+    return printable(data) if isinstance(data, str) else data
 
 
 def _said(frontier: Frontier) -> dict[str, Any]:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from mergekit_calib.report.text.safe_text import printable
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Return a template with its values filled in.
+    """Return a template with its values filled in, as printable text.
 
     Args:
         template: the name of a file in this folder.
@@ -21,5 +24,6 @@ def rendered(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     return environment.get_template(template).render(**values)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
 from mergekit_calib.report.tables.rows import frontier_table, measured_columns, table_caption
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.rule_measures import scores_chosen_on
+from mergekit_calib.report.text.safe_text import on_one_line
 from mergekit_calib.results.baseline_findings import Baseline
 from mergekit_calib.results.findings import WithMetrics
 from mergekit_calib.results.frontier import Frontier
@@ -34,8 +36,19 @@ _LATEX = {
     "→": r"$\to$",
     "●": r"$\bullet$",
     "★": r"$\star$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "∞": r"$\infty$",
+    "…": r"\ldots{}",
+    "—": "---",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+# Those, and all characters but printable ASCII and Latin letters with accents.
+_SPECIAL = re.compile("|".join([*map(re.escape, _LATEX), "[^ -~¡-ſ]"]))
 
 
 def as_markdown(frontier: Frontier) -> str:
@@ -45,7 +58,7 @@ def as_markdown(frontier: Frontier) -> str:
 
 def as_csv(frontier: Frontier) -> str:
     """Return every metric of every point on both splits, one row for each point."""
-    return points_frame(frontier).to_csv(index=False, lineterminator="\n")
+    return csv_text(points_frame(frontier))
 
 
 def as_json(frontier: Frontier) -> str:
@@ -158,8 +171,12 @@ def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[st
 
 
 def latex(text: str) -> str:
-    """Return `text` escaped for LaTeX, so that none of its characters starts a command."""
-    return re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], " ".join(text.split()))
+    """Return `text` escaped for LaTeX, so that none of its characters starts a command.
+
+    pdfLaTeX stops at a character that its fonts lack. Those outside the Latin script are written by their numbers, as
+    `U+4E2D`.
+    """
+    return _SPECIAL.sub(lambda m: _LATEX.get(m.group()) or f"U+{ord(m.group()):04X} ", on_one_line(text)).rstrip()
 
 
 def _cell(cell: tuple[str, str]) -> str:

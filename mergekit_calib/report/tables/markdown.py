@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mergekit_calib.report.tables.rows import frontier_table
+from mergekit_calib.report.text.safe_text import on_one_line
 from mergekit_calib.results.frontier import Frontier
 
 _MARKUP = re.compile(r"[&<>|*_`\[\]\\~$#]")
@@ -18,7 +19,7 @@ def escape_markdown(text: str) -> str:
 
     It uses character references and not backslashes, which not every Markdown dialect reads within tables or HTML.
     """
-    text = " ".join(text.split())
+    text = on_one_line(text)
     kept = {place for m in _INTERVAL.finditer(text) for place in (m.start(), m.end() - 1)}
     spans = [(m.start(), m.group()) for m in _MARKUP.finditer(text)]
     for start, character in reversed(spans):

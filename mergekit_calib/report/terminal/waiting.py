@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 def waiting(doing: str) -> Iterator[Spinner]:
     """Show a line on standard error within the `with` block, if that is a terminal; it is removed at the end.
 
-    Enter it before imports that take seconds, which is why this module imports nothing of the package.
+    Enter it before imports that take seconds, which is why this module imports next to nothing of the package.
 
     Args:
         doing: what is being done, as `loading mergekit`; `update(text=…)` of the spinner that is yielded changes it.
     """
     # Here, so that `--help` and the completion of commands do without.
-    from rich.console import Console
     from rich.live import Live
     from rich.spinner import Spinner
     from rich.text import Text
 
+    from mergekit_calib.report.terminal.safe_console import SafeConsole
+
     spinner = Spinner("dots", Text(doing), style="status.spinner")
-    console = Console(stderr=True, highlight=False)
+    console = SafeConsole(stderr=True)
     with Live(spinner, console=console, transient=True, refresh_per_second=12.5) as live:
         live.refresh()  # now, since imports may keep the thread that draws from running
         yield spinner

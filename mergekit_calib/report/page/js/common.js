@@ -116,8 +116,11 @@ const calib = (() => {
     return element;
   }
 
+  // Texts that a spreadsheet would run as formulas get an apostrophe, as in report/tables/csv_text.py.
   const cell = (value) => {
-    const text = value == null || (typeof value === "number" && !Number.isFinite(value)) ? "" : String(value);
+    const plain = value == null || (typeof value === "number" && !Number.isFinite(value)) ? "" : String(value);
+    const runs = typeof value === "string" && /^'*[=+\-@＝＋－＠]/.test(plain) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain);
+    const text = runs ? `'${plain}` : plain;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
 
