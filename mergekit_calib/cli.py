@@ -50,13 +50,13 @@ def demo(out: Path) -> None:
 def sweep(arguments: tuple[str, ...]) -> None:
     """Run a recipe with a `calibration:` block, as `mergekit-yaml RECIPE OUT` does, with mergekit's options."""
     from mergekit_calib.integrations.recipe_runner import check_block
-    from mergekit_calib.recipe import has_calibration_block
+    from mergekit_calib.recipe import has_calibration_block, text_of_sweep
 
     with waiting("reading the recipe, loading mergekit"):
         # Before mergekit, which declares the options, is imported: that takes seconds.
         for path in filter(Path.is_file, map(Path, arguments)):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            if has_calibration_block(text):
+            text = text_of_sweep(path)
+            if has_calibration_block(text, str(path)):
                 check_block(text, str(path))
         from mergekit_calib.commands.sweep_command import sweep_command
 

@@ -12,7 +12,7 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.boundary import boundary
 from mergekit_calib.integrations.recipe_runner import run_source
 from mergekit_calib.integrations.trackers import TRACKERS
-from mergekit_calib.recipe import has_calibration_block, read_yaml
+from mergekit_calib.recipe import has_calibration_block, read_file, read_yaml
 
 
 @click.command("sweep", cls=PrettyPrintHelp)
@@ -25,9 +25,9 @@ from mergekit_calib.recipe import has_calibration_block, read_yaml
 def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
-        text = recipe.read_text(encoding="utf-8")
+        text = read_file(recipe)
         read_yaml(text, str(recipe))
-        if not has_calibration_block(text):
+        if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
         status = run_source(text, out, merge_options, str(recipe), trackers)

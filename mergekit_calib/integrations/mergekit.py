@@ -20,7 +20,7 @@ import click
 
 from mergekit_calib.errors import CalibError, HostVersionError
 from mergekit_calib.integrations.boundary import boundary
-from mergekit_calib.recipe import has_calibration_block
+from mergekit_calib.recipe import check_plain_short_form, has_calibration_block, is_short_form, text_of_sweep
 
 
 def register_method(module: ModuleType) -> None:
@@ -87,9 +87,12 @@ def wrap_command(module: ModuleType) -> None:
     @functools.wraps(original)
     def callback(*args: Any, **kwargs: Any) -> Any:
         with boundary():
-            text = _text_of(kwargs.get("config_file"))
-            if has_calibration_block(text):
+            file = str(kwargs.get("config_file"))
+            text = _text_of(file)
+            if has_calibration_block(text, file):
                 return run_sweep(text=text, **kwargs)
+            if is_short_form(text, file):
+                _check_plain(text, file)
         try:
             return original(*args, **kwargs)
         except CalibError as problem:  # of a sweep that came through a pipe
@@ -107,13 +110,20 @@ def _run_sweep(merge_options: Any, text: str, config_file: str, out_path: str) -
         sys.exit(status)
 
 
-def _text_of(file: str | None) -> str:
-    """Return the recipe's text; empty if it cannot be read, so that mergekit reports that itself.
+def _check_plain(text: str, file: str) -> None:
+    """Check the keys of a plain merge with `calibration_sweep`, and print notes on them; mergekit ignores such keys."""
+    from mergekit_calib.merging.method import register, registered_signatures
+    from mergekit_calib.merging.recipe_keys import known_keys
+
+    register()
+    for note in check_plain_short_form(text, registered_signatures(), known_keys(), file):
+        click.echo(note, err=True)
+
+
+def _text_of(file: str) -> str:
+    """Return the text of a recipe that may be a sweep; empty for any other, which mergekit reads itself.
 
     It is empty for a pipe too, which can be read only once: mergekit reads it and calls the wrapped `run_merge`.
     """
-    path = Path(file or "")
-    try:
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except (OSError, UnicodeDecodeError):
-        return ""
+    path = Path(file)
+    return text_of_sweep(path) if path.is_file() else ""

@@ -54,11 +54,12 @@ def run_source(
         from mergekit.options import MergeOptions
 
         from mergekit_calib.merging.method import register, registered_signatures
+        from mergekit_calib.merging.recipe_keys import known_keys
         from mergekit_calib.sweep.coordinator import run_sweep
 
         register()
         options = options or MergeOptions()
-        sweep = parse_sweep(text, registered_signatures(), source)
+        sweep = parse_sweep(text, registered_signatures(), source, known_keys())
         console.preparing("reading models and tasks")
         run_log = RunLog(out_path, console.note, options.verbosity)
         console.show_latest(lambda: run_log.latest)

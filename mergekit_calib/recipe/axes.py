@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from mergekit_calib.errors import shown
+
 Number = int | float
 Value = int | float | str
 Setting = dict[str, Value]  # axis → its value
@@ -17,7 +19,9 @@ DIGITS = 12
 """Significant digits that distinguish the values of an axis; the ids of points have as many."""
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_LONGEST_NAME = 64  # of a name on an axis; it is part of a point's id
 _MAX_VALUES = 100_000  # of one axis
+_GREATEST = 1e100  # of an axis's numbers, so that arithmetic on them stays finite
 _RANGE_KEYS = {"start", "stop", "step", "min", "max", "values"}
 
 
@@ -119,15 +123,19 @@ def _stepped(start: Any, stop: Any, step: Any) -> list[Value]:
     start, stop, step = (_number(value) for value in (start, stop, step))
     if step == 0 or (stop - start) * step < 0:
         raise ValueError(f"steps of {step} never lead from {start} to {stop}")
-    count = math.floor((stop - start) / step + 1e-9) + 1
+    ratio = (stop - start) / step  # infinite, if the step is small enough
+    count = math.floor(ratio + 1e-9) + 1 if ratio < 1e15 else math.inf
     if count > _MAX_VALUES:
         problem = f"steps of {step} from {start} to {stop} are {count:,} values"
         raise ValueError(f"{problem}; take larger steps, or give min and max and a strategy that draws from a range")
     # Rounding keeps 0.1 * 3 from becoming 0.30000000000000004 in every recipe and file name.
-    return _distinct(
+    values = _distinct(
         start + i * step if isinstance(start, int) and isinstance(step, int) else round(start + i * step, 10)
-        for i in range(count)
+        for i in range(int(count))
     )
+    if len(values) < count:
+        raise ValueError(f"steps of {step} are too small: only {len(values):,} of {count:,} values differ")
+    return values
 
 
 def _listed(given: Any) -> list[Value]:
@@ -137,6 +145,8 @@ def _listed(given: Any) -> list[Value]:
     named = [isinstance(value, str) and _NAME.fullmatch(value) is not None for value in values]
     if any(named) and not all(named):
         raise ValueError("numbers and names cannot be mixed on one axis")
+    if too_long := [value for value in values if isinstance(value, str) and len(value) > _LONGEST_NAME]:
+        raise ValueError(f"{shown(too_long[0], 40)} is too long a name")
     return list(dict.fromkeys(values)) if all(named) else _distinct(_number(value) for value in values)
 
 
@@ -150,7 +160,14 @@ def _distinct(numbers: Iterable[Number]) -> list[Value]:
 
 def _number(value: Any) -> Number:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is not a number")
+        hint = f"; {value} is the number, without quotes" if _is_quoted_number(value) else ""
+        raise ValueError(f"{shown(value)} is not a number{hint}")
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
+    if abs(value) > _GREATEST:
+        raise ValueError(f"{shown(value)} is beyond {_GREATEST:g}, the greatest number on an axis")
     return value
+
+
+def _is_quoted_number(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?", value) is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.recipe.search_settings import Racing, SearchSettings
+from mergekit_calib.recipe.suite_entry import Strict, SuiteEntry, SuiteOptions
 from mergekit_calib.results.names import metric_key
 
 _SUITE_OPTIONS = (
@@ -20,63 +23,10 @@ _SUITE_OPTIONS = (
     "gen_kwargs",
     "repeats",
 )
-_FORMER_SPLITS = {"report": "held_out"}
+_GREATEST_NUMPY_SEED = 2**32 - 1
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SuiteOptions(_Strict):
-    """lm-eval's options of an evaluation; each means what lm-eval's option of the same name means.
-
-    In the block they apply to the whole suite, in an entry to that entry. `None` leaves the task's own setting.
-    """
-
-    num_fewshot: int | None = Field(default=None, ge=0)
-    limit: int | float | None = Field(default=None, gt=0)
-    apply_chat_template: bool | str | None = None
-    fewshot_as_multiturn: bool | None = None
-    system_instruction: str | None = None
-    gen_kwargs: dict[str, Any] | None = None
-    repeats: int | None = Field(default=None, ge=1)
-
-
-class SuiteEntry(SuiteOptions):
-    """One entry of the suite.
-
-    Attributes:
-        task: an lm-eval task, group or tag, or the path of a task's YAML file.
-        split: the split that all of its documents belong to, instead of each by its hash. So points can be chosen on
-            one benchmark and reported on another.
-    """
-
-    task: str = Field(min_length=1)
-    split: Literal["selection", "held_out"] | None = None
-    _name: str | None = PrivateAttr(default=None)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_the_former_name(cls, given: Any) -> Any:
-        """Read `half: selection` or `half: report`, as recipes before version 0.2 name the split."""
-        if not isinstance(given, dict) or "half" not in given or "split" in given:
-            return given
-        former = given["half"]
-        return {**{k: v for k, v in given.items() if k != "half"}, "split": _FORMER_SPLITS.get(former, former)}
-
-    @property
-    def name(self) -> str:
-        """The entry's name in results: its task's, group's or tag's; the path of a file until `named` is called."""
-        return self._name or self.task
-
-    def named(self, name: str) -> SuiteEntry:
-        """Return the same entry with another name in results."""
-        entry = self.model_copy()
-        entry._name = name
-        return entry
-
-
-class ObjectiveSpec(_Strict):
+class ObjectiveSpec(Strict):
     """A metric that the search optimises.
 
     Attributes:
@@ -115,7 +65,7 @@ class ObjectiveSpec(_Strict):
         return self
 
 
-class Seeds(_Strict):
+class Seeds(Strict):
     """lm-eval's seeds, with its defaults.
 
     Attributes:
@@ -123,61 +73,9 @@ class Seeds(_Strict):
     """
 
     random: int = 0
-    numpy: int = 1234
+    numpy: int = Field(default=1234, ge=0, le=_GREATEST_NUMPY_SEED)
     torch: int = 1234
     fewshot: int = 1234
-
-
-class Racing(_Strict):
-    """Racing: a point that another one clearly dominates is stopped before its last item.
-
-    Attributes:
-        blocks: how many random blocks the selection split is scored in; after each block the point may be stopped.
-        error: bound on the probability that the race stops any point that no other dominates.
-    """
-
-    blocks: int = Field(default=8, ge=2)
-    error: float = Field(default=0.05, gt=0, lt=0.5)
-
-
-class SearchSettings(BaseModel):
-    """The search: its strategy and its budget. Keys that are not listed here are the strategy's own options.
-
-    Attributes:
-        strategy: the name of the strategy; None for `CalibrationBlock.strategy`.
-        points: how many points are scored at most, without the parents.
-        item_evaluations: how many documents are scored at most, over all points, with the parents.
-        minutes: no point is begun later than this many minutes after the start of a command.
-        racing: whether and how points are stopped early.
-        seed: seed of the strategy's random numbers.
-        storage: URL of the database that the study is kept in; None for a file in the run's folder. It is never
-            written anywhere, since it may contain a password.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    strategy: str | None = Field(default=None, min_length=1)
-    points: int | None = Field(default=None, ge=1)
-    item_evaluations: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
-    racing: Racing | None = None
-    seed: int = Field(default=0, ge=0)
-    storage: str | None = Field(default=None, min_length=1, exclude=True, repr=False)
-
-    @field_validator("racing", mode="before")
-    @classmethod
-    def _racing_by_default(cls, racing: Any) -> Any:
-        return Racing() if racing is True else None if racing is False else racing
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The strategy's own options."""
-        return dict(self.model_extra or {})
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether anything limits the number of points."""
-        return any(x is not None for x in (self.points, self.item_evaluations, self.minutes))
 
 
 class CalibrationBlock(SuiteOptions):
@@ -212,13 +110,25 @@ class CalibrationBlock(SuiteOptions):
     model_args: dict[str, Any] = Field(default_factory=dict)
     batch_size: int | str = 8
     level: float = Field(default=0.95, gt=0.5, lt=1)
-    n_resamples: int = Field(default=1000, ge=100)
-    n_bins: int = Field(default=15, ge=2)
+    n_resamples: int = Field(default=1000, ge=100, le=1_000_000)
+    n_bins: int = Field(default=15, ge=2, le=10_000)
 
     @field_validator("search", mode="before")
     @classmethod
     def _strategy_by_name(cls, search: Any) -> Any:
         return {"strategy": search} if isinstance(search, str) else search
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def _rule_by_name(cls, select: Any) -> Any:
+        return {"rule": select} if isinstance(select, str) else select
+
+    @field_validator("select")
+    @classmethod
+    def _rule_is_a_name(cls, select: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(select.get("rule", ""), str):
+            raise ValueError("`rule` must be the name of a selection rule")
+        return select
 
     @field_validator("parents", mode="before")
     @classmethod
@@ -261,11 +171,11 @@ class CalibrationBlock(SuiteOptions):
     @model_validator(mode="after")
     def _names_are_unique(self) -> CalibrationBlock:
         names = [entry.name for entry in self.suite]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"suite has {twice[0]!r} twice")
+        if twice := _repeated(names):
+            raise ValueError(f"suite has {twice!r} twice")
         named = [objective.name for objective in self.objectives]
-        if twice := [name for name in named if named.count(name) > 1]:
-            raise ValueError(f"objectives have {twice[0]!r} twice")
+        if twice := _repeated(named):
+            raise ValueError(f"objectives have {twice!r} twice")
         weightings = [o.weights or {} for o in self.objectives if o.average == "macro"]
         if any(weights != weightings[0] for weights in weightings):
             raise ValueError("objectives with `average: macro` must have the same weights")
@@ -290,3 +200,8 @@ class CalibrationBlock(SuiteOptions):
             "search": Racing,
         }
         return sorted(parts[str(location[0])].model_fields) if str(location[0]) in parts else []
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that stands there more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)

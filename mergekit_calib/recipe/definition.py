@@ -61,6 +61,7 @@ class Sweep:
         families: axis of the block that stands for several → its expansion.
         parent_keys: keys that are added to the parents' recipes alone.
         source: the file that the YAML came from, for messages.
+        notes: sentences on what the reader of the report should know about the recipe.
     """
 
     variants: dict[str, Variant]
@@ -70,6 +71,7 @@ class Sweep:
     families: dict[str, Expansion] = field(default_factory=dict)
     parent_keys: Recipe = field(default_factory=dict)
     source: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:

@@ -30,7 +30,7 @@ class Blocks(AxisKind):
     """
 
     blocks: int | None = Field(default=None, strict=True, ge=1)
-    filters: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, min_length=1)
+    filters: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, min_length=1, max_length=64)
 
     @field_validator("filters")
     @classmethod

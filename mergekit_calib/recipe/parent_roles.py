@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -63,7 +63,7 @@ def parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> d
     Raises:
         RecipeError: the recipe names no model or more than `MOST_PARENTS`, or the block names one that is not in it.
     """
-    named = list(dict.fromkeys(models_named(recipe)))
+    named = dict.fromkeys(models_named(recipe))
     if not named:
         raise RecipeError("models", "the recipe names no model", source)
     if isinstance(block.parents, dict):
@@ -81,7 +81,7 @@ def parents_of(recipe: Recipe, block: CalibrationBlock, source: str | None) -> d
         raise RecipeError("calibration.parents", problem, source)
     base = base_model_of(recipe)
     if base is None and len(named) == 1:
-        base = named[0]
+        base = next(iter(named))
     if base is None and len(named) == len(models) == 2 and LAMBDA in block.axes:
         base = models[0]
     others = [model for model in models if model != base]
@@ -135,6 +135,6 @@ def short_names(models: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     return names
 
 
-def _check_named(key: str, model: str, named: Sequence[str], source: str | None) -> None:
+def _check_named(key: str, model: str, named: Collection[str], source: str | None) -> None:
     if model not in named:
         raise RecipeError(key, f"{model!r} is not in the recipe{near_names(model, named)}", source)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from mergekit_calib.errors import RecipeError, near_names
 from mergekit_calib.recipe.block import CalibrationBlock
+from mergekit_calib.recipe.block_problems import block_problem
 from mergekit_calib.recipe.definition import OF_PARENTS, Sweep
 from mergekit_calib.recipe.parent_roles import parents_of
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in
+from mergekit_calib.recipe.required_parameters import check_required_parameters
 from mergekit_calib.recipe.short_form import (
     METHOD,
     SHORT_FORM,
@@ -23,36 +23,8 @@ from mergekit_calib.recipe.short_form import (
     expand_short_form,
     unknown_method,
 )
-
-
-def has_calibration_block(text: str) -> bool:
-    """Return whether `text` is YAML with a top-level key `calibration`; False for anything that is not a mapping."""
-    if "calibration" not in text:
-        return False
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return False
-    return isinstance(data, dict) and "calibration" in data
-
-
-def read_yaml(text: str, source: str | None = None) -> Any:
-    """Return the data in YAML text.
-
-    Args:
-        text: the text.
-        source: its file, for messages.
-
-    Raises:
-        RecipeError: it is not YAML; with the line and column.
-    """
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        message, mark = str(problem).split("\n")[0], getattr(problem, "problem_mark", None)
-        if isinstance(problem, yaml.MarkedYAMLError) and mark is not None:
-            message = f"line {mark.line + 1}, column {mark.column + 1}: {problem.problem}"
-        raise RecipeError("(whole file)", f"is not valid YAML: {message}", source) from None
+from mergekit_calib.recipe.unread_keys import KnownKeys, check_keys
+from mergekit_calib.recipe.yaml_reader import read_yaml
 
 
 def read_block(text: str, source: str | None = None) -> CalibrationBlock:
@@ -71,22 +43,31 @@ def read_block(text: str, source: str | None = None) -> CalibrationBlock:
     try:
         return CalibrationBlock.model_validate(data["calibration"])
     except ValidationError as problems:
-        raise _first_problem(problems, source) from None
+        raise block_problem(problems, source) from None
 
 
-def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str | None = None) -> Sweep:
+def parse_sweep(
+    text: str,
+    methods: Mapping[str, MethodSignature],
+    source: str | None = None,
+    known: KnownKeys | None = None,
+) -> Sweep:
     """Read a sweep from YAML, in either form.
 
     Args:
         text: a mergekit recipe with a `calibration:` block.
         methods: every merge method that mergekit has registered, by name.
         source: the file that the text came from, for messages.
+        known: the keys that mergekit reads; None to check no key outside the block.
 
     Raises:
         RecipeError: there is a mistake that can be found without opening a model; the error has its key path.
     """
     block = read_block(text, source)
     recipe = {key: value for key, value in read_yaml(text, source).items() if key != "calibration"}
+    notes = (
+        [] if known is None else check_keys(recipe, known, _parameters(recipe, block, methods), _all(methods), source)
+    )
     if recipe.get("merge_method") == SHORT_FORM:
         variants, parents = expand_short_form(recipe, block.axes, methods, source)
     else:
@@ -94,7 +75,44 @@ def parse_sweep(text: str, methods: Mapping[str, MethodSignature], source: str |
         parents = parents_of(recipe, block, source)
         variants = {str(recipe["merge_method"]): Variant(recipe, {})}
     _check_placeholders(variants, block, source)
-    return Sweep(variants, block, parents, dict(block.axes), source=source)
+    check_required_parameters(variants, methods, source)
+    return Sweep(variants, block, parents, dict(block.axes), source=source, notes=tuple(notes))
+
+
+def check_plain_short_form(
+    text: str, methods: Mapping[str, MethodSignature], known: KnownKeys, source: str | None = None
+) -> list[str]:
+    """Check the keys of a recipe of the method `calibration_sweep` that is no sweep, which mergekit merges at one λ.
+
+    Args:
+        text: the recipe.
+        methods: every merge method that mergekit has registered, by name.
+        known: the keys that mergekit reads.
+        source: the file that the text came from, for messages.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        RecipeError: a key may be a misspelling of one that is read.
+    """
+    parameters = methods[SHORT_FORM].shared | methods[SHORT_FORM].per_input
+    return check_keys(read_yaml(text, source), known, parameters, _all(methods), source)
+
+
+def _parameters(recipe: Recipe, block: CalibrationBlock, methods: Mapping[str, MethodSignature]) -> frozenset[str]:
+    """Return the parameters of the recipe's merge methods."""
+    names = [recipe.get("merge_method")]
+    if names == [f"${{{METHOD}}}"] and METHOD in block.axes:
+        names = list(block.axes[METHOD].levels)
+    if SHORT_FORM in names:  # where the short form itself refuses those that its methods lack
+        return _all(methods)
+    signatures = [methods[name] for name in names if isinstance(name, str) and name in methods]
+    return frozenset[str]().union(*(each.shared | each.per_input for each in signatures))
+
+
+def _all(methods: Mapping[str, MethodSignature]) -> frozenset[str]:
+    return frozenset[str]({METHOD}).union(*(each.shared | each.per_input for each in methods.values()))
 
 
 def _check_method(
@@ -137,20 +155,3 @@ def _names_of(block: CalibrationBlock) -> list[str] | None:
 
 def _axes_hint(name: str, axes: Iterable[str]) -> str:
     return f"{near_names(name, axes)}; calibration.axes has {', '.join(axes)}"
-
-
-def _first_problem(problems: ValidationError, source: str | None) -> RecipeError:
-    """Return the first of pydantic's errors, with its key path."""
-    error = problems.errors()[0]
-    path = "calibration"
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        known = error.get("ctx", {}).get("known") or CalibrationBlock.known_keys(error["loc"][:-1])
-        message = f"is not a key here{near_names(str(error['loc'][-1]), known)}; known keys: {', '.join(known)}"
-    elif error["type"] == "missing":
-        message = "is missing"
-    else:
-        message = f"{message} (found {error['input']!r})"
-    return RecipeError(path, message, source)

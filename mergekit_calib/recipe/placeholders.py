@@ -13,9 +13,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mergekit_calib.errors import shown
 from mergekit_calib.recipe.axes import Number, Value
 
 _PLACEHOLDER = re.compile(r"^\s*\$\{([^}]*)\}\s*$")
+_ALMOST = re.compile(r"^\s*\$\(?([A-Za-z_][A-Za-z_0-9]*)\)?\s*$")  # as shells write it: `$lambda`, `$(lambda)`
+_LONGEST = 300  # characters of a placeholder in a recipe; expanded axes make longer ones
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add,
@@ -50,8 +53,12 @@ def names_in(recipe: Any, key: str = "") -> Iterator[tuple[str, list[str]]]:
     """
     for path, text in _strings(recipe, key):
         if "${" in text:
+            if len(text) > _LONGEST:
+                raise PlaceholderError(path, f"{shown(text)} is too long: at most {_LONGEST} characters")
             names, _ = _parse(path, text)
             yield path, names
+        elif (found := _ALMOST.match(text)) is not None:
+            raise PlaceholderError(path, f'{text!r} is text: a placeholder is written "${{{found[1]}}}"')
 
 
 def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
@@ -87,10 +94,13 @@ def substitute(recipe: Any, axes: Mapping[str, Value], key: str = "") -> Any:
             )
         try:
             value = _evaluate(tree, [value for value in values if not isinstance(value, str)])
+            finite = math.isfinite(value)
         except ZeroDivisionError:
-            raise PlaceholderError(key, f"{recipe} divides by zero at {dict(axes)}") from None
-        if not math.isfinite(value):
-            raise PlaceholderError(key, f"{recipe} is not finite at {dict(axes)}")
+            raise PlaceholderError(key, f"{shown(recipe)} divides by zero at {shown(dict(axes), 150)}") from None
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise PlaceholderError(key, f"{shown(recipe)} is not finite at {shown(dict(axes), 150)}")
         return value if isinstance(value, int) else round(value, 12)
     return recipe
 
@@ -136,7 +146,7 @@ def _parse(key: str, text: str) -> tuple[list[str], ast.expr]:
     """Return the axis names in order of appearance, and an expression over `_0`, `_1`, …, which stand for them."""
     match = _PLACEHOLDER.match(text)
     if not match:
-        raise PlaceholderError(key, f'{text!r}: a placeholder must be the whole value, as in "${{lambda}}"')
+        raise PlaceholderError(key, f'{shown(text)}: a placeholder must be the whole value, as in "${{lambda}}"')
     names: list[str] = []
 
     def numbered(match: re.Match[str]) -> str:
@@ -150,17 +160,19 @@ def _parse(key: str, text: str) -> tuple[list[str], ast.expr]:
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
         _evaluate(tree, [1] * len(names))
-    except ZeroDivisionError:
-        pass
-    except (SyntaxError, TypeError, ValueError, KeyError):
-        raise PlaceholderError(key, f"{text!r} is not an axis name or arithmetic (+ − * /) on axis names") from None
+    except (ZeroDivisionError, OverflowError):
+        pass  # where the axes are 1
+    except (SyntaxError, TypeError, ValueError, LookupError, RecursionError, MemoryError):
+        raise PlaceholderError(
+            key, f"{shown(text)} is not an axis name or arithmetic (+ − * /) on axis names"
+        ) from None
     return names, tree
 
 
 def _evaluate(node: ast.expr, values: list[Number]) -> Number:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
         return node.value
-    if isinstance(node, ast.Name):
+    if isinstance(node, ast.Name) and re.fullmatch(r"_\d+", node.id, re.ASCII):
         return values[int(node.id[1:])]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_evaluate(node.operand, values)

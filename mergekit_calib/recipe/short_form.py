@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mergekit_calib.errors import RecipeError, near_names
+from mergekit_calib.errors import RecipeError, near_names, shown
 from mergekit_calib.recipe.axes import Axis
 
 SHORT_FORM = "calibration_sweep"
@@ -26,12 +27,16 @@ class MethodSignature:
         shared: the names of the parameters that it has once.
         per_input: the names of the parameters that it has for each model.
         ignores_base: whether its arithmetic does not use `base_model`.
+        required: the names of the parameters that have no default.
+        of_base: the names of the parameters for each model that `base_model` has too.
     """
 
     name: str
     shared: frozenset[str]
     per_input: frozenset[str]
     ignores_base: bool = False
+    required: frozenset[str] = frozenset()
+    of_base: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def expand_short_form(
     """
     base, aligned = _two_parents(recipe, source)
     parents = {"base": base, "aligned": aligned}
-    parameters = dict(recipe.get("parameters") or {})
+    parameters = _own_parameters(recipe, source)
     if METHOD not in axes:
         method = parameters.get(METHOD, "linear")
         return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, parents
@@ -107,7 +112,7 @@ def _variant(
     Raises:
         RecipeError: the method or a parameter is unknown, or the method has no parameter that λ could be.
     """
-    parameters = dict(recipe.get("parameters") or {})
+    parameters = _own_parameters(recipe, source)
     method = parameters.pop("method", "linear")
     if not isinstance(method, str) or method not in methods or method == SHORT_FORM:
         raise RecipeError("parameters.method", unknown_method(method, methods), source)
@@ -116,6 +121,8 @@ def _variant(
         problem = f"the short form needs an axis `lambda`; the axes are {', '.join(axes)}"
         raise RecipeError("calibration.axes", problem, source)
     lambda_ = parameters.pop(LAMBDA, "${lambda}")
+    if (wrong := _problem_of_lambda(lambda_)) is not None:
+        raise RecipeError(f"parameters.{LAMBDA}", wrong, source)
     known = signature.shared | signature.per_input
     for name in parameters:
         if name not in known:
@@ -166,7 +173,7 @@ def _variant(
 def unknown_method(method: Any, methods: Mapping[str, MethodSignature]) -> str:
     """Return the message for a merge method that mergekit does not have."""
     known = ", ".join(sorted(methods))
-    return f"mergekit has no merge method {method!r}{near_names(str(method), methods)}; it has {known}"
+    return f"mergekit has no merge method {shown(method, 40)}{near_names(str(method), methods)}; it has {known}"
 
 
 def _is_the_axis(value: Any) -> bool:
@@ -185,6 +192,26 @@ def _complement(value: Any) -> Any:
     return round(1.0 - value, 12)
 
 
+def _problem_of_lambda(value: Any) -> str | None:
+    """Return an error message unless λ is a number, a placeholder, a gradient or a list of filters."""
+    if isinstance(value, dict):
+        return _problem_of_lambda(value.get("value"))
+    if isinstance(value, list):
+        return next((problem for each in value if (problem := _problem_of_lambda(each)) is not None), None)
+    if isinstance(value, str) and value.strip().startswith("${") and value.strip().endswith("}"):
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return None
+    return f'{shown(value)} is not λ: write a number or a placeholder, as "${{{LAMBDA}}}"'
+
+
+def _own_parameters(recipe: Recipe, source: str | None) -> dict[str, Any]:
+    parameters = recipe.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise RecipeError("parameters", "must be a mapping, as `parameters: {method: slerp}`", source)
+    return dict(parameters)
+
+
 def _two_parents(recipe: Recipe, source: str | None) -> tuple[str, str]:
     base = recipe.get("base_model")
     if not isinstance(base, str) or not base:
@@ -192,6 +219,10 @@ def _two_parents(recipe: Recipe, source: str | None) -> tuple[str, str]:
     models = recipe.get("models")
     if not isinstance(models, list) or not all(isinstance(m, dict) and isinstance(m.get("model"), str) for m in models):
         raise RecipeError("models", "expected a list with one entry, `- model: <the aligned model>`", source)
+    for i, entry in enumerate(models):
+        if "parameters" in entry:
+            problem = "is not read in the short form: give the parameters once, at the top level"
+            raise RecipeError(f"models[{i}].parameters", problem, source)
     others = [m["model"] for m in models if m["model"] != base]
     if len(others) != 1:
         problem = (

@@ -53,4 +53,4 @@ def test_a_syntax_error_in_the_yaml_is_named_with_line_and_column(tmp_path):
     (tmp_path / "slip.yml").write_text("merge_method: linear\ncalibration:\n  axes: lambda: [1]\n")
     ran = CliRunner().invoke(sweep_command, [str(tmp_path / "slip.yml"), str(tmp_path / "out")])
     assert ran.exit_code == 1
-    assert "slip.yml: (whole file): is not valid YAML: line 3, column 15: mapping values" in ran.output
+    assert "slip.yml: (whole file): line 3, column 15: is not valid YAML" in ran.output
