@@ -242,10 +242,10 @@ class RunFolder:
                 handle.seek(0)
             else:
                 share_lock(handle)
-            other_study, _, session = handle.read().partition(" ")
+            other_study, _, session = handle.read().rpartition(" ")
             if other_study != study or not session:
                 raise CalibError(
-                    f"another process is running another sweep in {self.path} (study {other_study[:16] or 'unknown'}, "
+                    f"another process is running another sweep in {self.path} (study {other_study[:40] or 'unknown'}, "
                     f"this one is {study}); wait for it, or name a new folder"
                 )
             self._run, self.session = handle, session

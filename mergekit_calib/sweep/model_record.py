@@ -8,6 +8,7 @@ writing it again, and a run into a finished folder is rare.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from mergekit_calib.storage.atomic import write_text_atomic
 
 _BLOCK = 1 << 24  # bytes that are read at a time
 _READERS = 4  # files that are hashed at the same time
-_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
+_WEIGHTS = re.compile(r"(model.*\.safetensors|pytorch_model.*\.bin)(\.index\.json)?")
 
 
 class FileRecord(BaseModel, frozen=True):
@@ -77,13 +78,12 @@ class ModelRecord(BaseModel, frozen=True):
 
 def weight_files(folder: Path) -> Iterator[Path]:
     """Yield what stands where a model's weights are."""
-    for pattern in _WEIGHTS:
-        yield from folder.glob(pattern)
+    yield from (path for path in folder.glob("*") if is_weights(path.name))
 
 
 def is_weights(name: str) -> bool:
     """Return whether a file of that name holds weights, or says in which files they are."""
-    return any(Path(name).match(pattern) for pattern in _WEIGHTS)
+    return _WEIGHTS.fullmatch(name) is not None
 
 
 def _problem(path: Path, record: FileRecord) -> str | None:
