@@ -1,8 +1,7 @@
 """Diversity metrics of several completions of one prompt, and the filter that keeps all completions.
 
-Relied on in lm-eval 0.4.13: a task's `_filters` are `FilterEnsemble`s whose `filters` are partial calls of filter
-classes; `process_results` is called with what a pipeline of filters left of a document's completions; a task without a
-pipeline of its own has `take_first`.
+Relied on in lm-eval: a pipeline's `filters` are filter classes or partial calls of them; `process_results` is called
+with what a pipeline of filters left of a document's completions.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 from lm_eval.api.filter import Filter
 from lm_eval.filters.selection import MajorityVoteFilter, TakeFirstFilter
 
+from lm_eval_tasks import host
 from lm_eval_tasks.pooled_metrics import check_options
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
@@ -128,12 +128,12 @@ def keep_every_completion(task: Any, keep: Callable[[], Filter] = EveryCompletio
         The names of the pipelines that now keep all completions.
     """
     keeping = []
-    for pipeline in task._filters:
+    for pipeline in host.pipelines(task):
         *before, last = [getattr(make, "func", make) for make in pipeline.filters]
         if {TakeFirstFilter, MajorityVoteFilter} & set(before) or last is MajorityVoteFilter:
             continue
         keeping.append(pipeline.name)
-        if last is TakeFirstFilter:
+        if last in host.LAST_FILTERS:
             pipeline.filters = [*pipeline.filters[:-1], keep]
     return keeping
 
@@ -156,18 +156,15 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
     where = f"task {task.task_name}: metric_list: {', '.join(wanted)}"
     if task.config.repeats < 2:
         raise CalibError(f"{where}: several completions of a prompt are needed: `repeats` is {task.config.repeats}")
-    if not keep_every_completion(task, functools.partial(MeasuredCompletions, task.task_name)):
+    keeping = keep_every_completion(task, functools.partial(MeasuredCompletions, task.task_name))
+    if not keeping:
         raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
-    from lm_eval.api.metrics import mean  # not above: when it is imported, the hooks import this module
-
-    for name, metric in wanted.items():
-        task._aggregation_list.setdefault(name, mean)
-        task._higher_is_better.setdefault(name, metric.higher_is_better)
+    host.set_averaged(task, keeping, wanted)
 
 
 def diversity_of(task: Any, wanted: Mapping[str, Diversity], results: Sequence[Any]) -> dict[str, float]:
     """Return the diversity metrics of a document; none if a filter chose one completion, or with --predict_only."""
-    completions = results[0]
-    if isinstance(completions, str) or len(completions) < 2:
+    completions = host.completions_of(results)
+    if completions is None or len(completions) < 2:
         return {}
-    return {name: metric(completions) for name, metric in wanted.items() if name in task._aggregation_list}
+    return {name: metric(completions) for name, metric in wanted.items() if name in task.aggregation()}

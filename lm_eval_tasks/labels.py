@@ -55,9 +55,10 @@ def choices_and_labels(task: Any, doc: Any) -> tuple[list[str], list[int]]:
     Raises:
         LabelError: the document has no label, or one that is not among its choices.
     """
-    choices = list(task.doc_to_choice(doc))
-    # A task with several inputs (WinoGrande) has its label where others have their text.
-    return choices, labels_among(task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc), choices)
+    from lm_eval_tasks import host  # not above: cards of samples read labels without lm-eval
+
+    choices, target = host.choices_and_target(task, doc)
+    return choices, labels_among(target, choices)
 
 
 def warn_of_unlabelled(where: str, n_unlabelled: int, n_documents: int) -> None:

@@ -1,8 +1,7 @@
 """The registered metrics as lm-eval's aggregations: computed over all documents of a task, with a standard error.
 
-Relied on in lm-eval 0.4.13: an aggregation is called with the list of what `process_results` gave for each document;
-metrics are aggregated in the order in which `process_results` first names them; `{name}_stderr` is what the table shows
-after ±.
+Relied on in lm-eval: an aggregation is called with the list of what each document gave; metrics are aggregated in the
+order in which the first document names them; `{name}_stderr` is what the table shows after ±.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lm_eval_tasks.labels import LabelError, choices_and_labels, warn_of_unlabelled
+from lm_eval_tasks import host
+from lm_eval_tasks.labels import LabelError, labels_among, warn_of_unlabelled
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import IN_ORDER_OF_SUBJECTS, Metric, MetricContext
@@ -114,6 +114,28 @@ class PooledMetric:
         check_options(self.name, options, self.metric.options, task)
         return replace(self, context=replace(self.context, **options), task=task)
 
+    def as_standard_error(self) -> StandardError:
+        """Return the metric's standard error, as an aggregation of its own."""
+        return StandardError(self)
+
+    def of_log_likelihoods(self, label: Any, log_likelihoods: Sequence[float], where: str) -> ScoredChoices:
+        """Return what a document with choices gives the metric.
+
+        Args:
+            label: the number of the correct choice, or a list of them; without one among the choices, the document has
+                no numbers.
+            log_likelihoods: (n_choices,) in nats.
+            where: which document of the task it is, for messages.
+
+        Raises:
+            CalibError: the log-likelihoods make no probabilities: one is not a number, or all are −inf.
+        """
+        _check_log_likelihoods(log_likelihoods, lambda: f"task {self.task}, {where}")
+        try:
+            return labels_among(label, [""] * len(log_likelihoods)), log_likelihoods
+        except LabelError:
+            return [], log_likelihoods
+
     def _statistic(self, items: Sequence[Any]) -> metrics.Statistic | None:
         return self.metric.statistic(self.table_of(items, self.task), self.context)
 
@@ -128,22 +150,6 @@ def check_options(metric: str, options: Iterable[str], known: Sequence[str], tas
         if option not in known:
             takes = ", ".join(known) or "none"
             raise CalibError(f"task {task}: metric_list: {metric} has no option {option!r}; it takes {takes}")
-
-
-def aggregations(pooled: Mapping[str, PooledMetric]) -> dict[str, Callable[[Sequence[Any]], float | str]]:
-    """Return lm-eval's aggregations of metrics; and of their standard errors, if lm-eval itself would show N/A.
-
-    lm-eval knows the standard errors of its own metrics alone, unless the plugin's hooks are on. But a value that it
-    aggregates by the name `ece_stderr` after `ece` takes the place of the N/A.
-    """
-    from lm_eval import evaluator_utils  # not above: it imports the tasks' base class, which may be waiting for us
-
-    by_name: dict[str, Callable[[Sequence[Any]], float | str]] = {}
-    for name, metric in pooled.items():
-        by_name[name] = metric
-        if evaluator_utils.stderr_for_metric(metric=metric, bootstrap_iters=1) is None:
-            by_name[f"{name}_stderr"] = StandardError(metric)
-    return by_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,18 +181,23 @@ def scored_choices(task: Any, doc: dict[str, Any], results: Sequence[tuple[float
     Raises:
         CalibError: the log-likelihoods make no probabilities: one is not a number, or all are −inf.
     """
+    choices, label = host.choices_and_target(task, doc)
     # There are more results than choices if lm-eval also scores the choices without the question (acc_mutual_info).
-    scores = [score for score, _ in results][: len(task.doc_to_choice(doc))]
-    if np.isnan(scores).any() or np.isneginf(scores).all():
-        where = f"task {task.task_name}, document {_position(task, doc)}"
-        raise CalibError(
-            f"{where}: the log-likelihoods of its choices are {', '.join(map(str, scores))}; they make no "
-            "probabilities. Half precision can overflow: try another dtype"
-        )
+    scores = [score for score, _ in results][: len(choices)]
+    _check_log_likelihoods(scores, lambda: f"task {task.task_name}, document {_position(task, doc)}")
     try:
-        return choices_and_labels(task, doc)[1], scores
+        return labels_among(label, choices), scores
     except LabelError:
         return [], scores
+
+
+def _check_log_likelihoods(scores: Sequence[float], where: Callable[[], str]) -> None:
+    """Raise a CalibError if the log-likelihoods of a document's choices make no probabilities."""
+    if np.isnan(scores).any() or np.isneginf(scores).all():
+        raise CalibError(
+            f"{where()}: the log-likelihoods of its choices are {', '.join(map(str, scores))}; they make no "
+            "probabilities. Half precision can overflow: try another dtype"
+        )
 
 
 def _position(task: Any, doc: dict[str, Any]) -> str:

@@ -1,21 +1,18 @@
 """Calibration of generated answers by self-consistency (Wang et al. 2023).
 
-Several answers are drawn; the most frequent one is the task's answer, and its share of the draws the confidence. Relied
-on in lm-eval 0.4.13: what `lm_eval_tasks.completions` relies on, and `exact_match` in a task's `_metric_fn_list`, with
-its options in `_metric_fn_kwargs`.
+Several answers are drawn; the most frequent one is the task's answer, and its share of the draws the confidence.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lm_eval.api.metrics import mean
-from lm_eval.api.task import ConfigurableTask
-
+from lm_eval_tasks import host
 from lm_eval_tasks.completions import as_lm_eval, keep_every_completion
-from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS, aggregations
+from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS
 from lm_eval_tasks.task import over_lm_evals
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
@@ -73,7 +70,7 @@ def majority(answers: Sequence[str], same: Callable[[str, str], bool]) -> Majori
     return Majority(different[most], votes[most] / len(answers), groups)
 
 
-class SelfConsistencyTask(ConfigurableTask):  # type: ignore[misc]
+class SelfConsistencyTask(host.GenerationTask):  # type: ignore[misc]
     """A generation task of lm-eval's own, scored by `exact_match`, with several answers drawn for each document.
 
     Prompts, splits, shots, filters and the options of `exact_match` are those of the file that `lm_eval_yaml` names,
@@ -88,22 +85,21 @@ class SelfConsistencyTask(ConfigurableTask):  # type: ignore[misc]
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config=over_lm_evals(config))
         where = f"task {self.task_name}"
-        if set(self._metric_fn_list) != {"exact_match"}:
-            raise CalibError(f"{where}: its metrics are {', '.join(self._metric_fn_list)}; exact_match alone is needed")
-        if not keep_every_completion(self):
+        if (names := host.metric_names(self)) != {"exact_match"}:
+            raise CalibError(f"{where}: its metrics are {', '.join(sorted(names))}; exact_match alone is needed")
+        keeping = keep_every_completion(self)
+        if not keeping:
             raise CalibError(f"{where}: every pipeline in `filter_list` chooses one answer")
-        self._aggregation_list = dict.fromkeys(AVERAGED, mean) | aggregations(POOLED_METRICS_OF_ANSWERS)
-        self._higher_is_better = {name: up for name, up in AVERAGED.items() if up is not None}
-        pooled = POOLED_METRICS_OF_ANSWERS.items()
-        self._higher_is_better |= {name: metric.higher_is_better for name, metric in pooled}
+        host.set_only_metrics(self, keeping, AVERAGED, POOLED_METRICS_OF_ANSWERS)
 
-    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any] | None:
         """Return a document's metrics; for those over all documents, the vote's share and correctness."""
-        if "acc" not in self._aggregation_list or isinstance(results[0], str):  # --predict_only; a filter that chooses
-            return dict(super().process_results(doc, as_lm_eval(results)))
-        answers = results[0]
-        vote = majority(answers, self._same)
-        correct = bool(super().process_results(doc, [vote.answer])["exact_match"]) and vote.share > 0
+        answers = host.completions_of(results)
+        if "acc" not in self.aggregation() or answers is None:  # --predict_only; a filter that chooses
+            own: dict[str, Any] | None = super().process_results(doc, as_lm_eval(results))
+            return own
+        vote = majority(answers, functools.partial(host.is_same_answer, self))
+        correct = host.is_correct(self, doc, vote.answer) and vote.share > 0
         # At least half a vote away from 0 and 1: that a few draws all agree does not make the answer certain.
         clipped = min(max(vote.share, 0.5 / len(answers)), 1.0 - 0.5 / len(answers))
         averaged = {
@@ -114,11 +110,5 @@ class SelfConsistencyTask(ConfigurableTask):  # type: ignore[misc]
             "nll": metrics.negative_log_likelihood([clipped], [correct]),
             "answer_entropy": metrics.answer_entropy(vote.groups),
         }
-        pooled = [name for name in self._aggregation_list if name not in averaged]
+        pooled = [name for name in self.aggregation() if name not in averaged]
         return {**averaged, **dict.fromkeys(pooled, (vote.share, correct))}
-
-    def _same(self, answer: str, other: str) -> bool:
-        score = self._metric_fn_list["exact_match"](
-            references=[other], predictions=[answer], **self._metric_fn_kwargs["exact_match"]
-        )
-        return bool(score["exact_match"] == 1.0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 
-RELIED_ON = {"mergekit": "0.1.5", "lm-eval": "0.4.13"}
-"""Package → the version that this plugin was developed and tested with."""
+TESTED_WITH = {"mergekit": ("0.1.5",), "lm-eval": ("0.4.13", "0.5.0.dev1")}
+"""Package → the versions that this plugin was developed and tested with."""
 
-UNSUPPORTED_FROM = {"lm-eval": "0.5"}
-"""Package → the first version that is known not to work. lm-eval 0.5 changes the tasks and metrics that hooks wrap."""
+UNSUPPORTED_FROM = {"lm-eval": "0.6"}
+"""Package → the first version that nobody has tried; 0.5 changed most of what the hooks wrap."""
 
 _RECORDED = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna")
 
@@ -28,10 +28,15 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def tested_versions(package: str) -> str:
+    """Return the versions of a package that this plugin was tested with, for messages."""
+    return " and ".join(TESTED_WITH[package])
+
+
 def version_problem(package: str) -> str | None:
     """Return why the installed version of a package cannot be used, and what to install; None if it can be used.
 
-    A pre-release counts as the release that it precedes: 0.5.0.dev1 as 0.5.
+    A pre-release counts as the release that it precedes: 0.6.0.dev1 as 0.6.
     """
     installed, limit = installed_version(package), UNSUPPORTED_FROM.get(package)
     if installed is None or limit is None or _release(installed) < _release(limit):

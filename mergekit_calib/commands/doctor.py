@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mergekit_calib
 from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError
-from mergekit_calib.versions import RELIED_ON
+from mergekit_calib.integrations import SWITCH, is_switched_off
+from mergekit_calib.versions import TESTED_WITH, tested_versions
 
-# These programs run in a new interpreter, because `mergekit-calib` itself has imported the package without the hooks.
-_CHECK_MERGEKIT = """
-import mergekit.merge, mergekit.merge_methods
-names = [m.spec.name for m in mergekit.merge_methods.registered_methods()]
-print("sweep" if hasattr(mergekit.merge.run_merge, "__wrapped__") else "-")
-print("method" if "calibration_sweep" in names else "-")
-"""
-_CHECK_LM_EVAL = """
-import lm_eval.tasks.manager as m
-print("tasks" if hasattr(m.TaskManager.__init__, "__wrapped__") else "-")
-"""
+START_UP_FILE = "mergekit_calib_autoload.pth"
+
 _MEANINGS = {
     "sweep": "mergekit-yaml runs recipes with a `calibration:` block as sweeps",
     "method": "merge_method: calibration_sweep is registered",
     "tasks": "lm_eval finds the calib_* tasks",
+    "metrics": "lm_eval computes ece, brier and the other metrics for any task that lists them",
+    "model": "lm_eval has the model hf-prefix",
+    "scoring": "sweeps and cards can score lm-eval's tasks",
 }
+"""Check of `host_checks` → what works if it succeeds."""
 
 
 def examine(say: Callable[[str], None]) -> bool:
     """Pass each finding to `say` as soon as there is one, and return whether everything works."""
     say(f"mergekit-calib {_version('mergekit-calib')} in {sys.prefix} (Python {sys.version.split()[0]})")
-    for package, supported in RELIED_ON.items():
+    for package, tested in TESTED_WITH.items():
         installed = _version(package)
-        note = "" if installed == supported else f"  (mergekit-calib was tested with {supported})"
+        note = "" if installed in tested else f"  (mergekit-calib was tested with {tested_versions(package)})"
         say(f"{package} {installed}{note}")
     say(f"transformers {_version('transformers')}, torch {_version('torch')}, {_accelerators()}")
-    if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
-        say("✗ switched off: MERGEKIT_CALIB_DISABLE=1 is set")
+    if is_switched_off():
+        say(f"✗ switched off: {SWITCH}={os.environ[SWITCH]} is set; 0, false, no, off or nothing switches it on")
         return False
     lines, healthy = _plugins()
     for line in lines:
         say(line)
-    if not any((Path(folder) / "mergekit_calib_autoload.pth").exists() for folder in sys.path if folder):
-        missing = "the start-up file mergekit_calib_autoload.pth is not in this environment"
-        say(f"✗ {missing}: install mergekit-calib again")
+    problems, messages = _host_checks()
+    if problems.pop("start-up", None):
+        say(f"✗ {_why_not_started()}")
         healthy = False
-    active, messages = _run(_CHECK_MERGEKIT)
-    more_active, more_messages = _run(_CHECK_LM_EVAL)
-    for key, meaning in _MEANINGS.items():
-        is_active = key in active + more_active
-        healthy &= is_active
-        say(f"{'✓' if is_active else '✗'} {meaning}")
-    for line in messages + more_messages:
+    for check, meaning in _MEANINGS.items():
+        problem = problems.get(check, "it could not be tried")
+        healthy &= problem is None
+        say(f"✓ {meaning}" if problem is None else f"✗ {meaning}: {problem}")
+    for line in messages:
         say(f"  {line}")
     return healthy
 
@@ -69,11 +65,30 @@ def _plugins() -> tuple[list[str], bool]:
     return [f"plugin {p.distribution} {p.version}: {', '.join(p.adds) or 'adds nothing'}" for p in installed], True
 
 
-def _run(program: str) -> tuple[list[str], list[str]]:
-    """Run a program in a new interpreter; return the words that it prints, and its lines about errors."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    errors = [line for line in done.stderr.splitlines() if "mergekit-calib" in line or "Error" in line]
-    return done.stdout.split(), errors
+def _host_checks() -> tuple[dict[str, str | None], list[str]]:
+    """Try the hooks in a new interpreter; return check → what is wrong, and the plugin's messages."""
+    command = [sys.executable, "-m", "mergekit_calib.commands.host_checks"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    messages = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
+    try:
+        problems: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):  # it ended before it could say anything
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+        return dict.fromkeys(_MEANINGS, last), messages
+    return problems, messages
+
+
+def _why_not_started() -> str:
+    """Return why Python has not read the start-up file, and what helps."""
+    home = Path(mergekit_calib.__file__).parents[1]
+    if (home / START_UP_FILE).exists():
+        return (
+            f"{home / START_UP_FILE} was not read, because Python reads such files only in site-packages, not where "
+            "`pip install --target` or PYTHONPATH leads. Without it, `mergekit-calib sweep` and `python -m "
+            "mergekit_calib` work, and `import mergekit_calib_autoload` before the hosts makes the rest work; or "
+            f"call site.addsitedir({str(home)!r}) in sitecustomize.py"
+        )
+    return f"the start-up file {START_UP_FILE} is not in this environment: install mergekit-calib again"
 
 
 def _version(package: str) -> str:

@@ -35,14 +35,13 @@ class HostFinder:
     @staticmethod
     def load_hooks() -> None:
         """Install the hooks, unless they are switched off; whatever goes wrong, the host is imported as usual."""
-        import os
-
-        if os.environ.get("MERGEKIT_CALIB_DISABLE") == "1":
-            return
         try:
-            from mergekit_calib.integrations import hooks
+            from mergekit_calib.integrations import is_switched_off
 
-            hooks.install()
+            if not is_switched_off():
+                from mergekit_calib.integrations import hooks
+
+                hooks.install()
         except Exception as problem:
             print(
                 f"mergekit-calib: not active: {type(problem).__name__}: {problem}. mergekit and lm-eval work as "

@@ -1,6 +1,6 @@
 """Attach the plugin to mergekit's and lm-eval's modules when they are imported, or say why it is not active.
 
-What the hooks rely on in mergekit 0.1.5 and lm-eval 0.4.13 is listed in `integrations/mergekit.py` and
+What the hooks rely on in mergekit and lm-eval is listed in `integrations/mergekit.py` and
 `integrations/lm_eval.py`. Each hook checks it. If a host has changed, the plugin prints one message and leaves
 that host alone: a host must always work as it does without the plugin.
 """
@@ -17,21 +17,24 @@ from types import ModuleType
 import wrapt
 
 from mergekit_calib.errors import HostVersionError
-from mergekit_calib.versions import RELIED_ON, installed_version, version_problem
+from mergekit_calib.versions import installed_version, tested_versions, version_problem
 
 ATTACH = {
     "mergekit.merge_methods": "mergekit_calib.integrations.mergekit:register_method",
     "mergekit.merge": "mergekit_calib.integrations.mergekit:wrap_run_merge",
     "mergekit.scripts.run_yaml": "mergekit_calib.integrations.mergekit:wrap_command",
     "lm_eval.tasks.manager": "mergekit_calib.integrations.lm_eval:wrap_task_manager",
-    "lm_eval.api.metrics": "mergekit_calib.integrations.lm_eval:register_metrics",
-    "lm_eval.api.task": "mergekit_calib.integrations.lm_eval:wrap_configurable_task",
-    "lm_eval.evaluator_utils": "mergekit_calib.integrations.lm_eval:wrap_standard_error",
+    "lm_eval.api.metrics": "mergekit_calib.integrations.lm_eval:add_to_metrics",
+    "lm_eval.api.task": "mergekit_calib.integrations.lm_eval:wrap_task",
     "lm_eval.models": "mergekit_calib.integrations.lm_eval:register_model",
 }
 """Module of a host → the function, as `module:name`, that attaches the plugin to it."""
 
-_inactive: set[str] = set()  # hosts that are left alone
+attached: set[str] = set()
+"""The modules that the plugin is attached to."""
+
+inactive: dict[str, str] = {}
+"""Host that is left alone → why."""
 
 
 @functools.cache
@@ -43,20 +46,38 @@ def install() -> None:
         wrapt.register_post_import_hook(_guarded(functools.partial(_attach, function)), name)
 
 
+def stand_down(host: str, problem: Exception) -> None:
+    """Leave a host alone from now on, and print why, once.
+
+    Args:
+        host: `mergekit` or `lm-eval`.
+        problem: what went wrong.
+    """
+    if host in inactive:
+        return
+    reason = str(problem) if isinstance(problem, HostVersionError) else f"{type(problem).__name__}: {problem}"
+    inactive[host] = reason
+    version = installed_version(host) or "of unknown version"
+    print(
+        f"mergekit-calib: not active in {host} {version} (made for {tested_versions(host)}): {reason}. "
+        f"{host} works as without the plugin; set MERGEKIT_CALIB_DISABLE=1 to hide this message.",
+        file=sys.stderr,
+    )
+
+
 def _guarded(step: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     """Return a hook that runs `step`; after the first problem with a host, no hook changes that host any more."""
 
     def hook(module: ModuleType) -> None:
         host = module.__name__.partition(".")[0].replace("_", "-")
-        if host in _inactive:
+        if host in inactive:
             return
         try:
             if problem := version_problem(host):
                 raise HostVersionError(problem)
             step(module)
         except Exception as problem:  # an exception here would stop the host's own import
-            _inactive.add(host)
-            _report(host, problem)
+            stand_down(host, problem)
 
     return hook
 
@@ -64,6 +85,7 @@ def _guarded(step: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]
 def _attach(function: str, module: ModuleType) -> None:
     home, _, name = function.partition(":")
     getattr(importlib.import_module(home), name)(module)
+    attached.add(module.__name__)
 
 
 def _check_modules_exist(package: ModuleType) -> None:
@@ -83,13 +105,3 @@ def _check_modules_exist(package: ModuleType) -> None:
             if spec is None:
                 raise HostVersionError(f"there is no module {full_name}")
             search_path = spec.submodule_search_locations or []
-
-
-def _report(host: str, problem: Exception) -> None:
-    version = installed_version(host) or "of unknown version"
-    reason = str(problem) if isinstance(problem, HostVersionError) else f"{type(problem).__name__}: {problem}"
-    print(
-        f"mergekit-calib: not active in {host} {version} (made for {RELIED_ON[host]}): {reason}. "
-        f"{host} works as without the plugin; set MERGEKIT_CALIB_DISABLE=1 to hide this message.",
-        file=sys.stderr,
-    )

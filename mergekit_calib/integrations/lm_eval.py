@@ -1,27 +1,34 @@
 """Add to lm-eval the tasks and metrics of `lm_eval_tasks/` and the model `hf-prefix`.
 
-Relies on lm-eval 0.4.13 for
+Nothing of ours but this module and the names of the metrics is imported here: a task that lists one of our metrics, or
+the model when it is used, imports the rest. Relies on lm-eval 0.4.13 and 0.5.0.dev1 for
 
 - `TaskManager.__init__(verbosity, include_path, include_defaults, metadata)`, which searches lm-eval's own folder first
   and lets later folders override it;
-- `model_registry.register(name, target=)`, and the same method of the metric registries;
-- `ConfigurableTask`, with a metric's function, arguments and aggregation in `_metric_fn_list`, `_metric_fn_kwargs` and
-  `_aggregation_list`, and `process_results(doc, results)`;
-- `evaluator_utils.stderr_for_metric(metric, bootstrap_iters)`.
+- `register(name, target=)` of the registries of models, metrics and aggregations, which read a target "module:name"
+  when it is asked for; in 0.4 also those of default aggregations and directions;
+- `ConfigurableTask.__init__(…, config)` and `process_results(doc, results)`;
+- `api.metrics.stderr_for_metric(metric, bootstrap_iters)`, which in 0.4 `evaluator_utils` imports by name.
+
+What is done in a task is in `lm_eval_tasks/host/`, for each version.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import wrapt
 
-from lm_eval_tasks import TASKS_DIR
+from lm_eval_tasks import TASKS_DIR, registered
 from mergekit_calib.errors import CalibError, HostVersionError
+from mergekit_calib.integrations import hooks
 
 MODEL = "hf-prefix"
 
@@ -66,6 +73,19 @@ def register_model(_: ModuleType) -> None:
         model_registry.register(MODEL, target="mergekit_calib.prefix_lm.model:PrefixLM")
 
 
+def add_to_metrics(module: ModuleType) -> None:
+    """Register this plugin's metrics and their standard errors.
+
+    Args:
+        module: `lm_eval.api.metrics`.
+
+    Raises:
+        HostVersionError: its functions or lm-eval's registries have changed.
+    """
+    wrap_standard_error(module)
+    register_metrics(module)
+
+
 def register_metrics(_: ModuleType) -> None:
     """Let lm-eval find this plugin's metrics in the `metric_list` of any YAML; they replace no metric of lm-eval's own.
 
@@ -76,69 +96,56 @@ def register_metrics(_: ModuleType) -> None:
         from lm_eval.api import registry
 
         metric_names, aggregations = registry.metric_registry, registry.aggregation_registry
-        defaults, directions = registry.metric_agg_registry, registry.higher_is_better_registry
+        # Since 0.5 the registered metric itself holds its aggregation and direction.
+        defaults = getattr(registry, "metric_agg_registry", None)
+        directions = None if defaults is None else registry.higher_is_better_registry
     except (ImportError, AttributeError) as problem:
         raise HostVersionError(str(problem)) from problem
-    from lm_eval_tasks.completions import DIVERSITY, Diversity
-    from lm_eval_tasks.pooled_metrics import POOLED_METRICS, PooledMetric
-
-    ours: dict[str, PooledMetric | Diversity] = {**POOLED_METRICS, **DIVERSITY}
-    for name, metric in ours.items():
+    for name, more_is_better in {**registered.POOLED, **registered.DIVERSITY}.items():
         if name in metric_names or name in aggregations:
             continue
-        metric_names.register(name, target=metric)
-        directions.register(name, target=metric.higher_is_better)
-        if name in POOLED_METRICS:
-            aggregations.register(name, target=metric)
-            defaults.register(name, target=metric)
-        else:
-            defaults.register(name, target=aggregations.get("mean"))
+        is_pooled = name in registered.POOLED
+        target = f"{registered.__name__}:{name}"
+        metric_names.register(name, target=target)
+        if is_pooled:
+            aggregations.register(name, target=f"{target}_of_all" if defaults is None else target)
+        if defaults is not None and directions is not None:
+            defaults.register(name, target=target if is_pooled else aggregations.get("mean"))
+            directions.register(name, target=more_is_better)
 
 
-def wrap_configurable_task(module: ModuleType) -> None:
+def wrap_task(module: ModuleType) -> None:
     """Let tasks that list this plugin's metrics in their YAML collect the data that these metrics are computed from.
-
-    A multiple-choice task collects the scores of the choices of all documents. A generation task keeps all repeats; its
-    other metrics get the first one, as without the plugin.
 
     Args:
         module: `lm_eval.api.task`.
 
     Raises:
-        HostVersionError: `ConfigurableTask.process_results` takes other arguments.
+        HostVersionError: `ConfigurableTask.process_results` takes other arguments, or `__init__` no `config`.
     """
-    signature = inspect.signature(module.ConfigurableTask.process_results)
+    task_class = module.ConfigurableTask
+    signature, init_signature = inspect.signature(task_class.process_results), inspect.signature(task_class.__init__)
     if list(signature.parameters) != ["self", "doc", "results"]:
         raise HostVersionError(f"ConfigurableTask.process_results takes {', '.join(signature.parameters)}")
-    from lm_eval_tasks import completions
-    from lm_eval_tasks.pooled_metrics import PooledMetric, scored_choices
-
-    def pooled(task: Any) -> dict[str, PooledMetric]:
-        return {name: metric for name, metric in task._metric_fn_list.items() if isinstance(metric, PooledMetric)}
+    if "config" not in init_signature.parameters:
+        raise HostVersionError(f"ConfigurableTask takes {', '.join(init_signature.parameters)}")
 
     def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        with _standing_down():
+            _make_listed(init_signature.bind_partial(instance, *args, **kwargs).arguments.get("config"))
         wrapped(*args, **kwargs)
-        for name, metric in pooled(instance).items():
-            _check_metric(instance, name)
-            instance._aggregation_list[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
-        instance._completion_metrics = diversity_metrics = {}
-        for name, metric in list(instance._metric_fn_list.items()):
-            if isinstance(metric, completions.Diversity):
-                diversity_metrics[name] = metric.with_options(instance._metric_fn_kwargs[name], instance.task_name)
-                # lm-eval would call it with a target and one completion.
-                del instance._metric_fn_list[name], instance._metric_fn_kwargs[name]
-        if diversity_metrics:
-            completions.measure_completions(instance, diversity_metrics)
+        if "lm_eval_tasks.pooled_metrics" in sys.modules:  # else no task can hold a metric of ours
+            with _standing_down():
+                from lm_eval_tasks import listed_metrics
+
+                listed_metrics.prepare(instance)
 
     def process_results(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        listed_metrics = sys.modules.get("lm_eval_tasks.listed_metrics")
+        if listed_metrics is None or not listed_metrics.lists_any(instance):
+            return wrapped(*args, **kwargs)
         doc, results = signature.bind(instance, *args, **kwargs).args[1:]
-        if diversity_metrics := getattr(instance, "_completion_metrics", None):
-            own_results = wrapped(doc, completions.as_lm_eval(results))
-            return {**own_results, **completions.diversity_of(instance, diversity_metrics, results)}
-        own_results, metrics = wrapped(doc, results), pooled(instance)
-        if not metrics:
-            return own_results
-        return {**own_results, **dict.fromkeys(metrics, scored_choices(instance, doc, results))}
+        return listed_metrics.process_results(instance, wrapped, doc, results)
 
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.__init__", init)
     wrapt.wrap_function_wrapper(module, "ConfigurableTask.process_results", process_results)
@@ -148,34 +155,55 @@ def wrap_standard_error(module: ModuleType) -> None:
     """Let lm-eval's table show the bootstrap standard error of this plugin's metrics.
 
     Args:
-        module: `lm_eval.evaluator_utils`.
+        module: `lm_eval.api.metrics`.
 
     Raises:
         HostVersionError: `stderr_for_metric` takes other arguments.
     """
-    signature = inspect.signature(module.stderr_for_metric)
+    original = module.stderr_for_metric
+    signature = inspect.signature(original)
     if list(signature.parameters) != ["metric", "bootstrap_iters"]:
         raise HostVersionError(f"stderr_for_metric takes {', '.join(signature.parameters)}")
-    from lm_eval_tasks.pooled_metrics import MOST_RESAMPLES, PooledMetric
 
     def stderr_for_metric(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
         metric, resamples = signature.bind(*args, **kwargs).args
-        if not isinstance(metric, PooledMetric) or resamples <= 0:
+        pooled_metrics = sys.modules.get("lm_eval_tasks.pooled_metrics")  # else it is no metric of ours
+        if pooled_metrics is None or not isinstance(metric, pooled_metrics.PooledMetric) or resamples <= 0:
             return wrapped(*args, **kwargs)
-        return functools.partial(metric.standard_error, n_resamples=min(resamples, MOST_RESAMPLES))
+        return functools.partial(metric.standard_error, n_resamples=min(resamples, pooled_metrics.MOST_RESAMPLES))
 
     wrapt.wrap_function_wrapper(module, "stderr_for_metric", stderr_for_metric)
+    user = sys.modules.get("lm_eval.evaluator_utils")
+    if user is not None and vars(user).get("stderr_for_metric") is original:  # it was imported before the hooks
+        vars(user)["stderr_for_metric"] = module.stderr_for_metric
 
 
-def _check_metric(task: Any, name: str) -> None:
-    """Raise a CalibError if a task's YAML lists this plugin's metric `name` in a way that cannot be computed."""
-    where = f"task {task.task_name}: metric_list: {name}"
-    if task.OUTPUT_TYPE != "multiple_choice":
-        raise CalibError(f"{where} needs `output_type: multiple_choice`, not {task.OUTPUT_TYPE}")
-    metric = task._metric_fn_list[name]
-    if task._aggregation_list[name] is not metric:
-        problem = f"is computed from all documents together: leave `aggregation` out, or make it {name}"
-        raise CalibError(f"{where} {problem}")
+@contextmanager
+def _standing_down() -> Iterator[None]:
+    """Leave lm-eval alone from now on if what is done within the `with` block no longer fits it.
+
+    A mistake in a task's YAML is still an error, as one in lm-eval's own metrics is.
+    """
+    try:
+        yield
+    except CalibError:
+        raise
+    except Exception as problem:
+        hooks.stand_down("lm-eval", problem)
+
+
+def _make_listed(config: Any) -> None:
+    """Make the aggregations of ours that a task's configuration lists.
+
+    lm-eval 0.4 looks a default aggregation's name up by the object, among objects and strings of those not made yet.
+    """
+    from lm_eval.api.registry import aggregation_registry
+
+    settings = config if isinstance(config, Mapping) else vars(config) if hasattr(config, "__dict__") else {}
+    for entry in settings.get("metric_list") or []:
+        name = entry.get("metric") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and name in registered.POOLED:
+            aggregation_registry.get(name)
 
 
 def _contains_ours(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,9 @@ from mergekit.merge_methods.base import (
 )
 
 from mergekit_calib.recipe import SHORT_FORM, MethodSignature
+
+DEFAULT_LAMBDA = 0.5
+"""λ of a plain merge whose recipe gives none: halfway between the parents. A warning says so."""
 
 # Parameters of other merge methods that can be given with two parents; None leaves the method's own default.
 _PASSED_ON: dict[str, Any] = {
@@ -49,7 +53,8 @@ class CalibrationSweepMethod(GroupMergeMethod):  # type: ignore[misc]  # mergeki
         contract=InputContract(base=BasePolicy.REQUIRED, min_inputs=2, max_inputs=2),
         optional_tensor_policy=OptionalTensorPolicy.PASSTHROUGH_SINGLETON,
         parameters=(
-            ParameterSpec("lambda", float, ParameterScope.SHARED),
+            # None stands for DEFAULT_LAMBDA, so that a merge without `lambda` can be told from one at 0.5.
+            ParameterSpec("lambda", float | None, ParameterScope.SHARED, default=None),
             ParameterSpec("method", str, ParameterScope.SHARED, default="linear"),
             *(ParameterSpec(name, kind, ParameterScope.SHARED, default=None) for name, kind in _PASSED_ON.items()),
         ),
@@ -68,8 +73,17 @@ class CalibrationSweepMethod(GroupMergeMethod):  # type: ignore[misc]  # mergeki
         base, (aligned,) = group.base, group.non_base
         assert base is not None  # required by the contract
         delegate = merge_methods.get(parameters["method"])
+        lambda_ = parameters["lambda"]
+        if lambda_ is None:
+            lambda_ = DEFAULT_LAMBDA
+            warnings.warn(f"{SHORT_FORM}: the recipe gives no `lambda`; merged at {lambda_}", stacklevel=2)
+        signature = signature_of(delegate)
         given = {name: parameters[name] for name in _PASSED_ON if parameters[name] is not None}
-        bound = {**lambda_parameters(delegate, parameters["lambda"], base.id, aligned.id), **given}
+        if unused := sorted(given.keys() - signature.shared - signature.per_input):
+            # mergekit ignores such parameters of a recipe for every other method.
+            warnings.warn(f"{SHORT_FORM}: {delegate.spec.name} takes no {', '.join(unused)}; ignored", stacklevel=2)
+            given = {name: value for name, value in given.items() if name not in unused}
+        bound = {**lambda_parameters(delegate, lambda_, base.id, aligned.id), **given}
         if "weight" in bound and "lambda" not in bound:
             base = replace(base, is_base=False)  # both are inputs; a base would turn them into task vectors
         merged: torch.Tensor
@@ -112,6 +126,8 @@ def signature_of(method: merge_methods.MergeMethod) -> MethodSignature:
         shared=frozenset(p.name for p in method.spec.shared_parameters),
         per_input=frozenset(p.name for p in method.spec.input_parameters),
         ignores_base=method.spec.contract.base == BasePolicy.IGNORED,
+        required=frozenset(p.name for p in method.spec.parameters if p.required),
+        of_base=frozenset(p.name for p in method.spec.input_parameters if p.scope == ParameterScope.INPUT),
     )
 
 

@@ -1,6 +1,6 @@
 """Names of suite entries in results: of an entry that is a YAML file, the name of the task or group in it.
 
-Relies on lm-eval 0.4.13 for `load_yaml`.
+Relies on lm-eval for `load_yaml`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the item table of one lm-eval task from its answered requests.
 
-Relies on lm-eval 0.4.13 for the kinds of task that `ConfigurableTask.process_results` tells apart.
+What lm-eval's versions do differently is in `lm_eval_tasks/host/`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task
 from numpy.typing import NDArray
 
+from lm_eval_tasks import host
 from lm_eval_tasks.labels import choices_and_labels
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.table import ItemTable, in_split
@@ -81,12 +82,15 @@ def own_metrics(task: Any) -> dict[str, bool]:
     perplexity) has no value for a document. If a task filters its answers in several ways, a metric has its plain name
     for the first filter, and `metric,filter` for each other one.
     """
-    averaged = [name for name, aggregation in task.aggregation().items() if aggregation is mean]
-    if not _computes_its_results(task):
-        averaged = [name for name in averaged if name not in _FROM_CHOICES]
+    averaged = host.averaged_metrics(task)
+    left_out = () if _computes_its_results(task) else _FROM_CHOICES
     directions = task.higher_is_better()
-    filters = [f.name for f in task._filters]
-    return {_value_name(name, filters, filter_): directions.get(name, True) for filter_ in filters for name in averaged}
+    return {
+        _value_name(name, [*averaged], filter_): directions.get(name, True)
+        for filter_, names in averaged.items()
+        for name in names
+        if name not in left_out
+    }
 
 
 def _value_name(metric: str, filters: list[str], filter_: str) -> str:
@@ -101,12 +105,11 @@ def _computes_its_results(task: Any) -> bool:
 
 def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
     """Return metric → value, for the metrics that the task itself computes for a document."""
-    filters = list(requests[0].filtered_resps)
+    by_filter = host.document_values(task, doc, requests)
     values = {}
-    for filter_ in filters:
-        results = task.process_results(doc, [request.filtered_resps[filter_] for request in requests])
+    for filter_, results in by_filter.items():
         for metric, value in results.items():
-            name = _value_name(metric, filters, filter_)
+            name = _value_name(metric, [*by_filter], filter_)
             averaged = task.aggregation().get(metric, mean) is mean
             if averaged and isinstance(value, (Real, np.bool_)) and not math.isnan(value):
                 values[name] = float(value)
@@ -130,10 +133,11 @@ def _check_log_likelihoods(task: Task, requests: list[Any]) -> None:
 def _choices(task: Task, doc: Any, requests: list[Any]) -> dict[str, Any]:
     """Return the log-likelihoods, labels and lengths of a document's choices."""
     choices, labels = choices_and_labels(task, doc)
+    measured = host.measured_choices(choices, requests)
     return {
         # For the metric acc_mutual_info a second set of requests follows: the choices without the question.
         "scores": [float(request.resps[0][0]) for request in requests[: len(choices)]],
         "labels": [i in labels for i in range(len(choices))],
-        "chars": [len(choice) for choice in choices],
-        "bytes": [len(choice.encode("utf-8")) for choice in choices],
+        "chars": [len(choice) for choice in measured],
+        "bytes": [len(choice.encode("utf-8")) for choice in measured],
     }

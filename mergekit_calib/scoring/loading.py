@@ -1,29 +1,25 @@
 """Load the tasks of a suite's entries from lm-eval, with their documents and the entries' options.
 
-Mistakes in a task are reported here, before any model is loaded. Relies on lm-eval 0.4.13 for `TaskManager.load`,
-`load_yaml`, `Task.fewshot_context` and `utils.env`, which makes all Jinja templates; options follow the rules of its
-`simple_evaluate`.
+Mistakes in a task are reported here, before any model is loaded. Relies on lm-eval for `TaskManager.load`,
+`load_yaml` and `Task.fewshot_context`; options follow the rules of its `simple_evaluate`.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import lm_eval.utils
 import numpy as np
 import torch
 from lm_eval.api.task import Task
-from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import handle_non_serializable, hash_string
 
+from lm_eval_tasks import host
 from lm_eval_tasks.labels import LabelError, choices_and_labels
 from lm_eval_tasks.pooled_metrics import PooledMetric
 from mergekit_calib.errors import RecipeError
@@ -33,7 +29,10 @@ from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.scoring.entry_names import named_entries
 from mergekit_calib.scoring.known_tasks import check_names, locate
 
-_KEPT_TEMPLATES = 256  # compiled templates; some tasks make one for each document
+_BLANKS_CHECKED = 5  # documents of a task
+
+Renderer = Callable[[list[dict[str, str]], bool], str]
+"""A function that takes a conversation, and whether a generation prompt follows, and returns the prompt."""
 
 
 @dataclass
@@ -45,12 +44,15 @@ class LoadedEntry:
         tasks: lm-eval's tasks; several if the entry names a group or a tag.
         limits: the number of documents of each task that are scored; None for all.
         documents: task → lm-eval's hashes of those documents, in order.
+        with_blank_choices: the first documents of each task with blank choices, and their numbers; a tokenizer may
+            make no tokens of these.
     """
 
     entry: SuiteEntry
     tasks: list[Task]
     limits: list[int | None] = field(default_factory=list)
     documents: dict[str, list[str]] = field(default_factory=dict)
+    with_blank_choices: list[tuple[Task, int, Any]] = field(default_factory=list)
 
 
 def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None = None) -> list[LoadedEntry]:
@@ -75,7 +77,7 @@ def load_entries(entries: Sequence[SuiteEntry], seeds: Seeds, source: str | None
     owner: dict[str, str] = {}
     for i, entry in enumerate(entries):
         key = f"calibration.suite[{i}]"
-        with silence_lm_eval(keep_progress_bars=True), kept_templates():
+        with silence_lm_eval(keep_progress_bars=True), host.kept_templates():
             loaded.append(_load(entry, manager, seeds, key, source))
         for task in loaded[-1].tasks:
             if task.task_name in owner:
@@ -97,7 +99,7 @@ def task_manager(names: Sequence[str]) -> TaskManager:
     with silence_lm_eval(keep_progress_bars=True):
         manager = TaskManager(include_defaults=False, include_path=places.folders)
     for tag, tasks in places.tagged.items():
-        manager.task_index[tag].tags |= tasks  # it knows only those in the last of the folders
+        host.extend_tag(manager, tag, tasks)  # it knows only those in the last of the folders
     return manager
 
 
@@ -109,21 +111,6 @@ def set_seeds(seeds: Seeds) -> None:
     random.seed(seeds.random)
     np.random.seed(seeds.numpy)
     torch.manual_seed(seeds.torch)
-
-
-@contextmanager
-def kept_templates() -> Iterator[None]:
-    """Let lm-eval compile each of a task's Jinja templates once, within the `with` block.
-
-    It compiles them again for every document, which takes most of the time of building requests.
-    """
-    environment: Any = lm_eval.utils.env
-    compiled = functools.lru_cache(maxsize=_KEPT_TEMPLATES)(environment.from_string)
-    environment.from_string = compiled
-    try:
-        yield
-    finally:
-        del environment.from_string  # the class's own method is found again
 
 
 def doc_hash(doc: Any) -> str:
@@ -153,26 +140,30 @@ def _load(entry: SuiteEntry, manager: TaskManager, seeds: Seeds, key: str, sourc
         raise RecipeError(f"{key}.task", f"{entry.task} cannot be loaded: {_first_line(problem)}", source) from problem
     loaded = LoadedEntry(entry, tasks)
     for task in tasks:
-        if getattr(task, "UNSAFE_CODE", False):
+        if host.is_unsafe(task):
             reason = f"{task.task_name} runs code that a model wrote, which is not supported"
             raise RecipeError(f"{key}.task", reason, source)
-        if getattr(task, "MULTIMODAL", False):
+        if host.shows_media(task):
             reason = f"{task.task_name} shows images or plays audio, which is not supported"
             raise RecipeError(f"{key}.task", reason, source)
         _apply_options(task, entry, seeds)
-        limit = get_sample_size(task, entry.limit)
+        limit = host.sample_size(task, entry.limit)
         documents = [doc for _, doc in task.doc_iterator(limit=limit)]
         try:
-            _prompt(task, documents[0], entry)
+            prompt_of(task, documents[0], entry)
         except Exception as problem:
             failure = f"{task.task_name} makes no prompt with num_fewshot {task.get_config('num_fewshot')}"
             raise RecipeError(key, f"{failure}: {_first_line(problem)}", source) from problem
         if is_judged_by_choices(task):
+            blank = []
             for i, doc in enumerate(documents):
                 try:
-                    choices_and_labels(task, doc)
+                    choices, _ = choices_and_labels(task, doc)
                 except LabelError as problem:
                     raise RecipeError(f"{key}.task", f"{task.task_name}, document {i}: {problem}", source) from problem
+                if not all(str(choice).strip() for choice in choices):
+                    blank.append((task, i, doc))
+            loaded.with_blank_choices += blank[:_BLANKS_CHECKED]
         loaded.limits.append(limit)
         loaded.documents[task.task_name] = [in_split(doc_hash(doc), entry.split) for doc in documents]
     return loaded
@@ -188,24 +179,34 @@ def _apply_options(task: Task, entry: SuiteEntry, seeds: Seeds) -> None:
     elif default is None:
         task.set_config(key="num_fewshot", value=0)
     if entry.repeats is not None:
-        task.set_config(key="repeats", value=entry.repeats)
+        host.set_repeats(task, entry.repeats)
     task.set_fewshot_seed(seeds.fewshot)
 
 
-def _prompt(task: Task, doc: Any, entry: SuiteEntry) -> Any:
-    """Return a document's prompt without a chat template: no tokenizer is loaded yet."""
+def prompt_of(task: Task, doc: Any, entry: SuiteEntry, renderer: Renderer | None = None) -> Any:
+    """Return a document's prompt.
+
+    Args:
+        task: the task, with the entry's options.
+        doc: the document.
+        entry: the suite entry.
+        renderer: renders a conversation with a chat template; None for a prompt without one.
+    """
+    multiturn = entry.fewshot_as_multiturn is None or entry.fewshot_as_multiturn
     return task.fewshot_context(
         doc,
         num_fewshot=task.get_config("num_fewshot") or 0,
         system_instruction=entry.system_instruction,
-        apply_chat_template=False,
-        fewshot_as_multiturn=False,
-        chat_template=None,
-        gen_prefix=task.doc_to_prefix(doc),
+        apply_chat_template=renderer is not None,
+        fewshot_as_multiturn=multiturn and renderer is not None,
+        chat_template=renderer,
+        gen_prefix=host.prompt_prefix(task, doc),
     )
 
 
 def _first_line(problem: Exception) -> str:
     """Return the first line of an exception's message, or its type if it has none."""
     text = str(problem).strip().split("\n")[0]
+    if isinstance(problem, IndexError):  # lm-eval looks at the first letter of a choice
+        text = f"{text} (is a choice or a target of its first document empty?)"
     return text if text else type(problem).__name__

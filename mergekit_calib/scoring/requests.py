@@ -1,6 +1,6 @@
 """Run the requests of lm-eval's tasks on a model, all of one type together.
 
-It relies on lm-eval 0.4.13: `Instance` holds its responses in `resps` and the filtered ones in `filtered_resps`;
+It relies on lm-eval: `Instance` holds its responses in `resps` and the filtered ones in `filtered_resps`;
 `Task.instances` are `Task._instances`.
 """
 

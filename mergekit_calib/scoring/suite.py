@@ -1,6 +1,6 @@
 """The suite: lm-eval's tasks and their requests, loaded and built once, and run on one model after another.
 
-It relies on lm-eval 0.4.13: `Task.build_all_requests`, `Task.dump_config`, `Instance`.
+It relies on lm-eval: `Task.build_all_requests`, `Task.dump_config`, `Instance`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import lm_eval
 from lm_eval.utils import hash_string
 from transformers import PreTrainedTokenizerBase
 
+from lm_eval_tasks import host
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.scopes import TaskDescription
 from mergekit_calib.items.table import ItemTable, in_selection_split
@@ -23,7 +24,7 @@ from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
 from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
-from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, kept_templates, load_entries, set_seeds
+from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, load_entries, set_seeds
 from mergekit_calib.scoring.requests import EntryProgress, answer_counter, only_documents, run_requests
 
 
@@ -174,7 +175,7 @@ class Suite:
         if self._built_for == built_for:
             return
         set_seeds(self._seeds)
-        with silence_lm_eval(), kept_templates():
+        with silence_lm_eval(), host.kept_templates():
             for loaded in self.entries:
                 self._build(loaded, lm)
         self._built_for = built_for
@@ -226,7 +227,7 @@ class Suite:
                 if not instances:
                     continue
                 lm.on_answers = answer_counter(progress, loaded.entry.name, sum(i.repeats for i in instances))
-                with silence_lm_eval(keep_progress_bars=True), kept_templates():
+                with silence_lm_eval(keep_progress_bars=True), host.kept_templates():
                     run_requests(lm, instances)
                     tables[loaded.entry.name] = [item_table(task, loaded.entry.split) for task in tasks]
                 lm.on_answers(0)

@@ -172,16 +172,16 @@ def test_with_a_host_that_has_changed_the_plugin_prints_one_message_and_leaves_i
 
 @pytest.fixture
 def newer_lm_eval(tmp_path) -> str:
-    """A folder that, on PYTHONPATH, makes the installed lm-eval look like 0.5.0.dev1."""
-    metadata = tmp_path / "newer" / "lm_eval-0.5.0.dev1.dist-info"
+    """A folder that, on PYTHONPATH, makes the installed lm-eval look like 0.6.0.dev1."""
+    metadata = tmp_path / "newer" / "lm_eval-0.6.0.dev1.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lm_eval\nVersion: 0.5.0.dev1\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lm_eval\nVersion: 0.6.0.dev1\n")
     return str(metadata.parent)
 
 
 def test_with_an_lm_eval_that_is_too_new_the_plugin_prints_one_message_and_leaves_it_alone(newer_lm_eval):
     program = (
-        "import lm_eval.api.task as task, lm_eval.tasks.manager as manager, lm_eval.evaluator_utils as utils\n"
+        "import lm_eval.api.task as task, lm_eval.tasks.manager as manager, lm_eval.api.metrics as utils\n"
         "import mergekit.merge\n"
         "functions = [task.ConfigurableTask.__init__, manager.TaskManager.__init__, utils.stderr_for_metric]\n"
         "print(*(hasattr(f, '__wrapped__') for f in [*functions, mergekit.merge.run_merge]))"
@@ -190,7 +190,7 @@ def test_with_an_lm_eval_that_is_too_new_the_plugin_prints_one_message_and_leave
     assert done.stdout.split() == ["False", "False", "False", "True"], done.stderr
     messages = [line for line in done.stderr.splitlines() if line.startswith("mergekit-calib:")]
     assert len(messages) == 1
-    assert "lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in messages[0]
+    assert "lm-eval 0.6.0.dev1 is not supported yet; install lm-eval<0.6" in messages[0]
 
 
 @pytest.mark.parametrize("command", [("mergekit-calib", "demo"), ("mergekit-yaml", "demo.yml")])
@@ -202,7 +202,7 @@ def test_a_sweep_with_an_lm_eval_that_is_too_new_ends_with_one_line(newer_lm_eva
     recipe = [tmp_path / argument] if argument == "demo.yml" else [argument]
     done = run(BIN / name, *recipe, tmp_path / "out", PYTHONPATH=newer_lm_eval)
     assert done.returncode == 1
-    assert "Error: lm-eval 0.5.0.dev1 is not supported yet; install lm-eval<0.5" in done.stderr
+    assert "Error: lm-eval 0.6.0.dev1 is not supported yet; install lm-eval<0.6" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -230,7 +230,7 @@ def test_lm_eval_runs_a_task_by_name():
 def test_the_doctor_reports_the_hooks_as_active_unless_switched_off():
     done = run(BIN / "mergekit-calib", "doctor")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("✓") == 3
+    assert done.stdout.count("✓") == 6
     assert "mergekit 0." in done.stdout
     switched_off = run(BIN / "mergekit-calib", "doctor", MERGEKIT_CALIB_DISABLE="1")
     assert switched_off.returncode == 1
