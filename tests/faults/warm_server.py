@@ -28,6 +28,9 @@ _PATHS_OF |= {"os.truncate": 1, "os.chmod": 1, "os.utime": 1}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+_ballast: list[bytearray] = []
+
+
 def main() -> None:
     """Import everything, and serve requests until standard input ends."""
     _import_hosts()
@@ -66,10 +69,13 @@ def _import_hosts() -> None:
 
 def _run(request: dict[str, Any]) -> None:
     """Run a sweep, and end this process."""
+    import torch
+
     folder = Path(request["folder"])
-    says = os.open(folder / "says", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    says = os.open(request["fault"].get("terminal", folder / "says"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(says, 1)
     os.dup2(says, 2)
+    torch.set_num_threads(1)  # before a model is loaded in threads: the first call after a fork makes a new pool
     status = RAW
     try:
         scored = os.open(folder / "scored", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -88,6 +94,13 @@ def _sweep(request: dict[str, Any]) -> int:
     from mergekit_calib.errors import CalibError
     from mergekit_calib.integrations.recipe_runner import run_source
 
+    if request["fault"].get("command"):
+        from mergekit_calib.cli import main as command
+
+        try:
+            command(["sweep", request["recipe"], request["out"]])
+        except SystemExit as end:
+            return int(end.code or 0)
     text = Path(request["recipe"]).read_text()
     try:
         return int(run_source(text, request["out"], MergeOptions(quiet=True), request["recipe"]))
@@ -107,6 +120,8 @@ def _count_scorings(note: Callable[[str], object], fault: dict[str, Any]) -> Non
             note(point.id)
             if seconds := fault.get("slow"):
                 time.sleep(seconds)
+            if "memory while scoring" in fault and point.role is None:
+                _limit_memory(fault["memory while scoring"])
             return score_all(documents)
 
         return score(self, point, digest, noted)
@@ -116,8 +131,13 @@ def _count_scorings(note: Callable[[str], object], fault: dict[str, Any]) -> Non
 
 def _prepare_fault(fault: dict[str, Any], out: Path, folder: Path) -> None:
     """Arrange for what is to go wrong in this process."""
-    if "kill" in fault or fault.get("counts"):
-        _hook_writes(out, fault.get("kill"), folder / "events" if fault.get("counts") else None)
+    if "kill" in fault:
+        _hook_writes(out, fault["kill"], lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    if "fill" in fault:
+        _hook_writes(out, fault["fill"], lambda _: _fill_disk(Path(fault["with"])))
+    if fault.get("counts"):
+        log = os.open(folder / "events", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        _hook_writes(out, None, lambda event: os.write(log, f"{event}\n".encode()))
     if "flock" in fault:
         _refuse_locks(out, getattr(errno, fault["flock"]))
     if "patience" in fault:
@@ -125,17 +145,15 @@ def _prepare_fault(fault: dict[str, Any], out: Path, folder: Path) -> None:
 
         database._PATIENCE = fault["patience"]
     if "memory" in fault:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + fault["memory"],) * 2)
+        _limit_memory(fault["memory"])
     if "stop" in fault:
         _stop_in(fault["stop"])
     if fault.get("waits"):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _hook_writes(out: Path, kill_at: int | None, log: Path | None) -> None:
-    """Kill this process before its n-th event that changes something in `out`; or log the events."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if log else None
+def _hook_writes(out: Path, at: int | None, act: Callable[[str], object]) -> None:
+    """Call `act` before the n-th event that changes something in `out`; before each, if `at` is None."""
     inside = os.fspath(out)
     count = 0
 
@@ -150,17 +168,34 @@ def _hook_writes(out: Path, kill_at: int | None, log: Path | None) -> None:
         if not any(name.startswith(inside) for name in names) or _does_nothing(event, names[0]):
             return
         count += 1
-        if count == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if file is not None:
-            os.write(file, f"{event} {' '.join(os.path.relpath(name, inside) for name in names)}\n".encode())
+        if at in (None, count):
+            act(f"{event} {' '.join(os.path.relpath(name, inside) for name in names)}")
 
     sys.addaudithook(hook)
+
+
+def _fill_disk(file: Path) -> None:
+    """Write a file until the disk is full."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+    with suppress(OSError):
+        while True:
+            os.write(descriptor, bytes(4096))
+    os.close(descriptor)
 
 
 def _does_nothing(event: str, name: str) -> bool:
     """Return whether an event changes nothing: a folder that is there is to be made, or a missing file removed."""
     return os.path.isdir(name) if event == "os.mkdir" else event == "os.remove" and not os.path.lexists(name)
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Let this process have at most so many bytes more, once memory that it freed earlier is in use again."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + n_bytes,) * 2)
+    with suppress(MemoryError):
+        while True:
+            _ballast.append(bytearray(1 << 18))
+    del _ballast[-max(1, n_bytes >> 18) :]
 
 
 def _refuse_locks(out: Path, code: int) -> None:
@@ -182,14 +217,16 @@ def _refuse_locks(out: Path, code: int) -> None:
 def _stop_in(phase: str) -> None:
     """Stop this process (SIGSTOP) in a phase of its first point that is no parent; a test then kills it."""
     from mergekit_calib.merging.models import PointModels
+    from mergekit_calib.report.figures import pictures
     from mergekit_calib.search.driver import Search
     from mergekit_calib.search.study import Study
+    from mergekit_calib.sweep import coordinator
     from mergekit_calib.sweep.folder import RunFolder
 
     def stop() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def before(owner: type, name: str, condition: Callable[..., bool] = lambda *_: True) -> None:
+    def before(owner: Any, name: str, condition: Callable[..., bool] = lambda *_: True) -> None:
         original = getattr(owner, name)
 
         def stopped(*args: Any, **options: Any) -> Any:
@@ -211,6 +248,10 @@ def _stop_in(phase: str) -> None:
         before(Study, "tell")
     elif phase == "writing":  # holds the lock under which the model is written
         before(PointModels, "write")
+    elif phase == "preparing":
+        before(coordinator, "prepare")
+    elif phase == "drawing":
+        before(pictures, "draw_pictures")
     elif phase == "saving":
         before(RunFolder, "save", lambda _, frontier: frontier.finished)
     else:

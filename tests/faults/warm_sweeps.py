@@ -18,7 +18,13 @@ from typing import Any
 import yaml
 
 _TESTS = Path(__file__).resolve().parents[1]
-_VOLATILE = {"created", "seconds", "reused", "name", "checksum"}  # of `frontier.json`: what may differ between two equal runs
+_VOLATILE = {
+    "created",
+    "seconds",
+    "reused",
+    "name",
+    "checksum",
+}  # of `frontier.json`: what may differ between two equal runs
 _PATIENCE = 300.0  # seconds; on a busy machine everything takes long
 
 
