@@ -14,6 +14,7 @@ from mergekit_calib.analysis.paired import differences, of_objectives
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
 from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
+from mergekit_calib.report.text.safe_text import storable
 from mergekit_calib.results.findings import SUITE, Difference, Objective
 from mergekit_calib.versions import versions
 
@@ -81,7 +82,7 @@ class CardMaker:
         all_same = first is not None and len(same) == len(tables) == len(first.tables)
         estimator = first.estimator if first and all_same else self._estimator()
         results = estimator.bootstrap(tables, splits=("all",))
-        name = name.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
+        name = storable(name)
         model = ModelScores(name=name, seconds=seconds)
         for scope, splits in estimator.estimates(results, tables).items():
             model.metrics[scope] = {metric: estimates["all"] for metric, estimates in splits.items()}

@@ -18,6 +18,7 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable
 from mergekit_calib.metrics import pad
+from mergekit_calib.report.text.safe_text import storable
 
 
 class NoMetricError(CalibError):
@@ -62,6 +63,8 @@ def read_samples(paths: Iterable[str | Path]) -> list[SampledModel]:
     for (folder, _), model in zip(by_model, models, strict=True):
         if names.count(model.name) > 1:
             model.name = f"{model.name} ({folder})"
+    for model in models:
+        model.name, model.notes = storable(model.name), [storable(note) for note in model.notes]
     return models
 
 

@@ -14,16 +14,17 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.report.text.safe_text import storable
 
 Line = Mapping[str, Any]
 
 _DATE = r"\d{4}-\d\d-\d\dT[\d.:-]+?"
-_SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<date>{_DATE}))?\.jsonl(?:\.gz)?$")
+_SAMPLES = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<date>{_DATE}))?\.jsonl(?:\.gz)?$", re.DOTALL)
 _DATED = re.compile(rf"_(?P<date>{_DATE})\.json$")
 _NEEDED = ("doc_id", "target", "arguments", "resps")
 
@@ -113,9 +114,10 @@ def sample_files(paths: Iterable[str | Path]) -> list[SampleFile]:
             raise CalibError(f"{path}: {_without_samples(path)}")
         for file in inside:
             if file.parent not in runs:
-                found = (Run.of(each) for each in sorted(file.parent.glob("*.json")))
-                runs[file.parent] = [run for run in found if run is not None]
-            files[file] = _identified(file, runs[file.parent])
+                read = (Run.of(each) for each in sorted(file.parent.glob("*.json")))
+                runs[file.parent] = [run for run in read if run is not None]
+            found = _identified(file, runs[file.parent])
+            files[file] = replace(found, task=storable(found.task))
     return list(files.values())
 
 

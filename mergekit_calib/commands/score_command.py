@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mergekit_calib.cards.rendering import print_card, write_card
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.report.terminal.safe_console import SafeConsole
+from mergekit_calib.report.terminal.told_warnings import told_warnings
 from mergekit_calib.report.terminal.waiting import waiting
 from mergekit_calib.scoring.known_tasks import check_names
 
@@ -25,7 +27,8 @@ def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Sc
         out: the folder to write the card to; None to only print it.
         n_bins: bins of `ece`.
     """
-    with waiting("reading samples"):
+    _check_folder(out)
+    with waiting("reading samples"), told_warnings():
         models = read_samples(paths)
         directions: dict[str, dict[str, bool]] = {}
         for model in models:
@@ -47,13 +50,14 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
         out: the folder to write the card and the item scores to; None to only print the card.
         options: the other options of the command.
     """
+    _check_folder(out)
     given = {name: options[name] for name in ("num_fewshot", "repeats", "limit") if options[name] is not None}
     if given.get("limit", 0) >= 1:
         given["limit"] = int(given["limit"])
     if options["apply_chat_template"]:
         given["apply_chat_template"] = True
     entries = [SuiteEntry(task=task, **given) for task in tasks]
-    with waiting("loading tasks") as spinner:
+    with waiting("loading tasks") as spinner, told_warnings():
         try:
             check_names(entries)
         except RecipeError as problem:
@@ -71,6 +75,19 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
             on_answers=lambda task, done, total: spinner.update(text=f"{task}: {done:,} of {total:,} requests"),
         )
     return _printed(card, out)
+
+
+def _check_folder(out: Path | None) -> None:
+    """Raise an error if the folder of the card cannot be written to, before anything is scored."""
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except (OSError, ValueError) as problem:
+        reason = "it is a file" if out.is_file() else getattr(problem, "strerror", None) or problem
+        raise CalibError(f"--out {out}: {reason}; name a folder that can be written to") from problem
 
 
 def _model_args(text: str) -> dict[str, Any]:

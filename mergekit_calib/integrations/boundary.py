@@ -21,6 +21,7 @@ from types import FrameType
 import click
 
 from mergekit_calib.errors import CalibError, one_line
+from mergekit_calib.report.text.safe_text import on_one_line
 from mergekit_calib.storage.failures import folder_error
 
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -58,11 +59,11 @@ def boundary() -> Iterator[None]:
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click shows them, and ends quietly if nobody reads what is printed
         except CalibError as problem:
-            raise click.ClickException(" ".join(str(problem).split())) from problem
+            raise click.ClickException(on_one_line(str(problem))) from problem
         except KeyboardInterrupt as problem:
             sys.exit(128 + (problem.number if isinstance(problem, Stopped) else signal.SIGINT))
         except Exception as problem:
-            raise click.ClickException(explain(problem)) from problem
+            raise click.ClickException(on_one_line(explain(problem))) from problem
 
 
 def explain(problem: Exception) -> str:
@@ -148,7 +149,8 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 def _is_out_of_memory(problem: BaseException) -> bool:
     # By name, since torch may not be imported.
     is_torchs = type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(problem)
-    return isinstance(problem, MemoryError) or is_torchs
+    # safetensors raises an error of its own, with the system's text.
+    return isinstance(problem, MemoryError) or is_torchs or "Cannot allocate memory" in str(problem)
 
 
 def _in(log: Path | None) -> str:

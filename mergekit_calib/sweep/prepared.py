@@ -24,6 +24,7 @@ from mergekit_calib.merging.plan_checks import check_plans
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
+from mergekit_calib.report.text.safe_text import storable
 from mergekit_calib.results.frontier import Frontier, Objective
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy, Study
@@ -262,7 +263,7 @@ class Prepared:
         """Return the result before the first point is scored."""
         block = self.sweep.calibration
         return Frontier(
-            name=self.folder.path.resolve().name,
+            name=storable(self.folder.path.resolve().name),
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             finished=False,
             axes={name: axis.levels for name, axis in self.sweep.axes.items()},

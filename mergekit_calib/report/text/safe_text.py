@@ -31,6 +31,11 @@ def on_one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def storable(text: str) -> str:
+    r"""Return text that a file can hold: bytes of a file's name that are no text are written as `\udcff`."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def cut(text: str, longest: int) -> str:
     """Return text of at most `longest` characters, with its middle left out if it is longer."""
     if len(text) <= longest:
