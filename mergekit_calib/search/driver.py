@@ -284,7 +284,8 @@ class Search:
     def _update_from_store(self) -> None:
         """Add to the study the points whose item scores are on disk, the oldest first."""
         complete = {key: facts for key, facts in self._store.described() if facts.get("role") is None}
-        if any(key not in complete for key in self._study.completed) and not self._workers_are_busy():
+        agrees = all(key in complete and self._is_of(number, key) for key, number in self._study.completed.items())
+        if not agrees and not self._workers_are_busy():
             self._study.start_over()
         for key, facts in complete.items():
             is_in_study = key in self._study.completed or key in self._study.failures
@@ -297,6 +298,11 @@ class Search:
                     self._study.add(setting, key, evaluation)
                 else:
                     self._study.add_failure(setting, key, evaluation, stored.n_items)
+
+    def _is_of(self, number: int, key: str) -> bool:
+        """Return whether a trial's setting is that of the point with the content key, as it is unless it is damaged."""
+        setting = self._study.setting_of(self._study.trials()[number])
+        return bool(setting) and self._space.key_of(self._space.point(setting)) == key
 
     def _setting(self, axes: Mapping[str, Value]) -> Setting:
         """Return `axes` as a setting of this search; empty if it is a parent or not in the space."""

@@ -49,6 +49,17 @@ def test_a_damaged_table_is_kept_aside_and_its_point_is_scored_again(run: Finish
     assert (tmp_path / "out" / f"{name}.unreadable").is_symlink() == (damage is linked)
 
 
+def with_another_setting(path: Path, elsewhere: Path) -> None:
+    """The journal says that the scores of λ = 0.5 are those of λ = 1."""
+    text = path.read_text()
+    assert '"param_value_internal": 0.5' in text.replace('internal":0', 'internal": 0')
+    path.write_text(text.replace('internal": 0.5', 'internal": 1.0').replace('internal":0.5', 'internal":1.0'))
+
+
+def test_scores_are_not_taken_for_those_of_the_setting_that_a_damaged_journal_names(run: FinishedRun, tmp_path):
+    assert rerun(run, {"calibration/study.log": with_another_setting}, tmp_path).kind == "same"
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_report_and_compare_refuse_a_damaged_result_in_one_line(run: FinishedRun, tmp_path, damage):
     shutil.copytree(run.out, tmp_path / "out")
