@@ -13,7 +13,7 @@ from mergekit_calib.recipe.block_problems import block_problem
 from mergekit_calib.recipe.definition import OF_PARENTS, Sweep
 from mergekit_calib.recipe.parent_roles import parents_of
 from mergekit_calib.recipe.placeholders import PlaceholderError, names_in
-from mergekit_calib.recipe.required_parameters import check_required_parameters
+from mergekit_calib.recipe.required_parameters import check_parameters_are_mappings, check_required_parameters
 from mergekit_calib.recipe.short_form import (
     METHOD,
     SHORT_FORM,
@@ -65,6 +65,7 @@ def parse_sweep(
     """
     block = read_block(text, source)
     recipe = {key: value for key, value in read_yaml(text, source).items() if key != "calibration"}
+    check_parameters_are_mappings(recipe, source)
     notes = (
         [] if known is None else check_keys(recipe, known, _parameters(recipe, block, methods), _all(methods), source)
     )

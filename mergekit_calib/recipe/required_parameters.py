@@ -1,4 +1,4 @@
-"""The parameters that a merge method cannot do without, looked for where mergekit looks for them."""
+"""The parameters that a merge method requires, looked for where mergekit looks for them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,24 @@ def check_required_parameters(
         source: the recipe's file, for messages.
 
     Raises:
-        RecipeError: a parameter is missing, or `parameters` is not a mapping.
+        RecipeError: a parameter is missing.
     """
     for variant in variants.values():
-        for path, node in _holders(variant.recipe):
-            if not isinstance(node.get("parameters", {}), dict | None):
-                key = f"{path}.parameters" if path else "parameters"
-                raise RecipeError(key, "must be a mapping, as `parameters: {weight: 0.5}`", source)
         method = variant.recipe.get("merge_method")
         if isinstance(method, str) and method in methods:
             _check(variant.recipe, methods[method], source)
+
+
+def check_parameters_are_mappings(recipe: Recipe, source: str | None) -> None:
+    """Check that every `parameters` of a recipe is a mapping.
+
+    Raises:
+        RecipeError: one is not.
+    """
+    for path, node in _holders(recipe):
+        if not isinstance(node.get("parameters"), dict | None):
+            key = f"{path}.parameters" if path else "parameters"
+            raise RecipeError(key, "must be a mapping, as `parameters: {weight: 0.5}`", source)
 
 
 def _check(recipe: Recipe, method: MethodSignature, source: str | None) -> None:

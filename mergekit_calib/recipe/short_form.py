@@ -72,7 +72,7 @@ def expand_short_form(
     """
     base, aligned = _two_parents(recipe, source)
     parents = {"base": base, "aligned": aligned}
-    parameters = _own_parameters(recipe, source)
+    parameters = dict(recipe.get("parameters") or {})
     if METHOD not in axes:
         method = parameters.get(METHOD, "linear")
         return {str(method): _variant(recipe, base, aligned, axes, methods, source)}, parents
@@ -112,7 +112,7 @@ def _variant(
     Raises:
         RecipeError: the method or a parameter is unknown, or the method has no parameter that λ could be.
     """
-    parameters = _own_parameters(recipe, source)
+    parameters = dict(recipe.get("parameters") or {})
     method = parameters.pop("method", "linear")
     if not isinstance(method, str) or method not in methods or method == SHORT_FORM:
         raise RecipeError("parameters.method", unknown_method(method, methods), source)
@@ -203,13 +203,6 @@ def _problem_of_lambda(value: Any) -> str | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return None
     return f'{shown(value)} is not λ: write a number or a placeholder, as "${{{LAMBDA}}}"'
-
-
-def _own_parameters(recipe: Recipe, source: str | None) -> dict[str, Any]:
-    parameters = recipe.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise RecipeError("parameters", "must be a mapping, as `parameters: {method: slerp}`", source)
-    return dict(parameters)
 
 
 def _two_parents(recipe: Recipe, source: str | None) -> tuple[str, str]:
