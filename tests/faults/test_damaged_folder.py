@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faults.damage import DAMAGES, FinishedRun, deleted, flipped, linked, of_a_newer_version, printed, rerun
+from faults.damage import DAMAGES, FinishedRun, deleted, end_of, flipped, linked, of_a_newer_version, printed, rerun
 from faults.damage_run import finished_run, without_pictures
 from faults.damaged_folder import rounds
 from mergekit_calib.commands.report_command import rewrite_report
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.recipe_runner import run_source
+from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.notebook import SweepResult
-from mergekit_calib.recipe import dump_recipe
+from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.report.comparison_files import write_comparison
+from mergekit_calib.results.events import Progress
+from mergekit_calib.sweep.coordinator import run_sweep
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +61,29 @@ def with_another_setting(path: Path, elsewhere: Path) -> None:
 
 def test_scores_are_not_taken_for_those_of_the_setting_that_a_damaged_journal_names(run: FinishedRun, tmp_path):
     assert rerun(run, {"calibration/study.log": with_another_setting}, tmp_path).kind == "same"
+
+
+class Remover(Progress):
+    """Deletes the output folder while a point is scored."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        if done and self._out.exists():
+            shutil.rmtree(self._out)
+
+
+def test_a_folder_that_is_deleted_during_the_run_is_not_made_again_and_the_same_command_goes_on(run, tmp_path):
+    out = tmp_path / "out"
+    register()
+    sweep = parse_sweep(run.recipe, registered_signatures(), "sweep.yml")
+    with pytest.raises(CalibError, match="was deleted, moved or replaced during the run"):
+        run_sweep(sweep, out, progress=Remover(out))
+    assert not out.exists()
+    _, problem = printed(lambda: run_source(run.recipe, str(out)))
+    assert problem is None
+    assert end_of(out) == run.end
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
