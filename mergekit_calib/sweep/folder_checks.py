@@ -12,6 +12,7 @@ import yaml
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.item_files import UnreadableItemsError, read_items
+from mergekit_calib.report.text.safe_text import storable
 
 _SHOWN = 3  # names in a message
 
@@ -26,9 +27,12 @@ def check_usable(out: Path, folders: Collection[Path]) -> None:
         folders: the folders that a sweep keeps in it.
 
     Raises:
-        CalibError: something else stands where a folder should be, a link leads out of `out`, or the system does not
-            allow writing there.
+        CalibError: something else stands where a folder should be, a link leads out of `out`, the system does not
+            allow writing there, or the path is not UTF-8.
     """
+    path = str(out.absolute())
+    if storable(path) != path:
+        raise CalibError(f"{out}: this path is not UTF-8, so no model can be written there; name another folder")
     if out.is_symlink() and not out.exists():
         raise CalibError(
             f"{out} is a link to {os.readlink(out)}, which does not exist; make that folder, or name another"
