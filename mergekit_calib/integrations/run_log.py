@@ -61,8 +61,9 @@ class RunLog(Progress):
         return self._stream.partial
 
     def line(self, text: str) -> None:
-        """Write one line, with the time."""
-        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        """Write one line, with the time; a line that the disk has no room for is lost."""
+        with suppress(OSError):  # whatever matters more than the log reports a full disk
+            self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def record(self, record: logging.LogRecord, text: str) -> None:
         """Write a log record, and tell the user if its level calls for it."""
@@ -111,7 +112,8 @@ class RunLog(Progress):
             self.line("".join(traceback.format_exception(kind, problem, trace)).rstrip())
         is_unknown = isinstance(problem, Exception) and not isinstance(problem, CalibError)
         if not isinstance(self._file, io.StringIO):
-            self._file.close()
+            with suppress(OSError):  # lines that the disk had no room for
+                self._file.close()
             if problem is not None and is_unknown:
                 remember_log(problem, self.path)
         elif problem is not None and is_unknown:
@@ -121,7 +123,8 @@ class RunLog(Progress):
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         early_lines, self._file = self._file, self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
-        self._file.write(early_lines.getvalue() if isinstance(early_lines, io.StringIO) else "")
+        with suppress(OSError):
+            self._file.write(early_lines.getvalue() if isinstance(early_lines, io.StringIO) else "")
         if not self._verbosity:
             with suppress(OSError):  # there is no standard error
                 self._saved_stderr = os.dup(_STDERR)
