@@ -13,6 +13,7 @@ import click
 
 from mergekit_calib.integrations.boundary import boundary
 from mergekit_calib.report.terminal.waiting import waiting
+from mergekit_calib.report.text.safe_text import printable
 
 
 class _Group(click.Group):
@@ -115,7 +116,7 @@ def report(out: Path, formats: str) -> None:
 
         paths = rewrite_report(out, formats.split(",") if formats else [])
     for path in paths:
-        click.echo(path)
+        click.echo(printable(str(path)))
 
 
 @main.command()
@@ -129,7 +130,7 @@ def compare(outs: tuple[Path, ...], to: Path) -> None:
         from mergekit_calib.report.comparison_files import write_comparison
 
         page = write_comparison(outs, to)
-    click.echo(page)
+    click.echo(printable(str(page)))
 
 
 @main.command()
