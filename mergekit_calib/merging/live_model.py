@@ -150,10 +150,21 @@ def model_class(config: transformers.PretrainedConfig, trust_remote_code: bool) 
         config: the configuration.
         trust_remote_code: whether code that comes with the model may run.
     """
+    return type(empty_model(config, trust_remote_code))
+
+
+def empty_model(config: transformers.PretrainedConfig, trust_remote_code: bool) -> transformers.PreTrainedModel:
+    """Return a model that has the shapes of a configuration, and no numbers, so that it takes no memory.
+
+    Args:
+        config: the configuration.
+        trust_remote_code: whether code that comes with the model may run.
+    """
     encoder_decoder = getattr(config, "is_encoder_decoder", False)
     auto: Any = transformers.AutoModelForSeq2SeqLM if encoder_decoder else transformers.AutoModelForCausalLM
     with torch.device("meta"):
-        return type(auto.from_config(config, trust_remote_code=trust_remote_code))
+        model: transformers.PreTrainedModel = auto.from_config(config, trust_remote_code=trust_remote_code)
+    return model
 
 
 def _direct_parameters(model: transformers.PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, str | None]:

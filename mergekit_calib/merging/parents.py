@@ -1,30 +1,28 @@
 """The models that a recipe names: what they are, their size, and whether they can be merged.
 
 Configs, file headers and hashes of files are enough for that; no weight is loaded.
-Relies on mergekit 0.1.5 for `ModelReference` and `ShardedTensorIndex`.
+Relies on mergekit 0.1.5 for `ModelReference`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors
 import torch
 import transformers
 from mergekit.common import ModelReference
-from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.checkpoint_files import check_adapter, check_config, check_model_names
+from mergekit_calib.merging.json_files import one_line
+from mergekit_calib.merging.tensor_files import check_depth, check_pickles, stored_shapes, tensor_files
 
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _SAMPLED_ABOVE = 64 << 20  # bytes; of larger files only samples are hashed, so that 16 GB take less than a minute
 _N_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
@@ -74,8 +72,10 @@ def open_parents(names: Sequence[str], options: MergeOptions) -> dict[str, Paren
         options: mergekit's options.
 
     Raises:
-        CalibError: a model does not exist, cannot be read, or is in pickle format without mergekit's `--lazy-unpickle`.
+        CalibError: a model does not exist, is quantised, is broken, or is in pickle format without mergekit's
+            `--lazy-unpickle`. The message names the file.
     """
+    check_model_names(names)
     references = {name: _reference(name) for name in names}
     configs = {name: _config(ref, options) for name, ref in references.items()}
     return {name: _open(ref, configs[name], options) for name, ref in references.items()}
@@ -98,6 +98,25 @@ def check_architectures(models: Iterable[ParentModel], options: MergeOptions) ->
             raise CalibError(
                 f"{first.name} is a {of_first} and {other.name} a {of_other}: only models of one "
                 "architecture can be merged (mergekit's --allow-crimes tries it anyway)"
+            )
+
+
+def check_depths(models: Iterable[ParentModel]) -> None:
+    """Check that models which are merged whole have one number of layers.
+
+    Args:
+        models: the models.
+
+    Raises:
+        CalibError: two have different numbers.
+    """
+    first, *others = models
+    depths = {m.name: getattr(m.config.get_text_config(), "num_hidden_layers", None) for m in (first, *others)}
+    for other in others:
+        if depths[other.name] != depths[first.name]:
+            raise CalibError(
+                f"{first.name} has {depths[first.name]} layers and {other.name} {depths[other.name]} "
+                "(num_hidden_layers in config.json): only models of one depth can be merged whole; `slices` takes parts"
             )
 
 
@@ -136,11 +155,16 @@ def apply_adapters(models: Iterable[ParentModel], options: MergeOptions) -> None
         marker = merged.with_name(merged.name + f".{model.fingerprint}.whole")
         if merged.exists() and not marker.exists() and merged.is_relative_to(options.lora_merge_cache):
             shutil.rmtree(merged)
-        reference.merged(
-            cache_dir=options.lora_merge_cache,
-            trust_remote_code=options.trust_remote_code,
-            lora_merge_dtype=options.lora_merge_dtype,
-        )
+        try:
+            reference.merged(
+                cache_dir=options.lora_merge_cache,
+                trust_remote_code=options.trust_remote_code,
+                lora_merge_dtype=options.lora_merge_dtype,
+            )
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as problem:  # of peft
+            shutil.rmtree(merged, ignore_errors=True)
+            reason = f"{type(problem).__name__}: {one_line(problem)}"
+            raise CalibError(f"LoRA {reference.lora} cannot be merged into {reference.model}: {reason}") from problem
         marker.touch()
 
 
@@ -152,60 +176,45 @@ def _reference(name: str) -> ModelReference:
 
 
 def _config(reference: ModelReference, options: MergeOptions) -> transformers.PretrainedConfig:
-    for path in filter(None, (reference.model, reference.lora)):
-        local = path.path.startswith((".", "/", "~")) or path.path.count("/") > 1 or "\\" in path.path
-        if local and not os.path.exists(path.path):
-            raise CalibError(f"model {path.path!r} does not exist: no such folder (relative to {os.getcwd()})")
+    check_config(reference.model)
+    check_adapter(reference, options.lazy_unpickle)
     try:
         config: transformers.PretrainedConfig = reference.config(trust_remote_code=options.trust_remote_code)
-    except Exception as problem:
-        here = os.path.isdir(reference.model.path)
-        where = "its config.json cannot be read" if here else "no such local folder, and not found on the Hub"
-        first_line = str(problem).strip().split("\n")[0]
-        raise CalibError(f"model {reference.model}: {where}: {first_line}") from problem
+    except Exception as problem:  # a config may hold anything
+        reason = one_line(problem)
+        if "custom code" in reason and not options.trust_remote_code:
+            reason = "it comes with code of its own, which mergekit's --trust-remote-code allows to run"
+        elif "does not recognize this architecture" in reason:
+            kind = reason.split("has ")[-1].split(" but ")[0]  # model type `…`
+            reason = f"transformers {transformers.__version__} does not know its {kind}"
+        raise CalibError(f"model {reference.model}: its config.json cannot be used: {reason}") from problem
     return config
 
 
 def _open(reference: ModelReference, config: transformers.PretrainedConfig, options: MergeOptions) -> ParentModel:
     try:
         folder = Path(reference.local_path(cache_dir=options.transformers_cache, ignore_lora=True))
-        index = ShardedTensorIndex.from_disk(str(folder))
-    except Exception as problem:
-        raise CalibError(f"model {reference.model}: its weights cannot be found: {problem}") from problem
-    files = sorted({folder / name for name in index.tensor_paths.values()})
-    if not index.is_safetensors and not options.lazy_unpickle:
-        raise CalibError(
-            f"model {reference.model} is in pickle format ({files[0].name}), which can run code when it is read; "
-            "convert it to safetensors, or allow it with mergekit's --lazy-unpickle"
-        )
-    if missing := [f for f in files if not f.exists()]:
-        raise CalibError(f"model {reference.model}: its index names {missing[0].name}, which is missing")
-    hashed = [folder / "config.json", *files]
+    except Exception as problem:  # of the Hub
+        raise CalibError(f"model {reference.model}: its weights cannot be fetched: {one_line(problem)}") from problem
+    files = tensor_files(folder, options.lazy_unpickle)
+    hashed = [folder / "config.json", *files.paths]
     if reference.lora and os.path.isdir(reference.lora.path):
         hashed += sorted(Path(reference.lora.path).glob("adapter_*"))
-    shapes, dtype = _headers(files) if index.is_safetensors else ({}, None)
+    if files.is_safetensors:
+        shapes, dtype = stored_shapes(str(reference.model), files)
+        check_depth(folder, config, shapes)
+    else:
+        check_pickles(folder)
+        shapes, dtype = {}, None
     return ParentModel(
         reference=reference,
         config=config,
         folder=folder,
         shapes=shapes,
         dtype=dtype or (config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32),
-        n_bytes=sum(f.stat().st_size for f in files),
+        n_bytes=sum(f.stat().st_size for f in files.paths),
         fingerprint=fingerprint(hashed),
     )
-
-
-def _headers(files: Sequence[Path]) -> tuple[dict[str, tuple[int, ...]], torch.dtype | None]:
-    """Return tensor name → shape, and the dtype of most numbers, or None if mergekit does not know it."""
-    shapes, n_numbers = {}, Counter[torch.dtype]()
-    for file in files:
-        with safetensors.safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                part = tensors.get_slice(name)
-                shapes[name] = tuple(part.get_shape())
-                if part.get_dtype() in _DTYPES:
-                    n_numbers[_DTYPES[part.get_dtype()]] += math.prod(shapes[name])
-    return shapes, n_numbers.most_common(1)[0][0] if n_numbers else None
 
 
 def fingerprint(files: Iterable[Path]) -> str:

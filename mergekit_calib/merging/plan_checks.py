@@ -40,22 +40,32 @@ def check_plans(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeO
         if (method := point.recipe["merge_method"]) not in checked_methods:
             checked_methods.add(method)
             plan = Plan(configuration(point.recipe, sweep.source), options)
-            check_sources(plan, options)
+            check_sources(plan, options, models)
             check_shapes(plan, models, options)
+            check_output_head(plan, models, options)
             check_config(plan)
 
 
-def check_sources(plan: Plan, options: MergeOptions) -> None:
+def check_sources(plan: Plan, options: MergeOptions, models: Mapping[str, ParentModel] | None = None) -> None:
     """Check that every model has the tensors that a plan reads.
+
+    Args:
+        plan: the plan of a point.
+        options: mergekit's options.
+        models: the models whose files were read; their indexes may name tensors that no file holds.
 
     Raises:
         CalibError: a model lacks a tensor.
     """
+    shapes = {model.reference: model.shapes for model in (models or {}).values() if not model.reference.lora}
     for task in TaskUniverse(plan.targets).tasks:
         if not isinstance(task, LoadTensor) or task.optional:
             continue
         loader = LoaderCache().get(task.model)
-        if task._resolve_name(loader):
+        if name := task._resolve_name(loader):
+            if name not in (shapes.get(task.model) or {name}):
+                file = f"{loader.index.base_path}/{loader.index.tensor_paths[name]}"
+                raise CalibError(f"{file} has no tensor {name}, which the index beside it names; fetch the model again")
             continue
         names = loader.index.tensor_paths.keys()
         # Not before, because mergekit reads the model's config again each time: 4 ms for each of its tensors.
@@ -99,6 +109,33 @@ def check_shapes(plan: Plan, models: Mapping[str, ParentModel], options: MergeOp
                 f"tensor {name} of {first} has {shape[axis]} tokens, and the merged model's config {n_tokens}; name a "
                 "base_model, which gives the config, with the same vocabulary"
             )
+
+
+def check_output_head(plan: Plan, models: Mapping[str, ParentModel], options: MergeOptions) -> None:
+    """Check that no model loses its output head, because the merged model's config ties it to the embeddings.
+
+    Args:
+        plan: the plan of a point.
+        models: every model that the recipe names.
+        options: mergekit's options; with `--allow-crimes` nothing is checked.
+
+    Raises:
+        CalibError: the config ties them, and a model has an output head of its own.
+    """
+    if options.allow_crimes or not _is_tied(plan.config):
+        return
+    tied = [model for model in models.values() if _is_tied(model.config)]
+    for model in models.values():
+        if tied and not _is_tied(model.config) and "lm_head.weight" in model.shapes:
+            raise CalibError(
+                f"{tied[0].folder / 'config.json'}: tie_word_embeddings is true, and false in {model.name}, whose "
+                "output head the merged models would lose; save the first again with false, and its embeddings as "
+                "lm_head.weight, too"
+            )
+
+
+def _is_tied(config: transformers.PretrainedConfig) -> bool:
+    return bool(getattr(config.get_text_config(), "tie_word_embeddings", False))
 
 
 def check_config(plan: Plan) -> None:

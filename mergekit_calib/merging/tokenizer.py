@@ -6,6 +6,7 @@ merged model could not chat. `merging/donor.py` says which model's tokenizer it 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import transformers
 from mergekit.options import MergeOptions
 
+from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.json_files import one_line, read_json
 from mergekit_calib.merging.parents import ParentModel
 from mergekit_calib.recipe import Recipe
 
@@ -49,9 +52,24 @@ def load_tokenizer(folder: Path, options: MergeOptions, add_bos_token: bool | No
         folder: the folder.
         options: mergekit's options.
         add_bos_token: lm-eval's `add_bos_token`; None if it is not given, which is not the same as False.
+
+    Raises:
+        CalibError: a file of the tokenizer is broken or missing, or needs code of its own; it is named if it is known.
     """
     given = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
-    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code, **given)
+    trust = options.trust_remote_code
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, **given)
+    except Exception as problem:  # its files may hold anything
+        for name in TOKENIZER_FILES:  # the first file that is no JSON object is the likely reason
+            if name.endswith(".json") and os.path.lexists(folder / name):
+                read_json(folder / name)
+        reason = f"{type(problem).__name__}: {one_line(problem)}"
+        if "custom code" in reason and not trust:
+            reason = "it comes with code of its own, which mergekit's --trust-remote-code allows to run"
+        elif "backend tokenizer" in reason:
+            reason = "there is no tokenizer.json, and no tokenizer.model that it could be made from"
+        raise CalibError(f"the tokenizer in {folder} cannot be used: {reason}") from problem
 
 
 def tokenizer_of(model: ParentModel, options: MergeOptions, adapted: bool = True) -> Tokenizer | None:

@@ -42,6 +42,9 @@ class EncodingLM(HFLM):  # type: ignore[misc]
 
         Args:
             requests: lm-eval's instances, whose `args` are (context, continuation).
+
+        Raises:
+            CalibError: a text has tokens that the model has no embeddings for, which ends a process that uses a GPU.
         """
         self._collected = collected = TokenRequests()
         try:
@@ -51,6 +54,12 @@ class EncodingLM(HFLM):  # type: ignore[misc]
                 super().loglikelihood(batch, disable_tqdm=True)
         finally:
             self._collected, self._encoded = None, {}
+        n_embeddings = len(self.model.get_input_embeddings().weight)
+        if collected.largest >= n_embeddings:
+            raise CalibError(
+                f"the tokenizer gives token {collected.largest:,}, and the model has embeddings for {n_embeddings:,}: "
+                "they belong to different models"
+            )
         if collected.n_cut:
             warnings.warn(
                 f"{collected.n_cut} of {len(collected)} requests are longer than the model's {self.max_length} tokens; "

@@ -64,6 +64,13 @@ class TokenRequests:
         return len(self._continuations)
 
     @property
+    def largest(self) -> int:
+        """The largest token id; −1 if there are no requests."""
+        ends = (int(continuation.max(initial=-1)) for continuation in self._continuations)
+        inputs = (int(np.frombuffer(key, ">u4").max(initial=0)) for key in self._inputs)
+        return max(itertools.chain(ends, inputs), default=-1)
+
+    @property
     def longest(self) -> int:
         """The number of tokens in the longest input."""
         return max((len(key) for key in self._inputs), default=0) // 4

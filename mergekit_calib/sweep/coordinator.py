@@ -13,8 +13,9 @@ from mergekit_calib.errors import CalibError, LostStudyError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
+from mergekit_calib.merging.recipe_keys import known_keys
 from mergekit_calib.prefix_lm.model import build_lm
-from mergekit_calib.recipe import Point, Sweep, parse_sweep
+from mergekit_calib.recipe import Point, Sweep, parse_sweep, read_file
 from mergekit_calib.report.report_files import write_page, write_report
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
@@ -23,6 +24,7 @@ from mergekit_calib.search.driver import Search
 from mergekit_calib.search.racing import Documents
 from mergekit_calib.storage.failures import folder_error, machine_error
 from mergekit_calib.sweep.earlier_run import EarlierRun
+from mergekit_calib.sweep.failing_parents import check_parents
 from mergekit_calib.sweep.frontier_builder import FrontierBuilder
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
@@ -54,7 +56,7 @@ def run_sweep(
     """
     register()
     if not isinstance(sweep, Sweep):
-        sweep = parse_sweep(Path(sweep).read_text(encoding="utf-8"), registered_signatures(), str(sweep))
+        sweep = parse_sweep(read_file(Path(sweep)), registered_signatures(), str(sweep), known_keys())
     try:
         return _run(sweep, Path(out_path), options or MergeOptions(), progress or Progress())
     except Exception as problem:
@@ -109,6 +111,7 @@ def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, pro
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
             models.discard()
         _add_outcomes(search, builder, prepared, progress)
+        check_parents(builder.frontier)
 
     models.discard()
     _add_outcomes(search, builder, prepared, progress, earlier)

@@ -15,6 +15,8 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.merging.checkpoint_files import check_model_names
+from mergekit_calib.merging.config_checks import check_shapes_of_config
 from mergekit_calib.merging.difference import layers_of
 from mergekit_calib.merging.memory import fitting_footprint, footprint, free_memory
 from mergekit_calib.merging.merge_configuration import (
@@ -23,14 +25,21 @@ from mergekit_calib.merging.merge_configuration import (
     configuration,
     merged_layers,
 )
+from mergekit_calib.merging.method_inputs import check_method_inputs
 from mergekit_calib.merging.models import compute_dtype
-from mergekit_calib.merging.parents import ParentModel, check_architectures, check_disk, open_parents
+from mergekit_calib.merging.parents import ParentModel, check_architectures, check_depths, check_disk, open_parents
 from mergekit_calib.merging.plan_checks import check_plans
-from mergekit_calib.merging.tokenizer import load_tokenizer
+from mergekit_calib.merging.tokenizer_checks import (
+    borrowed_tokenizer_note,
+    check_generation_configs,
+    check_tokenizer_files,
+    tokenizer_of_points,
+)
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice, choose_tokenizer
 from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep, slices_of
 from mergekit_calib.recipe.axes import grid_size
+from mergekit_calib.scoring.prompt_checks import check_prompts
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
@@ -63,6 +72,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check(sweep.models)
+    check_model_names(sweep.models)
     if not any(axis.kind_options for axis in sweep.axes.values()):
         _check_points(sweep)  # before a model is fetched
     check_rule(sweep)
@@ -76,19 +86,27 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
 
     models = open_parents(sweep.models, options)
     check_architectures(models.values(), options)
+    check_shapes_of_config(models.values(), options.trust_remote_code)
+    if not list(slices_of(sweep.recipe)):
+        check_depths(models.values())
     layers = layers_of(models[next(iter(sweep.parent_models.values()))])
     sweep = sweep.expanded(layers, plugins.axis_kinds())
     _check_points(sweep)
     growth = _growth(sweep, models, options)
     of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
     check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
-    sweep, tokenizer, notes = _with_tokenizer(sweep, models, options)
+    sweep, choice, notes = _with_tokenizer(sweep, models, options)
+    notes = [*sweep.notes, *notes]
     check_configuration_source(next(sweep.corners()).recipe, options, source)
     if not of_adapters:  # else once they are merged
         check_plans(sweep, models, options)
+    check_generation_configs(choice, models.values())
+    check_tokenizer_files(sweep, choice, models)
     strategy = strategy_of(sweep)
 
     check_model_args(block.model_args)
+    waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
+    tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
     device = scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
@@ -99,15 +117,13 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     if note := strategy.note(most_points(sweep, suite)):
         notes = [*notes, note]
 
-    if tokenizer.folder is not None:
-        suite.check_chat_template(load_tokenizer(tokenizer.folder, options))
+    if tokenizer is not None:
+        check_prompts(suite, tokenizer, block.model_args, source)
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
     memory = fitting_footprint(needed, *free_memory(device))
-    return Prepared(
-        sweep, folder, options, models, layers, tokenizer, suite, objectives, strategy, device, memory, notes
-    )
+    return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
 
 
 def _growth(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> float:
@@ -125,13 +141,15 @@ def _with_tokenizer(
     choices = [choose_tokenizer(each, models, options) for each in sweep.each_method()]
     choice = max(choices, key=lambda choice: len(choice.recipe_keys))  # for the method that needs the most keys
     sweep, base = choice.applied_to(sweep), choice.recipe_keys.get("base_model")
+    borrowed = borrowed_tokenizer_note(sweep, choice, models)
+    notes = [borrowed] if borrowed else []
     if base is None or (difference := config_difference(next(sweep.corners()).recipe, options)) is None:
-        return sweep, choice, []
+        return sweep, choice, notes
     note = (
         f"The recipe names no base_model, and the models' configs differ: {difference}. The merged models have the "
         f"config of {base}, which their recipes name as base_model; that changes nothing else in {sweep.method}."
     )
-    return sweep, choice, [note]
+    return sweep, choice, [*notes, note]
 
 
 def _check_points(sweep: Sweep) -> None:
@@ -145,7 +163,7 @@ def _check_points(sweep: Sweep) -> None:
         raise RecipeError("calibration.axes", f"{problem}that chooses among them ({others})", sweep.source)
     points = sweep.grid() if grid_size(sweep.axes) <= _MOST_CHECKED else sweep.corners()
     for point in (*sweep.parents(), *points):
-        configuration(point.recipe, sweep.source)
+        check_method_inputs(configuration(point.recipe, sweep.source), sweep.source)
 
 
 def scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.device:
