@@ -99,11 +99,18 @@ class PooledMetric:
         return float("nan") if statistic is None else statistic.value()
 
     def standard_error(self, items: Sequence[Any], n_resamples: int = MOST_RESAMPLES) -> float:
-        """Return the standard deviation of the metric over resampled documents; NaN where it is not defined."""
+        """Return the standard deviation of the metric over resampled documents; NaN where it is not defined.
+
+        Args:
+            items: what each document gave.
+            n_resamples: the number of resamples; at most MOST_RESAMPLES are taken.
+        """
         statistic = self._statistic(items)
         if statistic is None:
             return float("nan")
-        return metrics.bootstrap({self.name: statistic}, n_resamples=n_resamples)[self.name].standard_error
+        return metrics.bootstrap({self.name: statistic}, n_resamples=min(n_resamples, MOST_RESAMPLES))[
+            self.name
+        ].standard_error
 
     def with_options(self, options: Mapping[str, Any], task: str) -> PooledMetric:
         """Return the metric for a task, with the options that the task's `metric_list` gives it.

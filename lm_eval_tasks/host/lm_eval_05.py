@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -120,7 +121,9 @@ def _standard_errors() -> Iterator[None]:
 
     def stderr_for_metric(metric: Any, bootstrap_iters: int) -> Any:
         own = getattr(metric, "standard_error", None)
-        return own if own is not None and bootstrap_iters > 0 else theirs(metric, bootstrap_iters)
+        if own is None or bootstrap_iters <= 0:
+            return theirs(metric, bootstrap_iters)
+        return partial(own, n_resamples=bootstrap_iters)
 
     their_metrics.stderr_for_metric = stderr_for_metric
     try:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 START_UP_MODULE = "mergekit_calib_autoload"
 
 
-def main() -> None:
-    """Print, on the last line, an object: check → None if it succeeds, else why it fails."""
+def main(names: Sequence[str] = ()) -> None:
+    """Print, on the last line, an object: check → None if it succeeds, else why it fails.
+
+    Args:
+        names: the checks; all if there are none.
+    """
     checks: dict[str, Callable[[], None]] = {
         "start-up": _start_up,
         "sweep": lambda: _attached("mergekit.merge", "mergekit.scripts.run_yaml"),
@@ -26,7 +30,7 @@ def main() -> None:
         "model": _model,
         "scoring": lambda: _import("mergekit_calib.scoring.suite"),
     }
-    print("\n" + json.dumps({name: _problem(check) for name, check in checks.items()}))
+    print("\n" + json.dumps({name: _problem(checks[name]) for name in names or checks}))
 
 
 def _problem(check: Callable[[], None]) -> str | None:
@@ -47,15 +51,15 @@ def _start_up() -> None:
 
 
 def _attached(*modules: str) -> None:
-    """Raise an error unless the hooks are attached to all of some host modules."""
-    for name in modules:
+    """Raise an error unless the hooks are attached to all of some modules of a host."""
+    package = modules[0].partition(".")[0]
+    for name in (package, *modules):
         importlib.import_module(name)
-    hooks: Any = sys.modules.get("mergekit_calib.integrations.hooks")
-    if hooks is None:
-        raise RuntimeError("the hooks are not loaded")
-    host = modules[0].partition(".")[0].replace("_", "-")
-    if host in hooks.inactive:
-        raise RuntimeError(hooks.inactive[host])
+        hooks: Any = sys.modules.get("mergekit_calib.integrations.hooks")
+        if hooks is None:
+            raise RuntimeError("the hooks are not loaded")
+        if problem := hooks.inactive.get(package.replace("_", "-")):
+            raise RuntimeError(problem)
     if missing := set(modules) - hooks.attached:
         raise RuntimeError(f"not attached to {', '.join(sorted(missing))}")
 
@@ -93,4 +97,4 @@ def _model() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -170,7 +170,7 @@ def wrap_standard_error(module: ModuleType) -> None:
         pooled_metrics = sys.modules.get("lm_eval_tasks.pooled_metrics")  # else it is no metric of ours
         if pooled_metrics is None or not isinstance(metric, pooled_metrics.PooledMetric) or resamples <= 0:
             return wrapped(*args, **kwargs)
-        return functools.partial(metric.standard_error, n_resamples=min(resamples, pooled_metrics.MOST_RESAMPLES))
+        return functools.partial(metric.standard_error, n_resamples=resamples)
 
     wrapt.wrap_function_wrapper(module, "stderr_for_metric", stderr_for_metric)
     user = sys.modules.get("lm_eval.evaluator_utils")
