@@ -46,7 +46,7 @@ def near_names(name: str, known: Iterable[str]) -> str:
     """Return a clause that offers the known names closest to `name`; empty if none is close."""
     known = [k for k in known if len(k) <= _LONGEST_NAME]
     begins = [k for k in known if len(k) >= _SHORTEST_STEM and name.casefold().startswith(k.casefold())]
-    close = list(dict.fromkeys([*begins, *closest(name, known)]))[:3]
+    close = list(dict.fromkeys([*closest(name, known), *begins]))[:3]
     return f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
 
 
