@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive
 from mergekit_calib.report.terminal.points_table import console_table
+from mergekit_calib.report.terminal.safe_console import SafeConsole
 from mergekit_calib.report.terminal.time_left import duration
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines
@@ -108,6 +109,10 @@ class ConsoleProgress(Progress):
         """Print how much memory the models will take."""
         self._say(f"Peak memory: {memory}.")
 
+    def folder_noted(self, text: str) -> None:
+        """Print what is kept of an earlier run, and what is replaced."""
+        self._say(text[:1].upper() + text[1:])
+
     def point_started(self, point_id: str) -> None:
         """Show that a point is being merged."""
         self.view.pace.point_started()
@@ -151,6 +156,19 @@ class ConsoleProgress(Progress):
         for i, line in enumerate(answer_lines(frontier, self._out, self._card)):
             self._paragraph(line, mark="★" if i == 0 else "•", style="" if i else "bold")
 
+    def interrupted(self) -> None:
+        """Print the table of the points that are kept, and how the sweep goes on."""
+        self._end()
+        frontier, done, total = self.view.frontier, self.view.n_finished, self.view.n_points
+        if frontier is None or not done:
+            self.note("Stopped before a point was scored; the same command begins again.")
+            return
+        if not self._quiet:
+            self._console.print(console_table(frontier))
+        of = "" if total is None else f" of {total}"
+        points = "point" if 1 == done == (total or 1) else "points"
+        self.note(f"Stopped: {done}{of} {points} kept; the same command goes on.")
+
     def _outcome(self, point: PointResult, frontier: Frontier) -> str:
         """Return a point's line, as `λ = 0.4  acc 0.7891  ece 0.0536  3.4 s  (5 of 16; about 0:40 left)`."""
         if point.status != "complete":
@@ -158,9 +176,10 @@ class ConsoleProgress(Progress):
         else:
             values = [(o.name, point.estimate(o).value) for o in frontier.objectives]
             scores = "  ".join(f"{name} {formatting.number(value, 4)}" for name, value in values)
-            if point.seconds:
+            if point.seconds and not point.reused:
                 scores += f"  {sum(point.seconds.values()):.1f} s"
         marks: list[str] = [point.role] if point.role and point.role != point.id else []
+        marks += ["reused"] if point.reused else []
         marks += [f"same weights as {point_name(point.same_as)}"] if point.same_as else []
         n, total = self.view.n_finished, self.view.n_points
         if total is not None:
@@ -208,4 +227,4 @@ def _console() -> Console:
     """Return a console on the current standard output; characters that its encoding lacks become question marks."""
     if hasattr(sys.stdout, "reconfigure") and "utf" not in (sys.stdout.encoding or "").lower():
         sys.stdout.reconfigure(errors="replace")
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return SafeConsole(file=sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH)
