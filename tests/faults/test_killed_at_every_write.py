@@ -9,7 +9,7 @@ import pytest
 from faults.kills import TracingRefusedError, audit_kills, outcome, syscall_kills
 from faults.warm_sweeps import result
 
-EVERY = 14  # of about 170 events
+EVERY = 19  # of about 170 events
 
 
 def test_killed_before_a_write_of_python(sweeps, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ def rendered(template: str, **values: Any) -> str:
         template: the name of a file in this folder.
         **values: the template's values; they are escaped, and a missing one is an error.
     """
-    environment = jinja2.Environment(
+    return _environment().get_template(template).render(**values)
+
+
+@cache  # so that each template is compiled once, though the page is written after every point
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
@@ -26,4 +32,3 @@ def rendered(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    return environment.get_template(template).render(**values)
