@@ -13,6 +13,7 @@ TOP = Path(__file__).resolve().parents[1]
 
 # From what users call down to what knows nothing else; packages on one line may not import one another.
 LAYERS = """
+__main__
 cli
 commands
 notebook
