@@ -2,8 +2,8 @@
 
     python tests/faults/killed_at_every_write.py [--by hook|strace] [--every 1] [--first 0]
 
-By Python's audit hook, and by strace where it is installed, which sees native code too. `--every 4 --first 1`
-takes every fourth, from the second on, so that several commands can share the work.
+Writes are found by Python's audit hook, and those within a file and of native code by strace, where it is installed.
+`--every 4 --first 1` takes every fourth, from the second on, so that several commands can share the work.
 """
 
 from __future__ import annotations
