@@ -18,7 +18,7 @@ from mergekit.merge import _model_out_config
 from mergekit.options import MergeOptions
 from pydantic import ValidationError
 
-from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.errors import CalibError, RecipeError, shown
 from mergekit_calib.recipe import Recipe
 
 # Config fields that do not affect a forward pass.
@@ -62,7 +62,7 @@ def configuration(recipe: Recipe, source: str | None = None) -> MergeConfigurati
     except ValidationError as problems:
         error = problems.errors()[0]
         key = ".".join(str(part) for part in error["loc"]) or "recipe"
-        raise RecipeError(key, f"{error['msg']} (found {error['input']!r})", source) from None
+        raise RecipeError(key, f"{error['msg']} (found {shown(error['input'])})", source) from None
     except RuntimeError as problem:  # mergekit's own validators raise these
         raise RecipeError("recipe", str(problem), source) from None
 
@@ -73,7 +73,7 @@ def dtype_problem(name: Any) -> str | None:
         accepted = name is None or (dtype_from_name(str(name)) or torch.float32).is_floating_point
     except RuntimeError:
         accepted = False
-    return None if accepted else f"is {name!r}; it can be float32, bfloat16, float16 or float64"
+    return None if accepted else f"is {shown(name)}; it can be float32, bfloat16, float16 or float64"
 
 
 def check_configuration_source(recipe: Recipe, options: MergeOptions, source: str | None = None) -> None:
