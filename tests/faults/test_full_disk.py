@@ -9,7 +9,7 @@ from faults.kills import audit_kills
 from faults.warm_sweeps import result
 
 # What the disk is full for; the sample takes the first event of each.
-WRITES = ["run", "sweep.yml", "study.log", "run.log", ".parquet", "frontier.json", "scratch/model", "README.md"]
+WRITES = ["sweep.yml", "run.log", ".parquet", "scratch/model", "README.md"]
 
 
 def test_a_disk_that_is_full_from_a_write_on(sweeps, tmp_path):
