@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.errors import CalibError, near_names, one_line
 
 MODEL_ARGS = (
     "add_bos_token",
@@ -37,6 +37,6 @@ def check_model_args(model_args: dict[str, Any]) -> None:
     for name in model_args:
         if name not in possible:
             raise CalibError(
-                f"model_args.{name} cannot be applied to a model that is loaded already{near_names(name, possible)}; "
-                f"these can: {', '.join(sorted(possible))}"
+                f"model_args.{one_line(name, 60)} cannot be applied to a model that is loaded already"
+                f"{near_names(name, possible)}; these can: {', '.join(sorted(possible))}"
             )

@@ -104,7 +104,8 @@ def slices_of(recipe: Recipe) -> Iterator[Mapping[str, Any]]:
     modules = recipe.get("modules")
     for holder in (recipe, *(modules.values() if isinstance(modules, Mapping) else ())):
         slices = holder.get("slices") if isinstance(holder, Mapping) else None
-        yield from (part for part in slices or () if isinstance(part, Mapping))
+        if isinstance(slices, list):  # mergekit refuses anything else
+            yield from (part for part in slices if isinstance(part, Mapping))
 
 
 def short_names(models: Sequence[str], taken: Sequence[str] = ()) -> list[str]:

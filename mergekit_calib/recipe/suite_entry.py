@@ -50,7 +50,7 @@ class SuiteEntry(SuiteOptions):
         if not isinstance(given, dict) or "half" not in given or "split" in given:
             return given
         former = given["half"]
-        return {**{k: v for k, v in given.items() if k != "half"}, "split": _FORMER_SPLITS.get(former, former)}
+        return {**{k: v for k, v in given.items() if k != "half"}, "split": _FORMER_SPLITS.get(str(former), former)}
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import mergekit_calib
+from helpers.item_files_of_0_1 import as_of_version_0_1
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.cards.from_models import score_models
@@ -249,7 +250,7 @@ def test_a_local_task_has_its_own_name_on_the_card_and_scores_under_its_path_are
     assert str(Path(task).parent) not in (out / "scores.json").read_text() + (out / "scores.csv").read_text()
     (stored,) = (out / "items").glob("*.parquet")
     rows = pq.read_table(stored)
-    pq.write_table(rows.set_column(0, "entry", pa.array([task] * len(rows))), stored)  # as versions before 0.2 do
+    pq.write_table(as_of_version_0_1(rows.set_column(0, "entry", pa.array([task] * len(rows)))), stored)
     asked.clear()
     again = score_models([str(make_model())], [task], out=out, on_answers=lambda *t: asked.append(t), **options)
     assert (asked, again.models[0].metrics) == ([], card.models[0].metrics)

@@ -26,7 +26,7 @@ from mergekit_calib.results.events import Progress
 from mergekit_calib.sweep.coordinator import run_sweep
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with without_pictures():
         yield finished_run(tmp_path_factory.mktemp("damaged"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import site
@@ -125,9 +126,10 @@ def installed_with_target(tmp_path) -> tuple[Path, Path]:
     for name in ("mergekit_calib", "lm_eval_tasks"):
         (target / name).symlink_to(source / name)
     (target / "mergekit_calib_autoload.pth").write_text("import mergekit_calib_autoload\n")
-    (target / "mergekit_calib_autoload.py").write_bytes(
-        (source / "mergekit_calib" / "integrations" / "autoload.py").read_bytes()
-    )
+    spec = importlib.util.find_spec("mergekit_calib_autoload")  # an installation has autoload.py under this name alone
+    assert spec is not None
+    assert spec.origin is not None
+    (target / "mergekit_calib_autoload.py").write_bytes(Path(spec.origin).read_bytes())
     return interpreter, target
 
 

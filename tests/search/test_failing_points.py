@@ -240,7 +240,7 @@ def test_an_os_error_ends_a_sweep_only_where_the_machine_is_its_cause(recipe_wit
     failing = Failing(model_error if number is None else OSError(number, "no such luck"))
     recipe = recipe_with({"lambda": [0.5]})
     if number == errno.ENOSPC:
-        with pytest.raises(OSError, match="no such luck"):
+        with pytest.raises(CalibError, match="no such luck: free some space"):
             run(recipe, tmp_path / "out", failing)
         return
     frontier, _ = run(recipe, tmp_path / "out", failing)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from mergekit.options import MergeOptions
 
+from helpers.item_files_of_0_1 import as_of_version_0_1
 from mergekit_calib import SweepResult
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.merging.method import register, registered_signatures
@@ -55,8 +56,7 @@ def test_scores_under_the_path_of_an_earlier_version_are_found_and_renamed(recip
     for path in stored:
         table = pq.read_table(path)
         assert set(table["entry"].to_pylist()) == {"made_up"}
-        renamed = table.set_column(0, "entry", pa.array([task] * len(table)))
-        pq.write_table(renamed, path)
+        pq.write_table(as_of_version_0_1(table.set_column(0, "entry", pa.array([task] * len(table)))), path)
     (out / "calibration" / "frontier.json").unlink()
 
     again, scored = run(recipe, out)
