@@ -18,7 +18,7 @@ from mergekit.common import ModelPath, ModelReference
 from transformers.utils.hub import cached_file
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.json_files import one_line, read_json
+from mergekit_calib.merging.json_files import read_json, reason_of
 from mergekit_calib.merging.tensor_files import safetensors_file
 
 _MOST_LAYERS = 10_000  # transformers and mergekit make objects for each layer before they look at the weights
@@ -92,7 +92,7 @@ def _config_of(model: ModelPath) -> tuple[dict[str, Any], str]:
         except Exception as problem:  # of several libraries: no network, no access, no such name
             if _has_adapter(model):
                 raise CalibError(_adapter_alone(str(model))) from problem
-            problem_text = f"no such local folder, and not found on the Hub: {one_line(problem)}"
+            problem_text = f"no such local folder, and not found on the Hub: {reason_of(problem)}"
             raise CalibError(f"model {model}: {problem_text}") from problem
         return content, f"model {model}: config.json"
     if not folder.is_dir():
@@ -162,7 +162,7 @@ def check_adapter(reference: ModelReference, lazy_unpickle: bool) -> None:
     try:
         common.peft.PeftConfig.from_pretrained(str(folder))
     except Exception as problem:  # peft looks things up without checks
-        reason = f"{type(problem).__name__}: {one_line(problem)}"
+        reason = f"{type(problem).__name__}: {reason_of(problem)}"
         raise CalibError(f"{folder / _ADAPTER}: peft cannot use it ({reason}); fetch the LoRA again") from problem
     weights = folder / "adapter_model.safetensors"
     if weights.exists():

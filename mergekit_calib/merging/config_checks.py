@@ -12,7 +12,7 @@ from typing import Any
 import transformers
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.json_files import one_line
+from mergekit_calib.merging.json_files import reason_of
 from mergekit_calib.merging.live_model import empty_model, silence_transformers
 from mergekit_calib.merging.merge_configuration import active_configuration
 from mergekit_calib.merging.parents import ParentModel
@@ -39,7 +39,7 @@ def check_shapes_of_config(models: Iterable[ParentModel], trust_remote_code: boo
                 with silence_transformers():
                     empty = empty_model(model.config, trust_remote_code)
             except Exception as problem:  # a config may hold anything
-                reason = f"{type(problem).__name__}: {one_line(problem)}"
+                reason = f"{type(problem).__name__}: {reason_of(problem)}"
                 file = model.folder / "config.json"
                 raise CalibError(f"{file}: transformers makes no model of it ({reason}); fetch it again") from problem
             made.append((settings, empty))

@@ -24,13 +24,13 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CalibError(f"{path} cannot be read: {problem.strerror}") from problem
     except (ValueError, RecursionError) as problem:
         empty = "" if path.stat().st_size else " (the file is empty)"
-        raise CalibError(f"{path} is not valid JSON{empty}: {one_line(problem)}; fetch it again") from problem
+        raise CalibError(f"{path} is not valid JSON{empty}: {reason_of(problem)}; fetch it again") from problem
     if not isinstance(content, dict):
         raise CalibError(f"{path} holds a {type(content).__name__}; a JSON object is needed")
     return content
 
 
-def one_line(problem: BaseException, most: int = 160) -> str:
+def reason_of(problem: BaseException, most: int = 160) -> str:
     """Return the beginning of an exception's message in one line; its type if it has no message."""
     text = " ".join(line.strip() for line in str(problem).strip().split("\n")[:2])
     text = text if len(text) <= most else text[: most - 1] + "…"

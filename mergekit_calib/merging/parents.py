@@ -20,7 +20,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.checkpoint_files import check_adapter, check_config, check_model_names
-from mergekit_calib.merging.json_files import one_line
+from mergekit_calib.merging.json_files import reason_of
 from mergekit_calib.merging.tensor_files import check_depth, check_pickles, stored_shapes, tensor_files
 
 _SAMPLED_ABOVE = 64 << 20  # bytes; of larger files only samples are hashed, so that 16 GB take less than a minute
@@ -77,8 +77,12 @@ def open_parents(names: Sequence[str], options: MergeOptions) -> dict[str, Paren
     """
     check_model_names(names)
     references = {name: _reference(name) for name in names}
-    configs = {name: _config(ref, options) for name, ref in references.items()}
-    return {name: _open(ref, configs[name], options) for name, ref in references.items()}
+    try:
+        configs = {name: _config(ref, options) for name, ref in references.items()}
+        return {name: _open(ref, configs[name], options) for name, ref in references.items()}
+    except OSError as problem:  # a folder that this user may not enter, a disk that fails
+        what = problem.filename or "a model"
+        raise CalibError(f"{what} cannot be read: {problem.strerror or problem}") from problem
 
 
 def check_architectures(models: Iterable[ParentModel], options: MergeOptions) -> None:
@@ -163,7 +167,7 @@ def apply_adapters(models: Iterable[ParentModel], options: MergeOptions) -> None
             )
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as problem:  # of peft
             shutil.rmtree(merged, ignore_errors=True)
-            reason = f"{type(problem).__name__}: {one_line(problem)}"
+            reason = f"{type(problem).__name__}: {reason_of(problem)}"
             raise CalibError(f"LoRA {reference.lora} cannot be merged into {reference.model}: {reason}") from problem
         marker.touch()
 
@@ -181,7 +185,7 @@ def _config(reference: ModelReference, options: MergeOptions) -> transformers.Pr
     try:
         config: transformers.PretrainedConfig = reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as problem:  # a config may hold anything
-        reason = one_line(problem)
+        reason = reason_of(problem)
         if "custom code" in reason and not options.trust_remote_code:
             reason = "it comes with code of its own, which mergekit's --trust-remote-code allows to run"
         elif "does not recognize this architecture" in reason:
@@ -195,7 +199,7 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
     try:
         folder = Path(reference.local_path(cache_dir=options.transformers_cache, ignore_lora=True))
     except Exception as problem:  # of the Hub
-        raise CalibError(f"model {reference.model}: its weights cannot be fetched: {one_line(problem)}") from problem
+        raise CalibError(f"model {reference.model}: its weights cannot be fetched: {reason_of(problem)}") from problem
     files = tensor_files(folder, options.lazy_unpickle)
     hashed = [folder / "config.json", *files.paths]
     if reference.lora and os.path.isdir(reference.lora.path):

@@ -20,7 +20,7 @@ import transformers
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.json_files import one_line, read_json
+from mergekit_calib.merging.json_files import read_json, reason_of
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -106,11 +106,14 @@ def safetensors_file(path: Path) -> Iterator[Any]:
         CalibError: it cannot be read, is cut off, or its header is broken.
     """
     try:
-        opened = safetensors.safe_open(path, framework="pt")
-    except Exception as problem:  # SafetensorError, OSError
+        with path.open("rb"):  # safetensors says that a file does not exist if it may not be read
+            opened = safetensors.safe_open(path, framework="pt")
+    except OSError as problem:
+        raise CalibError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    except Exception as problem:  # SafetensorError
         if "cannot allocate memory" in str(problem).lower():
             raise
-        reason = one_line(problem).removeprefix("Error while deserializing header: ")
+        reason = reason_of(problem).removeprefix("Error while deserializing header: ")
         raise CalibError(f"{path} is no whole safetensors file ({reason}); fetch it again") from problem
     with opened as tensors:
         yield tensors

@@ -15,7 +15,7 @@ import transformers
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
-from mergekit_calib.merging.json_files import one_line, read_json
+from mergekit_calib.merging.json_files import read_json, reason_of
 from mergekit_calib.merging.parents import ParentModel
 from mergekit_calib.recipe import Recipe
 
@@ -64,7 +64,7 @@ def load_tokenizer(folder: Path, options: MergeOptions, add_bos_token: bool | No
         for name in TOKENIZER_FILES:  # the first file that is no JSON object is the likely reason
             if name.endswith(".json") and os.path.lexists(folder / name):
                 read_json(folder / name)
-        reason = f"{type(problem).__name__}: {one_line(problem)}"
+        reason = f"{type(problem).__name__}: {reason_of(problem)}"
         if "custom code" in reason and not trust:
             reason = "it comes with code of its own, which mergekit's --trust-remote-code allows to run"
         elif "backend tokenizer" in reason:

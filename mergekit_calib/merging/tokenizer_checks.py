@@ -17,7 +17,7 @@ from mergekit.options import MergeOptions
 from mergekit.tokenizer import BuildTokenizer
 
 from mergekit_calib.errors import CalibError, RecipeError
-from mergekit_calib.merging.json_files import one_line
+from mergekit_calib.merging.json_files import reason_of
 from mergekit_calib.merging.live_model import silence_transformers
 from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.parents import ParentModel
@@ -98,7 +98,7 @@ def _made_by_mergekit(recipe: dict[str, Any], options: MergeOptions, source: str
     except CalibError:
         raise
     except Exception as problem:  # of mergekit, transformers, tokenizers
-        reason = one_line(problem)
+        reason = reason_of(problem)
         if not (value := recipe.get(key)):
             raise CalibError(f"the recipe's models have no tokenizer that can be used: {reason}") from problem
         hint = "it can be union, base, or a model as `models` names it"
@@ -125,7 +125,7 @@ def check_generation_configs(choice: TokenizerChoice, models: Iterable[ParentMod
             with silence_transformers():
                 transformers.GenerationConfig.from_pretrained(folder)
         except Exception as problem:  # the file may hold anything
-            raise CalibError(f"{file} cannot be used: {one_line(problem)}; mend it, or delete it") from problem
+            raise CalibError(f"{file} cannot be used: {reason_of(problem)}; mend it, or delete it") from problem
 
 
 def borrowed_tokenizer_note(sweep: Sweep, choice: TokenizerChoice, models: Mapping[str, ParentModel]) -> str | None:

@@ -50,7 +50,6 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    pytest.importorskip("psycopg")
     if not SERVERS:
         pytest.skip("no PostgreSQL server in /usr/lib/postgresql (Debian's package `postgresql`)")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # the path of a socket is short

@@ -1,6 +1,6 @@
 """Score the demo by lm-eval, by a card and by a small sweep, and print the numbers as JSON: for any lm-eval.
 
-`test_second_lm_eval.py` runs it with each supported version.
+`test_second_lm_eval.py` runs it with each supported version, and with `tests/` on the path.
 """
 
 from __future__ import annotations
@@ -8,43 +8,28 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import lm_eval
 import yaml
 from lm_eval.tasks import TaskManager
 
+from helpers.their_tasks import CHOICES, DRAWN, QUESTIONS, VOTE
 from lm_eval_tasks import TASKS_DIR
 from mergekit_calib.demo import parents
 from mergekit_calib.versions import installed_version
 
-DRAWN = {"repeats": 4, "generation_kwargs": {"do_sample": True, "temperature": 1.0, "max_gen_toks": 4, "until": ["\n"]}}
-
 
 def tasks_of_others(folder: Path) -> list[str]:
     """Write tasks that list our metrics, or name one of our classes; return their names."""
-    data: dict[str, Any] = {
-        "dataset_path": "parquet",
-        "dataset_kwargs": {"data_files": {"test": str(TASKS_DIR / "calib_demo" / "questions.parquet")}},
-        "test_split": "test",
-        "doc_to_text": "question : {{question}}\nanswer :",
-    }
-    choice = {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}", "doc_to_target": "{{answer}}"}
     plain = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
+    calibration = [{"metric": "ece", "n_bins": 5}, {"metric": "nll"}]
     diversity = [{"metric": "distinct_2"}, {"metric": "vendi_score"}]
+    choices = {**QUESTIONS, **CHOICES, "output_type": "multiple_choice"}
     tasks = {
-        "listed": {**data, **choice, "metric_list": [*plain, {"metric": "ece", "n_bins": 5}, {"metric": "nll"}]},
-        "plain": {**data, **choice, "metric_list": plain},
-        "drawn": {**data, **DRAWN, "output_type": "generate_until", "doc_to_target": "", "metric_list": diversity},
-        "vote": {
-            **data,
-            **DRAWN,
-            "lm_eval_yaml": "triviaqa/default.yaml",
-            "validation_split": None,
-            "training_split": None,
-            "dataset_name": None,
-            "doc_to_target": "{{[choices[answer]]}}",
-        },
+        "listed": {**choices, "metric_list": [*plain, *calibration]},
+        "plain": {**choices, "metric_list": plain},
+        "drawn": {**QUESTIONS, **DRAWN, "output_type": "generate_until", "doc_to_target": "", "metric_list": diversity},
+        "vote": VOTE,
     }
     for name, config in tasks.items():
         head = "class: !function lm_eval_tasks.self_consistency.SelfConsistencyTask\n" if name == "vote" else ""

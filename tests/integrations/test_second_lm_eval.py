@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import lm_eval_tasks
 from mergekit_calib.versions import TESTED_WITH, installed_version
 
 PROGRAM = Path(__file__).with_name("second_lm_eval.py")
@@ -23,7 +25,7 @@ assert OTHER in TESTED_WITH["lm-eval"]
 
 def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [str(part) for part in (python, *arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROGRAM.parents[1])}
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir(), check=False
     )
@@ -89,3 +91,27 @@ def test_the_doctor_finds_everything_working_with_the_other_version(other_python
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"lm-eval {OTHER}\n" in done.stdout
     assert "✗" not in done.stdout
+
+
+def test_both_adapters_define_the_same_names_with_the_same_arguments():
+    """Only one of them can be imported here, so their sources are compared."""
+    folder = Path(lm_eval_tasks.__file__).parent / "host"
+    first, second = (interface(folder / f"lm_eval_{version}.py") for version in ("04", "05"))
+    assert first == second
+    assert len(first) > 20
+
+
+def interface(path: Path) -> dict[str, list[str] | None]:
+    """Return the names in a module's `__all__`, with the arguments of those that are functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = {
+        node.name: [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    (names,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return {name: functions.get(name) for name in names}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers.their_tasks import CHOICES, DRAWN, QUESTIONS, VOTE
 from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.completions import DIVERSITY
 from lm_eval_tasks.pooled_metrics import POOLED_METRICS
@@ -34,27 +35,12 @@ print(json.dumps(finished["results"]))
 
 @pytest.fixture
 def their_tasks(tmp_path):
-    data = {
-        "dataset_path": "parquet",
-        "dataset_kwargs": {"data_files": {"test": str(TASKS_DIR / "calib_demo" / "questions.parquet")}},
-        "test_split": "test",
-        "doc_to_text": "question : {{question}}\nanswer :",
-    }
     ece = [{"metric": "acc"}, {"metric": "ece", "n_bins": 1}, {"metric": "overconfidence"}]
-    drawn = {"repeats": 4, "generation_kwargs": {"do_sample": True, "temperature": 1.0, "max_gen_toks": 4}}
     diverse = [{"metric": name} for name in DIVERSITY]
     tasks = {
-        "choices": {**data, "doc_to_choice": "{{choices}}", "doc_to_target": "{{answer}}", "metric_list": ece},
-        "completions": {**data, **drawn, "doc_to_target": "", "metric_list": diverse},
-        "vote": {
-            **data,
-            **drawn,
-            "lm_eval_yaml": "triviaqa/default.yaml",
-            "validation_split": None,
-            "training_split": None,
-            "dataset_name": None,
-            "doc_to_target": "{{[choices[answer]]}}",
-        },
+        "choices": {**QUESTIONS, **CHOICES, "metric_list": ece},
+        "completions": {**QUESTIONS, **DRAWN, "doc_to_target": "", "metric_list": diverse},
+        "vote": VOTE,
     }
     classes = {
         "choices": "task.CalibrationTask",
