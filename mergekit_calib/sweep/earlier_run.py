@@ -97,7 +97,7 @@ class EarlierRun:
             if name in models:
                 yield f"the files of {name}"
         versions = self.record.get("versions")
-        if isinstance(versions, dict) and versions.get("lm_eval") != resolved["versions"].get("lm_eval"):
+        if isinstance(versions, dict) and versions.get("lm-eval") != resolved["versions"].get("lm-eval"):
             yield "the version of lm-eval"
 
 

@@ -108,10 +108,15 @@ def test_another_sweep_of_the_same_models_says_what_is_reused_left_out_and_repla
     recipe = yaml.safe_load(run.recipe)
     recipe["calibration"]["axes"] = {"lambda": [0.0, 1.0]}
     recipe["calibration"] |= {"select": {"rule": "max", "objective": "acc"}, "objectives": ["acc", "nll"]}
+    record = tmp_path / "out" / "calibration" / "sweep.yml"
+    resolved = yaml.safe_load(record.read_text())
+    assert resolved["versions"]["lm-eval"] != "0.4.12"
+    resolved["versions"]["lm-eval"] = "0.4.12"
+    record.write_text(yaml.safe_dump(resolved))
     lines, problem = printed(lambda: run_source(dump_recipe(recipe), str(tmp_path / "out")))
     assert problem is None, lines
     assert "2 points of an earlier run are reused; 1 is not in this sweep and left out" in lines
-    for change in ("objectives (acc, ece → acc, nll)", "axis lambda", "→ max)"):
+    for change in ("objectives (acc, ece → acc, nll)", "axis lambda", "→ max", "the version of lm-eval"):
         assert change in lines
     fields = json.loads((tmp_path / "out" / "calibration" / "frontier.json").read_text())
     assert all(point["reused"] for point in fields["points"])
