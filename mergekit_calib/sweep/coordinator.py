@@ -12,9 +12,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError, LostStudyError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.merging.method import register, registered_signatures
-from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.recipe_keys import known_keys
-from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.recipe import Point, Sweep, parse_sweep, read_file
 from mergekit_calib.report.report_files import write_page, write_report
 from mergekit_calib.results.events import Progress
@@ -26,6 +24,7 @@ from mergekit_calib.storage.failures import folder_error, machine_error
 from mergekit_calib.sweep.earlier_run import EarlierRun
 from mergekit_calib.sweep.failing_parents import check_parents
 from mergekit_calib.sweep.frontier_builder import FrontierBuilder
+from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
 
@@ -87,7 +86,7 @@ def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, pro
     analysis = prepared.analysis(search.references)
     session = prepared.folder.session
     builder = FrontierBuilder(prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options, session)
-    models = prepared.point_models()
+    scorer = prepared.scorer()
     progress.started(builder.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)
     logging.getLogger(__name__).info("the sweep %s", prepared.memory)
@@ -97,7 +96,7 @@ def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, pro
         earlier = None  # it is told once
         progress.point_started(point.id)
         try:
-            stored = _score(point, prepared, models, search, progress)
+            stored = _score(point, scorer, search, progress)
             prepared.folder.check_is_there()
             search.finish(point, stored)
         except LostStudyError:
@@ -109,33 +108,25 @@ def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, pro
             # A point that cannot be merged or scored does not stop the others.
             logging.getLogger(__name__).info("%s failed", point.id, exc_info=True)
             search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
-            models.discard()
+            scorer.discard()
         _add_outcomes(search, builder, prepared, progress)
         check_parents(builder.frontier)
 
-    models.discard()
+    scorer.discard()
     _add_outcomes(search, builder, prepared, progress, earlier)
     progress.concluding()
     builder.finish(search.interpolation)
     return builder.frontier
 
 
-def _score(point: Point, prepared: Prepared, models: PointModels, search: Search, progress: Progress) -> StoredPoint:
+def _score(point: Point, scorer: PointScorer, search: Search, progress: Progress) -> StoredPoint:
     """Make the point's model and score it, to the end or until the search stops it."""
     started_at = time.perf_counter()
-    with models.at(point) as ready:
+    with scorer.at(point) as ready:
         merged_at = time.perf_counter()
 
         def score(documents: Documents | None) -> Tables:
-            suite = prepared.suite
-            lm = build_lm(
-                ready.model,
-                ready.tokenizer,
-                batch_size=prepared.sweep.calibration.batch_size,
-                model_args=prepared.model_args,
-                prefix_trees=suite.prefix_trees,
-            )
-            return suite.score(lm, progress.scoring, documents)
+            return ready.score(documents, progress.scoring)
 
         stored = search.score(point, ready.digest, score)
     return replace(stored, seconds={"merge": merged_at - started_at, "score": time.perf_counter() - merged_at})

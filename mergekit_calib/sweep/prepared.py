@@ -14,6 +14,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.engines.transformers_engine import TransformersEngine
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
@@ -33,6 +34,7 @@ from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import exclusive
 from mergekit_calib.sweep.folder import RunFolder, Session
+from mergekit_calib.sweep.point_scorer import LocalScorer, PointScorer
 from mergekit_calib.versions import versions
 
 # The same for every sweep, so that no p-value depends on a number in the recipe.
@@ -122,6 +124,13 @@ class Prepared:
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
         return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep_parents, add_bos_token)
+
+    def scorer(self) -> PointScorer:
+        """Return an object that makes and scores the models of points."""
+        block = self.sweep.calibration
+        trees = self.suite.prefix_trees
+        engine = TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
+        return LocalScorer(engine, self.suite)
 
     @property
     def choose_on(self) -> Split:
