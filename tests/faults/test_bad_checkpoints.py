@@ -227,11 +227,14 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import open_parents
 from mergekit_calib.merging.tokenizer import load_tokenizer
-if os.geteuid() == 0:
-    os.seteuid(65534)
-try:
+def read():
     open_parents([sys.argv[1]], MergeOptions(quiet=True))
     load_tokenizer(Path(sys.argv[1]), MergeOptions(quiet=True))
+if os.geteuid() == 0:
+    read()  # imports all that reading needs: the other user may not be let into the environment
+    os.seteuid(65534)
+try:
+    read()
 except CalibError as problem:
     print(problem)
 """
