@@ -145,7 +145,7 @@ def _prepare_fault(fault: dict[str, Any], out: Path, folder: Path) -> None:
 
         database._PATIENCE = fault["patience"]
     if "memory" in fault:
-        _limit_memory(fault["memory"])
+        _limit_memory_in_preparation(fault["memory"])
     if "stop" in fault:
         _stop_in(fault["stop"])
     if fault.get("waits"):
@@ -196,6 +196,23 @@ def _limit_memory(n_bytes: int) -> None:
         while True:
             _ballast.append(bytearray(1 << 18))
     del _ballast[-max(1, n_bytes >> 18) :]
+
+
+def _limit_memory_in_preparation(n_bytes: int) -> None:
+    """Limit the memory of this process when a sweep's preparation begins.
+
+    Not before: the thread that redraws the screen has started by then. CPython 3.11 waits for ever in `Thread.start` if
+    the new thread runs out of memory before it says that it has started.
+    """
+    from mergekit_calib.sweep import coordinator
+
+    prepare = coordinator.prepare
+
+    def limited(*args: Any) -> Any:
+        _limit_memory(n_bytes)
+        return prepare(*args)
+
+    coordinator.prepare = limited
 
 
 def _refuse_locks(out: Path, code: int) -> None:
