@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SOURCE, _LONGEST_KEY, _LONGEST_MESSAGE = 150, 100, 490  # characters; a message is one line under 500
 _LONGEST_NAME = 100  # of a name that is compared with others
+_HARDLY_MISSPELT = 0.8  # difflib's ratio of names of which one is likely meant as the other
 _SHORTEST_STEM = 3  # `accuracy` begins with `acc`
 
 
@@ -45,8 +46,9 @@ class HostVersionError(CalibError):
 def near_names(name: str, known: Iterable[str]) -> str:
     """Return a clause that offers the known names closest to `name`; empty if none is close."""
     known = [k for k in known if len(k) <= _LONGEST_NAME]
-    begins = [k for k in known if len(k) >= _SHORTEST_STEM and name.casefold().startswith(k.casefold())]
-    close = list(dict.fromkeys([*closest(name, known), *begins]))[:3]
+    stems = [k for k in known if len(k) >= _SHORTEST_STEM and name.casefold().startswith(k.casefold())]
+    misspelt = closest(name, known, _HARDLY_MISSPELT)
+    close = list(dict.fromkeys([*misspelt, *sorted(stems, key=len, reverse=True), *closest(name, known)]))[:3]
     return f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
 
 

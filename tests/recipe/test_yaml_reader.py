@@ -216,9 +216,13 @@ def test_a_rule_alone_is_short_for_its_mapping():
     assert short.calibration == long.calibration
 
 
-@pytest.mark.parametrize(("written", "meant"), [("accuracy", "acc"), ("ECE", "ece"), ("Brier", "brier")])
+@pytest.mark.parametrize(
+    ("written", "meant"), [("accuracy", "acc"), ("acc_nrm", "acc_norm"), ("ECE", "ece"), ("Brier", "brier")]
+)
 def test_the_usual_names_of_metrics_are_understood(written: str, meant: str):
-    assert near_names(written, ["acc", "acc_norm", "brier", "ece", "nll"]).startswith(f" (did you mean '{meant}'")
+    assert near_names(written, ["acc", "acc_norm", "aurc", "auroc", "brier", "ece", "nll"]).startswith(
+        f" (did you mean '{meant}'"
+    )
 
 
 @pytest.mark.parametrize(
