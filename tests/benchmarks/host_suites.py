@@ -33,6 +33,7 @@ def tests_of(host: str, checkout: Path | None, work: Path) -> Path:
             sys.executable,
             "-m",
             "pip",
+            "--quiet",
             "download",
             "--no-deps",
             "--no-build-isolation",
