@@ -86,6 +86,12 @@ class Suite:
         return {task: hashes for loaded in self.entries for task, hashes in loaded.documents.items()}
 
     @property
+    def divisible(self) -> frozenset[str]:
+        """The tasks whose documents can be scored apart: no answer is sampled, so none depends on those before it."""
+        tasks = [task for loaded in self.entries for task in loaded.tasks]
+        return frozenset(task.task_name for task in tasks if task.OUTPUT_TYPE != "generate_until")
+
+    @property
     def higher_is_better(self) -> dict[str, dict[str, bool]]:
         """Entry → the metrics that its tasks compute themselves for each document → whether more is better."""
         by_entry: dict[str, dict[str, bool]] = {loaded.entry.name: {} for loaded in self.entries}
@@ -215,7 +221,7 @@ class Suite:
             ScoringError: a log-likelihood is not a number; it names task and document.
         """
         self.build_requests(lm)
-        set_seeds(_seeds_for(self._seeds, documents))
+        set_seeds(self._seeds_for(documents))
         tables: dict[str, list[ItemTable]] = {}
         for loaded in self.entries:
             with ExitStack() as narrowed:
@@ -234,13 +240,18 @@ class Suite:
         lm.on_answers = None
         return tables
 
-
-def _seeds_for(seeds: Seeds, documents: Mapping[str, Collection[int]] | None) -> Seeds:
-    """Return the seeds of sampled answers: the same for every model, but another for each part of the documents."""
-    if documents is None:
-        return seeds
-    part = int(hash_string(json.dumps({task: sorted(numbers) for task, numbers in documents.items()}))[:8], 16)
-    return seeds.model_copy(update={"torch": (seeds.torch + part) % 2**32})
+    def _seeds_for(self, documents: Mapping[str, Collection[int]] | None) -> Seeds:
+        """Return the seeds of sampled answers: the same for every model, but another for each part of a task."""
+        numbers = documents or {}
+        cut = [
+            t
+            for t, hashes in self.documents.items()
+            if t not in self.divisible and 0 < len(numbers.get(t, ())) < len(hashes)
+        ]
+        if not cut:
+            return self._seeds
+        text = json.dumps({task: sorted(some) for task, some in numbers.items()})
+        return self._seeds.model_copy(update={"torch": (self._seeds.torch + int(hash_string(text)[:8], 16)) % 2**32})
 
 
 def _stable(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -14,6 +14,8 @@ from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
 from mergekit_calib.search.evaluation import Evaluation, Evaluator
 from mergekit_calib.search.protocol import Outcome, Space
 from mergekit_calib.search.racing import Documents, Race, rivals_among
+from mergekit_calib.search.shares import Share
+from mergekit_calib.search.sharing import Sharing
 from mergekit_calib.search.strategy import Strategy
 from mergekit_calib.search.study import Evaluated, Study
 from mergekit_calib.storage.locks import Claims, exclusive
@@ -35,7 +37,8 @@ class Search:
         claims: mark the points that workers are scoring.
         evaluator: computes a point's objectives from its item scores.
         lock: a lock file; a worker holds it while it changes the study, for a moment at each point.
-        n_items: number of documents of a fully scored point.
+        n_documents: task → number of documents of a fully scored point, in the suite's order.
+        divisible: the tasks whose documents several workers may score apart.
         race: stops points early; None if every point is scored fully.
     """
 
@@ -49,22 +52,25 @@ class Search:
         claims: Claims,
         evaluator: Evaluator,
         lock: Path,
-        n_items: int,
+        n_documents: Mapping[str, int],
+        divisible: Collection[str] = (),
         race: Race | None = None,
     ) -> None:
         self._space, self._settings, self._strategy, self._study = space, settings, strategy, study
         self._store, self._claims, self._evaluator, self._lock = store, claims, evaluator, lock
-        self._n_items, self._race = n_items, race
+        self._n_items, self._race = sum(n_documents.values()), race
+        self.sharing = Sharing(store.folder / "shares", claims, lock, n_documents, divisible)
         self._began = time.monotonic()
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
         self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
 
-    def points(self) -> Iterator[Point]:
+    def points(self) -> Iterator[Point | Share]:
         """Yield points to score, each claimed by this worker; `finish` or `fail` each before the next.
 
-        Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring a point.
+        While there is none, but others are scoring points, yield shares of those: `finish` or `give_up` each of
+        `sharing`. Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring.
         """
         store_is_read = False
         while True:
@@ -76,8 +82,10 @@ class Search:
                 self._update_from_workers()
                 point = self._next()
                 is_over = point is None and not self._workers_are_busy()
-            if point is not None:
-                yield point
+                share = None if point or is_over else self.sharing.next(self._points_of_others())
+                self.sharing.set_idle(not (point or share or is_over))
+            if work := point or share:
+                yield work
             elif is_over:
                 return
             else:
@@ -99,7 +107,7 @@ class Search:
         key = self._space.key_of(point)
         if self._race is None or not (point.role or self._strategy.may_race(self._study, point.axes)):
             self._begun[key] = self._n_items
-            return StoredPoint(point.id, score(None), digest, {})
+            return StoredPoint(point.id, self.sharing.score(point, key, digest, score), digest, {})
         part = self._store.load_part(key)
         self._begun[key] = part.n_items if part else 0
         rivals = {o.point.id: o.stored for o in self._outcomes.values() if o.stored}
@@ -126,6 +134,8 @@ class Search:
         """
         self._save(point, stored, whole=stored.stopped is None)
         key = self._space.key_of(point)
+        with exclusive(self._lock):  # so that nobody takes a share that was there a moment ago
+            self.sharing.remove(point, key)
         self._update_references()
         if point.role and self._awaits_references():
             # Its objectives compare with a parent that is not scored yet; `_add_scored_parents` adds it then.
@@ -228,6 +238,16 @@ class Search:
         proposed = [t.user_attrs.get("point") for t in self._study.trials(TrialState.RUNNING)]
         parents = [self._space.key_of(parent) for parent in self._space.parents]
         return [key for key in (*parents, *proposed) if key and key not in self._outcomes]
+
+    def _points_of_others(self) -> Iterator[tuple[str, Point]]:
+        """Yield the content key of each point that another worker is scoring, and the point."""
+        settings = {
+            t.user_attrs.get("point"): self._study.setting_of(t) for t in self._study.trials(TrialState.RUNNING)
+        }
+        parents = {self._space.key_of(parent): parent for parent in self._space.parents}
+        for key in self._unfinished_keys():
+            if self._claims.is_held(key):
+                yield key, parents.get(key) or self._space.point(settings[key])
 
     def _workers_are_busy(self) -> bool:
         return any(self._claims.is_held(key) for key in self._unfinished_keys())

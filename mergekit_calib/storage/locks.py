@@ -150,6 +150,11 @@ class Claims:
             is_from_another_machine = handle.read() not in ("", _this_machine())
             return is_from_another_machine and time.time() - os.stat(handle.name).st_mtime < DEAD_AFTER
 
+    def n_held(self, prefix: str) -> int:
+        """Return how many claims whose key begins with `prefix` living workers hold, this one included."""
+        keys = [path.name.removesuffix(".claim") for path in self.folder.glob(f"{prefix}*.claim")]
+        return sum(map(self.is_held, keys))
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.claim"
 

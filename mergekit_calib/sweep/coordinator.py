@@ -20,6 +20,7 @@ from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.driver import Search
 from mergekit_calib.search.racing import Documents
+from mergekit_calib.search.shares import Share
 from mergekit_calib.storage.failures import folder_error, machine_error
 from mergekit_calib.sweep.earlier_run import EarlierRun
 from mergekit_calib.sweep.failing_parents import check_parents
@@ -68,7 +69,7 @@ def _run(sweep: Sweep, out_path: Path, options: MergeOptions, progress: Progress
     prepared = prepare(sweep, out_path, options)
     with prepared.folder.joined(prepared.study_name) as session:
         with prepared.folder.alone():
-            earlier = EarlierRun.found_in(prepared.folder)
+            earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
             prepared.merge_adapters()
             prepared.record(prepared.parents)
         frontier = _explore(prepared, prepared.search(session), earlier, progress)
@@ -92,6 +93,9 @@ def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, pro
     logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
     for point in search.points():
+        if isinstance(point, Share):
+            _help(point, scorer, search)
+            continue
         _add_outcomes(search, builder, prepared, progress, earlier)
         earlier = None  # it is told once
         progress.point_started(point.id)
@@ -130,6 +134,17 @@ def _score(point: Point, scorer: PointScorer, search: Search, progress: Progress
 
         stored = search.score(point, ready.digest, score)
     return replace(stored, seconds={"merge": merged_at - started_at, "score": time.perf_counter() - merged_at})
+
+
+def _help(share: Share, scorer: PointScorer, search: Search) -> None:
+    """Score a share of another worker's point; if that fails, the point's own worker does it."""
+    try:
+        with scorer.at(share.point) as ready:
+            search.sharing.finish(share, ready.digest, ready.score(share.documents, None))
+    except Exception:
+        logging.getLogger(__name__).info("a share of %s failed", share.point.id, exc_info=True)
+        search.sharing.give_up(share)
+        scorer.discard()
 
 
 def _add_outcomes(

@@ -38,11 +38,13 @@ class Session:
         id: an id that all of these workers have in common.
         claims: the points that they are scoring.
         lock: a file that a worker locks while it decides on the next point.
+        is_first: whether this worker began the session, so that all else in the folder is of earlier runs.
     """
 
     id: str
     claims: Claims
     lock: Path
+    is_first: bool = True
 
 
 class RunFolder:
@@ -251,7 +253,7 @@ class RunFolder:
             self._run, self.session = handle, session
             try:
                 with Claims(self._workers) as claims:
-                    yield Session(session, claims, self._workers / "decide")
+                    yield Session(session, claims, self._workers / "decide", is_first)
             finally:
                 self._run, self.session = None, ""
                 unlock(handle)

@@ -205,7 +205,8 @@ class Prepared:
             session.claims,
             evaluator,
             session.lock,
-            n_items=sum(map(len, documents.values())),
+            n_documents={task: len(hashes) for task, hashes in documents.items()},
+            divisible=self.suite.divisible,
             race=Race(settings.racing, evaluator, documents) if settings.racing else None,
         )
 

@@ -104,7 +104,9 @@ class Worker:
         race = Race(self.racing, evaluator, documents) if self.racing else None
         strategy, store = STRATEGIES[self.strategy](), ItemStore(self.folder / "items")
         lock = self.folder / "lock"
-        return Search(self.space, self.settings, strategy, study, store, claims, evaluator, lock, N, race)
+        return Search(
+            self.space, self.settings, strategy, study, store, claims, evaluator, lock, {"task": N}, race=race
+        )
 
 
 @pytest.fixture

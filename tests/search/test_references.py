@@ -62,7 +62,9 @@ def search(tmp_path):
         race = Race(racing, evaluator, {"t": SCORES["base"]["t"][0].doc_hashes}) if racing else None
         store, strategy = ItemStore(tmp_path / "items"), STRATEGIES["grid"]()
         lock = tmp_path / "lock"
-        return Search(Space(), SearchSettings(), strategy, study, store, claims[-1], evaluator, lock, N, race)
+        return Search(
+            Space(), SearchSettings(), strategy, study, store, claims[-1], evaluator, lock, {"task": N}, race=race
+        )
 
     yield make
     for each in claims:
