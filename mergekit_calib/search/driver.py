@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -19,6 +21,21 @@ from mergekit_calib.search.study import Evaluated, Study
 from mergekit_calib.storage.locks import Claims, exclusive
 
 _POLL = 0.5  # seconds between checks of other workers' progress
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The time and the lock of a search; a simulation of many workers replaces them.
+
+    Attributes:
+        now: returns the time in seconds, as `time.monotonic` does.
+        sleep: waits for a number of seconds.
+        exclusive: waits for the lock of a file, and holds it.
+    """
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    exclusive: Callable[[Path], AbstractContextManager[None]] = exclusive
 
 
 class Search:
@@ -37,6 +54,7 @@ class Search:
         lock: a lock file; a worker holds it while it changes the study, for a moment at each point.
         n_items: number of documents of a fully scored point.
         race: stops points early; None if every point is scored fully.
+        surroundings: the time and the lock; those of the machine if None.
     """
 
     def __init__(
@@ -51,11 +69,13 @@ class Search:
         lock: Path,
         n_items: int,
         race: Race | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._space, self._settings, self._strategy, self._study = space, settings, strategy, study
         self._store, self._claims, self._evaluator, self._lock = store, claims, evaluator, lock
         self._n_items, self._race = n_items, race
-        self._began = time.monotonic()
+        self._surroundings = surroundings or Surroundings()
+        self._began = self._surroundings.now()
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
@@ -68,7 +88,7 @@ class Search:
         """
         store_is_read = False
         while True:
-            with exclusive(self._lock):
+            with self._surroundings.exclusive(self._lock):
                 self._update_references()
                 if not store_is_read and not self._evaluator.missing_references:
                     self._update_from_store()
@@ -81,7 +101,7 @@ class Search:
             elif is_over:
                 return
             else:
-                time.sleep(_POLL)
+                self._surroundings.sleep(_POLL)
 
     def score(self, point: Point, digest: str, score: Callable[[Documents | None], Tables]) -> StoredPoint:
         """Score a claimed point: at once, or in blocks until a race stops it.
@@ -129,11 +149,11 @@ class Search:
         self._update_references()
         if point.role and self._awaits_references():
             # Its objectives compare with a parent that is not scored yet; `_add_scored_parents` adds it then.
-            with exclusive(self._lock):
+            with self._surroundings.exclusive(self._lock):
                 self._claims.release(key)
             return
         evaluation = self._evaluation(stored)
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             number = self._numbers.pop(key, None)
             if number is not None and isinstance(evaluation, Evaluation):
                 self._study.tell(number, evaluation, stopped=stored.stopped is not None)
@@ -152,7 +172,7 @@ class Search:
             reason: why it cannot be scored.
         """
         key = self._space.key_of(point)
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             number = self._numbers.pop(key, None)
             n_items = self._begun.pop(key, 0)
             if number is not None:
@@ -211,7 +231,7 @@ class Search:
         settings = self._settings
         if settings.points is not None and self._n_points() >= settings.points:
             return False
-        if settings.minutes is not None and time.monotonic() - self._began >= 60 * settings.minutes:
+        if settings.minutes is not None and self._surroundings.now() - self._began >= 60 * settings.minutes:
             return False
         if settings.item_evaluations is None:
             return True
