@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -18,24 +16,10 @@ from mergekit_calib.search.protocol import Outcome, Space
 from mergekit_calib.search.racing import Documents, Race, rivals_among
 from mergekit_calib.search.strategy import Strategy
 from mergekit_calib.search.study import Evaluated, Study
-from mergekit_calib.storage.locks import Claims, exclusive
+from mergekit_calib.search.surroundings import Surroundings
+from mergekit_calib.storage.locks import Claims
 
 _POLL = 0.5  # seconds between checks of other workers' progress
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """The time and the lock of a search; a simulation of many workers replaces them.
-
-    Attributes:
-        now: returns the time in seconds, as `time.monotonic` does.
-        sleep: waits for a number of seconds.
-        exclusive: waits for the lock of a file, and holds it.
-    """
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    exclusive: Callable[[Path], AbstractContextManager[None]] = exclusive
 
 
 class Search:
@@ -77,6 +61,7 @@ class Search:
         self._surroundings = surroundings or Surroundings()
         self._began = self._surroundings.now()
         self._outcomes: dict[str, Outcome] = {}  # by content key
+        self._read: dict[str, tuple[StoredPoint, Evaluation | str]] = {}  # content key → another worker's point
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
         self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
@@ -88,6 +73,8 @@ class Search:
         """
         store_is_read = False
         while True:
+            if store_is_read:
+                self._read_ahead()
             with self._surroundings.exclusive(self._lock):
                 self._update_references()
                 if not store_is_read and not self._evaluator.missing_references:
@@ -214,8 +201,11 @@ class Search:
             return None  # without them no point can be evaluated; if one failed, the search is over
         while self._budget_left():
             lost = next(iter(self._study.lost), None)
+            if lost is None and self._study.nothing_to_propose == self._seen_by_strategy:
+                return None  # a worker that has nothing to do asks twice a second, and asking may take long
             proposal = self._study.start(lost) if lost else self._strategy.ask(self._study)
             if proposal is None:
+                self._study.nothing_to_propose = self._seen_by_strategy
                 return None
             point = self._space.point(proposal.setting)
             key = self._space.key_of(point)
@@ -226,6 +216,14 @@ class Search:
                 self._numbers[key] = proposal.number
                 return point
         return None
+
+    @property
+    def _seen_by_strategy(self) -> list[Any]:
+        """What changes whenever the strategy could propose something else than before, as JSON has it."""
+        trials, study = self._study.trials(), self._study
+        n_finished = sum(trial.state.is_finished() for trial in trials)
+        asked = f"{self._strategy.name}({self._strategy})"
+        return [study.session, asked, len(trials), n_finished, len(study.evaluated), len(study.failed_parents)]
 
     def _budget_left(self) -> bool:
         settings = self._settings
@@ -270,9 +268,9 @@ class Search:
             if stored and isinstance(evaluation, str):
                 self._study.add_failure(self._study.setting_of(trial), key, evaluation, stored.n_items)
         for key, number in self._study.completed.items():
-            if key not in self._outcomes and (stored := self._load(key)):
+            if key not in self._outcomes and (found := self._scores_of(key)):
                 setting = self._study.setting_of(self._study.trials()[number])
-                self._add_outcome(key, self._space.point(setting), number, stored, self._evaluation(stored))
+                self._add_outcome(key, self._space.point(setting), number, *found)
         for key, failure in self._study.failures.items():
             if not self._space.is_parent(failure.setting):
                 point = self._space.point(failure.setting)
@@ -298,8 +296,8 @@ class Search:
             return
         for parent in self._space.parents:
             key = self._space.key_of(parent)
-            if key not in self._outcomes and (stored := self._store.load(key)):
-                self._add_outcome(key, parent, None, stored, self._evaluation(stored))
+            if key not in self._outcomes and (found := self._scores_of(key, is_parent=True)):
+                self._add_outcome(key, parent, None, *found)
 
     def _update_from_store(self) -> None:
         """Add to the study the points whose item scores are on disk, the oldest first."""
@@ -330,6 +328,20 @@ class Search:
         if axes.keys() != searched.keys() or not all(axis.holds(axes[name]) for name, axis in searched.items()):
             return {}
         return {} if self._space.is_parent(axes) else {name: axes[name] for name in searched}
+
+    def _read_ahead(self) -> None:
+        """Read and evaluate the points that other workers finished, so that it need not be done under the lock."""
+        parents = set(map(self._space.key_of, self._space.parents))
+        for key in (*parents, *self._study.completed):
+            if key not in self._outcomes and (found := self._scores_of(key, key in parents)):
+                self._read[key] = found
+
+    def _scores_of(self, key: str, is_parent: bool = False) -> tuple[StoredPoint, Evaluation | str] | None:
+        """Return a finished point's scores and objectives; None if it has no scores on disk."""
+        if found := self._read.pop(key, None):
+            return found
+        stored = self._store.load(key) if is_parent else self._load(key)
+        return stored and (stored, self._evaluation(stored))
 
     def _load(self, key: str) -> StoredPoint | None:
         """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from mergekit_calib.items.table import choice_table
 from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
 from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.search import STRATEGIES, Study
-from mergekit_calib.search.driver import Search, Surroundings
+from mergekit_calib.search.driver import Search
 from mergekit_calib.search.evaluation import Evaluation, Evaluator
 from mergekit_calib.search.racing import Race
+from mergekit_calib.search.surroundings import Surroundings
 from mergekit_calib.storage.locks import Claims
 
 OBJECTIVES = (ACC, ECE)
@@ -50,10 +52,12 @@ class World:
         """Return the item scores at a setting; the same object each time."""
         values = tuple(setting[name] for name in self.axes)
         if values not in self._known:
-            self._known[values] = self._answers([float(value) for value in values])
+            self._known[values] = self.answers(setting)
         return self._known[values]
 
-    def _answers(self, values: list[float]) -> Tables:
+    def answers(self, setting: Mapping[str, Value]) -> Tables:
+        """Return the item scores at a setting, computed anew."""
+        values = [float(setting[name]) for name in self.axes]
         share = np.linspace(1.0, 0.0, len(values)) * 0.6 + 0.2 if len(values) > 1 else np.array([0.5])
         sure, knows = share @ values / share.sum(), (1 - share) @ values / (1 - share).sum()
         rng = np.random.default_rng(self.seed)
@@ -154,7 +158,7 @@ class _Store(ItemStore):
     def load_part(self, key: str) -> StoredPoint | None:
         return self._found(self._parts, key)
 
-    def described(self):  # type: ignore[no-untyped-def]
+    def described(self) -> Iterator[tuple[str, dict[str, Any]]]:
         return ((key, facts) for key, (_, facts) in self._whole.items())
 
     def save(self, key: str, point: StoredPoint, facts: Mapping[str, Any], whole: bool = True) -> Path:
@@ -246,7 +250,17 @@ def simulate(
         )
         race = Race(settings.racing, evaluator, documents) if settings.racing else None
         driver = Search(
-            world, settings, strategy, study, store, claims, evaluator, folder / "lock", world.n_items, race, surroundings
+            world,
+            settings,
+            strategy,
+            study,
+            store,
+            claims,
+            evaluator,
+            folder / "lock",
+            world.n_items,
+            race,
+            surroundings,
         )
         time.score(costs.start)
         for point in driver.points():
@@ -279,5 +293,20 @@ def simulate(
 
 
 def measured(world: World, costs: Costs, folder: Path) -> Costs:
-    """Return the costs with those of item files and of an evaluation as they are on this machine, the least of five."""
-    raise NotImplementedError
+    """Return `costs` with those of item files and of an evaluation as they are on this machine, the least of five."""
+    tables = world.tables(world.parents[0].axes)
+    store, evaluator = ItemStore(folder), Evaluator(OBJECTIVES, BUILT_IN, 15, 0)
+    key = content_key(world=world.seed)
+    point = StoredPoint("point", tables, "digest", {})
+    save = _least(lambda: store.save(key, point, {}))
+    load = _least(lambda: store.load(key))
+    return replace(costs, save=save, load=load, evaluate=_least(lambda: evaluator.evaluate(tables)))
+
+
+def _least(action: Callable[[], object], times: int = 5) -> float:
+    taken = []
+    for _ in range(times):
+        began = thread_time()
+        action()
+        taken.append(thread_time() - began)
+    return min(taken)

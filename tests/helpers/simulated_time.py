@@ -69,7 +69,9 @@ class SimulatedTime:
         """
         self.workers = [Worker(number) for number in range(len(tasks))]
         for worker, task in zip(self.workers, tasks, strict=True):
-            threading.Thread(target=self._run_task, args=(worker, task), daemon=True).start()
+            threading.Thread(
+                target=self._run_task, args=(worker, task), name=f"simulated worker {worker.number}", daemon=True
+            ).start()
             self._schedule(worker)
         while self._agenda:
             at, _, worker = heapq.heappop(self._agenda)
