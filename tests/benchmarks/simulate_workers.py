@@ -8,9 +8,9 @@ processor time that it takes here; item files are kept in memory, and reading, w
 as was measured at the beginning.
 
 The frontier counts as found once the points scored so far have 90 % of the hypervolume of a dense grid, above the
-parents' lower accuracy and below their larger ECE, both by 10,000 other items of the same kind. `curve` predicts the frontier
-between its points, so for it that is the end of the search. A worker is idle when it
-neither starts, merges nor scores: it has no point, waits for the lock, or waits for a proposal.
+parents' lower accuracy and below their larger ECE, both by 10,000 other items of the same kind. `curve` predicts the
+frontier between its points, so for it that is the end of the search. A worker is idle when it neither starts, merges
+nor scores: it has no point, waits for the lock, or waits for a proposal.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TWO_AXES: dict[str, Any] = {"self_attn": RANGE, "mlp": RANGE}
 
 @dataclass(frozen=True)
 class Case:
-    """A search: its name in the table, its axes, the values of an axis in the dense grid, and the recipe's `search:`."""
+    """A search: its name in the table, axes, `search:` as in a recipe, and the values of an axis in the dense grid."""
 
     name: str
     axes: dict[str, Any]

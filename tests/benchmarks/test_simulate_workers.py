@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 
 import numpy as np
@@ -104,12 +103,3 @@ def test_a_strategy_with_nothing_to_propose_is_asked_by_one_worker_for_all(tmp_p
     monkeypatch.setattr(STRATEGIES["curve"], "ask", counting)
     run = simulate(World(RANGE, N_ITEMS, 0), {"strategy": "curve"}, 16, tmp_path, COSTS, free_time())
     assert sum(asked) <= 2 * len(run.scored)  # for each state of the study at most once
-
-
-def test_a_simulation_leaves_no_thread_behind(tmp_path):
-    before = threading.active_count()
-    simulate(World(GRID, N_ITEMS, 0), {"strategy": "grid"}, 4, tmp_path, COSTS, free_time())
-    for thread in threading.enumerate():
-        if thread.name.startswith("simulated worker"):
-            thread.join(timeout=10)
-    assert threading.active_count() <= before + 4  # heartbeats of claims end by themselves

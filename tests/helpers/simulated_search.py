@@ -17,7 +17,7 @@ from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.store import ItemStore, StoredPoint, Tables, content_key
 from mergekit_calib.items.table import choice_table
-from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
+from mergekit_calib.recipe import Point, SearchSettings, Value
 from mergekit_calib.recipe.axes import read_axis
 from mergekit_calib.search import STRATEGIES, Study
 from mergekit_calib.search.driver import Search
