@@ -341,7 +341,7 @@ class Search:
         if found := self._read.pop(key, None):
             return found
         stored = self._store.load(key) if is_parent else self._load(key)
-        return stored and (stored, self._evaluation(stored))
+        return None if stored is None else (stored, self._evaluation(stored))
 
     def _load(self, key: str) -> StoredPoint | None:
         """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""
