@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -18,7 +18,8 @@ from mergekit_calib.search.shares import Share
 from mergekit_calib.search.sharing import Sharing
 from mergekit_calib.search.strategy import Strategy
 from mergekit_calib.search.study import Evaluated, Study
-from mergekit_calib.storage.locks import Claims, exclusive
+from mergekit_calib.search.surroundings import Surroundings
+from mergekit_calib.storage.locks import Claims
 
 _POLL = 0.5  # seconds between checks of other workers' progress
 
@@ -40,6 +41,7 @@ class Search:
         n_documents: task → number of documents of a fully scored point, in the suite's order.
         divisible: the tasks whose documents several workers may score apart.
         race: stops points early; None if every point is scored fully.
+        surroundings: the time and the lock; those of the machine if None.
     """
 
     def __init__(
@@ -55,13 +57,16 @@ class Search:
         n_documents: Mapping[str, int],
         divisible: Collection[str] = (),
         race: Race | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._space, self._settings, self._strategy, self._study = space, settings, strategy, study
         self._store, self._claims, self._evaluator, self._lock = store, claims, evaluator, lock
         self._n_items, self._race = sum(n_documents.values()), race
-        self.sharing = Sharing(store.folder / "shares", claims, lock, n_documents, divisible)
-        self._began = time.monotonic()
+        self._surroundings = surroundings or Surroundings()
+        self.sharing = Sharing(store.folder / "shares", claims, lock, n_documents, divisible, self._surroundings)
+        self._began = self._surroundings.now()
         self._outcomes: dict[str, Outcome] = {}  # by content key
+        self._read: dict[str, tuple[StoredPoint, Evaluation | str]] = {}  # content key → another worker's point
         self._reported: set[str] = set()
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
         self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
@@ -74,7 +79,9 @@ class Search:
         """
         store_is_read = False
         while True:
-            with exclusive(self._lock):
+            if store_is_read:
+                self._read_ahead()
+            with self._surroundings.exclusive(self._lock):
                 self._update_references()
                 if not store_is_read and not self._evaluator.missing_references:
                     self._update_from_store()
@@ -89,7 +96,7 @@ class Search:
             elif is_over:
                 return
             else:
-                time.sleep(_POLL)
+                self._surroundings.sleep(_POLL)
 
     def score(self, point: Point, digest: str, score: Callable[[Documents | None], Tables]) -> StoredPoint:
         """Score a claimed point: at once, or in blocks until a race stops it.
@@ -134,16 +141,16 @@ class Search:
         """
         self._save(point, stored, whole=stored.stopped is None)
         key = self._space.key_of(point)
-        with exclusive(self._lock):  # so that nobody takes a share that was there a moment ago
+        with self._surroundings.exclusive(self._lock):  # so that nobody takes a share that was there a moment ago
             self.sharing.remove(point, key)
         self._update_references()
         if point.role and self._awaits_references():
             # Its objectives compare with a parent that is not scored yet; `_add_scored_parents` adds it then.
-            with exclusive(self._lock):
+            with self._surroundings.exclusive(self._lock):
                 self._claims.release(key)
             return
         evaluation = self._evaluation(stored)
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             number = self._numbers.pop(key, None)
             if number is not None and isinstance(evaluation, Evaluation):
                 self._study.tell(number, evaluation, stopped=stored.stopped is not None)
@@ -162,7 +169,7 @@ class Search:
             reason: why it cannot be scored.
         """
         key = self._space.key_of(point)
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             number = self._numbers.pop(key, None)
             n_items = self._begun.pop(key, 0)
             if number is not None:
@@ -204,8 +211,11 @@ class Search:
             return None  # without them no point can be evaluated; if one failed, the search is over
         while self._budget_left():
             lost = next(iter(self._study.lost), None)
+            if lost is None and self._study.nothing_to_propose == self._seen_by_strategy:
+                return None  # a worker that has nothing to do asks twice a second, and asking may take long
             proposal = self._study.start(lost) if lost else self._strategy.ask(self._study)
             if proposal is None:
+                self._study.nothing_to_propose = self._seen_by_strategy
                 return None
             point = self._space.point(proposal.setting)
             key = self._space.key_of(point)
@@ -217,11 +227,19 @@ class Search:
                 return point
         return None
 
+    @property
+    def _seen_by_strategy(self) -> list[Any]:
+        """What changes whenever the strategy could propose something else than before, as JSON has it."""
+        trials, study = self._study.trials(), self._study
+        n_finished = sum(trial.state.is_finished() for trial in trials)
+        asked = f"{self._strategy.name}({self._strategy})"
+        return [study.session, asked, len(trials), n_finished, len(study.evaluated), len(study.failed_parents)]
+
     def _budget_left(self) -> bool:
         settings = self._settings
         if settings.points is not None and self._n_points() >= settings.points:
             return False
-        if settings.minutes is not None and time.monotonic() - self._began >= 60 * settings.minutes:
+        if settings.minutes is not None and self._surroundings.now() - self._began >= 60 * settings.minutes:
             return False
         if settings.item_evaluations is None:
             return True
@@ -270,9 +288,9 @@ class Search:
             if stored and isinstance(evaluation, str):
                 self._study.add_failure(self._study.setting_of(trial), key, evaluation, stored.n_items)
         for key, number in self._study.completed.items():
-            if key not in self._outcomes and (stored := self._load(key)):
+            if key not in self._outcomes and (found := self._scores_of(key)):
                 setting = self._study.setting_of(self._study.trials()[number])
-                self._add_outcome(key, self._space.point(setting), number, stored, self._evaluation(stored))
+                self._add_outcome(key, self._space.point(setting), number, *found)
         for key, failure in self._study.failures.items():
             if not self._space.is_parent(failure.setting):
                 point = self._space.point(failure.setting)
@@ -298,8 +316,8 @@ class Search:
             return
         for parent in self._space.parents:
             key = self._space.key_of(parent)
-            if key not in self._outcomes and (stored := self._store.load(key)):
-                self._add_outcome(key, parent, None, stored, self._evaluation(stored))
+            if key not in self._outcomes and (found := self._scores_of(key, is_parent=True)):
+                self._add_outcome(key, parent, None, *found)
 
     def _update_from_store(self) -> None:
         """Add to the study the points whose item scores are on disk, the oldest first."""
@@ -330,6 +348,20 @@ class Search:
         if axes.keys() != searched.keys() or not all(axis.holds(axes[name]) for name, axis in searched.items()):
             return {}
         return {} if self._space.is_parent(axes) else {name: axes[name] for name in searched}
+
+    def _read_ahead(self) -> None:
+        """Read and evaluate the points that other workers finished, so that it need not be done under the lock."""
+        parents = set(map(self._space.key_of, self._space.parents))
+        for key in (*parents, *self._study.completed):
+            if key not in self._outcomes and (found := self._scores_of(key, key in parents)):
+                self._read[key] = found
+
+    def _scores_of(self, key: str, is_parent: bool = False) -> tuple[StoredPoint, Evaluation | str] | None:
+        """Return a finished point's scores and objectives; None if it has no scores on disk."""
+        if found := self._read.pop(key, None):
+            return found
+        stored = self._store.load(key) if is_parent else self._load(key)
+        return None if stored is None else (stored, self._evaluation(stored))
 
     def _load(self, key: str) -> StoredPoint | None:
         """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from mergekit_calib.items.store import Tables
 from mergekit_calib.recipe import Point
 from mergekit_calib.search.shares import Documents, Share, Shares, cut, joined_shares
-from mergekit_calib.storage.locks import Claims, exclusive
+from mergekit_calib.search.surroundings import Surroundings
+from mergekit_calib.storage.locks import Claims
 
 _POLL = 0.1  # seconds between looks at what others have scored
 
@@ -24,12 +24,20 @@ class Sharing:
         lock: the lock file under which workers decide.
         n_documents: task → number of documents of a fully scored point, in the suite's order.
         divisible: the tasks whose documents several workers may score apart.
+        surroundings: the time and the lock; those of the machine if None.
     """
 
     def __init__(
-        self, folder: Path, claims: Claims, lock: Path, n_documents: Mapping[str, int], divisible: Collection[str]
+        self,
+        folder: Path,
+        claims: Claims,
+        lock: Path,
+        n_documents: Mapping[str, int],
+        divisible: Collection[str],
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._shares, self._claims, self._lock = Shares(folder), claims, lock
+        self._surroundings = surroundings or Surroundings()
         self._n_documents = n_documents
         self._divisible = {task: n for task, n in n_documents.items() if task in divisible}
         self._idle = f"idle-{uuid.uuid4().hex[:12]}"
@@ -38,6 +46,8 @@ class Sharing:
 
     def set_idle(self, is_idle: bool) -> None:
         """Tell the other workers whether this one waits for a point; hold the lock."""
+        if not self._divisible:
+            return
         if is_idle and not self._is_idle:
             self._claims.take(self._idle)
         if self._is_idle and not is_idle:
@@ -54,8 +64,10 @@ class Sharing:
             score: scores the point on documents; given None, on all.
         """
         shares = [share for share in self._shares.of(point, key) if share.digest == digest]  # of a worker that died
+        if not self._divisible:
+            return score(None)
         if not shares:
-            with exclusive(self._lock):
+            with self._surroundings.exclusive(self._lock):
                 n_workers = 1 + self._claims.n_held("idle-")
             rest = {task: n for task, n in self._n_documents.items() if task not in self._divisible}
             parts = cut(self._divisible, n_workers, rest)
@@ -71,7 +83,7 @@ class Sharing:
                 finally:
                     self._release(own)
             elif not (news := {s.key: tables for s in missing if (tables := self._shares.load(s)) is not None}):
-                time.sleep(_POLL)
+                self._surroundings.sleep(_POLL)
             else:
                 scored |= news
         return joined_shares([scored[share.key] for share in shares], list(self._n_documents))
@@ -115,12 +127,12 @@ class Sharing:
 
     def _claim(self, shares: Iterable[Share]) -> Share | None:
         """Claim one of the shares for this worker; None if each is scored, or another worker has it."""
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             return next((s for s in shares if self._is_missing(s) and self._claims.take(s.key)), None)
 
     def _is_missing(self, share: Share) -> bool:
         return not self._claims.is_held(share.key) and self._shares.load(share) is None
 
     def _release(self, share: Share) -> None:
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             self._claims.release(share.key)

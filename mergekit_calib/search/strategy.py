@@ -79,8 +79,8 @@ class Strategy(BaseModel, ABC):
     def ask(self, study: Study) -> Proposal | None:
         """Return the next point, made by `study.start` or `study.sample`; None if there is no point to propose now.
 
-        It is called again after each point that finishes, on any worker. The search ends when it returns None and no
-        point is running.
+        It is called again after each point that finishes, on any worker; if it returned None on one, the others do not
+        call it until then. The search ends when it returns None and no point is running.
 
         Args:
             study: the points so far.

@@ -24,6 +24,7 @@ from mergekit_calib.search.evaluation import Evaluation, Evaluator
 from mergekit_calib.search.journal import distribution, emptied, open_study
 
 _POINT, _REASON, _SESSION, _STOPPED, _ITEMS = "point", "reason", "session", "stopped", "items"
+_NOTHING = "nothing to propose"
 _MAX_DRAWS = 5  # of a sampler that draws points that were proposed before, as happens when few points are left
 
 
@@ -91,6 +92,7 @@ class Study:
         parents: the settings of the parents that are points of the space; they are scored without being proposed.
         failed_parents: those of `parents` that could not be scored.
         distributions: name → optuna's form of the axis.
+        session: the id of the current session of workers.
         optuna: optuna's study; `optuna-dashboard` opens its file.
 
     Args:
@@ -126,7 +128,8 @@ class Study:
         self.parent_evaluations: list[Evaluation] = []
         self._own_trials: dict[int, optuna.Trial] = {}
         self.distributions = {axis: distribution(values) for axis, values in axes.items()}
-        self._seed, self._session, self._log = seed, session, log
+        self.session = session
+        self._seed, self._log = seed, log
         self.optuna = open_study(log, name, self.directions)
         if not self._has_these_distributions():
             self.start_over()
@@ -235,6 +238,15 @@ class Study:
         }
 
     @property
+    def nothing_to_propose(self) -> Any:
+        """What any worker noted when the strategy proposed no point; None before that."""
+        return self.optuna.user_attrs.get(_NOTHING)
+
+    @nothing_to_propose.setter
+    def nothing_to_propose(self, note: Any) -> None:
+        self.optuna.set_user_attr(_NOTHING, note)
+
+    @property
     def completed(self) -> dict[str, int]:
         """Content key → number of the trial, of the points whose objectives are in optuna's study."""
         return {t.user_attrs[_POINT]: t.number for t in self.trials(TrialState.COMPLETE) if _POINT in t.user_attrs}
@@ -320,7 +332,7 @@ class Study:
         return taken | {self._key(point.setting) for point in self.evaluated}
 
     def _reasons(self, reason: str, n_items: int) -> dict[str, Any]:
-        return {_REASON: reason, _SESSION: self._session, _ITEMS: n_items}
+        return {_REASON: reason, _SESSION: self.session, _ITEMS: n_items}
 
     def _has_these_distributions(self) -> bool:
         """Return whether the trials have the kinds of distributions that this version makes; optuna accepts no mix."""
@@ -333,7 +345,7 @@ class Study:
 
     def _is_void(self, trial: FrozenTrial) -> bool:
         """Return whether a trial failed, but its point may be tried again: its worker or its session has ended."""
-        return trial.state is TrialState.FAIL and trial.user_attrs.get(_SESSION) != self._session
+        return trial.state is TrialState.FAIL and trial.user_attrs.get(_SESSION) != self.session
 
     def _ask(self, sampler: Callable[[], BaseSampler]) -> Proposal:
         with warnings.catch_warnings():
