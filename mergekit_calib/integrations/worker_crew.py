@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -81,28 +81,27 @@ class WorkerCrew:
             for worker in workers:
                 worker.start()
             while any(worker.is_running for worker in workers):
-                try:
-                    number, event = inbox.get(timeout=_POLL)
-                except queue.Empty:
-                    for worker in workers:
-                        worker.end_children()
-                    yield None
-                    continue
-                yield from self._handle(event, workers[number - 1], workers)
+                ended: list[Ended] = []
+                for number, event in _arrived(inbox):
+                    ended += self._handle(event, workers[number - 1], workers)
+                for worker in workers:
+                    worker.end_children()
+                yield from ended or (None,)
         finally:
             _stop(workers)
         if not any(worker.is_done for worker in workers):
             died = "; ".join(f"worker {worker.number} {worker.death}" for worker in workers)
             raise CalibError(f"every worker died ({died}); the same command goes on")
 
-    def _handle(self, event: _Event, worker: _Worker, workers: Sequence[_Worker]) -> Generator[Ended, None, None]:
+    def _handle(self, event: _Event, worker: _Worker, workers: Sequence[_Worker]) -> list[Ended]:
+        """Pass on an event, and return the point that it says is done, if any."""
         kind = event["event"]
         if kind == "point":
             worker.progress.point_started(event["id"])
         elif kind == "scoring":
             worker.progress.scoring(event["entry"], event["done"], event["total"])
         elif kind == "done":
-            yield Ended(event["id"], event["reason"])
+            return [Ended(event["id"], event["reason"])]
         elif kind == "note":
             self._tell(event["text"])
         elif kind == "mistake":
@@ -111,6 +110,7 @@ class WorkerCrew:
             worker.crash = event["text"]
         elif kind == "exit":
             self._ended(worker, workers)
+        return []
 
     def _ended(self, worker: _Worker, workers: Sequence[_Worker]) -> None:
         """Note that a worker's process is over, and start it again if it died and there may be points left."""
@@ -221,6 +221,14 @@ class _Worker:
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _arrived(inbox: _Inbox) -> Iterator[tuple[int, _Event]]:
+    """Wait for an event, and yield all that have come: that a point is begun is told before it is found scored."""
+    with suppress(queue.Empty):
+        yield inbox.get(timeout=_POLL)
+        while True:
+            yield inbox.get_nowait()
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
