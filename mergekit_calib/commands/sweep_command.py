@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from mergekit.options import MergeOptions, PrettyPrintHelp, add_merge_options
@@ -15,14 +16,35 @@ from mergekit_calib.integrations.trackers import TRACKERS
 from mergekit_calib.recipe import has_calibration_block, read_file, read_yaml
 
 
+class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.4
+    """A whole number from 1, or `auto`."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "auto":
+            return "auto"
+        try:
+            return int(click.IntRange(1).convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither a whole number from 1 nor auto", param, ctx)
+
+
 @click.command("sweep", cls=PrettyPrintHelp)
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("out")
 @click.option(
     "--log", "trackers", multiple=True, type=click.Choice(sorted(TRACKERS)), help="Also log to this experiment tracker."
 )
+@click.option(
+    "--workers",
+    type=_Workers(),
+    help="How many processes score points; auto: one for each GPU. The recipe's if not set.",
+)
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
-def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
+def sweep_command(
+    merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...], workers: int | str | None
+) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
         text = read_file(recipe)
@@ -30,5 +52,5 @@ def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers:
         if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
-        status = run_source(text, out, merge_options, str(recipe), trackers)
+        status = run_source(text, out, merge_options, str(recipe), trackers, workers)
     sys.exit(status)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.integrations.trackers import TrackedProgress
-from mergekit_calib.recipe import parse_sweep, read_block
+from mergekit_calib.integrations.worker_crew import WorkerCrew
+from mergekit_calib.integrations.worker_shares import worker_environments
+from mergekit_calib.recipe import Sweep, parse_sweep, read_block
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.events import ProgressGroup
@@ -29,7 +31,12 @@ class ExitStatus(IntEnum):
 
 
 def run_source(
-    text: str, out_path: str, options: MergeOptions | None = None, source: str | None = None, log: Sequence[str] = ()
+    text: str,
+    out_path: str,
+    options: MergeOptions | None = None,
+    source: str | None = None,
+    log: Sequence[str] = (),
+    workers: int | str | None = None,
 ) -> ExitStatus:
     """Run a sweep and show its progress; what the hosts write meanwhile goes to `calibration/run.log`.
 
@@ -39,6 +46,7 @@ def run_source(
         options: mergekit's options, as its command made them; its defaults if None.
         source: the file that `text` came from, for messages.
         log: names of the experiment trackers to log to, from `trackers.TRACKERS`.
+        workers: how many processes score points, or `auto`; as the recipe says if None.
 
     Returns:
         The exit status. If the rule gave way and some points failed, it is `RULE_GAVE_WAY`.
@@ -66,7 +74,12 @@ def run_source(
         try:
             with run_log, console:  # the live view ends before the log may write an error to the screen
                 trackers = [TrackedProgress(name, out_path) for name in log]
-                frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console))
+                environments = _worker_environments(sweep, options, workers)
+                crew = None
+                if len(environments) > 1:
+                    as_json = options.model_dump(mode="json")
+                    crew = WorkerCrew(text, source, out_path, as_json, environments, run_log.inform)
+                frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console), crew)
                 status = _status(frontier)
                 if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
                     console.note(explain(status, out_path))  # otherwise the answer says it
@@ -97,6 +110,17 @@ def explain(status: ExitStatus, out_path: str | Path) -> str:
         return f"a model was written to {out_path}, but not by the rule {frontier.selection.rule}: {why}"
     failed = formatting.counted(sum(p.status == "failed" for p in frontier.points), "point")
     return f"a model was written to {out_path}, but {failed} failed; calibration/frontier.json says why"
+
+
+def _worker_environments(sweep: Sweep, options: MergeOptions, workers: int | str | None) -> list[dict[str, str]]:
+    """Return the environment variables of each worker; at most one if this process scores the points itself."""
+    from mergekit_calib.sweep.preflight import scoring_device
+
+    block = sweep.calibration
+    requested = workers or block.workers or 1
+    if requested == 1:
+        return []
+    return worker_environments(requested, block.gpus_per_worker, scoring_device(block.model_args, options))
 
 
 def _console(out_path: str, options: MergeOptions | None) -> ConsoleProgress:

@@ -71,7 +71,7 @@ class RunLog(Progress):
         is_ours = record.name.partition(".")[0] == _OURS
         threshold = {0: logging.ERROR, 1: logging.INFO}.get(self._verbosity, logging.DEBUG)
         if record.levelno >= (min(threshold, logging.WARNING) if is_ours else threshold):
-            self._inform(f"{record.levelname.lower()}: {text}" if is_ours else f"{record.name}: {text}")
+            self.inform(f"{record.levelname.lower()}: {text}" if is_ours else f"{record.name}: {text}")
 
     def __enter__(self) -> RunLog:
         root = logging.getLogger()
@@ -134,6 +134,10 @@ class RunLog(Progress):
         self.line(f"process {os.getpid()}: {models}; {versions}")
 
     @override
+    def of_worker(self, number: int) -> Progress:
+        return _WorkerLines(self, number)
+
+    @override
     def memory_estimated(self, memory: str) -> None:
         self.line(f"peak memory: {memory}")
 
@@ -166,13 +170,33 @@ class RunLog(Progress):
     ) -> None:
         self.line(f"{category.__name__} {filename}:{lineno}: {message}")
         if self._verbosity or _OURS in Path(filename).parts:
-            self._inform(f"warning: {message}")
+            self.inform(f"warning: {message}")
 
-    def _inform(self, text: str) -> None:
+    def inform(self, text: str) -> None:
         """Show the user each message once, since the same message often comes for every point."""
         if text not in self._shown_messages:
             self._shown_messages.add(text)
             self._tell(text)
+
+
+class _WorkerLines(Progress):
+    """Writes what one worker of several does to the run log.
+
+    Args:
+        log: the log.
+        number: the worker's number.
+    """
+
+    def __init__(self, log: RunLog, number: int) -> None:
+        self._log, self._name = log, f"worker {number}"
+
+    @override
+    def point_started(self, point_id: str) -> None:
+        self._log.line(f"{point_name(point_id)}: merging and scoring ({self._name})")
+
+    @override
+    def concluding(self) -> None:
+        self._log.line(f"{self._name} has ended")
 
 
 class _Handler(logging.Handler):

@@ -16,6 +16,7 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import ParentModel
 
 _SCORING_BYTES = 10**9  # batches and logits are divided to stay below
+_PROCESS_BYTES = 5 * 10**8  # of a worker process besides its model: libraries and the suite's requests
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Footprint:
         parents: copies of the parents that stay in memory; memory-mapped files do not count.
         parents_on_device: whether the copies are on `device` (mergekit's `--read-to-gpu`).
         streams: whether the parents are read from their files for each point, instead of kept in memory.
+        workers: how many processes on the host score points, each with a live model and copies of its own. They build
+            their models one after another, so `building` counts once.
     """
 
     device: torch.device
@@ -37,12 +40,13 @@ class Footprint:
     parents: int
     parents_on_device: bool = False
     streams: bool = False
+    workers: int = 1
 
     @property
     def on_device(self) -> int:
-        """Bytes on the device that scores."""
+        """Bytes on the device that scores; on a GPU, those of one worker."""
         if self.device.type == "cpu":
-            return self.live + _SCORING_BYTES + self.building + self._kept
+            return self.workers * (self.live + _SCORING_BYTES + self._kept) + self.building + self._processes
         return self.live + _SCORING_BYTES + (self._kept if self.parents_on_device else 0)
 
     @property
@@ -50,7 +54,12 @@ class Footprint:
         """Bytes in the host's memory."""
         if self.device.type == "cpu":
             return self.on_device
-        return self.building + (0 if self.parents_on_device else self._kept)
+        return self.building + (0 if self.parents_on_device else self.workers * self._kept) + self._processes
+
+    @property
+    def _processes(self) -> int:
+        """Bytes of worker processes; 0 if the only worker is this process, whose memory is taken already."""
+        return self.workers * _PROCESS_BYTES if self.workers > 1 else 0
 
     @property
     def _kept(self) -> int:
@@ -62,13 +71,16 @@ class Footprint:
         """The peak as people read it: `about 1 GB`, or `about 12.3 GB on cuda:0 and 3.2 GB on the host`."""
         if self.device.type == "cpu":
             return f"about {_rounded_gb(self.on_device)}"
-        return f"about {_rounded_gb(self.on_device)} on {self.device} and {_rounded_gb(self.on_host)} on the host"
+        each = "each " if self.workers > 1 else ""
+        return f"about {_rounded_gb(self.on_device)} on {each}{self.device} and {_rounded_gb(self.on_host)} on the host"
 
     def __str__(self) -> str:
         kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
         if self.streams:
             kept = "the parents read from their files for each point"
         parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING_BYTES)}"
+        if self.workers > 1:
+            parts += f", for each of {self.workers} workers, which take {_gb(_PROCESS_BYTES)} besides"
         if self.building:
             parts += f", and {_gb(self.building)} of the host's at the start"
         if self.device.type == "cpu":
@@ -113,27 +125,35 @@ def footprint(
     return Footprint(device, live, building, copies, on_device)
 
 
-def fitting_footprint(needed: Footprint, free_on_device: int, free_on_host: int) -> Footprint:
+def fitting_footprint(needed: Footprint, free_on_device: int | None, free_on_host: int | None) -> Footprint:
     """Return the footprint that fits: `needed`, or else the same with the parents read for each point.
 
     Args:
         needed: the footprint with all parents in memory.
-        free_on_device: bytes that are free on the device that scores.
-        free_on_host: bytes that are free on the host.
+        free_on_device: bytes that are free on the device that scores; None if another process checks that.
+        free_on_host: bytes that are free on the host; None as above.
 
     Raises:
-        CalibError: neither fits; the message has the numbers.
+        CalibError: neither fits; the message has the numbers, and how many workers would fit.
     """
+
+    def fits(candidate: Footprint) -> bool:
+        on_device = free_on_device is None or candidate.on_device <= free_on_device
+        return on_device and (free_on_host is None or candidate.on_host <= free_on_host)
+
     for candidate in (needed, replace(needed, streams=True)):
-        if candidate.on_device <= free_on_device and candidate.on_host <= free_on_host:
+        if fits(candidate):
             return candidate
-    free = f"{_gb(free_on_device)} are free on {needed.device}"
-    if needed.device.type != "cpu":
-        free += f", {_gb(free_on_host)} on the host"
-    raise CalibError(
-        f"the sweep {candidate}; {free}. Another `device` or a smaller `dtype` in `model_args`, or smaller "
-        "models, would fit"
+    free = [] if free_on_device is None else [f"{_gb(free_on_device)} are free on {needed.device}"]
+    if free_on_host is not None and (needed.device.type != "cpu" or not free):
+        free.append(f"{_gb(free_on_host)} {'' if free else 'are free '}on the host")
+    fewer = next((n for n in range(needed.workers - 1, 0, -1) if fits(replace(candidate, workers=n))), 0)
+    remedy = (
+        f"{fewer} {'worker' if fewer == 1 else 'workers'} would fit"
+        if fewer
+        else ("Another `device` or a smaller `dtype` in `model_args`, or smaller models, would fit")
     )
+    raise CalibError(f"the sweep {candidate}; {', '.join(free)}. {remedy}")
 
 
 def free_memory(device: torch.device) -> tuple[int, int]:

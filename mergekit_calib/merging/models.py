@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class PointModels:
         dtype: the name of the dtype that the models compute in; None for that of the merged weights.
         keep_parents: whether the parents' tensors stay in memory between points.
         add_bos_token: lm-eval's `add_bos_token`, which is also passed to the tokenizer; None if it is not given.
+        in_turn: a context that the live model is first built in, so that several processes do it one after another.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class PointModels:
         dtype: str | None = None,
         keep_parents: bool = True,
         add_bos_token: bool | None = None,
+        in_turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         if options.random_seed is None:
             raise ValueError("options.random_seed must be set")
         self._options, self._choice, self._scratch, self._device = options, choice, scratch, device
         self._dtype, self._add_bos_token = compute_dtype(dtype), add_bos_token
+        self._in_turn = in_turn
         self._residents = ResidentTensors(options, keep_parents)
         self._live: LiveModel | None = None
         self._tokenizers: dict[str, transformers.PreTrainedTokenizerBase] = {}
@@ -95,13 +98,14 @@ class PointModels:
             self._live.set(tensors)
         else:
             self._live = None  # frees its memory before the next one is made
-            self._live = LiveModel(
-                plan.config,
-                tensors,
-                device=self._device,
-                dtype=self._dtype,
-                trust_remote_code=self._options.trust_remote_code,
-            )
+            with self._in_turn():
+                self._live = LiveModel(
+                    plan.config,
+                    tensors,
+                    device=self._device,
+                    dtype=self._dtype,
+                    trust_remote_code=self._options.trust_remote_code,
+                )
         self._set_generation_config(self._live.model)
         yield ReadyModel(self._live.model, self._tokenizer(config), self._live.digest)
 

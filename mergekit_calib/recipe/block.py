@@ -91,6 +91,8 @@ class CalibrationBlock(SuiteOptions):
             model that the recipe names, if not given.
         seed: seed of randomised merge methods, unless mergekit's `--random-seed` is given.
         seeds: lm-eval's seeds.
+        workers: how many processes score points, or `auto`: one for every `gpus_per_worker` GPUs; one if None.
+        gpus_per_worker: the number of GPUs of each worker.
         model_args, batch_size: as lm-eval's `hf` model takes them.
         level: confidence level of the intervals.
         n_resamples: bootstrap resamples of the items.
@@ -109,6 +111,8 @@ class CalibrationBlock(SuiteOptions):
     seeds: Seeds = Seeds()
     model_args: dict[str, Any] = Field(default_factory=dict)
     batch_size: int | str = 8
+    workers: int | str | None = None
+    gpus_per_worker: int = Field(default=1, ge=1)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     n_resamples: int = Field(default=1000, ge=100, le=1_000_000)
     n_bins: int = Field(default=15, ge=2, le=10_000)
@@ -150,6 +154,13 @@ class CalibrationBlock(SuiteOptions):
         if isinstance(size, int) and size < 1:
             raise ValueError("expected at least 1")
         return size
+
+    @field_validator("workers")
+    @classmethod
+    def _workers(cls, workers: int | str | None) -> int | str | None:
+        if workers is None or workers == "auto" or (isinstance(workers, int) and workers >= 1):
+            return workers
+        raise ValueError("expected a whole number from 1, or `auto`")
 
     @field_validator("objectives", mode="before")
     @classmethod

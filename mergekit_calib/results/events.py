@@ -18,6 +18,16 @@ class Progress:
             n_points: how many points will be scored at most, parents included; None if only the search will tell.
         """
 
+    def of_worker(self, number: int) -> Progress:
+        """Return the listener of one worker of several, for `point_started`, `scoring`, and `concluding` as it ends.
+
+        It is called again if the worker is started again. The other events come to this listener.
+
+        Args:
+            number: the worker's number, from 1.
+        """
+        return self
+
     def memory_estimated(self, memory: str) -> None:
         """Handle the estimate of the memory that the sweep will take, before any model is loaded.
 
@@ -63,6 +73,10 @@ class ProgressGroup(Progress):
     def started(self, frontier: Frontier, n_points: int | None) -> None:
         for listener in self.listeners:
             listener.started(frontier, n_points)
+
+    @override
+    def of_worker(self, number: int) -> Progress:
+        return ProgressGroup(*[listener.of_worker(number) for listener in self.listeners])
 
     @override
     def memory_estimated(self, memory: str) -> None:

@@ -68,6 +68,7 @@ class Search:
         self._outcomes: dict[str, Outcome] = {}  # by content key
         self._read: dict[str, tuple[StoredPoint, Evaluation | str]] = {}  # content key → another worker's point
         self._reported: set[str] = set()
+        self._store_is_read = False
         self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
         self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
 
@@ -77,16 +78,11 @@ class Search:
         While there is none, but others are scoring points, yield shares of those: `finish` or `give_up` each of
         `sharing`. Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring.
         """
-        store_is_read = False
         while True:
-            if store_is_read:
+            if self._store_is_read:
                 self._read_ahead()
             with self._surroundings.exclusive(self._lock):
-                self._update_references()
-                if not store_is_read and not self._evaluator.missing_references:
-                    self._update_from_store()
-                    store_is_read = True
-                self._update_from_workers()
+                self._update()
                 point = self._next()
                 is_over = point is None and not self._workers_are_busy()
                 share = None if point or is_over else self.sharing.next(self._points_of_others())
@@ -97,6 +93,25 @@ class Search:
                 return
             else:
                 self._surroundings.sleep(_POLL)
+
+    def follow(self) -> None:
+        """Learn what other workers have done since the last call, without taking a point."""
+        if self._store_is_read:
+            self._read_ahead()
+        with self._surroundings.exclusive(self._lock):
+            self._update()
+
+    def note_failed_parent(self, point_id: str, reason: str) -> None:
+        """Note that another worker could not score a parent; unlike those of other points, the study does not tell.
+
+        Args:
+            point_id: the id of a point; nothing happens if it is no parent's, or the parent has an outcome.
+            reason: why it cannot be scored.
+        """
+        for parent in self._space.parents:
+            if parent.id == point_id and (key := self._space.key_of(parent)) not in self._outcomes:
+                self._outcomes[key] = Outcome(parent, self._order(parent, None), reason=reason)
+                self._study.failed_parents.append(parent.axes)
 
     def score(self, point: Point, digest: str, score: Callable[[Documents | None], Tables]) -> StoredPoint:
         """Score a claimed point: at once, or in blocks until a race stops it.
@@ -269,6 +284,14 @@ class Search:
 
     def _workers_are_busy(self) -> bool:
         return any(self._claims.is_held(key) for key in self._unfinished_keys())
+
+    def _update(self) -> None:
+        """Bring what this worker knows up to date: the scores on disk, and what the others have done."""
+        self._update_references()
+        if not self._store_is_read and not self._evaluator.missing_references:
+            self._update_from_store()
+            self._store_is_read = True
+        self._update_from_workers()
 
     def _update_from_workers(self) -> None:
         """Add the outcomes of other workers' points; release the points of dead workers."""

@@ -1,33 +1,30 @@
-"""The coordinator: the loop that merges points, scores them and chooses one."""
+"""The coordinator: check a sweep, have its points scored, choose one and write it."""
 
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mergekit.options import MergeOptions
 
-from mergekit_calib.errors import CalibError, LostStudyError
-from mergekit_calib.items.store import StoredPoint, Tables
+from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.recipe_keys import known_keys
-from mergekit_calib.recipe import Point, Sweep, parse_sweep, read_file
-from mergekit_calib.report.report_files import write_page, write_report
+from mergekit_calib.recipe import Sweep, parse_sweep, read_file
+from mergekit_calib.report.report_files import write_report
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.driver import Search
-from mergekit_calib.search.racing import Documents
-from mergekit_calib.search.shares import Share
-from mergekit_calib.storage.failures import folder_error, machine_error
+from mergekit_calib.storage.failures import folder_error
+from mergekit_calib.sweep.crew import Crew, Ended
 from mergekit_calib.sweep.earlier_run import EarlierRun
-from mergekit_calib.sweep.failing_parents import check_parents
-from mergekit_calib.sweep.frontier_builder import FrontierBuilder
-from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
+from mergekit_calib.sweep.result_so_far import ResultSoFar
+from mergekit_calib.sweep.scoring_loop import score_points
 
 
 def run_sweep(
@@ -35,6 +32,7 @@ def run_sweep(
     out_path: str | Path,
     options: MergeOptions | None = None,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> Frontier:
     """Merge, score and compare every point of a sweep; write the chosen model and the report.
 
@@ -46,6 +44,8 @@ def run_sweep(
         out_path: the folder to write to; new, empty, or of the same sweep.
         options: mergekit's options; its defaults if None.
         progress: receives the events of the run; none if None.
+        crew: workers in other processes, which score the points; None to score them in this process, whatever
+            `workers` is in the recipe.
 
     Returns:
         The frontier, as in `out_path/calibration/frontier.json`. Points that failed are in it with their reasons.
@@ -57,22 +57,62 @@ def run_sweep(
     register()
     if not isinstance(sweep, Sweep):
         sweep = parse_sweep(read_file(Path(sweep)), registered_signatures(), str(sweep), known_keys())
+    progress = progress or Progress()
+    with _folder_errors(out_path):
+        prepared = prepare(sweep, Path(out_path), options or MergeOptions(), workers=crew.size if crew else 1)
+        return _run(prepared, progress, crew)
+
+
+def run_worker(
+    sweep: Sweep,
+    out_path: str | Path,
+    options: MergeOptions,
+    progress: Progress,
+    ended: Callable[[Ended], None],
+    streams: bool,
+) -> None:
+    """Score points of a sweep that another process coordinates, until there are no more.
+
+    Args:
+        sweep: the parsed sweep.
+        out_path: the output folder, which the coordinator uses.
+        options: mergekit's options.
+        progress: receives `started`, and what is done with each point.
+        ended: is called after each point.
+        streams: whether the parents are read for each point, which the coordinator has decided for all workers.
+
+    Raises:
+        CalibError: as `run_sweep`.
+    """
+    with _folder_errors(out_path):
+        prepared = prepare(sweep, Path(out_path), options, streams=streams)
+        with prepared.folder.joined(prepared.study_name) as session:
+            with prepared.folder.alone():
+                prepared.merge_adapters()
+            progress.started(prepared.new_frontier(), prepared.n_points)
+            for done in score_points(prepared, prepared.search(session), progress):
+                if done is not None:
+                    ended(done)
+
+
+@contextmanager
+def _folder_errors(out_path: str | Path) -> Iterator[None]:
+    """Turn errors of the file system in the output folder into a `CalibError`."""
     try:
-        return _run(sweep, Path(out_path), options or MergeOptions(), progress or Progress())
+        yield
     except Exception as problem:
         if isinstance(problem, CalibError) or (known := folder_error(problem, out_path)) is None:
             raise
         raise known from problem
 
 
-def _run(sweep: Sweep, out_path: Path, options: MergeOptions, progress: Progress) -> Frontier:
-    prepared = prepare(sweep, out_path, options)
+def _run(prepared: Prepared, progress: Progress, crew: Crew | None) -> Frontier:
     with prepared.folder.joined(prepared.study_name) as session:
         with prepared.folder.alone():
             earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
             prepared.merge_adapters()
             prepared.record(prepared.parents)
-        frontier = _explore(prepared, prepared.search(session), earlier, progress)
+        frontier = _explore(prepared, prepared.search(session), earlier, progress, crew)
         if frontier.selected is None:
             reasons = "; ".join(f"{point_name(p.id)}: {p.reason}" for p in frontier.points if p.status == "failed")
             raise CalibError(f"no point could be scored ({reasons})")
@@ -82,96 +122,27 @@ def _run(sweep: Sweep, out_path: Path, options: MergeOptions, progress: Progress
     return frontier
 
 
-def _explore(prepared: Prepared, search: Search, earlier: EarlierRun | None, progress: Progress) -> Frontier:
-    """Score points, the parents first, then those that the search proposes, until it proposes no more."""
-    analysis = prepared.analysis(search.references)
-    session = prepared.folder.session
-    builder = FrontierBuilder(prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options, session)
-    scorer = prepared.scorer()
-    progress.started(builder.frontier, prepared.n_points)
+def _explore(
+    prepared: Prepared, search: Search, earlier: EarlierRun | None, progress: Progress, crew: Crew | None
+) -> Frontier:
+    """Have the points scored, in this process or by a crew, and return the result."""
+    result = ResultSoFar(prepared, search, earlier, progress)
+    progress.started(result.frontier, prepared.n_points)
     progress.memory_estimated(prepared.memory.peak)
     logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
-    for point in search.points():
-        if isinstance(point, Share):
-            _help(point, scorer, search)
-            continue
-        _add_outcomes(search, builder, prepared, progress, earlier)
-        earlier = None  # it is told once
-        progress.point_started(point.id)
-        try:
-            stored = _score(point, scorer, search, progress)
-            prepared.folder.check_is_there()
-            search.finish(point, stored)
-        except LostStudyError:
-            raise
-        except Exception as problem:
-            prepared.folder.check_is_there()
-            if machine := machine_error(problem) or prepared.folder.write_error():
-                raise machine from problem
-            # A point that cannot be merged or scored does not stop the others.
-            logging.getLogger(__name__).info("%s failed", point.id, exc_info=True)
-            search.fail(point, f"{type(problem).__name__}: {problem}".split("\n")[0])
-            scorer.discard()
-        _add_outcomes(search, builder, prepared, progress)
-        check_parents(builder.frontier)
-
-    scorer.discard()
-    _add_outcomes(search, builder, prepared, progress, earlier)
-    progress.concluding()
-    builder.finish(search.interpolation)
-    return builder.frontier
-
-
-def _score(point: Point, scorer: PointScorer, search: Search, progress: Progress) -> StoredPoint:
-    """Make the point's model and score it, to the end or until the search stops it."""
-    started_at = time.perf_counter()
-    with scorer.at(point) as ready:
-        merged_at = time.perf_counter()
-
-        def score(documents: Documents | None) -> Tables:
-            return ready.score(documents, progress.scoring)
-
-        stored = search.score(point, ready.digest, score)
-    return replace(stored, seconds={"merge": merged_at - started_at, "score": time.perf_counter() - merged_at})
-
-
-def _help(share: Share, scorer: PointScorer, search: Search) -> None:
-    """Score a share of another worker's point; if that fails, the point's own worker does it."""
-    try:
-        with scorer.at(share.point) as ready:
-            search.sharing.finish(share, ready.digest, ready.score(share.documents, None))
-    except Exception:
-        logging.getLogger(__name__).info("a share of %s failed", share.point.id, exc_info=True)
-        search.sharing.give_up(share)
-        scorer.discard()
-
-
-def _add_outcomes(
-    search: Search,
-    builder: FrontierBuilder,
-    prepared: Prepared,
-    progress: Progress,
-    earlier: EarlierRun | None = None,
-) -> None:
-    """Add the points that were finished since the last call, by this worker or another, and write the result so far.
-
-    If `earlier` is given, first say what is reused of that run.
-    """
-    news = search.news()
-    prepared.folder.check_is_there()
-    if earlier is not None:
-        reused = [outcome.point for outcome in news if outcome.stored and outcome.stored.session is not None]
-        used = {prepared.key_of(point) for point in (*prepared.parents, *reused)}
-        if text := earlier.summary(len(reused), used, prepared.resolved(), builder.frontier):
-            progress.folder_noted(text)
-    for outcome in news:
-        result = builder.add(outcome)
-        if outcome is news[-1]:
-            builder.predict(search.interpolation)
-        prepared.folder.save(builder.frontier)
-        write_page(builder.frontier, prepared.folder.path)
-        progress.point_finished(result, builder.frontier)
+    if crew is None:
+        for _ in score_points(prepared, search, progress):
+            result.add_news()
+        return result.conclude()
+    with closing(crew.work(prepared.memory.streams, progress)) as steps:
+        for step in steps:
+            if step is not None and step.reason is not None:
+                search.note_failed_parent(step.point, step.reason)
+            search.follow()
+            result.add_news()
+    search.follow()
+    return result.conclude()
 
 
 def _write(prepared: Prepared, frontier: Frontier, progress: Progress) -> None:

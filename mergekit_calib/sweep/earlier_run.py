@@ -16,7 +16,8 @@ from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.folder_checks import read_record
 
 _AGAIN = "a new one is written"
-_OF_THE_RESULT = {"axes", "select", "objectives"}  # keys of the block whose changes are told in other words
+# Keys of the block whose changes are told in other words, or change no result.
+_NOT_TOLD = {"axes", "select", "objectives", "workers", "gpus_per_worker"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class EarlierRun:
                 yield f"rule ({' → '.join(rules)})"
             elif old.get("select") != new.get("select"):
                 yield f"options of the rule {rules[0]}"
-            yield from (name for name in _different(old, new) if name not in _OF_THE_RESULT)
+            yield from (name for name in _different(old, new) if name not in _NOT_TOLD)
         models = self.record["models"]
         for name in _different(models, resolved["models"]):
             if name in models:

@@ -259,6 +259,12 @@ class RunFolder:
                 unlock(handle)
 
     @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Hold the lock for work that takes much memory, so that workers do it one after another."""
+        with exclusive(self._workers / "build"):
+            yield
+
+    @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the lock for work that only one worker may do at a time, while the context lasts."""
         with exclusive(self._workers / "write"):

@@ -7,6 +7,7 @@ the documents of the suite's tasks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.checkpoint_files import check_model_names
 from mergekit_calib.merging.config_checks import check_shapes_of_config
 from mergekit_calib.merging.difference import layers_of
-from mergekit_calib.merging.memory import fitting_footprint, footprint, free_memory
+from mergekit_calib.merging.memory import Footprint, fitting_footprint, footprint, free_memory
 from mergekit_calib.merging.merge_configuration import (
     check_configuration_source,
     config_difference,
@@ -57,13 +58,17 @@ _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
 _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corners are checked
 
 
-def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
+def prepare(
+    sweep: Sweep, out_path: Path, options: MergeOptions, workers: int = 1, streams: bool | None = None
+) -> Prepared:
     """Check a whole sweep, and resolve everything that its run needs.
 
     Args:
         sweep: the parsed sweep.
         out_path: the output folder.
         options: mergekit's options.
+        workers: how many processes will score points: this one alone, or several that it starts.
+        streams: for a worker, whether the parents are read for each point, as was decided for all workers; else None.
 
     Raises:
         CalibError: the first mistake that was found.
@@ -122,8 +127,22 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
-    memory = fitting_footprint(needed, *free_memory(device))
+    memory = _fitting(needed, workers, streams)
     return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
+
+
+def _fitting(needed: Footprint, workers: int, streams: bool | None) -> Footprint:
+    """Return the memory that the sweep takes, which is checked for all workers of the host together.
+
+    On GPUs, the process that starts workers checks the host's memory, and each worker that of its own GPUs.
+    """
+    on_cpu = needed.device.type == "cpu"
+    if streams is not None:
+        needed = replace(needed, streams=streams)
+        return needed if on_cpu else fitting_footprint(needed, free_memory(needed.device)[0], None)
+    if workers > 1 and not on_cpu:
+        return fitting_footprint(replace(needed, workers=workers), None, free_memory(torch.device("cpu"))[1])
+    return fitting_footprint(replace(needed, workers=workers), *free_memory(needed.device))
 
 
 def _growth(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> float:

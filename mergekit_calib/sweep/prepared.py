@@ -123,7 +123,16 @@ class Prepared:
         keep_parents = not self.memory.streams
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
-        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep_parents, add_bos_token)
+        return PointModels(
+            self.options,
+            self.tokenizer,
+            scratch,
+            self.device,
+            self.dtype,
+            keep_parents,
+            add_bos_token,
+            in_turn=self.folder.in_turn,
+        )
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mergekit.io.tasks import LoadTensor
@@ -110,6 +112,27 @@ def test_parents_are_streamed_if_copies_of_them_do_not_fit():
 def test_a_sweep_that_does_not_fit_is_refused_with_the_numbers(needed, free, message):
     with pytest.raises(CalibError, match=message):
         fitting_footprint(needed, *free)
+
+
+def test_workers_of_a_host_are_counted_together_and_the_message_says_how_many_would_fit():
+    alone = Footprint(CPU, live=4 * GB, building=3 * GB, parents=2 * GB)
+    four = replace(alone, workers=4)
+    assert (alone.on_host, four.on_host) == (10 * GB, (4 * (4 + 1 + 2) + 3 + 4 * 0.5) * GB)  # models are built in turn
+    assert fitting_footprint(four, 33 * GB, 33 * GB) == four
+    assert fitting_footprint(four, 32 * GB, 32 * GB).streams
+    message = r"takes up to 25\.0 GB of memory.*for each of 4 workers.*20\.0 GB are free on cpu\. 3 workers would fit"
+    with pytest.raises(CalibError, match=message):
+        fitting_footprint(four, 20 * GB, 20 * GB)
+
+
+def test_workers_with_gpus_share_the_host_and_check_their_own_devices():
+    needed = Footprint(GPU, live=14 * GB, building=14 * GB, parents=3 * GB, workers=8)
+    assert (needed.on_device, needed.on_host) == (15 * GB, (14 + 8 * 3 + 8 * 0.5) * GB)
+    assert fitting_footprint(needed, None, 42 * GB) == needed
+    with pytest.raises(CalibError, match=r"; 15\.5 GB are free on the host\. 3 workers would fit"):
+        fitting_footprint(needed, None, int(15.5 * GB))
+    with pytest.raises(CalibError, match=r"; 14\.0 GB are free on cuda:0\. Another `device`"):
+        fitting_footprint(replace(needed, workers=1), 14 * GB, None)
 
 
 def test_streamed_parents_give_the_same_weights_and_are_read_again_for_each_point(make_model, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from helpers.report_factory import make_frontier
 from mergekit_calib.report.tables.markdown import frontier_markdown
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.terminal.points_table import console_table
-from mergekit_calib.report.terminal.time_left import Pace, duration
+from mergekit_calib.report.terminal.time_left import Pace, PaceOfSeveral, duration
 from mergekit_calib.results.frontier import Frontier
 
 
@@ -219,6 +219,59 @@ def test_time_left_is_estimated_from_points_scored_here_and_not_from_those_read_
     pace.point_started()
     now[0] = 12.0
     assert pace.left(9, share=0.5) == pytest.approx(68.0)
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_several_workers_have_a_line_each(width: int) -> None:
+    screen, frontier = Screen(width), make_frontier()
+    with ConsoleProgress(screen.console) as progress:
+        progress.started(with_first_points(frontier, 0), len(frontier.points))
+        workers = [progress.of_worker(n) for n in (1, 2, 3)]
+        workers[0].point_started(frontier.points[0].id)
+        workers[1].point_started(frontier.points[1].id)
+        workers[1].scoring("calib_demo", 300, 1200)
+        progress.point_finished(frontier.points[0], with_first_points(frontier, 1))
+        workers[2].concluding()
+        assert progress.live is not None
+        progress.live.refresh()
+        lines = screen.read()
+    assert lines_with(lines, "1", "waiting for a point")
+    assert lines_with(lines, f"2  {frontier.points[1].name}", "calib_demo", "300 of 1,200")
+    assert lines_with(lines, "3", "ended")
+    assert lines_with(lines, f"1 of {len(frontier.points)} points")
+
+
+def test_only_as_many_workers_are_shown_as_fit_the_screen() -> None:
+    screen, frontier = Screen(80, height=15), make_frontier()
+    with ConsoleProgress(screen.console) as progress:
+        progress.started(with_first_points(frontier, 0), len(frontier.points))
+        for number in range(1, 65):
+            progress.of_worker(number)
+        assert progress.live is not None
+        progress.live.refresh()
+        assert lines_with(screen.read(), "and 60 more workers")
+
+
+def test_a_file_gets_a_line_for_each_point_with_its_worker() -> None:
+    file, frontier = io.StringIO(), make_frontier()
+    with ConsoleProgress(Console(file=file, width=100)) as progress:
+        progress.started(with_first_points(frontier, 0), len(frontier.points))
+        progress.of_worker(2).point_started(frontier.points[0].id)
+    assert f"{frontier.points[0].name}: merging and scoring (worker 2)" in file.getvalue()
+
+
+def test_the_time_left_of_several_workers_is_estimated_from_all_they_have_done() -> None:
+    now = [0.0]
+    pace = PaceOfSeveral(clock=lambda: now[0])
+    pace.point_finished()  # read from disk
+    assert pace.left(8) is None
+    now[0] = 10.0
+    pace.point_started()
+    pace.point_started()
+    now[0] = 14.0
+    assert pace.left(8, share=1.0) == pytest.approx(28.0)  # half of each of two points in 4 s
+    pace.point_finished()
+    assert pace.left(7, share=0.0) == pytest.approx(28.0)
 
 
 def test_points_that_other_workers_finish_shorten_the_time_left() -> None:

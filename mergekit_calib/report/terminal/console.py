@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from mergekit_calib.report.terminal.live_view import LiveView, ResizingLive
 from mergekit_calib.report.terminal.points_table import console_table
@@ -105,6 +106,11 @@ class ConsoleProgress(Progress):
         self.view.n_points, self.view.frontier = n_points, frontier
         self.view.changed()
 
+    def of_worker(self, number: int) -> Progress:
+        """Return a listener that shows one worker of several, which is being started."""
+        self.view.begin_worker(number)
+        return _WorkerProgress(self, number)
+
     def memory_estimated(self, memory: str) -> None:
         """Print how much memory the models will take."""
         self._say(f"Peak memory: {memory}.")
@@ -117,8 +123,12 @@ class ConsoleProgress(Progress):
         """Show that a point is being merged."""
         self.view.pace.point_started()
         self.view.entry, self.view.point = None, point_name(point_id)
+        self.tell_start(point_id)
+
+    def tell_start(self, point_id: str, of_whom: str = "") -> None:
+        """Print that a point is begun, unless a live view shows it; `of_whom` names the worker of several."""
         if self.live is None:
-            self._say(f"{point_name(point_id)}: merging and scoring")
+            self._say(f"{point_name(point_id)}: merging and scoring{of_whom}")
 
     def scoring(self, entry: str, done: int, total: int) -> None:
         """Show how many items of a task are scored."""
@@ -127,6 +137,7 @@ class ConsoleProgress(Progress):
     def point_finished(self, point: PointResult, frontier: Frontier) -> None:
         """Show a point's scores, or why it has none."""
         self.view.pace.point_finished()
+        self.view.lanes.finish(point.name)
         self.view.n_finished += 1
         self.view.frontier = frontier
         self.view.changed()
@@ -221,6 +232,32 @@ class ConsoleProgress(Progress):
         if self.live is not None:
             self.live.stop()
             self.live = None
+
+
+class _WorkerProgress(Progress):
+    """Shows one worker of several.
+
+    Args:
+        console: shows the sweep.
+        number: the worker's number.
+    """
+
+    def __init__(self, console: ConsoleProgress, number: int) -> None:
+        self._console, self._view, self._number = console, console.view, number
+
+    @override
+    def point_started(self, point_id: str) -> None:
+        self._view.pace.point_started()
+        self._view.lanes.take(self._number, point_name(point_id))
+        self._console.tell_start(point_id, f" (worker {self._number})")
+
+    @override
+    def scoring(self, entry: str, done: int, total: int) -> None:
+        self._view.lanes.score(self._number, entry, done, total)
+
+    @override
+    def concluding(self) -> None:
+        self._view.lanes.end(self._number)
 
 
 def _console() -> Console:

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.terminal.points_table import PointsTable
-from mergekit_calib.report.terminal.time_left import Pace, duration
+from mergekit_calib.report.terminal.time_left import Pace, PaceOfSeveral, duration
+from mergekit_calib.report.terminal.worker_lanes import WorkerLanes, share_of_point
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.frontier import Frontier
 
@@ -38,6 +39,7 @@ class LiveView:
         n_finished: how many points are done.
         point: the name of the point being scored.
         entry: the task being scored, how many of its items are done, and how many it has.
+        lanes: the workers, if other processes score the points; `point` and `entry` are not used then.
         concluding: whether all points are scored.
     """
 
@@ -52,8 +54,15 @@ class LiveView:
         self.n_finished = 0
         self.point: str | None = None
         self.entry: tuple[str, int, int] | None = None
+        self.lanes = WorkerLanes()
         self.concluding = False
         self._table: tuple[int, PointsTable] | None = None
+
+    def begin_worker(self, number: int) -> None:
+        """Show a worker, which is another process that is being started."""
+        if not len(self.lanes):
+            self.pace = PaceOfSeveral()
+        self.lanes.begin(number)
 
     def changed(self) -> None:
         """Discard the table, so that it is made again from the changed frontier."""
@@ -62,7 +71,7 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = min(options.max_width, _WIDEST), options.size.height
-        below = [*self._below(width)]
+        below = [*self._below(width, height)]
         frontier = self.frontier
         if frontier is not None and frontier.points and (room := height - len(below) - 6) > 0:
             yield Text()
@@ -77,7 +86,7 @@ class LiveView:
                 self._table = most, PointsTable(source, len(frontier.objectives), most, caption=False)
             return self._table[1]
 
-    def _below(self, width: int) -> Iterator[Text | _Bar]:
+    def _below(self, width: int, height: int) -> Iterator[Text | _Bar]:
         """Yield the lines below the table: what is being done, and how much of the point and of the sweep is done."""
         frame = self._spinner.render(time.monotonic())
         assert isinstance(frame, Text)
@@ -86,9 +95,10 @@ class LiveView:
             if latest := " ".join(self.latest().split()):
                 yield Text(latest, style="dim", no_wrap=True, overflow="ellipsis")
             return
-        share = 0.0
         if self.concluding:
             yield _spread(Text.assemble(frame, " computing the results and writing the chosen model"), [""], width)
+        elif len(self.lanes):
+            yield from self._of_workers(frame, width, max(1, height // 3))
         elif self.point is None or self.pace.idle > _LONG_IDLE:
             waiting = " choosing the next point, or waiting for other workers"
             waiting = waiting if self.pace.idle > _LONG_IDLE else ""
@@ -115,20 +125,19 @@ class LiveView:
         yield _spread(Text(f"{done_points} of {formatting.counted(total_points, 'point')}"), tail, width)
         yield _Bar((done_points + self._share_of_point()) / max(total_points, 1), width)
 
+    def _of_workers(self, frame: Text, width: int, most: int) -> Iterator[Text]:
+        """Yield a line for each worker, at most `most`."""
+        for name, doing, counts in self.lanes.lines(most):
+            yield _spread(Text.assemble(frame, " ", (name, "bold"), "  " if name else "", doing), [counts], width)
+
     def _share_of_point(self) -> float:
-        """Return how much of the point being scored is done, as a share of all items of the suite."""
-        if not self.pace.running or self.entry is None or self.frontier is None:
+        """Return how much of the point being scored is done, or of several such points together."""
+        if self.frontier is None:
             return 0.0
-        name, done, total = self.entry
         items = {entry.name: entry.n_items for entry in self.frontier.suite}
-        before = 0
-        for entry, n in items.items():
-            if entry == name:
-                break
-            before += n
-        n_items = sum(items.values())
-        now = items.get(name, 0) * (done / total if total else 0.0)
-        return min(1.0, (before + now) / n_items) if n_items else 0.0
+        if len(self.lanes):
+            return self.lanes.share(items)
+        return share_of_point(self.entry, items) if self.pace.running and self.entry is not None else 0.0
 
     def _clock(self) -> str:
         return duration(self.pace.elapsed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from typing_extensions import override
+
 
 class Pace:
     """Estimates the time left from the time that points took.
@@ -68,6 +70,46 @@ class Pace:
             return each * (n_points - 1) + first if n_points else 0.0
         if share > 0.05 and running > 2.0:
             return running / share * (n_points - share)
+        return None
+
+
+class PaceOfSeveral(Pace):
+    """Estimates the time left where several workers score points at the same time.
+
+    Args:
+        clock: gives the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._first_began: float | None = None
+
+    @override
+    def point_started(self) -> None:
+        if self._first_began is None:
+            self._first_began = self._clock()
+
+    @override
+    def point_finished(self) -> None:
+        self._n += self._first_began is not None
+
+    @property
+    @override
+    def idle(self) -> float:
+        return 0.0
+
+    @override
+    def left(self, n_points: int, share: float = 0.0) -> float | None:
+        """Return the seconds until `n_points` more points are done, or None while there is no estimate.
+
+        Args:
+            n_points: how many points are not done yet, including those being scored.
+            share: how many points' worth is done of those being scored.
+        """
+        done = self._n + share
+        spent = 0.0 if self._first_began is None else self._clock() - self._first_began
+        if done > 0.05 and spent > 2.0:
+            return spent / done * max(0.0, n_points - share)
         return None
 
 
