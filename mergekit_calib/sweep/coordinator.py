@@ -69,6 +69,7 @@ def _run(sweep: Sweep, out_path: Path, options: MergeOptions, progress: Progress
     prepared = prepare(sweep, out_path, options)
     with prepared.folder.joined(prepared.study_name) as session:
         with prepared.folder.alone():
+            prepared.adopt_earlier_scores()
             earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
             prepared.merge_adapters()
             prepared.record(prepared.parents)

@@ -14,7 +14,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
-from mergekit_calib.engines.transformers_engine import TransformersEngine
+from mergekit_calib.engines import transformers_engine
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
@@ -24,6 +24,7 @@ from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerpr
 from mergekit_calib.merging.plan_checks import check_plans
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
+from mergekit_calib.prefix_lm.model_args import without_placement
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
 from mergekit_calib.report.text.safe_text import storable
 from mergekit_calib.results.frontier import Frontier, Objective
@@ -33,6 +34,7 @@ from mergekit_calib.search.driver import Search
 from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import exclusive
+from mergekit_calib.sweep.earlier_keys import adopt_earlier_scores
 from mergekit_calib.sweep.folder import RunFolder, Session
 from mergekit_calib.sweep.point_scorer import LocalScorer, PointScorer
 from mergekit_calib.versions import versions
@@ -105,6 +107,10 @@ class Prepared:
             apply_adapters(self.models.values(), self.options)
             check_plans(self.sweep, self.models, self.options)
 
+    def adopt_earlier_scores(self) -> None:
+        """Let item scores that an earlier version has filed under other content keys be found."""
+        adopt_earlier_scores(self.folder.items, transformers_engine.identity())
+
     def record(self, points: Iterable[Point]) -> None:
         """Write `calibration/sweep.yml`: the sweep with everything that was resolved, and the keys of `points`."""
         self.folder.record(self.resolved(points))
@@ -129,7 +135,7 @@ class Prepared:
         """Return an object that makes and scores the models of points."""
         block = self.sweep.calibration
         trees = self.suite.prefix_trees
-        engine = TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
+        engine = transformers_engine.TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
         return LocalScorer(engine, self.suite)
 
     @property
@@ -248,7 +254,7 @@ class Prepared:
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
-        """Everything that the scores of every point depend on."""
+        """Everything that the scores of every point depend on: the engine that scores, but not on which devices."""
         folder = self.tokenizer.folder
         # If the recipe asks for a tokenizer, mergekit makes it from one model's, or from all of them.
         folders = [folder] if folder else [model.tokenizer_folder for model in self.models.values()]
@@ -257,7 +263,8 @@ class Prepared:
             "merge_options": {name: getattr(self.options, name) for name in _MERGE_OPTIONS},
             "tokenizer": fingerprint(tokenizer_files(folders)),
             "suite": self.suite.describe(),
-            "model_args": self.sweep.calibration.model_args,
+            "model_args": without_placement(self.model_args),
+            "engine": transformers_engine.identity(),
         }
 
     def key_of(self, point: Point) -> str:
