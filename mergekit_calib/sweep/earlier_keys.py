@@ -1,9 +1,9 @@
 """Item scores of versions whose content keys had other parts, filed under the keys that this version looks for.
 
-Up to the first development versions of 0.2, a content key held all of `model_args`, `device` among them, and no engine. Every file says what its key was
-made from, so the key it has now follows from the file alone, whatever the device was, and for points of any sweep.
-The engine was transformers, and the files do not say which version of it; they are taken to be of the installed one,
-which is what those versions did with them.
+Up to the first development versions of 0.2, a content key held all of `model_args`, `device` among them, and no engine.
+Every file says what its key was made from, so the key it has now follows from the file alone, whatever the device was,
+and for points of any sweep. The engine was transformers, and the files do not say which version of it; they are taken
+to be of the installed one, which is what those versions did with them.
 """
 
 from __future__ import annotations

@@ -98,9 +98,9 @@ class EarlierRun:
             if name in models:
                 yield f"the files of {name}"
         versions = self.record.get("versions")
-        for package in ("lm-eval", "transformers") if isinstance(versions, dict) else ():
-            if versions.get(package) != resolved["versions"].get(package):
-                yield f"the version of {package}"
+        if isinstance(versions, dict):
+            changed = _different(versions, resolved["versions"])
+            yield from (f"the version of {package}" for package in ("lm-eval", "transformers") if package in changed)
 
 
 def _scoring(block: Mapping[str, Any]) -> dict[str, Any]:
