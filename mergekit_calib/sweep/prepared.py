@@ -17,6 +17,7 @@ from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.engines import transformers_engine
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
+from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
 from mergekit_calib.merging.models import PointModels
@@ -62,6 +63,7 @@ class Prepared:
         device: the device that models are scored on.
         memory: an estimate of the memory that the sweep takes.
         notes: sentences on what the reader should know about the run.
+        device_map: spreads a model over several devices, of which `device` is the first; None to use that one alone.
     """
 
     sweep: Sweep
@@ -76,6 +78,7 @@ class Prepared:
     device: torch.device
     memory: Footprint
     notes: list[str]
+    device_map: DeviceMap | None = None
 
     @property
     def rule(self) -> str:
@@ -129,7 +132,16 @@ class Prepared:
         keep_parents = not self.memory.streams
         add_bos_token = self.model_args.get("add_bos_token")
         scratch = self.folder.scratch
-        return PointModels(self.options, self.tokenizer, scratch, self.device, self.dtype, keep_parents, add_bos_token)
+        return PointModels(
+            self.options,
+            self.tokenizer,
+            scratch,
+            self.device,
+            self.dtype,
+            keep_parents,
+            add_bos_token,
+            self.device_map,
+        )
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""
@@ -309,7 +321,7 @@ def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
             name: {"fingerprint": model.fingerprint, "bytes": model.n_bytes} for name, model in prepared.models.items()
         },
         "merge_options": prepared.options.model_dump(mode="json", exclude_defaults=True),
-        "device": str(prepared.device),
+        "device": prepared.memory.devices,
         "points": {point.id: prepared.key_of(point) for point in points},
         "versions": versions(),
     }

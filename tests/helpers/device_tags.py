@@ -119,7 +119,8 @@ class _Functions(TorchFunctionMode):
         kwargs.pop("pin_memory", None)
         if kwargs.get("device") is None or _device(kwargs["device"]).type not in ("cuda", "cpu"):
             return func(*args, **kwargs)
-        device = _device(kwargs.pop("device"))
+        device = _device(kwargs["device"])
+        kwargs["device"] = CPU  # instead of none, for tensors like one on the device `meta`
         given = {t.untyped_storage()._cdata for t in _tensors((args, kwargs)) if not t.is_meta}
 
         def placed(tensor: torch.Tensor) -> torch.Tensor:
