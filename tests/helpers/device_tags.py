@@ -20,8 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 CPU = torch.device("cpu")
-FREE_BYTES = 2**31  # of each pretend device
-
 _aten = torch.ops.aten
 _COPIES = {_aten.copy_.default, _aten._copy_from.default}
 _INDEXING = {
@@ -42,19 +40,20 @@ class DeviceTags:
 
     Args:
         count: how many.
+        free_bytes: the free memory of each.
 
     Attributes:
         checked: how many operations had a tagged operand.
     """
 
-    def __init__(self, count: int = 2) -> None:
-        self._count = count
+    def __init__(self, count: int = 2, free_bytes: int = 2**31) -> None:
+        self._facts = {"device_count": count, "mem_get_info": (free_bytes, free_bytes)}
         self._tags: dict[int, tuple[StorageWeakRef, torch.device]] = {}
         self._stack = ExitStack()
         self.checked = 0
 
     def __enter__(self) -> DeviceTags:
-        for name, value in (("mem_get_info", (FREE_BYTES, FREE_BYTES)), ("device_count", self._count)):
+        for name, value in self._facts.items():
             self._stack.enter_context(mock.patch.object(torch.cuda, name, lambda *_, value=value: value))
         self._stack.enter_context(_Functions(self))
         self._stack.enter_context(_Operations(self))
@@ -116,6 +115,8 @@ class _Functions(TorchFunctionMode):
             return read(args[0])
         if own := self._own.get(func):
             return own(*args, **kwargs)
+        if func is torch._C._nn._parse_to:  # what `Module.to` reads its arguments with
+            return func(*args, **kwargs)
         kwargs.pop("pin_memory", None)
         if kwargs.get("device") is None or _device(kwargs["device"]).type not in ("cuda", "cpu"):
             return func(*args, **kwargs)
