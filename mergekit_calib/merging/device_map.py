@@ -20,6 +20,7 @@ from accelerate.utils import (
     get_balanced_memory,
     infer_auto_device_map,
 )
+from transformers.utils.generic import ModelOutput
 
 from mergekit_calib.errors import CalibError, near_names
 
@@ -128,7 +129,9 @@ def device_map_of(model_args: Mapping[str, Any], rooms: Mapping[torch.device, in
             raise CalibError("model_args.max_memory_per_gpu needs `device_map: auto`, or lm-eval's `parallelize: true`")
         return None
     if model_args.get("device") is not None:
-        raise CalibError(f"model_args has both device and {'device_map' if not parallelize else 'parallelize'}; keep one")
+        raise CalibError(
+            f"model_args has both device and {'device_map' if not parallelize else 'parallelize'}; keep one"
+        )
     if isinstance(wish, str) and wish not in STRATEGIES:
         near = near_names(wish, STRATEGIES)
         raise CalibError(f"{_KEY} is {wish!r}{near}; it is one of {', '.join(STRATEGIES)}, or module → device")
@@ -165,7 +168,9 @@ def _n_bytes(limit: Any) -> int:
     try:
         return int(convert_file_size_to_int(limit))
     except (ValueError, TypeError):
-        raise CalibError(f"model_args.max_memory_per_gpu is {limit!r}; a number of bytes, or as 10GiB, is needed") from None
+        raise CalibError(
+            f"model_args.max_memory_per_gpu is {limit!r}; a number of bytes, or as 10GiB, is needed"
+        ) from None
 
 
 def _check_modules(model: transformers.PreTrainedModel, placed: Mapping[str, Any]) -> None:
@@ -209,7 +214,7 @@ def _let_activations_follow(model: transformers.PreTrainedModel) -> None:
 
     def return_output(_: Any, args: Any, kwargs: Any, output: Any) -> Any:
         given = next((x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor)), None)
-        if given is None or not isinstance(output, transformers.utils.ModelOutput):
+        if given is None or not isinstance(output, ModelOutput):
             return output
         for key in output:
             output[key] = _moved(output[key], lambda tensor: tensor.to(given.device))

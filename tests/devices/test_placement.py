@@ -1,4 +1,4 @@
-"""Every tensor is on the device that it is used on: while merging, in the live model, packed steps, head, generation."""
+"""Every tensor is where it is used: while merging, in the live model, in packed steps, the head and generation."""
 
 from __future__ import annotations
 

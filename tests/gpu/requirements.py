@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import tomllib
-
 from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).parents[2]

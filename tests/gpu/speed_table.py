@@ -148,10 +148,10 @@ def main() -> None:
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, a rehearsal"
     vllm = device.type == "cuda" and importlib.util.find_spec("vllm") is not None
     lines = [
-        f"{hardware}, torch {torch.__version__}, transformers {transformers.__version__}; {options.questions} questions,"
-        f" {options.examples} examples before each; {'with' if vllm else 'without'} vLLM.",
+        f"{hardware}, torch {torch.__version__}, transformers {transformers.__version__}; {options.questions} "
+        f"questions, {options.examples} examples before each; {'with' if vllm else 'without'} vLLM.",
         "",
-        "| model | requests | scored by | number | seconds | per second | × `hf` | largest difference from `hf`, nats |",
+        "| model | requests | scored by | number | seconds | per second | × `hf` | difference, nats |",
         "| --- | --- | --- | --: | --: | --: | --: | --: |",
     ]
     for name in options.sizes:

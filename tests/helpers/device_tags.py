@@ -1,9 +1,10 @@
 """Pretend devices: real CPU tensors that are tagged with a GPU, and operations that refuse tensors of two devices.
 
-Within `DeviceTags()`, `device="cuda:0"` and `.to("cuda:1")` work without a GPU: the numbers are computed on the CPU, each
-storage has a tag, and `tensor.device` reads it. What an operation returns has its operands' tag. As with CUDA, operands
-with different tags raise an error, except for CPU tensors of no dimension and CPU tensors that index. So a tensor that
-was left on the wrong device fails here as it would on a GPU. What a kernel of torch does inside is not seen.
+Within `DeviceTags()`, `device="cuda:0"` and `.to("cuda:1")` work without a GPU: the numbers are computed on the CPU,
+each storage has a tag, and `tensor.device` reads it. What an operation returns has its operands' tag. As with CUDA,
+operands with different tags raise an error, except for CPU tensors of no dimension and CPU tensors that index. So a
+tensor that was left on the wrong device fails here as it would on a GPU. What a kernel of torch does inside is not
+seen, and kernels that exist on GPUs alone cannot run: models with experts need one.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class _Functions(TorchFunctionMode):
             device, dtype = self._tags.of(other), other.dtype
         else:
             memory_format = kwargs.get("memory_format")
-            device, dtype, _, _ = torch._C._nn._parse_to(*args, **{k: v for k, v in kwargs.items()})
+            device, dtype, _, _ = torch._C._nn._parse_to(*args, **kwargs)
             if memory_format is torch.contiguous_format:
                 tensor = tensor.contiguous()
         if device is not None and device.type == "meta":
