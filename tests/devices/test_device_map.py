@@ -58,7 +58,7 @@ def test_values_that_cannot_be_used_are_refused(model_args, says):
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("wish", ["auto", "balanced_low_0", "sequential"])
+@pytest.mark.parametrize("wish", ["auto", "sequential"])
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "mixtral"])
 def test_layers_are_whole_and_fit_into_the_rooms(small_model, name, wish):
     model = empty_model(small_model(name).config, False)
@@ -79,7 +79,7 @@ def test_layers_are_whole_and_fit_into_the_rooms(small_model, name, wish):
     ("wish", "says"),
     [
         ({"": 0, "model.layers.1": "cpu"}, "(model.layers.1 and on) would lie on the CPU or a disk"),
-        ({"": 0, "model.layer.1": 1}, "no module 'model.layer.1' (did you mean 'model.layers.1'?)"),
+        ({"": 0, "model.layer.1": 1}, "no module 'model.layer.1' (did you mean 'model.layers.1'"),
         ({"model.layers": 0, "lm_head": 1}, "leaves out a part of the model"),
     ],
 )

@@ -19,7 +19,6 @@ from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.prefix_lm import packed
-from mergekit_calib.prefix_lm.head import OutputHead
 from mergekit_calib.prefix_lm.model import PrefixLM, build_lm
 from mergekit_calib.recipe import dump_recipe, parse_sweep
 
@@ -30,7 +29,7 @@ HALVES = {
     "llama": {"model.embed_tokens": 0, "model.rotary_emb": 0, "model.layers.0": 0, "": 1},
     "gemma3": {"": 1, "model.embed_tokens": 0, "lm_head": 0, "model.layers.0": 0},
     "gpt2": {"": 0, "transformer.h.1": 1, "transformer.ln_f": 1},
-    "gpt-neox": {"": 0, "gpt_neox.layers.1": 1, "gpt_neox.final_layer_norm": 1, "embed_out": 1},
+    "gpt-neox": {"": 0, "gpt_neox.layers.1": 1, "gpt_neox.final_layer_norm": 1},
 }
 
 
@@ -141,10 +140,6 @@ def test_what_all_layers_are_given_is_copied_once_to_each_device(small_model, ta
     assert len(copied) == len(set(map(id, copied)))
 
 
-def all_rows_on_the_first(monkeypatch) -> None:
-    monkeypatch.setattr(OutputHead, "device", property(lambda _: FIRST, lambda *_: None), raising=False)
-
-
 @pytest.mark.parametrize(
     "mutate",
     [
@@ -153,9 +148,8 @@ def all_rows_on_the_first(monkeypatch) -> None:
         lambda patch: patch.setattr(packed, "_device_of", lambda module, otherwise: otherwise),
         lambda patch: patch.setattr(device_map_module, "_moved", lambda value, move: value),
         lambda patch: patch.setattr(device_map_module._Copies, "on", lambda copies, device, tensor: tensor),
-        all_rows_on_the_first,
     ],
-    ids=["arrays", "rows of the head", "last network", "activations", "masks", "hidden states"],
+    ids=["arrays", "rows of the head", "last network", "activations", "masks"],
 )
 def test_without_one_of_the_moves_packed_scoring_fails(small_model, tokenizer, tags, monkeypatch, mutate):
     answers(scorer(spread(small_model("llama"), "llama"), tokenizer))
