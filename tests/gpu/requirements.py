@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
 
-CHECKOUT = Path(__file__).parents[2]
 ON_THE_MACHINE = re.compile(r"torch|triton.*|nvidia-.*|cuda-.*")  # what a CUDA build of torch brings
 
 
@@ -35,6 +32,6 @@ def closure(requirements: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for name, version in sorted(closure([*project["dependencies"], "pytest"]).items()):
-        print(f"{name}=={version}")
+    packages = closure(["mergekit-calib", "pytest"])
+    del packages["mergekit-calib"]  # the checkout itself is used
+    print("\n".join(f"{name}=={version}" for name, version in sorted(packages.items())))
