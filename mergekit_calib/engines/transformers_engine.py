@@ -6,11 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import transformers
+
 from mergekit_calib.engines.engine import ReadyPoint
 from mergekit_calib.merging.models import PointModels
 from mergekit_calib.prefix_lm.model import build_lm
 from mergekit_calib.prefix_lm.shared_trees import SharedPrefixTrees
 from mergekit_calib.recipe import Point
+
+
+def identity() -> dict[str, str]:
+    """Return what a point's content key holds of this engine."""
+    return {"name": "transformers", "version": transformers.__version__}
 
 
 class TransformersEngine:

@@ -58,6 +58,27 @@ def write_items(path: Path, key: str, rows: Sequence[Row], facts: Mapping[str, A
     write_bytes_atomic(path, buffer.getvalue())
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in a file of item scores, without reading the scores, and so without checking them.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UnreadableItemsError: it has none that can be read.
+        OSError: the system refuses to read it.
+    """
+    try:
+        facts = json.loads(pq.read_schema(path).metadata[_FACTS])
+    except OSError:
+        raise
+    except Exception as problem:  # a damaged file may lead to any error of pyarrow or of the decoders
+        raise UnreadableItemsError(f"cannot be read ({type(problem).__name__})") from problem
+    if not isinstance(facts, dict):
+        raise UnreadableItemsError("is damaged (it has no facts)")
+    return facts
+
+
 def read_items(path: Path, key: str | None = None) -> tuple[dict[str, Any], list[Row]]:
     """Read a file of item scores, and check it.
 

@@ -88,8 +88,13 @@ class ItemStore:
 
     def keys(self) -> frozenset[str]:
         """Return the content keys in the names of the files of points that were scored to the end."""
-        names = [path.name for path in self.folder.glob("*.parquet") if not path.name.endswith(_PART)]
-        return frozenset(name.removesuffix(".parquet")[-_KEY_LENGTH:] for name in names)
+        paths = [path for path in self.folder.glob("*.parquet") if not path.name.endswith(_PART)]
+        return frozenset(map(self.key_in_name, paths))
+
+    @staticmethod
+    def key_in_name(path: Path) -> str:
+        """Return the content key in the name of a file of item scores."""
+        return path.name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:]
 
     def described(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the content key and the facts of every point that was scored to the end or stopped, oldest first.
@@ -98,7 +103,7 @@ class ItemStore:
         """
         ages = [(path.lstat().st_mtime_ns, path.name, path) for path in self.folder.glob("*.parquet")]
         for _, name, path in sorted(ages):
-            key = name.removesuffix(".parquet").removesuffix(".part")[-_KEY_LENGTH:]
+            key = self.key_in_name(path)
             found = self._read(path, key)
             if found and (found[1].stopped or not name.endswith(_PART)):
                 yield key, found[0]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 
+from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.fast_linear import BLOCK, WeightedSum
 from mergekit_calib.merging.merge_configuration import active_configuration
 from mergekit_calib.merging.weights_digest import Digest, WeightsError
@@ -28,6 +29,7 @@ class LiveModel:
         config: the configuration of every model that this one is set to.
         tensors: the first point's tensors, by checkpoint name.
         device: the device that the model is on.
+        device_map: spreads the model over several devices, instead of `device`; None to do so with none.
         dtype: the dtype that it computes in; None for the dtype of the tensors.
         trust_remote_code: whether code that comes with the model may run.
 
@@ -42,6 +44,7 @@ class LiveModel:
         tensors: Iterable[tuple[str, torch.Tensor | WeightedSum]],
         *,
         device: torch.device,
+        device_map: DeviceMap | None = None,
         dtype: torch.dtype | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -61,7 +64,8 @@ class LiveModel:
         # A model computes its buffers in its own dtype when it is made, so another dtype needs another model.
         model = probe if compute_dtype == own_dtype else self._assemble(state, compute_dtype)
         self._dtype = compute_dtype
-        self.model: transformers.PreTrainedModel = model.train(False).requires_grad_(False).to(device=device)
+        model = model.train(False).requires_grad_(False)
+        self.model: transformers.PreTrainedModel = device_map.place(model) if device_map else model.to(device=device)
 
     def is_for(self, config: transformers.PretrainedConfig) -> bool:
         """Return whether this model can be set to the weights of a model with `config`, and then computes the same."""

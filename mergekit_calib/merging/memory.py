@@ -15,7 +15,9 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import ParentModel
 
-_SCORING_BYTES = 10**9  # batches and logits are divided to stay below
+SCORING_BYTES = 10**9
+"""What scoring takes on each device; batches and logits are divided to stay below."""
+
 _PROCESS_BYTES = 5 * 10**8  # of a worker process besides its model: libraries and the suite's requests
 
 
@@ -25,13 +27,15 @@ class Footprint:
 
     Attributes:
         device: the device that models are scored on.
-        live: the model that is set to each point, on `device`.
+        live: the model that is set to each point, on `device` and `others` together.
         building: what the host needs besides, while the live model is built.
         parents: copies of the parents that stay in memory; memory-mapped files do not count.
         parents_on_device: whether the copies are on `device` (mergekit's `--read-to-gpu`).
         streams: whether the parents are read from their files for each point, instead of kept in memory.
         workers: how many processes on the host score points, each with a live model and copies of its own. They build
             their models one after another, so `building` counts once.
+        others: further devices that the live model is spread over.
+        compute_dtype: the dtype of the live model.
     """
 
     device: torch.device
@@ -41,13 +45,15 @@ class Footprint:
     parents_on_device: bool = False
     streams: bool = False
     workers: int = 1
+    others: tuple[torch.device, ...] = ()
+    compute_dtype: torch.dtype = torch.float32
 
     @property
     def on_device(self) -> int:
-        """Bytes on the device that scores; on a GPU, those of one worker."""
+        """Bytes on the device that scores, on all of them together if there are several; on GPUs, those of one worker."""
         if self.device.type == "cpu":
-            return self.workers * (self.live + _SCORING_BYTES + self._kept) + self.building + self._processes
-        return self.live + _SCORING_BYTES + (self._kept if self.parents_on_device else 0)
+            return self.workers * (self.live + SCORING_BYTES + self._kept) + self.building + self._processes
+        return self.live + self._scoring + (self._kept if self.parents_on_device else 0)
 
     @property
     def on_host(self) -> int:
@@ -62,6 +68,16 @@ class Footprint:
         return self.workers * _PROCESS_BYTES if self.workers > 1 else 0
 
     @property
+    def devices(self) -> str:
+        """The devices that score, as people read them."""
+        return " and ".join(map(str, (self.device, *self.others)))
+
+    @property
+    def _scoring(self) -> int:
+        """Bytes that scoring takes besides the model, on all devices."""
+        return SCORING_BYTES * (1 + len(self.others))
+
+    @property
     def _kept(self) -> int:
         """Bytes of the parents that stay in memory."""
         return 0 if self.streams else self.parents
@@ -72,13 +88,15 @@ class Footprint:
         if self.device.type == "cpu":
             return f"about {_rounded_gb(self.on_device)}"
         each = "each " if self.workers > 1 else ""
-        return f"about {_rounded_gb(self.on_device)} on {each}{self.device} and {_rounded_gb(self.on_host)} on the host"
+        return (
+            f"about {_rounded_gb(self.on_device)} on {each}{self.devices} and {_rounded_gb(self.on_host)} on the host"
+        )
 
     def __str__(self) -> str:
         kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
         if self.streams:
             kept = "the parents read from their files for each point"
-        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING_BYTES)}"
+        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(self._scoring)}"
         if self.workers > 1:
             parts += f", for each of {self.workers} workers, which take {_gb(_PROCESS_BYTES)} besides"
         if self.building:
@@ -86,7 +104,7 @@ class Footprint:
         if self.device.type == "cpu":
             return f"takes up to {_gb(self.on_device)} of memory: {parts}"
         return (
-            f"takes up to {_gb(self.on_device)} on {self.device} and {_gb(self.on_host)} of the host's memory: {parts}"
+            f"takes up to {_gb(self.on_device)} on {self.devices} and {_gb(self.on_host)} of the host's memory: {parts}"
         )
 
 
@@ -98,6 +116,7 @@ def footprint(
     device: torch.device,
     options: MergeOptions,
     growth: float = 1.0,
+    others: tuple[torch.device, ...] = (),
 ) -> Footprint:
     """Return the memory of a sweep that keeps all its models in memory.
 
@@ -109,6 +128,7 @@ def footprint(
         device: the device that models are scored on.
         options: mergekit's options.
         growth: how many times as large as the largest parent a merged model can be: above 1 if layers are stacked.
+        others: further devices that the live model is spread over.
     """
     parents = list(models)
     largest = max(parents, key=n_parameters)
@@ -122,7 +142,7 @@ def footprint(
     on_device = bool(options.read_to_gpu and device.type != "cpu")
     copied = [p for p in parents if on_device or (read or p.dtype) != p.dtype or not p.shapes]
     copies = sum(n_parameters(p) * (read or p.dtype).itemsize for p in copied)
-    return Footprint(device, live, building, copies, on_device)
+    return Footprint(device, live, building, copies, on_device, others=others, compute_dtype=compute)
 
 
 def fitting_footprint(needed: Footprint, free_on_device: int | None, free_on_host: int | None) -> Footprint:
@@ -144,7 +164,7 @@ def fitting_footprint(needed: Footprint, free_on_device: int | None, free_on_hos
     for candidate in (needed, replace(needed, streams=True)):
         if fits(candidate):
             return candidate
-    free = [] if free_on_device is None else [f"{_gb(free_on_device)} are free on {needed.device}"]
+    free = [] if free_on_device is None else [f"{_gb(free_on_device)} are free on {needed.devices}"]
     if free_on_host is not None and (needed.device.type != "cpu" or not free):
         free.append(f"{_gb(free_on_host)} {'' if free else 'are free '}on the host")
     fewer = next((n for n in range(needed.workers - 1, 0, -1) if fits(replace(candidate, workers=n))), 0)
@@ -156,13 +176,28 @@ def fitting_footprint(needed: Footprint, free_on_device: int | None, free_on_hos
     raise CalibError(f"the sweep {candidate}; {', '.join(free)}. {remedy}")
 
 
-def free_memory(device: torch.device) -> tuple[int, int]:
-    """Return the bytes that are free on `device` and on the host, within the limits of a container or a batch job."""
+def free_memory(device: torch.device, others: tuple[torch.device, ...] = ()) -> tuple[int, int]:
+    """Return the bytes that are free on devices and on the host, within the limits of a container or a batch job.
+
+    Args:
+        device: a device.
+        others: further devices, whose free bytes are added to those of `device`.
+    """
     host = min([int(psutil.virtual_memory().available), *left_by_control_groups()])
     if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        return int(torch.cuda.mem_get_info(index)[0]), host
+        return sum(map(_free_on_gpu, (device, *others))), host
     return host, host
+
+
+def rooms_for_weights() -> dict[torch.device, int]:
+    """Return GPU → the bytes of weights that it has room for beside scoring, for every visible GPU."""
+    gpus = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    return {gpu: max(0, _free_on_gpu(gpu) - SCORING_BYTES) for gpu in gpus}
+
+
+def _free_on_gpu(device: torch.device) -> int:
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(torch.cuda.mem_get_info(index)[0])
 
 
 def left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:

@@ -17,6 +17,7 @@ from mergekit.merge import _copy_tokenizer, run_merge
 from mergekit.options import MergeOptions
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.live_model import LiveModel, model_class, silence_transformers
 from mergekit_calib.merging.merge_configuration import active_configuration, configuration, dtype_problem
 from mergekit_calib.merging.plan import Plan, ResidentTensors
@@ -52,6 +53,7 @@ class PointModels:
         dtype: the name of the dtype that the models compute in; None for that of the merged weights.
         keep_parents: whether the parents' tensors stay in memory between points.
         add_bos_token: lm-eval's `add_bos_token`, which is also passed to the tokenizer; None if it is not given.
+        device_map: spreads the models over several devices, of which `device` is the first; None to use `device` alone.
         in_turn: a context that the live model is first built in, so that several processes do it one after another.
     """
 
@@ -64,12 +66,13 @@ class PointModels:
         dtype: str | None = None,
         keep_parents: bool = True,
         add_bos_token: bool | None = None,
+        device_map: DeviceMap | None = None,
         in_turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         if options.random_seed is None:
             raise ValueError("options.random_seed must be set")
         self._options, self._choice, self._scratch, self._device = options, choice, scratch, device
-        self._dtype, self._add_bos_token = compute_dtype(dtype), add_bos_token
+        self._dtype, self._add_bos_token, self._device_map = compute_dtype(dtype), add_bos_token, device_map
         self._in_turn = in_turn
         self._residents = ResidentTensors(options, keep_parents)
         self._live: LiveModel | None = None
@@ -103,6 +106,7 @@ class PointModels:
                     plan.config,
                     tensors,
                     device=self._device,
+                    device_map=self._device_map,
                     dtype=self._dtype,
                     trust_remote_code=self._options.trust_remote_code,
                 )
@@ -165,7 +169,8 @@ class PointModels:
                 model = model_class(loaded, self._options.trust_remote_code).from_pretrained(
                     folder, dtype=self._dtype or "auto"
                 )
-            model = model.to(self._device).eval().requires_grad_(False)
+            model = model.eval().requires_grad_(False)
+            model = self._device_map.place(model) if self._device_map else model.to(self._device)
             digest = digest_of(folder, plan.vocabulary_axes, self._options.trust_remote_code)
             yield ReadyModel(model, self._load_tokenizer(folder), digest)
 

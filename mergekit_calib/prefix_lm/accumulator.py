@@ -32,8 +32,8 @@ class Accumulator:
     Args:
         requests: the requests that the steps answer.
         head: the output head of the model that computes the hidden states.
-        to_device: copies an array to the model's device.
-        device: the model's device.
+        to_device: copies an array to the head's device.
+        device: the head's device.
 
     Attributes:
         n_pending: number of hidden states that the head has not been applied to yet.

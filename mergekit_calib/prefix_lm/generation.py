@@ -27,13 +27,15 @@ def max_rows(model: transformers.PreTrainedModel, n_tokens: int) -> int:
         n_tokens: tokens of a sequence, prompt and answer.
 
     Returns:
-        Between 1 and 256: as many as half of a GPU's free memory holds, or 2 GiB elsewhere.
+        Between 1 and 256: as many as half of a GPU's free memory holds (of the fullest one, if there are several), or
+        2 GiB elsewhere.
     """
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     row_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * n_tokens
-    free_bytes = torch.cuda.mem_get_info(model.device)[0] // 2 if model.device.type == "cuda" else _CPU_BYTES
+    gpus = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    free_bytes = min((torch.cuda.mem_get_info(gpu)[0] // 2 for gpu in gpus), default=_CPU_BYTES)
     return max(1, min(_MAX_ROWS, int(free_bytes // row_bytes)))
 
 
@@ -88,7 +90,7 @@ def prompt_cache(model: transformers.PreTrainedModel, context: torch.Tensor, mas
         cache_argument(model.base_model): cache,
     }
     model.base_model(**inputs, use_cache=True)
-    cache.batch_select_indices(torch.repeat_interleave(counts))
+    cache.batch_select_indices(torch.repeat_interleave(counts).cpu())  # layers may be on several devices
     return {cache_argument(model): cache}
 
 

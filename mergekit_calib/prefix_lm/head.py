@@ -36,6 +36,7 @@ class OutputHead:
         product: computes products with the weights faster than torch does by itself; None to leave it to torch.
 
     Attributes:
+        device: the device that it computes on, which is not that of the last layer if a model is spread over several.
         output_type: the type of the output of the model's `base_model`; set it before the first call.
     """
 
@@ -52,6 +53,7 @@ class OutputHead:
         self.output_type: type[Any] | None = None
         embeddings: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         # A module other than a plain linear layer may do more than multiply, so it computes all logits at once.
+        self.device: torch.device = embeddings.weight.device if hasattr(embeddings, "weight") else model.device
         self._linear = embeddings if type(embeddings) is torch.nn.Linear and "forward" not in vars(embeddings) else None
 
     @property
@@ -68,14 +70,15 @@ class OutputHead:
         """Return the log-probability of each token at its hidden state.
 
         Args:
-            hidden: (m, hidden size).
-            rows: (k,) the row of `hidden` that predicts each token.
-            tokens: (k,) token ids.
+            hidden: (m, hidden size), on any device.
+            rows: (k,) the row of `hidden` that predicts each token, on the head's device.
+            tokens: (k,) token ids, on the head's device.
 
         Returns:
             (k,) log-probabilities in nats, and (k,) whether each token is the likeliest one there; of equally likely
             tokens, the one with the lowest id.
         """
+        hidden = hidden.to(self.device)
         wide = torch.promote_types(self._softmax_dtype, torch.float32)
         best = torch.full((len(hidden),), torch.finfo(wide).min, dtype=wide, device=hidden.device)
         likeliest = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)

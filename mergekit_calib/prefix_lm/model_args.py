@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mergekit_calib.errors import CalibError, near_names, one_line
@@ -20,8 +21,16 @@ MODEL_ARGS = (
 )
 """Arguments that change how a loaded model scores or generates."""
 
-LOADING_ARGS = ("dtype", "device")
+PLACEMENT_ARGS = ("device", "device_map", "parallelize", "max_memory_per_gpu")
+"""Arguments that say which devices hold the weights; they change no score beyond rounding."""
+
+LOADING_ARGS = ("dtype", *PLACEMENT_ARGS)
 """Arguments that say how weights are loaded; the code that loads the model applies them."""
+
+
+def without_placement(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that scores depend on: all but those in `PLACEMENT_ARGS`."""
+    return {name: value for name, value in model_args.items() if name not in PLACEMENT_ARGS}
 
 
 def check_model_args(model_args: dict[str, Any]) -> None:

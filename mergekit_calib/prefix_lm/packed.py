@@ -85,7 +85,7 @@ class PackedRunner:
         Raises:
             torch.cuda.OutOfMemoryError: a single token does not fit.
         """
-        accumulator = Accumulator(requests, self._head, self._to_device, self._device)
+        accumulator = Accumulator(requests, self._head, self._to_head, self._head.device)
         steps = requests.steps(self.limits.step_tokens)
         while True:
             try:
@@ -125,7 +125,7 @@ class PackedRunner:
         with self._inference_context():
             logits = self._model(input_ids=inputs, logits_to_keep=n, use_cache=False).logits[0]
         scores = torch.log_softmax(logits, dim=-1, dtype=self._softmax_dtype)
-        return float(scores.gather(1, torch.tensor(tokens[-n:], device=self._device)[:, None]).sum())
+        return float(scores.gather(1, torch.tensor(tokens[-n:], device=logits.device)[:, None]).sum())
 
     def _hidden(self, step: Step) -> torch.Tensor | None:
         """Return (reads, hidden size), the head's input at the positions that a step reads; None if it reads none."""
@@ -147,10 +147,11 @@ class PackedRunner:
                 context.enter_context(attention_by_run(self._config))
                 inputs["run_masks"] = RunMasks(step.past, step.runs, self._product)
             if self._last_mlp is not None:
-                context.enter_context(_only_at(reads, self._last_mlp))
+                context.enter_context(_only_at(reads.to(_device_of(self._last_mlp, self._device)), self._last_mlp))
             outputs = self._model.base_model(**inputs)
             self._head.output_type = type(outputs)
-            hidden = outputs.last_hidden_state[0].index_select(0, reads) if len(step.reads) else None
+            last = outputs.last_hidden_state[0]
+            hidden = last.index_select(0, reads.to(last.device)) if len(step.reads) else None
         if not step.kept:
             self._truncate_cache(self._cache.get_seq_length() - n)
         return hidden
@@ -197,11 +198,25 @@ class PackedRunner:
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def _to_device(self, array: IntArray) -> torch.Tensor:
-        """Copy an array to the model's device."""
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+        """Copy an array to the model's device, the first if it is spread over several."""
+        return _copied(array, self._device)
+
+    def _to_head(self, array: IntArray) -> torch.Tensor:
+        """Copy an array to the device of the output head."""
+        return _copied(array, self._head.device)
+
+
+def _copied(array: IntArray, device: torch.device) -> torch.Tensor:
+    """Copy an array to a device."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _device_of(module: torch.nn.Module, otherwise: torch.device) -> torch.device:
+    """Return the device of a module's first parameter."""
+    return next((parameter.device for parameter in module.parameters()), otherwise)
 
 
 def _last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:

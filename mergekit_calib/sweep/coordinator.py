@@ -109,6 +109,7 @@ def _folder_errors(out_path: str | Path) -> Iterator[None]:
 def _run(prepared: Prepared, progress: Progress, crew: Crew | None) -> Frontier:
     with prepared.folder.joined(prepared.study_name) as session:
         with prepared.folder.alone():
+            prepared.adopt_earlier_scores()
             earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
             prepared.merge_adapters()
             prepared.record(prepared.parents)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mergekit_calib import pareto
 from mergekit_calib.errors import CalibError
+from mergekit_calib.prefix_lm.model_args import without_placement
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.result_reader import load_sweep
 from mergekit_calib.storage.set_aside import set_aside
@@ -92,14 +93,21 @@ class EarlierRun:
                 yield f"rule ({' → '.join(rules)})"
             elif old.get("select") != new.get("select"):
                 yield f"options of the rule {rules[0]}"
-            yield from (name for name in _different(old, new) if name not in _NOT_TOLD)
+            yield from (name for name in _different(_scoring(old), _scoring(new)) if name not in _NOT_TOLD)
         models = self.record["models"]
         for name in _different(models, resolved["models"]):
             if name in models:
                 yield f"the files of {name}"
         versions = self.record.get("versions")
-        if isinstance(versions, dict) and versions.get("lm-eval") != resolved["versions"].get("lm-eval"):
-            yield "the version of lm-eval"
+        if isinstance(versions, dict):
+            changed = _different(versions, resolved["versions"])
+            yield from (f"the version of {package}" for package in ("lm-eval", "transformers") if package in changed)
+
+
+def _scoring(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a `calibration:` block without the devices that hold the models, on which no score depends."""
+    model_args = block.get("model_args")
+    return {**block, "model_args": without_placement(model_args)} if isinstance(model_args, dict) else dict(block)
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -18,8 +18,17 @@ from mergekit_calib import plugins
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.checkpoint_files import check_model_names
 from mergekit_calib.merging.config_checks import check_shapes_of_config
+from mergekit_calib.merging.device_map import DeviceMap, device_map_of
 from mergekit_calib.merging.difference import layers_of
-from mergekit_calib.merging.memory import Footprint, fitting_footprint, footprint, free_memory
+from mergekit_calib.merging.live_model import empty_model
+from mergekit_calib.merging.memory import (
+    Footprint,
+    fitting_footprint,
+    footprint,
+    free_memory,
+    n_parameters,
+    rooms_for_weights,
+)
 from mergekit_calib.merging.merge_configuration import (
     check_configuration_source,
     config_difference,
@@ -113,7 +122,8 @@ def prepare(
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device = scoring_device(block.model_args, options)
+    device_map = device_map_of(block.model_args, rooms_for_weights())
+    device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
@@ -126,9 +136,34 @@ def prepare(
         check_prompts(suite, tokenizer, block.model_args, source)
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
-    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
-    memory = _fitting(needed, workers, streams)
-    return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
+    others = device_map.devices[1:] if device_map else ()
+    needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth, others)
+    if device_map is not None:
+        _check_device_map(device_map, models, needed, options)
+    return Prepared(
+        sweep,
+        folder,
+        options,
+        models,
+        layers,
+        choice,
+        suite,
+        objectives,
+        strategy,
+        device,
+        _fitting(needed, workers, streams),
+        notes,
+        device_map,
+    )
+
+
+def _check_device_map(
+    device_map: DeviceMap, models: Mapping[str, ParentModel], needed: Footprint, options: MergeOptions
+) -> None:
+    """Check that the largest model fits on the GPUs that it is spread over, in the dtype that it is scored in."""
+    largest = max(models.values(), key=n_parameters)
+    empty = empty_model(largest.config, options.trust_remote_code)
+    device_map.resolved(empty, needed.compute_dtype)
 
 
 def _fitting(needed: Footprint, workers: int, streams: bool | None) -> Footprint:
@@ -139,10 +174,10 @@ def _fitting(needed: Footprint, workers: int, streams: bool | None) -> Footprint
     on_cpu = needed.device.type == "cpu"
     if streams is not None:
         needed = replace(needed, streams=streams)
-        return needed if on_cpu else fitting_footprint(needed, free_memory(needed.device)[0], None)
+        return needed if on_cpu else fitting_footprint(needed, free_memory(needed.device, needed.others)[0], None)
     if workers > 1 and not on_cpu:
         return fitting_footprint(replace(needed, workers=workers), None, free_memory(torch.device("cpu"))[1])
-    return fitting_footprint(replace(needed, workers=workers), *free_memory(needed.device))
+    return fitting_footprint(replace(needed, workers=workers), *free_memory(needed.device, needed.others))
 
 
 def _growth(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> float:

@@ -14,9 +14,10 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
-from mergekit_calib.engines.transformers_engine import TransformersEngine
+from mergekit_calib.engines import transformers_engine
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
+from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.difference import difference_norms, importance
 from mergekit_calib.merging.memory import Footprint
 from mergekit_calib.merging.models import PointModels
@@ -24,6 +25,7 @@ from mergekit_calib.merging.parents import ParentModel, apply_adapters, fingerpr
 from mergekit_calib.merging.plan_checks import check_plans
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
+from mergekit_calib.prefix_lm.model_args import without_placement
 from mergekit_calib.recipe import Layers, Point, Sweep, Value
 from mergekit_calib.report.text.safe_text import storable
 from mergekit_calib.results.frontier import Frontier, Objective
@@ -33,6 +35,7 @@ from mergekit_calib.search.driver import Search
 from mergekit_calib.search.evaluation import Evaluator
 from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import exclusive
+from mergekit_calib.sweep.earlier_keys import adopt_earlier_scores
 from mergekit_calib.sweep.folder import RunFolder, Session
 from mergekit_calib.sweep.point_scorer import LocalScorer, PointScorer
 from mergekit_calib.versions import versions
@@ -60,6 +63,7 @@ class Prepared:
         device: the device that models are scored on.
         memory: an estimate of the memory that the sweep takes.
         notes: sentences on what the reader should know about the run.
+        device_map: spreads a model over several devices, of which `device` is the first; None to use that one alone.
     """
 
     sweep: Sweep
@@ -74,6 +78,7 @@ class Prepared:
     device: torch.device
     memory: Footprint
     notes: list[str]
+    device_map: DeviceMap | None = None
 
     @property
     def rule(self) -> str:
@@ -105,6 +110,10 @@ class Prepared:
             apply_adapters(self.models.values(), self.options)
             check_plans(self.sweep, self.models, self.options)
 
+    def adopt_earlier_scores(self) -> None:
+        """Let item scores that an earlier version has filed under other content keys be found."""
+        adopt_earlier_scores(self.folder.items, transformers_engine.identity())
+
     def record(self, points: Iterable[Point]) -> None:
         """Write `calibration/sweep.yml`: the sweep with everything that was resolved, and the keys of `points`."""
         self.folder.record(self.resolved(points))
@@ -131,6 +140,7 @@ class Prepared:
             self.dtype,
             keep_parents,
             add_bos_token,
+            device_map=self.device_map,
             in_turn=self.folder.in_turn,
         )
 
@@ -138,7 +148,7 @@ class Prepared:
         """Return an object that makes and scores the models of points."""
         block = self.sweep.calibration
         trees = self.suite.prefix_trees
-        engine = TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
+        engine = transformers_engine.TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
         return LocalScorer(engine, self.suite)
 
     @property
@@ -257,7 +267,7 @@ class Prepared:
 
     @cached_property
     def _common_content(self) -> dict[str, Any]:
-        """Everything that the scores of every point depend on."""
+        """Everything that the scores of every point depend on: the engine that scores, but not on which devices."""
         folder = self.tokenizer.folder
         # If the recipe asks for a tokenizer, mergekit makes it from one model's, or from all of them.
         folders = [folder] if folder else [model.tokenizer_folder for model in self.models.values()]
@@ -266,7 +276,8 @@ class Prepared:
             "merge_options": {name: getattr(self.options, name) for name in _MERGE_OPTIONS},
             "tokenizer": fingerprint(tokenizer_files(folders)),
             "suite": self.suite.describe(),
-            "model_args": self.sweep.calibration.model_args,
+            "model_args": without_placement(self.model_args),
+            "engine": transformers_engine.identity(),
         }
 
     def key_of(self, point: Point) -> str:
@@ -311,7 +322,7 @@ def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
             name: {"fingerprint": model.fingerprint, "bytes": model.n_bytes} for name, model in prepared.models.items()
         },
         "merge_options": prepared.options.model_dump(mode="json", exclude_defaults=True),
-        "device": str(prepared.device),
+        "device": prepared.memory.devices,
         "points": {point.id: prepared.key_of(point) for point in points},
         "versions": versions(),
     }

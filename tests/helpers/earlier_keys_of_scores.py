@@ -1,0 +1,30 @@
+"""Item scores as they were filed when content keys held all of `model_args` and no engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mergekit_calib.items.item_files import read_items, write_items
+from mergekit_calib.items.store import content_key
+
+_CONTENT = ("models", "merge_options", "tokenizer", "suite", "model_args")
+
+
+def file_under_earlier_keys(items: Path, model_args: dict[str, Any]) -> list[str]:
+    """Rewrite all files in a folder of item scores as if they were scored with `model_args`; return their names."""
+    names = []
+    for path in list(items.glob("*.parquet")):
+        facts, rows = read_items(path)
+        del facts["engine"]
+        facts["model_args"] = model_args
+        recipe, content = yaml.safe_load(facts["recipe"]), {name: facts[name] for name in _CONTENT}
+        key = content_key(recipe=recipe, **content)
+        stem = path.name.removesuffix(".parquet").removesuffix(".part")
+        earlier = path.with_name(f"{stem[:-16]}{key}{path.name[len(stem) :]}")
+        write_items(earlier, key, rows, facts)
+        path.unlink()
+        names.append(earlier.name)
+    return names
