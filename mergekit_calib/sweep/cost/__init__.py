@@ -1,0 +1,8 @@
+"""What a sweep will cost, from configurations and file headers alone.
+
+1. `gpu_table`: devices that can be planned for, by their vendors' figures.
+2. `point_counts`: how many points a search scores.
+3. `suite_work`: tokens and floating-point operations of a suite.
+4. `scoring_rates`: how fast this machine, or a device of the table, works through them.
+5. `sweep_estimate`: all of it together, as a `results.cost.SweepCost`.
+"""
