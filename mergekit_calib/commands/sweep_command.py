@@ -21,8 +21,11 @@ from mergekit_calib.recipe import has_calibration_block, read_file, read_yaml
 @click.option(
     "--log", "trackers", multiple=True, type=click.Choice(sorted(TRACKERS)), help="Also log to this experiment tracker."
 )
+@click.option("--dry-run", is_flag=True, help="Check everything, print what the sweep will cost, and write nothing.")
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
-def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...]) -> None:
+def sweep_command(
+    merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...], dry_run: bool
+) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
         text = read_file(recipe)
@@ -30,5 +33,10 @@ def sweep_command(merge_options: MergeOptions, recipe: Path, out: str, trackers:
         if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
+        if dry_run:
+            from mergekit_calib.commands.plan_command import show_cost  # a run needs none of it
+
+            show_cost(recipe, Path(out), merge_options)
+            return
         status = run_source(text, out, merge_options, str(recipe), trackers)
     sys.exit(status)

@@ -15,7 +15,8 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.parents import ParentModel
 
-_SCORING_BYTES = 10**9  # batches and logits are divided to stay below
+SCORING_BYTES = 10**9
+"""Memory of a scorer at work; batches and logits are divided to stay below."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Footprint:
     def on_device(self) -> int:
         """Bytes on the device that scores."""
         if self.device.type == "cpu":
-            return self.live + _SCORING_BYTES + self.building + self._kept
-        return self.live + _SCORING_BYTES + (self._kept if self.parents_on_device else 0)
+            return self.live + SCORING_BYTES + self.building + self._kept
+        return self.live + SCORING_BYTES + (self._kept if self.parents_on_device else 0)
 
     @property
     def on_host(self) -> int:
@@ -68,7 +69,7 @@ class Footprint:
         kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
         if self.streams:
             kept = "the parents read from their files for each point"
-        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING_BYTES)}"
+        parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(SCORING_BYTES)}"
         if self.building:
             parts += f", and {_gb(self.building)} of the host's at the start"
         if self.device.type == "cpu":

@@ -6,6 +6,7 @@ the documents of the suite's tasks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,15 @@ _LARGEST_GRID = 100_000  # points; a larger grid needs a budget
 _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corners are checked
 
 
-def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
+def prepare(sweep: Sweep, out_path: Path, options: MergeOptions, gpu_bytes: int | None = None) -> Prepared:
     """Check a whole sweep, and resolve everything that its run needs.
 
     Args:
         sweep: the parsed sweep.
         out_path: the output folder.
         options: mergekit's options.
+        gpu_bytes: memory of the GPU that a sweep is planned for, on another machine, whose disk and host memory are not
+            known; None to check this machine.
 
     Raises:
         CalibError: the first mistake that was found.
@@ -94,7 +97,8 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     _check_points(sweep)
     growth = _growth(sweep, models, options)
     of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
-    check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
+    if gpu_bytes is None:
+        check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
     sweep, choice, notes = _with_tokenizer(sweep, models, options)
     notes = [*sweep.notes, *notes]
     check_configuration_source(next(sweep.corners()).recipe, options, source)
@@ -108,7 +112,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device = scoring_device(block.model_args, options)
+    device = scoring_device(block.model_args, options) if gpu_bytes is None else torch.device("cuda")
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
@@ -122,7 +126,8 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
-    memory = fitting_footprint(needed, *free_memory(device))
+    free = free_memory(device) if gpu_bytes is None else (gpu_bytes, sys.maxsize)
+    memory = fitting_footprint(needed, *free)
     return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
 
 

@@ -1,0 +1,252 @@
+"""The cost of a sweep: points, tokens, operations, memory, disk and time, before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from mergekit.common import dtype_from_name
+from mergekit.options import MergeOptions
+
+from mergekit_calib.merging.live_model import empty_model
+from mergekit_calib.merging.memory import SCORING_BYTES, free_memory, n_parameters
+from mergekit_calib.merging.merge_configuration import configuration
+from mergekit_calib.merging.models import compute_dtype
+from mergekit_calib.merging.plan import Plan
+from mergekit_calib.merging.tokenizer import Tokenizer, load_tokenizer
+from mergekit_calib.merging.tokenizer_checks import tokenizer_of_points
+from mergekit_calib.prefix_lm.generation import CPU_BYTES, rows_within
+from mergekit_calib.prefix_lm.weightless import weightless_lm
+from mergekit_calib.recipe import Sweep
+from mergekit_calib.results.cost import Disk, Duration, EntryCost, FittingSuite, PointCount, SweepCost
+from mergekit_calib.search.evaluation import Evaluator
+from mergekit_calib.search.racing import Race
+from mergekit_calib.sweep.cost.answer_times import answer_seconds
+from mergekit_calib.sweep.cost.gpu_table import Gpu
+from mergekit_calib.sweep.cost.point_counts import count_points
+from mergekit_calib.sweep.cost.scoring_rates import Rates, rates_here, rates_of_gpu, slowdown_of
+from mergekit_calib.sweep.cost.statistics_times import proposal_seconds, statistics_seconds
+from mergekit_calib.sweep.cost.suite_work import SuiteWork
+from mergekit_calib.sweep.preflight import prepare
+from mergekit_calib.sweep.prepared import Prepared
+
+_READ = 1e9  # bytes a second from disk; assumed
+_WRITE = 5e8  # bytes a second of mergekit's writer, with the fingerprint of what it wrote; assumed
+_LOAD = 1.5  # seconds of the first point beside its weights: trials of packed steps and of products, the study
+_REPORT = 2.2  # seconds for pictures and page
+_REPORT_BYTES = 2_000_000
+_ITEM_BYTES, _POINT_BYTES = 67, 8_000  # of item scores
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What the parts of an estimate share."""
+
+    prepared: Prepared
+    suite_work: SuiteWork
+    rates: Rates
+    answers: dict[str, float]
+    start: float
+    n_numbers: int
+    workers: int
+
+    def seconds(self, n_points: int, entries: Sequence[EntryCost]) -> Duration:
+        """Return how long a sweep takes."""
+        prepared, rates = self.prepared, self.rates
+        mine = math.ceil(n_points / self.workers)  # the last worker to finish
+        items = sum(entry.items for entry in entries)
+        read = sum(model.n_bytes for model in prepared.models.values())
+        written = self.n_numbers * _merged_dtype(prepared).itemsize
+        score = sum(map(self.score_seconds, entries))
+        merge = self.n_numbers * rates.merge * slowdown_of(prepared.sweep.method.split(", "))
+        if prepared.memory.streams:
+            merge += read / _READ
+        n_new = n_points - len(prepared.parents)
+        statistics = statistics_seconds(prepared, items, mine) + n_new * proposal_seconds(prepared, items) / self.workers
+        return Duration(
+            start=self.start,
+            load=_LOAD + read / _READ + 2 * merge,
+            merge=mine * merge,
+            score=mine * score,
+            answers=mine * sum(entry.items * self.answers[entry.name] for entry in entries),
+            statistics=statistics,
+            write=_REPORT + written / _WRITE,
+        )
+
+    def score_seconds(self, entry: EntryCost) -> float:
+        """Return how long the model takes for one entry of one point."""
+        rates = self.rates
+        prompts = 1 - entry.decode_flops / entry.flops if entry.flops else 0.0
+        packed = prompts * (entry.body_flops / rates.body + entry.head_flops / rates.head)
+        least = rates.least_step * math.ceil(entry.run / self.suite_work.limits.step_tokens)
+        return max(packed, least) + entry.decode_steps * rates.decode_step
+
+
+def estimate_cost(
+    sweep: Sweep,
+    out_path: Path,
+    options: MergeOptions,
+    gpu: Gpu | None = None,
+    workers: int = 1,
+    minutes: float | None = None,
+    started: float | None = None,
+) -> SweepCost:
+    """Check a sweep as its run would, and return what it costs; nothing is written, and no weights are loaded.
+
+    Args:
+        sweep: the parsed sweep.
+        out_path: the output folder, which need not exist.
+        options: mergekit's options.
+        gpu: the device to plan for; None for this machine.
+        workers: how many workers share the points, each with a device of its own.
+        minutes: if given, the largest suite that fits into this time is found.
+        started: `time.time()` when the command began; imports until now are then part of the estimate.
+
+    Raises:
+        CalibError: the first mistake that was found.
+    """
+    began = time.time() if started is None else started
+    prepared = prepare(sweep, out_path, options, None if gpu is None else int(gpu.gigabytes * 1e9))
+    model = _model_of_points(prepared)
+    dtype = compute_dtype(prepared.dtype) or _merged_dtype(prepared)
+    lm = weightless_lm(model, _tokenizer(prepared), prepared.model_args)
+    racing = prepared.sweep.calibration.search.racing
+    evaluator = Evaluator(prepared.objectives, [], 1, 0)  # the race's blocks do not depend on it
+    blocks = Race(racing, evaluator, prepared.suite.documents).blocks if racing else None
+    work = SuiteWork(prepared.suite, lm, prepared.device, _rows(prepared, model, dtype, gpu), blocks)
+    entries = work.entries()
+    start = time.time() - began
+    batches = work.batches()
+    layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
+    if gpu is None:
+        rates = rates_here(model, work.tokens(), batches, dtype, _merged_dtype(prepared), prepared.device, work.packs)
+    else:
+        rates = rates_of_gpu(gpu, dtype, work.work, layers, batches)
+    n_numbers = prepared.memory.live // dtype.itemsize
+    costs = _Costs(prepared, work, rates, answer_seconds(prepared.suite), start, n_numbers, workers)
+    points = _with_minutes(count_points(prepared), costs, entries)
+    n_items = sum(entry.items for entry in entries)
+    likely = points.likely or points.most
+    memory = prepared.memory
+    return SweepCost(
+        title=f"{' → '.join(prepared.sweep.parent_models.values())}, {prepared.sweep.method}",
+        points=points,
+        entries=entries,
+        n_active=work.work.n_active,
+        dtype=str(dtype).removeprefix("torch."),
+        device=gpu.title if gpu else _name_of(prepared.device),
+        workers=workers,
+        live=memory.live,
+        parents=memory.parents,
+        scoring=SCORING_BYTES,
+        building=memory.building,
+        on_device=memory.on_device,
+        on_host=memory.on_host * (workers if prepared.device.type == "cpu" else 1),
+        parents_mapped=not memory.parents,
+        streams=memory.streams,
+        disk=_disk(prepared, n_numbers, n_items, likely or len(prepared.parents)),
+        seconds=costs.seconds(points.likely, entries) if points.likely else None,
+        seconds_at_most=costs.seconds(points.most, entries) if points.most else None,
+        point_seconds=_point_seconds(costs, entries),
+        basis=rates.basis,
+        fitting=_fitting(costs, points, minutes) if minutes is not None else None,
+        notes=prepared.notes,
+    )
+
+
+def _point_seconds(costs: _Costs, entries: Sequence[EntryCost]) -> float:
+    """Return how long one more point takes one worker."""
+    n = costs.workers * 10
+    one = costs.seconds(n + costs.workers, entries).total - costs.seconds(n, entries).total
+    return max(one, 0.0)
+
+
+def _with_minutes(points: PointCount, costs: _Costs, entries: Sequence[EntryCost]) -> PointCount:
+    """Return the number of points with the budget's minutes, after which no point is begun."""
+    minutes = costs.prepared.sweep.calibration.search.minutes
+    if minutes is None:
+        return points
+    n_parents = len(costs.prepared.parents)
+    each = max(_point_seconds(costs, entries), 1e-3)
+    in_time = max(n_parents, costs.workers * (int(60 * minutes / each) + 1))
+    if points.likely is not None and points.likely <= in_time:
+        return points
+    basis = f"{costs.prepared.strategy.name} with search.minutes: {minutes:g}, at {each:.3g} s a point"
+    return PointCount(in_time, points.most, f"{basis}; {n_parents} parent{'s' if n_parents != 1 else ''}")
+
+
+def _fitting(costs: _Costs, points: PointCount, minutes: float) -> FittingSuite:
+    """Return the largest `limit`, the same for every task, with which the sweep fits into some minutes."""
+    n_points = points.likely or len(costs.prepared.parents)
+
+    def of(limit: int | None) -> tuple[int, float]:
+        entries = costs.suite_work.entries(limit)
+        return sum(entry.items for entry in entries), costs.seconds(n_points, entries).total
+
+    items, seconds = of(None)
+    if seconds <= 60 * minutes:
+        return FittingSuite(minutes, None, items, seconds)
+    fits, too_many = 0, costs.suite_work.most_documents
+    while too_many - fits > max(1, fits // 50):
+        middle = (fits + too_many) // 2
+        fits, too_many = (middle, too_many) if of(middle)[1] <= 60 * minutes else (fits, middle)
+    items, seconds = of(fits) if fits else (0, of(1)[1])
+    return FittingSuite(minutes, fits, items, seconds)
+
+
+def _model_of_points(prepared: Prepared) -> transformers.PreTrainedModel:
+    """Return a point's model without weights."""
+    trust = prepared.options.trust_remote_code
+    if any(model.reference.lora for model in prepared.models.values()):  # they are merged when the sweep runs
+        config = next(iter(prepared.models.values())).config
+    else:
+        recipe = next(prepared.sweep.corners()).recipe
+        config = Plan(configuration(recipe), prepared.options, not prepared.tokenizer.changes_weights).config
+    return empty_model(config, trust)
+
+
+def _tokenizer(prepared: Prepared) -> Tokenizer:
+    """Return the tokenizer of the points; the first parent's, if it is made from LoRAs that are not merged yet."""
+    options, add_bos_token = prepared.options, prepared.model_args.get("add_bos_token")
+    folder = prepared.tokenizer.folder
+    if folder is None and any(model.reference.lora for model in prepared.models.values()):
+        folder = next(iter(prepared.models.values())).tokenizer_folder
+    if folder is not None:
+        return load_tokenizer(folder, options, add_bos_token)
+    return tokenizer_of_points(prepared.sweep, prepared.tokenizer, options, prepared.model_args)
+
+
+def _merged_dtype(prepared: Prepared) -> torch.dtype:
+    """Return the dtype of the merged weights."""
+    recipe = prepared.sweep.recipe
+    given = dtype_from_name(recipe.get("out_dtype")) or dtype_from_name(recipe.get("dtype"))
+    return given or max(prepared.models.values(), key=n_parameters).dtype
+
+
+def _rows(
+    prepared: Prepared, model: transformers.PreTrainedModel, dtype: torch.dtype, gpu: Gpu | None
+) -> Callable[[int], int]:
+    """Return a function of the tokens of an answer and its prompt: how many answers are generated together."""
+    memory, free = prepared.memory, CPU_BYTES
+    if prepared.device.type == "cuda":
+        on_gpu = free_memory(prepared.device)[0] if gpu is None else int(gpu.gigabytes * 1e9)
+        free = max(0, on_gpu - memory.live) // 2
+    return lambda n_tokens: rows_within(free, model.config, dtype, n_tokens)
+
+
+def _disk(prepared: Prepared, n_numbers: int, n_items: int, n_points: int) -> Disk:
+    written = n_numbers * _merged_dtype(prepared).itemsize
+    of_adapters = sum(model.n_bytes for model in prepared.models.values() if model.reference.lora)
+    items = n_points * (_ITEM_BYTES * n_items + _POINT_BYTES)
+    return Disk(model=written, staging=written + of_adapters, items=items, report=_REPORT_BYTES)
+
+
+def _name_of(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return "this CPU" if device.type == "cpu" else str(device)
