@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from pathlib import Path
 
 import click
-import psutil
 from mergekit.options import MergeOptions, PrettyPrintHelp, add_merge_options
 
 from mergekit_calib.errors import CalibError
@@ -75,12 +73,6 @@ def show_cost(
         register()
         sweep = parse_sweep(text, registered_signatures(), source, known_keys())
         with header_cache(sweep.models, options) as options_here:
-            cost = estimate_cost(sweep, out, options_here, device, workers, minutes, started=_began())
+            cost = estimate_cost(sweep, out, options_here, device, workers, minutes, started=0.0)
     print_cost(cost, SafeConsole())
     return cost
-
-
-def _began() -> float:
-    """Return when this process began, in seconds since the epoch; now, if it has run for minutes."""
-    began = float(psutil.Process().create_time())
-    return began if time.time() - began < 120 else time.time()

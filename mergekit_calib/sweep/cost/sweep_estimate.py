@@ -13,7 +13,7 @@ import transformers
 from mergekit.common import dtype_from_name
 from mergekit.options import MergeOptions
 
-from mergekit_calib.merging.live_model import empty_model
+from mergekit_calib.merging.live_model import empty_model, silence_transformers
 from mergekit_calib.merging.memory import SCORING_BYTES, free_memory, n_parameters
 from mergekit_calib.merging.merge_configuration import configuration
 from mergekit_calib.merging.models import compute_dtype
@@ -105,13 +105,22 @@ def estimate_cost(
         gpu: the device to plan for; None for this machine.
         workers: how many workers share the points, each with a device of its own.
         minutes: if given, the largest suite that fits into this time is found.
-        started: `time.time()` when the command began; imports until now are then part of the estimate.
+        started: the processor time from which on reading and tokenising count as the start of a run; 0 for all that
+            this process has taken, imports included; None for now.
 
     Raises:
         CalibError: the first mistake that was found.
     """
-    began = time.time() if started is None else started
-    prepared = prepare(sweep, out_path, options, None if gpu is None else int(gpu.gigabytes * 1e9))
+    began = time.process_time() if started is None else started
+    with silence_transformers():
+        prepared = prepare(sweep, out_path, options, None if gpu is None else int(gpu.gigabytes * 1e9))
+        return _estimated(prepared, gpu, workers, minutes, began)
+
+
+def _estimated(
+    prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float | None, began: float
+) -> SweepCost:
+    """Return what a sweep costs that was checked."""
     model = _model_of_points(prepared)
     dtype = compute_dtype(prepared.dtype) or _merged_dtype(prepared)
     lm = weightless_lm(model, _tokenizer(prepared), prepared.model_args)
@@ -120,7 +129,7 @@ def estimate_cost(
     blocks = Race(racing, evaluator, prepared.suite.documents).blocks if racing else None
     work = SuiteWork(prepared.suite, lm, prepared.device, _rows(prepared, model, dtype, gpu), blocks)
     entries = work.entries()
-    start = time.time() - began
+    start = time.process_time() - began
     batches = work.batches()
     layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
     if gpu is None:
