@@ -151,5 +151,3 @@ def _n_chosen(config: transformers.PretrainedConfig) -> int:
 def attends_by_run(model: transformers.PreTrainedModel, device: torch.device) -> bool:
     """Return whether attention of packed steps is computed run by run on a device."""
     return device.type == "cpu" and model.config.get_text_config(decoder=True)._attn_implementation == "sdpa"
-
-

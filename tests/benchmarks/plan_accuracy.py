@@ -4,8 +4,8 @@
     python tests/benchmarks/plan_accuracy.py --pair PAIR      # also a real pair, in PAIR/base and PAIR/aligned
 
 Plan and sweep are processes of one thread each that run right after one another, by turns. What a sweep took is its
-user and system time, since the machine may do other things; the estimate is of seconds on an idle machine, which are the
-same with one thread. A search by `curve` scores as many points as it needs, so the number of points is part of the error.
+user and system time, since the machine may do other things; the estimate is of seconds on an idle machine, which are
+the same with one thread. A search by `curve` scores as many points as it needs, so their number is part of the error.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def main() -> None:
         if given.pair:
             suite = "{task: arc_easy, limit: 100}"
             recipes["pair"] = RECIPE.format(base=given.pair / "base", aligned=given.pair / "aligned", suite=suite)
-        print("| sweep | points, predicted / scored | predicted, s | taken, s | predicted / taken | predicted parts, s |")
+        print("| sweep | points, predicted / scored | predicted, s | taken, s | predicted / taken | predicted parts |")
         print("| --- | --- | --: | --: | --: | --- |")
         for name, recipe in recipes.items():
             if given.only in (None, name):

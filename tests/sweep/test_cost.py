@@ -180,7 +180,8 @@ def test_memory_is_preflights(make_model, task, tmp_path):
     text = dump_recipe({**recipe, "calibration": {"axes": {"lambda": [0.5]}, "suite": [task]}})
     sweep = parse_sweep(text, registered_signatures(), "sweep.yml")
     here = estimate_cost(sweep, tmp_path / "out", MergeOptions(quiet=True))
-    assert (here.live, here.building, here.on_device) == (ready.memory.live, ready.memory.building, ready.memory.on_device)
+    memory = ready.memory
+    assert (here.live, here.building, here.on_device) == (memory.live, memory.building, memory.on_device)
     there = estimate_cost(sweep, tmp_path / "out", MergeOptions(quiet=True), gpu=GPUS["h100"])
     needed = footprint(ready.models.values(), "bfloat16", None, None, torch.device("cuda"), ready.options)
     fits = fitting_footprint(needed, 80 * 10**9, 10**15)

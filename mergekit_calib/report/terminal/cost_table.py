@@ -29,9 +29,9 @@ class CostTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         cost = self._cost
         table = Table.grid(padding=(0, 2))
-        for justify in ("left", "right", "left"):
-            table.add_column(justify=justify, overflow="fold")  # type: ignore[arg-type]
-        table.columns[1].no_wrap = True
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
         for name, value, detail in rows_of(cost):
             table.add_row(Text(name, style="bold"), value, Text(detail, style="dim"))
         table.width = min(options.max_width, _WIDEST)

@@ -54,7 +54,9 @@ class Adaptive(Strategy):
         """Return the coarse grid and as many halved intervals; at most, every interval is halved down to the resolution."""
         ((_, axis),) = axes.items()
         width = max(axis.numbers) - min(axis.numbers)
-        cells = (self.coarse - 1) * 2 ** math.ceil(math.log2(max(1.0, width / (self.coarse - 1) / (self.resolution or width / 64))))
+        cells = (self.coarse - 1) * 2 ** math.ceil(
+            math.log2(max(1.0, width / (self.coarse - 1) / (self.resolution or width / 64)))
+        )
         most = cells + 1 if axis.values is None else len(axis.numbers)
         usual = min(most, 2 * self.coarse + 1)
         return max(0, usual - n_parents), most, f"adaptive: a grid of {self.coarse}, then intervals are halved"

@@ -80,5 +80,7 @@ def gpu_named(name: str) -> Gpu | None:
         return None
     if wanted not in GPUS:
         known = [*GPUS, "cpu"]
-        raise CalibError(f"--gpu {name}: no such device is known{near_names(wanted, known)}; there are {', '.join(known)}")
+        raise CalibError(
+            f"--gpu {name}: no such device is known{near_names(wanted, known)}; there are {', '.join(known)}"
+        )
     return GPUS[wanted]

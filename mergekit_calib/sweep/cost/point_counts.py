@@ -15,6 +15,8 @@ def count_points(prepared: Prepared) -> PointCount:
     sweep, search = prepared.sweep, prepared.sweep.calibration.search
     parents = prepared.parents
     on_axes = sum(p.axes.keys() == sweep.axes.keys() for p in parents)
+    usual: int | None
+    most: int | None
     if prepared.strategy.name == "grid":
         usual, most, basis = sweep.n_in_grid, sweep.n_in_grid, "grid: every combination of the axes' values"
     else:

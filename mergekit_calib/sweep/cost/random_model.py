@@ -46,16 +46,16 @@ def random_model(
     """
     most = min(_MOST_NUMBERS, free_bytes // (2 * dtype.itemsize))
     layers = int(of.config.get_text_config(decoder=True).num_hidden_layers)
-    for kept, vocabulary in ((layers, None), (layers, _SMALLER_VOCABULARY), (1, _SMALLER_VOCABULARY)):
+    for vocabulary in (None, _SMALLER_VOCABULARY):
+        kept = layers
         config = _smaller(of.config, kept, vocabulary)
         try:
-            with torch.device("meta"):
-                n_numbers = sum(p.numel() for p in type(of)._from_config(config).parameters())
-            if kept > 1 and n_numbers > most:
-                smaller = _layers_that_fit(of, kept, vocabulary, most, n_numbers)
-                config, kept = _smaller(of.config, smaller, vocabulary), smaller
-                with torch.device("meta"):
-                    n_numbers = sum(p.numel() for p in type(of)._from_config(config).parameters())
+            if (n_numbers := _n_numbers(type(of), config)) > most and kept > 1:
+                one = _n_numbers(type(of), _smaller(of.config, 1, vocabulary))
+                each = max(1, (n_numbers - one) // (layers - 1))
+                kept = max(1, min(layers, 1 + (most - one) // each))
+                config = _smaller(of.config, kept, vocabulary)
+                n_numbers = _n_numbers(type(of), config)
             if n_numbers <= most:
                 return RandomModel(_filled(type(of), config, dtype, device), kept, layers)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
@@ -63,13 +63,10 @@ def random_model(
     return None
 
 
-def _layers_that_fit(
-    of: transformers.PreTrainedModel, layers: int, vocabulary: int | None, most: int, n_numbers: int
-) -> int:
+def _n_numbers(model_class: Any, config: transformers.PretrainedConfig) -> int:
+    """Return how many numbers the weights of a model have."""
     with torch.device("meta"):
-        one = sum(p.numel() for p in type(of)._from_config(_smaller(of.config, 1, vocabulary)).parameters())
-    each = max(1, (n_numbers - one) // (layers - 1))
-    return max(1, min(layers, 1 + (most - one) // each))
+        return sum(parameter.numel() for parameter in model_class._from_config(config).parameters())
 
 
 def _smaller(config: transformers.PretrainedConfig, layers: int, vocabulary: int | None) -> Any:
@@ -98,4 +95,4 @@ def _filled(
         for parameter in model.parameters():
             for part in torch.split(parameter.view(-1), _BLOCK):
                 part.copy_(block[: len(part)])
-    return model.eval().requires_grad_(False)
+    return model.train(False).requires_grad_(False)

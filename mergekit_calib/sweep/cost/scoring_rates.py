@@ -133,7 +133,7 @@ def product_rate(config: transformers.PretrainedConfig, dtype: torch.dtype, devi
     with torch.inference_mode():
         while time.perf_counter() - began < 0.5 or best == float("inf"):
             best = min(best, _seconds(lambda: product(x, weight, None), device))
-    return 2.0 * x.numel() * inner / best
+    return 2.0 * x.numel() * int(inner) / best
 
 
 def merge_seconds(merged_dtype: torch.dtype, dtype: torch.dtype) -> float:
@@ -165,7 +165,7 @@ def _decode_seconds(stand_in: RandomModel | None, batch: Batch, work: ModelWork,
     if stand_in is None:
         return 2.0 * work.n_active / (psutil.cpu_count() or 1) / 1e9
     model = stand_in.model
-    model.generation_config = transformers.GenerationConfig()
+    model.generation_config = transformers.GenerationConfig()  # type: ignore[no-untyped-call]
     prompt = torch.full((batch.rows, min(batch.context, 256)), 3, dtype=torch.int64, device=device)
     options = {"attention_mask": torch.ones_like(prompt), "do_sample": True, "pad_token_id": 0, "eos_token_id": None}
 

@@ -223,5 +223,3 @@ class SuiteWork:
             n = batch.rows * batch.steps
             decoded += StepCounts(n, n, dict.fromkeys(self.windows, batch.rows * keys))
         return prompts, decoded
-
-

@@ -67,7 +67,9 @@ class _Costs:
         if prepared.memory.streams:
             merge += read / _READ
         n_new = n_points - len(prepared.parents)
-        statistics = statistics_seconds(prepared, items, mine) + n_new * proposal_seconds(prepared, items) / self.workers
+        statistics = (
+            statistics_seconds(prepared, items, mine) + n_new * proposal_seconds(prepared, items) / self.workers
+        )
         return Duration(
             start=self.start,
             load=_LOAD + read / _READ + 2 * merge,
@@ -117,9 +119,7 @@ def estimate_cost(
         return _estimated(prepared, gpu, workers, minutes, began)
 
 
-def _estimated(
-    prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float | None, began: float
-) -> SweepCost:
+def _estimated(prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float | None, began: float) -> SweepCost:
     """Return what a sweep costs that was checked."""
     model = _model_of_points(prepared)
     dtype = compute_dtype(prepared.dtype) or _merged_dtype(prepared)
