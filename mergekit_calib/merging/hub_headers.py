@@ -1,8 +1,8 @@
 """Models of the Hub, known by their small files and the headers of their weights alone.
 
-A model whose weights are not in the cache gets a folder of its own in a temporary cache: its configs and its tokenizer as
-they are on the Hub, and weight files that have the true header and the true size, but hold no numbers and take no disk
-(they are sparse). Every check that reads headers works on them as on the real ones.
+A model whose weights are not in the cache gets a folder of its own in a temporary cache: its configs and its tokenizer
+as they are on the Hub, and weight files that have the true header and the true size, but hold no numbers and take no
+disk (they are sparse). Every check that reads headers works on them as on the real ones.
 
 It relies on mergekit 0.1.5 for `ModelReference.local_path`, which fetches `*.json`, `tokenizer.model` and all
 `*.safetensors` into the cache of `transformers_cache`, and on huggingface_hub for the layout of its cache
@@ -80,7 +80,9 @@ def _is_cached(model: ModelPath, options: MergeOptions) -> bool:
         return True
     cache = Path(options.transformers_cache or constants.HF_HUB_CACHE)
     snapshot = cache / _repo_folder(model) / "snapshots" / str(info.sha)
-    return all((snapshot / name).exists() for name in _files_of(info) if name.endswith(_WEIGHTS))
+    files = _files_of(info)
+    weights = [name for name in files if name.endswith(_WEIGHTS)] or [name for name in files if name.endswith(".bin")]
+    return all((snapshot / name).exists() for name in weights)
 
 
 def _fetch_headers(model: ModelPath, cache: Path) -> None:

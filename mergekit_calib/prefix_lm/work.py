@@ -1,4 +1,4 @@
-"""What scoring costs in tokens and floating-point operations, counted from a model's shapes and the steps of its tree."""
+"""What scoring costs in tokens and floating-point operations, from a model's shapes and the steps of its tree."""
 
 from __future__ import annotations
 
@@ -60,16 +60,15 @@ def _n_keys(run: Run, past: int, window: int | None) -> int:
     return past - first + len(run.path) + run.end - run.start
 
 
-def count_alone(lengths: Iterable[int], reads: int, windows: Mapping[str, int | None]) -> StepCounts:
-    """Return what inputs cost that share nothing, as in lm-eval's `hf`.
+def count_alone(lengths: Iterable[int], windows: Mapping[str, int | None]) -> StepCounts:
+    """Return what inputs cost that share nothing, with the output head at each token, as in lm-eval's `hf`.
 
     Args:
         lengths: the tokens of each input.
-        reads: positions at which the output head is applied.
         windows: layer type → how many tokens back its attention reaches.
     """
     n = np.fromiter(lengths, dtype=np.int64)
-    return StepCounts(int(n.sum()), reads, dict.fromkeys(windows, int((n * n).sum())))
+    return StepCounts(int(n.sum()), int(n.sum()), dict.fromkeys(windows, int((n * n).sum())))
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,10 @@ class ModelWork:
         """Return the operations of steps, without the output head."""
         pairs = sum(n * self.attention[kind] for kind, n in counts.pairs.items())
         return float(self.body * counts.tokens + self.last_mlp * counts.reads + pairs)
+
+    def plain_body_flops(self, counts: StepCounts) -> float:
+        """Return the operations of ordinary forward passes, in which every layer sees every token."""
+        return self.body_flops(counts) + float(self.last_mlp * (counts.tokens - counts.reads))
 
     def head_flops(self, counts: StepCounts) -> float:
         """Return the operations of the output head."""
@@ -132,8 +135,8 @@ def _active_numbers(module: torch.nn.Module, config: transformers.PretrainedConf
     for part in module.modules():
         if isinstance(part, torch.nn.Embedding):
             continue
-        for weight in part.parameters(recurse=False):
-            if weight.ndim == 2:
+        for name, weight in part.named_parameters(recurse=False):
+            if weight.ndim == 2 and not name.endswith("bias"):
                 n += weight.numel()
             elif weight.ndim == 3:  # the weights of all experts in one tensor
                 n += weight.numel() * _n_chosen(config) // weight.shape[0]

@@ -112,6 +112,7 @@ def test_operations_are_those_that_torch_counts(make, choices, model, tokenizer,
     own = make(len(tokenizer))
     lm = build_lm(model if own is None else own.eval(), tokenizer)
     assert lm.fallback_reason is None
+    lm.model.config._experts_implementation = "eager"  # torch does not count the products of grouped kernels
     (entry,) = work_for(choices, lm).entries()
     with FlopCounterMode(display=False, custom_mapping=OF_CPU) as counter:
         choices.score(lm)
@@ -230,24 +231,24 @@ def test_more_workers_share_the_points(of_demo):
 
 def test_the_largest_suite_that_fits_is_found(of_demo):
     gpu = GPUS["h100"]
-    whole = cost(limit=3000, gpu=gpu)
+    whole = cost(limit=600, gpu=gpu)
     assert whole.seconds is not None
-    enough = cost(limit=3000, gpu=gpu, minutes=60).fitting
+    enough = cost(limit=600, gpu=gpu, minutes=60).fitting
     assert enough is not None
     assert enough.limit is None
-    assert enough.items == 3000
+    assert enough.items == 600
     minutes = (whole.seconds.total - 0.5 * (whole.seconds.answers + whole.seconds.statistics)) / 60
-    some = cost(limit=3000, gpu=gpu, minutes=minutes).fitting
+    some = cost(limit=600, gpu=gpu, minutes=minutes).fitting
     assert some is not None
     assert some.limit == some.items
-    assert 1 < some.items < 3000
+    assert 1 < some.items < 600
     assert some.seconds <= 60 * minutes
-    none = cost(limit=3000, gpu=gpu, minutes=0.001).fitting
+    none = cost(limit=600, gpu=gpu, minutes=0.001).fitting
     assert none is not None
     assert none.limit == 0
 
 
 def test_durations_read_well():
     shown = [duration(s) for s in (0.04, 9.4, 61, 400, 12_000, 200_000)]
-    assert shown == ["0.0 s", "9.4 s", "61 s", "7 min", "3 h 20 min", "2 d 8 h"]
+    assert shown == ["0.0 s", "9.4 s", "61 s", "7 min", "3 h 20 min", "2 d 7 h"]
     assert all(itertools.starmap(str.__contains__, [(duration(10**8), "1,157 d")]))

@@ -51,7 +51,7 @@ class Adaptive(Strategy):
         return f"adaptive needs an axis of several numbers, and {name} has {len(axis.numbers) or 'none'}"
 
     def usual_points(self, axes: Mapping[str, Axis], n_parents: int) -> tuple[int, int | None, str]:
-        """Return the coarse grid and as many halved intervals; at most, every interval is halved down to the resolution."""
+        """Return twice the coarse grid; at most, every interval is halved down to the resolution."""
         ((_, axis),) = axes.items()
         width = max(axis.numbers) - min(axis.numbers)
         cells = (self.coarse - 1) * 2 ** math.ceil(

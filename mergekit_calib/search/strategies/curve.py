@@ -80,7 +80,7 @@ class Curve(Strategy):
         return not any(node.setting == setting for node in self._nodes(study))
 
     def usual_points(self, axes: Mapping[str, Axis], n_parents: int) -> tuple[int, int | None, str]:
-        """Return one node more than the fewest, and the points around the choice; what `adaptive` would add is unknown."""
+        """Return one node more than the fewest, and the points near the choice; `adaptive` may add more."""
         nodes = min(self.most, self.least + 1)
         basis = f"curve: usually {nodes} nodes, then the choice and its neighbours"
         return max(0, nodes - n_parents) + _NEAR_CHOICE, None, basis

@@ -1,8 +1,8 @@
 """Devices that a sweep can be planned for, with their vendors' published figures.
 
 Memory is in GB (10⁹ bytes), rates of matrix products are dense (without sparsity) in 10¹² operations a second, and
-bandwidths in 10¹² bytes a second. From the data sheets of NVIDIA (H100, H200, B200, A100, L40S, L4, A10, GeForce RTX 3090
-and 4090) and AMD (Instinct MI300X).
+bandwidths in 10¹² bytes a second. From the data sheets of NVIDIA (H100, H200, B200, A100, L40S, L4, A10, GeForce RTX
+3090 and 4090) and AMD (Instinct MI300X).
 """
 
 from __future__ import annotations

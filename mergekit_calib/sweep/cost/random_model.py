@@ -36,7 +36,7 @@ class RandomModel:
 def random_model(
     of: transformers.PreTrainedModel, dtype: torch.dtype, device: torch.device, free_bytes: int
 ) -> RandomModel | None:
-    """Return a model with random weights; with fewer layers and tokens if it were large; None if even that is too large.
+    """Return a model with random weights; with fewer layers and tokens if it were large; None if too large.
 
     Args:
         of: the model that it stands for, on the `meta` device.

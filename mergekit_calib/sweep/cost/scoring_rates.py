@@ -69,8 +69,8 @@ def rates_of_gpu(gpu: Gpu, dtype: torch.dtype, work: ModelWork, layers: int, bat
         decode = max(reading, 2 * work.n_active * rows / (UTILISATION * peak)) + SECONDS_PER_LAYER * layers
     name = str(dtype).removeprefix("torch.")
     basis = (
-        f"{gpu.title}: {peak / 1e12:g} TFLOP/s in {name} on paper, of which {UTILISATION:.0%} are assumed, and at least "
-        f"{1e3 * SECONDS_PER_LAYER:g} ms a layer and step. It was not measured."
+        f"{gpu.title}: {peak / 1e12:g} TFLOP/s in {name} on paper, of which {UTILISATION:.0%} are assumed, and at "
+        f"least {1e3 * SECONDS_PER_LAYER:g} ms a layer and step. It was not measured."
     )
     rate = UTILISATION * peak
     return Rates(rate, rate, SECONDS_PER_LAYER * layers, decode, dtype.itemsize * 2 / HOST_LINK, basis)
@@ -111,8 +111,8 @@ def rates_here(
     layers = "" if stand_in.layers == stand_in.of_layers else f", with {stand_in.layers} of {stand_in.of_layers} layers"
     steps = f"{rates.steps} packed step{'s' if rates.steps > 1 else ''}"
     basis = (
-        f"{steps} of this suite took {rates.seconds:.1f} s here, on a model of these shapes with random weights{layers}: "
-        f"{rates.body / 1e9:,.0f} GFLOP/s, in the output head {rates.head / 1e9:,.0f}."
+        f"{steps} of this suite took {rates.seconds:.1f} s here, on a model of these shapes with random "
+        f"weights{layers}: {rates.body / 1e9:,.0f} GFLOP/s, in the output head {rates.head / 1e9:,.0f}."
     )
     return Rates(rates.body, rates.head, 0.0, decode, merge, basis)
 

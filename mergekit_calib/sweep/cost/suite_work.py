@@ -142,7 +142,8 @@ class SuiteWork:
             whole = scored.tokens if kept is None else scored.tokens.only(np.array(kept, dtype=np.int64))
             asked, distinct = asked + whole.n_asked, distinct + whole.n_distinct
             counts += self._counts(scored, whole, limit)
-        body, head = self.work.body_flops(counts), self.work.head_flops(counts)
+        body = self.work.body_flops(counts) if self.packs else self.work.plain_body_flops(counts)
+        head = self.work.head_flops(counts)
         loaded = next(each for each in self._suite.entries if each.entry.name == name)
         instances = [i for task in loaded.tasks for i in task.instances if limit is None or i.doc_id < limit]
         batches = self._batches([i for i in instances if i.request_type == "generate_until"])
@@ -157,16 +158,16 @@ class SuiteWork:
             distinct=distinct + lengths,
             run=counts.tokens + lengths,
             generated=sum(batch.rows * batch.steps for batch in batches),
-            body_flops=body + self.work.body_flops(prompts) + self.work.body_flops(decoded),
+            body_flops=body + self.work.plain_body_flops(prompts) + self.work.plain_body_flops(decoded),
             head_flops=head + self.work.head_flops(prompts) + self.work.head_flops(decoded),
-            decode_flops=self.work.body_flops(decoded) + self.work.head_flops(decoded),
+            decode_flops=self.work.plain_body_flops(decoded) + self.work.head_flops(decoded),
             decode_steps=sum(batch.steps for batch in batches),
         )
 
     def _counts(self, scored: _Scored, whole: TokenRequests, limit: int | None) -> StepCounts:
         """Return what the requests of documents below `limit`, which are `whole`, run."""
         if not self.packs:
-            return count_alone(whole.input_lengths, int(whole.lengths.sum()), self.windows)
+            return count_alone(whole.input_lengths, self.windows)
         if self._blocks is None:
             return count_steps(self.steps(whole), self.windows, self.by_run)
         total = StepCounts()

@@ -38,6 +38,7 @@ from mergekit_calib.sweep.prepared import Prepared
 _READ = 1e9  # bytes a second from disk; assumed
 _WRITE = 5e8  # bytes a second of mergekit's writer, with the fingerprint of what it wrote; assumed
 _LOAD = 1.5  # seconds of the first point beside its weights: trials of packed steps and of products, the study
+_GUESSES = 8  # of the largest limit that fits
 _REPORT = 2.2  # seconds for pictures and page
 _REPORT_BYTES = 2_000_000
 _ITEM_BYTES, _POINT_BYTES = 67, 8_000  # of item scores
@@ -200,12 +201,18 @@ def _fitting(costs: _Costs, points: PointCount, minutes: float) -> FittingSuite:
     items, seconds = of(None)
     if seconds <= 60 * minutes:
         return FittingSuite(minutes, None, items, seconds)
-    fits, too_many = 0, costs.suite_work.most_documents
-    while too_many - fits > max(1, fits // 50):
-        middle = (fits + too_many) // 2
-        fits, too_many = (middle, too_many) if of(middle)[1] <= 60 * minutes else (fits, middle)
-    items, seconds = of(fits) if fits else (0, of(1)[1])
-    return FittingSuite(minutes, fits, items, seconds)
+    allowed = 60 * minutes
+    below, above = (1, of(1)), (costs.suite_work.most_documents, (items, seconds))
+    if below[1][1] > allowed:
+        return FittingSuite(minutes, 0, 0, below[1][1])
+    for _ in range(_GUESSES):  # time is nearly linear in the number of documents
+        share = (allowed - below[1][1]) / (above[1][1] - below[1][1])
+        limit = below[0] + int(share * (above[0] - below[0]))
+        if limit - below[0] <= below[0] // 50:
+            break
+        guess = (limit, of(limit))
+        below, above = (guess, above) if guess[1][1] <= allowed else (below, guess)
+    return FittingSuite(minutes, below[0], *below[1])
 
 
 def _model_of_points(prepared: Prepared) -> transformers.PreTrainedModel:
