@@ -151,7 +151,7 @@ AXIS = {"axes": {"lambda": {"min": 0.0, "max": 1.5}}}
         ({**AXIS, "search": {"strategy": "curve"}}, 10, None),
         ({**AXIS, "search": {"strategy": "curve", "least": 9}}, 12, None),
         ({**AXIS, "search": {"strategy": "curve", "points": 5}}, 7, 7),
-        ({**AXIS, "search": {"strategy": "adaptive"}}, 11, 67),
+        ({**AXIS, "search": {"strategy": "adaptive"}}, 11, 99),
         ({**AXIS, "search": {"strategy": "random", "points": 20}}, 22, 22),
         ({**AXIS, "search": {"strategy": "evolve", "item_evaluations": 400}}, 10, 10),
         ({**AXIS, "search": {"strategy": "bayesian", "minutes": 5}}, None, None),

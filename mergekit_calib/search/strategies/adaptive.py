@@ -54,10 +54,10 @@ class Adaptive(Strategy):
         """Return twice the coarse grid; at most, every interval is halved down to the resolution."""
         ((_, axis),) = axes.items()
         width = max(axis.numbers) - min(axis.numbers)
-        cells = (self.coarse - 1) * 2 ** math.ceil(
-            math.log2(max(1.0, width / (self.coarse - 1) / (self.resolution or width / 64)))
-        )
-        most = cells + 1 if axis.values is None else len(axis.numbers)
+        halvings = math.ceil(math.log2(max(1.0, width / (self.coarse - 1) / (self.resolution or width / 64))))
+        # A parent inside an interval makes two of it, which are halved as often.
+        most = 1 + (self.coarse - 1 + n_parents) * 2**halvings
+        most = most if axis.values is None else len(axis.numbers)
         usual = min(most, 2 * self.coarse + 1)
         return max(0, usual - n_parents), most, f"adaptive: a grid of {self.coarse}, then intervals are halved"
 

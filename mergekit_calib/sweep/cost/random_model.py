@@ -95,4 +95,5 @@ def _filled(
         for parameter in model.parameters():
             for part in torch.split(parameter.view(-1), _BLOCK):
                 part.copy_(block[: len(part)])
-    return model.train(False).requires_grad_(False)
+    model.train(False).requires_grad_(False)
+    return model

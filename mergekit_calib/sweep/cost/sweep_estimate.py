@@ -165,8 +165,18 @@ def _estimated(prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float
         point_seconds=_point_seconds(costs, entries),
         basis=rates.basis,
         fitting=_fitting(costs, points, minutes) if minutes is not None else None,
-        notes=prepared.notes,
+        notes=[*prepared.notes, *_notes(prepared, gpu, workers)],
     )
+
+
+def _notes(prepared: Prepared, gpu: Gpu | None, workers: int) -> list[str]:
+    """Return what the reader should know about the estimate."""
+    notes = []
+    if workers > 1 and gpu is None and prepared.device.type == "cpu":
+        notes.append("Workers on one CPU share its cores, so they gain less than is estimated here.")
+    if any(model.reference.lora for model in prepared.models.values()):
+        notes.append("Merging the LoRAs, once at the start, is not part of the estimate.")
+    return notes
 
 
 def _point_seconds(costs: _Costs, entries: Sequence[EntryCost]) -> float:
