@@ -158,7 +158,7 @@ def _cells(entry: EntryCost) -> tuple[str, ...]:
 
 
 def _fitting(fitting: FittingSuite) -> str:
-    minutes = f"{fitting.minutes:g} minutes"
+    minutes = f"{fitting.minutes:g} minute{'' if fitting.minutes == 1 else 's'}"
     if fitting.limit is None:
         return f"The whole suite fits into {minutes}."
     if fitting.limit == 0:

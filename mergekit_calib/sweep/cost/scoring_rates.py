@@ -104,7 +104,7 @@ def rates_here(
     if stand_in is None or largest is None or not len(largest):
         product = product_rate(model.config.get_text_config(decoder=True), dtype, device)
         share = _SHARE if packs else _SHARE_ALONE
-        basis = f"Matrix products run at {product / 1e9:,.0f} GFLOP/s here (measured); {share:.0%} of it is assumed."
+        basis = f"Matrix products run at {product / 1e9:.3g} GFLOP/s here (measured); {share:.0%} of it is assumed."
         return Rates(share * product, share * product, 0.0, decode, merge, basis)
     runner = PackedRunner(stand_in.model, torch.float32)
     rates = measured_rates(runner, largest, work_of(stand_in.model), _MEASURED)
@@ -112,7 +112,7 @@ def rates_here(
     steps = f"{rates.steps} packed step{'s' if rates.steps > 1 else ''}"
     basis = (
         f"{steps} of this suite took {rates.seconds:.1f} s here, on a model of these shapes with random "
-        f"weights{layers}: {rates.body / 1e9:,.0f} GFLOP/s, in the output head {rates.head / 1e9:,.0f}."
+        f"weights{layers}: {rates.body / 1e9:.3g} GFLOP/s, in the output head {rates.head / 1e9:.3g}."
     )
     return Rates(rates.body, rates.head, 0.0, decode, merge, basis)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,6 +175,10 @@ def _notes(prepared: Prepared, gpu: Gpu | None, workers: int) -> list[str]:
     notes = []
     if workers > 1 and gpu is None and prepared.device.type == "cpu":
         notes.append("Workers on one CPU share its cores, so they gain less than is estimated here.")
+    if gpu is None and hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) > (os.cpu_count() or 1) + 1:
+        notes.append(
+            f"This machine is busy (load {load:.0f}): the estimate is for a machine that is as busy all the time."
+        )
     if any(model.reference.lora for model in prepared.models.values()):
         notes.append("Merging the LoRAs, once at the start, is not part of the estimate.")
     return notes
