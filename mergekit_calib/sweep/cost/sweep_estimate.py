@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import transformers
-from mergekit.common import dtype_from_name
 from mergekit.options import MergeOptions
 
-from mergekit_calib.merging.live_model import empty_model, silence_transformers
-from mergekit_calib.merging.memory import SCORING_BYTES, free_memory, n_parameters
-from mergekit_calib.merging.merge_configuration import configuration
+from mergekit_calib.merging.live_model import silence_transformers
+from mergekit_calib.merging.memory import SCORING_BYTES
 from mergekit_calib.merging.models import compute_dtype
-from mergekit_calib.merging.plan import Plan
-from mergekit_calib.merging.tokenizer import Tokenizer, load_tokenizer
-from mergekit_calib.merging.tokenizer_checks import tokenizer_of_points
-from mergekit_calib.prefix_lm.generation import CPU_BYTES, rows_within
 from mergekit_calib.prefix_lm.weightless import weightless_lm
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.results.cost import Disk, Duration, EntryCost, FittingSuite, PointCount, SweepCost
@@ -30,6 +23,7 @@ from mergekit_calib.search.racing import Race
 from mergekit_calib.sweep.cost.answer_times import answer_seconds
 from mergekit_calib.sweep.cost.gpu_table import Gpu
 from mergekit_calib.sweep.cost.point_counts import count_points
+from mergekit_calib.sweep.cost.point_shapes import answers_together, merged_dtype, model_of_points, tokenizer_of
 from mergekit_calib.sweep.cost.scoring_rates import Rates, rates_here, rates_of_gpu, slowdown_of
 from mergekit_calib.sweep.cost.statistics_times import proposal_seconds, statistics_seconds
 from mergekit_calib.sweep.cost.suite_work import SuiteWork
@@ -63,7 +57,7 @@ class _Costs:
         mine = math.ceil(n_points / self.workers)  # the last worker to finish
         items = sum(entry.items for entry in entries)
         read = sum(model.n_bytes for model in prepared.models.values())
-        written = self.n_numbers * _merged_dtype(prepared).itemsize
+        written = self.n_numbers * merged_dtype(prepared).itemsize
         score = sum(map(self.score_seconds, entries))
         merge = self.n_numbers * rates.merge * slowdown_of(prepared.sweep.method.split(", "))
         if prepared.memory.streams:
@@ -123,19 +117,19 @@ def estimate_cost(
 
 def _estimated(prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float | None, began: float) -> SweepCost:
     """Return what a sweep costs that was checked."""
-    model = _model_of_points(prepared)
-    dtype = compute_dtype(prepared.dtype) or _merged_dtype(prepared)
-    lm = weightless_lm(model, _tokenizer(prepared), prepared.model_args)
+    model = model_of_points(prepared)
+    dtype = compute_dtype(prepared.dtype) or merged_dtype(prepared)
+    lm = weightless_lm(model, tokenizer_of(prepared), prepared.model_args)
     racing = prepared.sweep.calibration.search.racing
     evaluator = Evaluator(prepared.objectives, [], 1, 0)  # the race's blocks do not depend on it
     blocks = Race(racing, evaluator, prepared.suite.documents).blocks if racing else None
-    work = SuiteWork(prepared.suite, lm, prepared.device, _rows(prepared, model, dtype, gpu), blocks)
+    work = SuiteWork(prepared.suite, lm, prepared.device, answers_together(prepared, model, dtype, gpu), blocks)
     entries = work.entries()
     start = time.process_time() - began
     batches = work.batches()
     layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
     if gpu is None:
-        rates = rates_here(model, work.tokens(), batches, dtype, _merged_dtype(prepared), prepared.device, work.packs)
+        rates = rates_here(model, work.tokens(), batches, dtype, merged_dtype(prepared), prepared.device, work.packs)
     else:
         rates = rates_of_gpu(gpu, dtype, work.work, layers, batches)
     n_numbers = prepared.memory.live // dtype.itemsize
@@ -230,48 +224,8 @@ def _fitting(costs: _Costs, points: PointCount, minutes: float) -> FittingSuite:
     return FittingSuite(minutes, below[0], *below[1])
 
 
-def _model_of_points(prepared: Prepared) -> transformers.PreTrainedModel:
-    """Return a point's model without weights."""
-    trust = prepared.options.trust_remote_code
-    if any(model.reference.lora for model in prepared.models.values()):  # they are merged when the sweep runs
-        config = next(iter(prepared.models.values())).config
-    else:
-        recipe = next(prepared.sweep.corners()).recipe
-        config = Plan(configuration(recipe), prepared.options, not prepared.tokenizer.changes_weights).config
-    return empty_model(config, trust)
-
-
-def _tokenizer(prepared: Prepared) -> Tokenizer:
-    """Return the tokenizer of the points; the first parent's, if it is made from LoRAs that are not merged yet."""
-    options, add_bos_token = prepared.options, prepared.model_args.get("add_bos_token")
-    folder = prepared.tokenizer.folder
-    if folder is None and any(model.reference.lora for model in prepared.models.values()):
-        folder = next(iter(prepared.models.values())).tokenizer_folder
-    if folder is not None:
-        return load_tokenizer(folder, options, add_bos_token)
-    return tokenizer_of_points(prepared.sweep, prepared.tokenizer, options, prepared.model_args)
-
-
-def _merged_dtype(prepared: Prepared) -> torch.dtype:
-    """Return the dtype of the merged weights."""
-    recipe = prepared.sweep.recipe
-    given = dtype_from_name(recipe.get("out_dtype")) or dtype_from_name(recipe.get("dtype"))
-    return given or max(prepared.models.values(), key=n_parameters).dtype
-
-
-def _rows(
-    prepared: Prepared, model: transformers.PreTrainedModel, dtype: torch.dtype, gpu: Gpu | None
-) -> Callable[[int], int]:
-    """Return a function of the tokens of an answer and its prompt: how many answers are generated together."""
-    memory, free = prepared.memory, CPU_BYTES
-    if prepared.device.type == "cuda":
-        on_gpu = free_memory(prepared.device)[0] if gpu is None else int(gpu.gigabytes * 1e9)
-        free = max(0, on_gpu - memory.live) // 2
-    return lambda n_tokens: rows_within(free, model.config, dtype, n_tokens)
-
-
 def _disk(prepared: Prepared, n_numbers: int, n_items: int, n_points: int) -> Disk:
-    written = n_numbers * _merged_dtype(prepared).itemsize
+    written = n_numbers * merged_dtype(prepared).itemsize
     of_adapters = sum(model.n_bytes for model in prepared.models.values() if model.reference.lora)
     items = n_points * (_ITEM_BYTES * n_items + _POINT_BYTES)
     return Disk(model=written, staging=written + of_adapters, items=items, report=_REPORT_BYTES)
