@@ -189,6 +189,15 @@ def test_memory_is_preflights(make_model, task, tmp_path):
     assert (there.on_device, there.on_host) == (fits.on_device, fits.on_host)
 
 
+def test_a_recipe_that_makes_a_tokenizer_is_planned(make_model, task):
+    register()
+    recipe = short_form(make_model(seed=0), make_model(seed=1), tokenizer={"source": "union"})
+    text = dump_recipe({**recipe, "calibration": {"axes": {"lambda": [0.5]}, "suite": [task]}})
+    sweep = parse_sweep(text, registered_signatures(), "sweep.yml")
+    (entry,) = estimate_cost(sweep, Path("no-such-folder"), MergeOptions(quiet=True), gpu=GPUS["h100"]).entries
+    assert entry.items == 40
+
+
 def test_a_model_that_a_named_device_cannot_hold_is_refused_with_the_numbers(make_model, task, tmp_path):
     with pytest.raises(CalibError, match="are free on cuda"):
         cost(gpu=GPUS["l4"].__class__("tiny", 0.5, 1, 1, 0.1))

@@ -19,14 +19,22 @@ from mergekit_calib.sweep.cost.gpu_table import Gpu
 from mergekit_calib.sweep.prepared import Prepared
 
 
-def model_of_points(prepared: Prepared) -> transformers.PreTrainedModel:
-    """Return a point's model without weights."""
+def model_of_points(prepared: Prepared, tokenizer: Tokenizer) -> transformers.PreTrainedModel:
+    """Return a point's model without weights.
+
+    Args:
+        prepared: the sweep.
+        tokenizer: the tokenizer of the points; a union has more tokens than the parents' configs say.
+    """
     trust = prepared.options.trust_remote_code
     if any(model.reference.lora for model in prepared.models.values()):  # they are merged when the sweep runs
         config = next(iter(prepared.models.values())).config
     else:
         recipe = next(prepared.sweep.corners()).recipe
         config = Plan(configuration(recipe), prepared.options, not prepared.tokenizer.changes_weights).config
+    text = config.get_text_config(decoder=True)
+    if prepared.tokenizer.changes_weights and len(tokenizer) > text.vocab_size:
+        text.vocab_size = len(tokenizer)
     return empty_model(config, trust)
 
 
@@ -37,7 +45,7 @@ def tokenizer_of(prepared: Prepared) -> Tokenizer:
     if folder is None and any(model.reference.lora for model in prepared.models.values()):
         folder = next(iter(prepared.models.values())).tokenizer_folder
     if folder is not None:
-        return loadtokenizer_of(folder, options, add_bos_token)
+        return load_tokenizer(folder, options, add_bos_token)
     return tokenizer_of_points(prepared.sweep, prepared.tokenizer, options, prepared.model_args)
 
 

@@ -117,9 +117,10 @@ def estimate_cost(
 
 def _estimated(prepared: Prepared, gpu: Gpu | None, workers: int, minutes: float | None, began: float) -> SweepCost:
     """Return what a sweep costs that was checked."""
-    model = model_of_points(prepared)
+    tokenizer = tokenizer_of(prepared)
+    model = model_of_points(prepared, tokenizer)
     dtype = compute_dtype(prepared.dtype) or merged_dtype(prepared)
-    lm = weightless_lm(model, tokenizer_of(prepared), prepared.model_args)
+    lm = weightless_lm(model, tokenizer, prepared.model_args)
     racing = prepared.sweep.calibration.search.racing
     evaluator = Evaluator(prepared.objectives, [], 1, 0)  # the race's blocks do not depend on it
     blocks = Race(racing, evaluator, prepared.suite.documents).blocks if racing else None
