@@ -65,6 +65,19 @@ def sweep(arguments: tuple[str, ...]) -> None:
     sys.exit(sweep_command.main(list(arguments), prog_name="mergekit-calib sweep", standalone_mode=False) or 0)
 
 
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def plan(arguments: tuple[str, ...]) -> None:
+    """Check a recipe with a `calibration:` block, and print what its sweep will cost; no weights are loaded.
+
+    Options: --gpu NAME, --workers N, --minutes M, and mergekit's.
+    """
+    with waiting("loading mergekit and lm-eval"):
+        from mergekit_calib.commands.plan_command import plan_command
+
+    sys.exit(plan_command.main(list(arguments), prog_name="mergekit-calib plan", standalone_mode=False) or 0)
+
+
 @main.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--tasks", help="lm-eval tasks, groups or YAML files, separated by commas.")

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from mergekit_calib.cli import main
+from mergekit_calib.commands.plan_command import plan_command
 from mergekit_calib.commands.sweep_command import sweep_command
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import parse_sweep
@@ -88,7 +89,8 @@ def test_commands_and_their_options_exist(document):
     unknown = []
     for fragment in code(document):
         for subcommand, arguments in COMMAND.findall(fragment):
-            command = sweep_command if subcommand == "sweep" else main.commands.get(subcommand)
+            forwarded = {"sweep": sweep_command, "plan": plan_command}  # with mergekit's own options
+            command = forwarded.get(subcommand) or main.commands.get(subcommand)
             if command is None:
                 unknown.append(subcommand)
                 continue

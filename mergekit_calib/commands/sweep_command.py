@@ -41,9 +41,15 @@ class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in click 8
     type=_Workers(),
     help="How many processes score points; auto: one for each GPU. The recipe's if not set.",
 )
+@click.option("--dry-run", is_flag=True, help="Check everything, print what the sweep will cost, and write nothing.")
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
 def sweep_command(
-    merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...], workers: int | str | None
+    merge_options: MergeOptions,
+    recipe: Path,
+    out: str,
+    trackers: tuple[str, ...],
+    workers: int | str | None,
+    dry_run: bool,
 ) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
@@ -52,5 +58,10 @@ def sweep_command(
         if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
+        if dry_run:
+            from mergekit_calib.commands.plan_command import show_cost  # a run needs none of it
+
+            show_cost(recipe, Path(out), merge_options)
+            return
         status = run_source(text, out, merge_options, str(recipe), trackers, workers)
     sys.exit(status)

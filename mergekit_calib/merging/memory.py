@@ -50,7 +50,7 @@ class Footprint:
 
     @property
     def on_device(self) -> int:
-        """Bytes on the device that scores, on all of them together if there are several; on GPUs, those of one worker."""
+        """Bytes on the device that scores, or on all that the model is spread over; on GPUs, those of one worker."""
         if self.device.type == "cpu":
             return self.workers * (self.live + SCORING_BYTES + self._kept) + self.building + self._processes
         return self.live + self._scoring + (self._kept if self.parents_on_device else 0)

@@ -15,7 +15,9 @@ from transformers.cache_utils import DynamicCache
 
 from mergekit_calib.prefix_lm.cache import cache_argument
 
-_CPU_BYTES = 2**31  # of keys and values, for all sequences that are generated together
+CPU_BYTES = 2**31
+"""Memory of keys and values on a CPU, for all sequences that are generated together."""
+
 _MAX_ROWS = 256
 
 
@@ -30,12 +32,24 @@ def max_rows(model: transformers.PreTrainedModel, n_tokens: int) -> int:
         Between 1 and 256: as many as half of a GPU's free memory holds (of the fullest one, if there are several), or
         2 GiB elsewhere.
     """
-    config = model.config.get_text_config(decoder=True)
+    gpus = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    free_bytes = min((torch.cuda.mem_get_info(gpu)[0] // 2 for gpu in gpus), default=CPU_BYTES)
+    return rows_within(free_bytes, model.config, model.dtype, n_tokens)
+
+
+def rows_within(free_bytes: int, config: transformers.PretrainedConfig, dtype: torch.dtype, n_tokens: int) -> int:
+    """Return how many sequences' keys and values fit into some memory; between 1 and 256.
+
+    Args:
+        free_bytes: the memory for keys and values.
+        config: the model's config.
+        dtype: the dtype of keys and values.
+        n_tokens: tokens of a sequence, prompt and answer.
+    """
+    config = config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    row_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * n_tokens
-    gpus = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-    free_bytes = min((torch.cuda.mem_get_info(gpu)[0] // 2 for gpu in gpus), default=_CPU_BYTES)
+    row_bytes = 2 * config.num_hidden_layers * heads * size * dtype.itemsize * n_tokens
     return max(1, min(_MAX_ROWS, int(free_bytes // row_bytes)))
 
 

@@ -52,7 +52,7 @@ class PackedRunner:
         self._model, self._softmax_dtype, self._mixed = model, softmax_dtype, mixed_precision_dtype
         self._config = model.config.get_text_config(decoder=True)
         self._device = torch.device(model.device)
-        self.windows = _windows_by_layer_type(self._config)
+        self.windows = windows_by_layer_type(self._config)
         # On a CPU, where attention takes long; a GPU computes one large product faster.
         self._by_run = self._device.type == "cpu" and self._config._attn_implementation == "sdpa"
         self._cache, self._cache_argument = DynamicCache(), cache_argument(model.base_model)
@@ -61,7 +61,7 @@ class PackedRunner:
         self._linear_layers = plain_linear_layers(model.base_model) if self._product else []
         self._gated_mlps = gated_mlps(model.base_model) if self._product else []
         self._head = OutputHead(model, softmax_dtype, self._inference_context, self.limits, self._product)
-        self._last_mlp = _last_mlp(model)
+        self._last_mlp = last_mlp(model)
 
     @property
     def vocab_size(self) -> int:
@@ -219,7 +219,7 @@ def _device_of(module: torch.nn.Module, otherwise: torch.device) -> torch.device
     return next((parameter.device for parameter in module.parameters()), otherwise)
 
 
-def _last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:
+def last_mlp(model: transformers.PreTrainedModel) -> torch.nn.Module | None:
     """Return the last layer's feed-forward network, whose output only the head reads; None if unsure."""
     n_layers = model.config.get_text_config(decoder=True).num_hidden_layers
     stacks = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == n_layers]
@@ -246,7 +246,7 @@ def _only_at(positions: torch.Tensor, mlp: torch.nn.Module) -> AbstractContextMa
     return forward_replaced(mlp, forward)
 
 
-def _windows_by_layer_type(config: transformers.PreTrainedConfig) -> dict[str, int | None]:
+def windows_by_layer_type(config: transformers.PreTrainedConfig) -> dict[str, int | None]:
     """Return for each layer type how many tokens back its attention reaches; None if it reaches all."""
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)

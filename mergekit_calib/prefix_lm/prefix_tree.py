@@ -76,6 +76,22 @@ class TokenRequests:
         return max((len(key) for key in self._inputs), default=0) // 4
 
     @property
+    def n_asked(self) -> int:
+        """The number of input tokens of all requests, each counted as if it were run alone."""
+        return sum(len(key) // 4 * len(requests) for key, requests in self._inputs.items())
+
+    @property
+    def n_distinct(self) -> int:
+        """The number of nodes of the prefix tree: input tokens, each shared prefix counted once."""
+        tree = self._tree(self._inputs)
+        return int(tree.lengths.sum() - tree.shared.sum())
+
+    @property
+    def input_lengths(self) -> list[int]:
+        """The number of tokens of each distinct input."""
+        return [len(key) // 4 for key in self._inputs]
+
+    @property
     def lengths(self) -> IntArray:
         """(n_requests,) the number of tokens in each continuation."""
         return np.array([len(c) for c in self._continuations], dtype=np.int64)
@@ -100,6 +116,17 @@ class TokenRequests:
         wanted = set(numbers.tolist())
         inputs = {key: [i for i in requests if i in wanted] for key, requests in self._inputs.items()}
         return _steps(self._tree({key: requests for key, requests in inputs.items() if requests}), max_tokens)
+
+    def only(self, numbers: IntArray) -> TokenRequests:
+        """Return some of the requests alone, in order.
+
+        Args:
+            numbers: (k,) the numbers of those requests, from 0 in the order in which they were added.
+        """
+        place = {int(number): i for i, number in enumerate(numbers)}
+        inputs = {key: [place[i] for i in given if i in place] for key, given in self._inputs.items()}
+        kept = {key: given for key, given in inputs.items() if given}
+        return TokenRequests(kept, [self._continuations[int(number)] for number in numbers])
 
     def _tree(self, requests_by_input: dict[bytes, list[int]]) -> _PrefixTree:
         keys = sorted(requests_by_input)

@@ -18,6 +18,7 @@ from lm_eval_tasks import host
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.scopes import TaskDescription
 from mergekit_calib.items.table import ItemTable, in_selection_split
+from mergekit_calib.prefix_lm.encoding import EncodingLM
 from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.prefix_lm.shared_trees import SharedPrefixTrees
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
@@ -163,7 +164,7 @@ class Suite:
                     f"it has {', '.join(sorted(templates))}"
                 )
 
-    def build_requests(self, lm: PrefixLM) -> None:
+    def build_requests(self, lm: EncodingLM) -> None:
         """Build the requests of all tasks, unless they were built already.
 
         With a chat template they depend on the tokenizer, and are built again for another one.
@@ -186,7 +187,7 @@ class Suite:
                 self._build(loaded, lm)
         self._built_for = built_for
 
-    def _build(self, loaded: LoadedEntry, lm: PrefixLM) -> None:
+    def _build(self, loaded: LoadedEntry, lm: EncodingLM) -> None:
         """Build the requests of one entry's tasks."""
         entry = loaded.entry
         chat = entry.apply_chat_template

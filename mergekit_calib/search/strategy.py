@@ -75,6 +75,18 @@ class Strategy(BaseModel, ABC):
         """
         return None
 
+    def usual_points(self, axes: Mapping[str, Axis], n_parents: int) -> tuple[int, int | None, str] | None:
+        """Return how many points the strategy proposes until it stops by itself; None, the default, if it never does.
+
+        Args:
+            axes: name → axis.
+            n_parents: how many parents lie on the axes, so that they need not be proposed.
+
+        Returns:
+            The usual number, the greatest (None if nothing bounds it), and where they come from in a few words.
+        """
+        return None
+
     @abstractmethod
     def ask(self, study: Study) -> Proposal | None:
         """Return the next point, made by `study.start` or `study.sample`; None if there is no point to propose now.

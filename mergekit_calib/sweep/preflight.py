@@ -68,7 +68,12 @@ _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corn
 
 
 def prepare(
-    sweep: Sweep, out_path: Path, options: MergeOptions, workers: int = 1, streams: bool | None = None
+    sweep: Sweep,
+    out_path: Path,
+    options: MergeOptions,
+    workers: int = 1,
+    streams: bool | None = None,
+    gpu_bytes: int | None = None,
 ) -> Prepared:
     """Check a whole sweep, and resolve everything that its run needs.
 
@@ -78,6 +83,8 @@ def prepare(
         options: mergekit's options.
         workers: how many processes will score points: this one alone, or several that it starts.
         streams: for a worker, whether the parents are read for each point, as was decided for all workers; else None.
+        gpu_bytes: memory of the GPU that a sweep is planned for, on another machine, whose disk and host memory are not
+            known; None to check this machine.
 
     Raises:
         CalibError: the first mistake that was found.
@@ -108,7 +115,8 @@ def prepare(
     _check_points(sweep)
     growth = _growth(sweep, models, options)
     of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
-    check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
+    if gpu_bytes is None:
+        check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
     sweep, choice, notes = _with_tokenizer(sweep, models, options)
     notes = [*sweep.notes, *notes]
     check_configuration_source(next(sweep.corners()).recipe, options, source)
@@ -122,8 +130,11 @@ def prepare(
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device_map = device_map_of(block.model_args, rooms_for_weights())
-    device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
+    device_map = device_map_of(block.model_args, rooms_for_weights()) if gpu_bytes is None else None
+    if gpu_bytes is not None:
+        device = torch.device("cuda")
+    else:
+        device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
@@ -140,6 +151,7 @@ def prepare(
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth, others)
     if device_map is not None:
         _check_device_map(device_map, models, needed, options)
+    memory = _fitting(needed, workers, streams) if gpu_bytes is None else fitting_footprint(needed, gpu_bytes, None)
     return Prepared(
         sweep,
         folder,
@@ -151,7 +163,7 @@ def prepare(
         objectives,
         strategy,
         device,
-        _fitting(needed, workers, streams),
+        memory,
         notes,
         device_map,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
@@ -48,6 +49,17 @@ class Adaptive(Strategy):
         if len(axis.numbers) > 1:
             return None
         return f"adaptive needs an axis of several numbers, and {name} has {len(axis.numbers) or 'none'}"
+
+    def usual_points(self, axes: Mapping[str, Axis], n_parents: int) -> tuple[int, int | None, str]:
+        """Return twice the coarse grid; at most, every interval is halved down to the resolution."""
+        ((_, axis),) = axes.items()
+        width = max(axis.numbers) - min(axis.numbers)
+        halvings = math.ceil(math.log2(max(1.0, width / (self.coarse - 1) / (self.resolution or width / 64))))
+        # A parent inside an interval makes two of it, which are halved as often.
+        most = 1 + (self.coarse - 1 + n_parents) * 2**halvings
+        most = most if axis.values is None else len(axis.numbers)
+        usual = min(most, 2 * self.coarse + 1)
+        return max(0, usual - n_parents), most, f"adaptive: a grid of {self.coarse}, then intervals are halved"
 
     def ask(self, study: Study) -> Proposal | None:
         """Return the next point of the coarse grid, or the middle of the interval with the largest weight."""

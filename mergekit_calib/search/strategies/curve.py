@@ -27,6 +27,7 @@ from mergekit_calib.search.surrogate.prediction_error import prediction_errors
 
 _IN_A_ROW = 2  # this many small errors one after another end the curve: a single one may be luck
 _FINEST, _COARSEST = 50, 10  # the step between candidates is between these fractions of the axis
+_NEAR_CHOICE = 3  # points that are usually scored once the curve is known
 _MOVE = 1.0  # a step may change an objective by this many standard errors
 
 
@@ -77,6 +78,12 @@ class Curve(Strategy):
     def may_race(self, study: Study, setting: Setting) -> bool:
         """Return False for nodes: one with missing items would predict nothing."""
         return not any(node.setting == setting for node in self._nodes(study))
+
+    def usual_points(self, axes: Mapping[str, Axis], n_parents: int) -> tuple[int, int | None, str]:
+        """Return one node more than the fewest, and the points near the choice; `adaptive` may add more."""
+        nodes = min(self.most, self.least + 1)
+        basis = f"curve: usually {nodes} nodes, then the choice and its neighbours"
+        return max(0, nodes - n_parents) + _NEAR_CHOICE, None, basis
 
     def interpolation(self, study: Study) -> Interpolation:
         """Return the scored nodes, in their order."""
