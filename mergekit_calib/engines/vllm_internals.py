@@ -30,6 +30,7 @@ _SETTINGS = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # its own choice leaves a core free, and needs a NUMA node for each process
 }
 _CACHE_BYTES_ON_CPU = 2**31  # of keys and values, as for transformers' generation
 _ANSWERED = "Processed prompts"  # how vLLM's own progress bar of finished requests begins

@@ -29,6 +29,10 @@ class Footprint:
         parents: copies of the parents that stay in memory; memory-mapped files do not count.
         parents_on_device: whether the copies are on `device` (mergekit's `--read-to-gpu`).
         streams: whether the parents are read from their files for each point, instead of kept in memory.
+        generating: what an engine that only generates takes besides, on `device`: a second copy of the model, keys and
+            values, and its processes.
+        takes_turns: whether that engine starts when the live model is gone.
+        holders: how many processes keep copies of the parents.
     """
 
     device: torch.device
@@ -37,13 +41,21 @@ class Footprint:
     parents: int
     parents_on_device: bool = False
     streams: bool = False
+    generating: int = 0
+    takes_turns: bool = False
+    holders: int = 1
 
     @property
     def on_device(self) -> int:
         """Bytes on the device that scores."""
-        if self.device.type == "cpu":
-            return self.live + _SCORING_BYTES + self.building + self._kept
-        return self.live + _SCORING_BYTES + (self._kept if self.parents_on_device else 0)
+        models = self.scoring
+        models = max(models, self.generating) if self.takes_turns else models + self.generating
+        return models + (self._kept if self.parents_on_device or self.device.type == "cpu" else 0)
+
+    @property
+    def scoring(self) -> int:
+        """Bytes of the model that scores, and of its steps, on the device."""
+        return self.live + _SCORING_BYTES + (self.building if self.device.type == "cpu" else 0)
 
     @property
     def on_host(self) -> int:
@@ -55,7 +67,7 @@ class Footprint:
     @property
     def _kept(self) -> int:
         """Bytes of the parents that stay in memory."""
-        return 0 if self.streams else self.parents
+        return 0 if self.streams else self.parents * self.holders
 
     @property
     def peak(self) -> str:
@@ -65,10 +77,16 @@ class Footprint:
         return f"about {_rounded_gb(self.on_device)} on {self.device} and {_rounded_gb(self.on_host)} on the host"
 
     def __str__(self) -> str:
-        kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
+        kept = (
+            f"copies of the parents {_gb(self.parents * self.holders)}"
+            if self.parents
+            else "the parents mapped from their files"
+        )
         if self.streams:
             kept = "the parents read from their files for each point"
         parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(_SCORING_BYTES)}"
+        if self.generating:
+            parts += f", {'then ' if self.takes_turns else ''}vLLM {_gb(self.generating)}"
         if self.building:
             parts += f", and {_gb(self.building)} of the host's at the start"
         if self.device.type == "cpu":

@@ -193,7 +193,7 @@ class CalibrationBlock(SuiteOptions):
 
     @property
     def vllm(self) -> VllmSettings | None:
-        """vLLM's arguments, if it generates; None if transformers does."""
+        """Arguments of vLLM, if it generates; None if transformers does."""
         return self.engine.generation if self.engine else None
 
     @classmethod

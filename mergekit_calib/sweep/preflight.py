@@ -14,6 +14,8 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
+from mergekit_calib.engines.engine_checks import check_installed, check_suite
+from mergekit_calib.engines.engine_memory import total_memory, with_vllm
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.checkpoint_files import check_model_names
 from mergekit_calib.merging.config_checks import check_shapes_of_config
@@ -72,6 +74,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check(sweep.models)
+    check_installed(block, source)
     check_model_names(sweep.models)
     if not any(axis.kind_options for axis in sweep.axes.values()):
         _check_points(sweep)  # before a model is fetched
@@ -110,6 +113,7 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     compute_dtype(block.model_args.get("dtype"))
     device = scoring_device(block.model_args, options)
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
+    check_suite(block, suite, source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
     check_rule(sweep, rule_scores_of(objectives, suite.tasks))
@@ -122,7 +126,9 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
-    memory = fitting_footprint(needed, *free_memory(device))
+    free_on_device, free_on_host = free_memory(device)
+    needed = with_vllm(needed, block.engine, free_on_device, total_memory(device))
+    memory = fitting_footprint(needed, free_on_device, free_on_host)
     return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
 
 

@@ -14,7 +14,11 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.engines.engine import Engine
+from mergekit_calib.engines.engine_checks import content_of_engine
+from mergekit_calib.engines.engine_memory import share_of_gpu
 from mergekit_calib.engines.transformers_engine import TransformersEngine
+from mergekit_calib.engines.vllm_engine import VllmEngine, VllmPlace
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.difference import difference_norms, importance
@@ -127,10 +131,26 @@ class Prepared:
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""
-        block = self.sweep.calibration
-        trees = self.suite.prefix_trees
-        engine = TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
-        return LocalScorer(engine, self.suite)
+        block, models = self.sweep.calibration, self.point_models()
+        scoring = TransformersEngine(models, self.model_args, block.batch_size, self.suite.prefix_trees)
+        return LocalScorer(scoring if block.vllm is None else self._with_vllm(models, scoring), self.suite)
+
+    def _with_vllm(self, models: PointModels, scoring: TransformersEngine) -> Engine:
+        """Return the engine that generates with vLLM; `scoring` scores choices, unless nothing does."""
+        engine, settings = self.sweep.calibration.engine, self.sweep.calibration.vllm
+        assert engine is not None
+        assert settings is not None
+        return VllmEngine(
+            models,
+            None if engine.only_generates else scoring,
+            self.parents,
+            settings,
+            VllmPlace(self.device, share_of_gpu(self.memory), self.folder.scratch),
+            merge_options=self.options,
+            keeps_vocabulary=not self.tokenizer.changes_weights,
+            keep_parents=not self.memory.streams,
+            model_args=self.model_args,
+        )
 
     @property
     def choose_on(self) -> Split:
@@ -257,6 +277,7 @@ class Prepared:
             "tokenizer": fingerprint(tokenizer_files(folders)),
             "suite": self.suite.describe(),
             "model_args": self.sweep.calibration.model_args,
+            **content_of_engine(self.sweep.calibration),
         }
 
     def key_of(self, point: Point) -> str:
