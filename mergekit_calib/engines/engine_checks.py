@@ -1,4 +1,4 @@
-"""Checks of `engine` in a recipe before anything is loaded: is vLLM installed, and can it do what the suite asks for?"""
+"""Checks of `engine` in a recipe before anything is loaded: vLLM is installed, and can do what the suite asks for."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def option_problem(options: Mapping[str, Any]) -> str | None:
         if name in _NEUTRAL and value in _NEUTRAL[name]:
             continue
         if name not in _OPTIONS:
-            known = ", ".join(sorted(_OPTIONS))
-            return f"{name} (found {shown(value)}) is not one that vLLM takes{near_names(name, _OPTIONS)}; it takes {known}"
+            near, known = near_names(name, _OPTIONS), ", ".join(sorted(_OPTIONS))
+            return f"{name} (found {shown(value)}) is not one that vLLM takes{near}; it takes {known}"
     if options.get("do_sample") and float(options.get("temperature", 0.0) or 0.0) <= 0:  # 0 is lm-eval's default
         return "with do_sample: true, temperature must be above 0"
     return None
@@ -90,7 +90,8 @@ def sampling_arguments(
     Args:
         config: the model's generation config.
         options: option → value, as lm-eval's `hf` passes them to `generate`.
-        max_tokens: the most tokens of the answer.
+        max_tokens: the most tokens of the answer; as in transformers, `max_new_tokens` of the generation config comes
+            before it.
         stop: texts that end the answer.
         seed: the seed of its random numbers; not used if it is greedy.
 
@@ -116,7 +117,7 @@ def sampling_arguments(
     ends = given.get("eos_token_id", config.eos_token_id)
     return arguments | {
         **({"seed": seed} if sampled else {}),
-        "max_tokens": max_tokens,
+        "max_tokens": config.max_new_tokens or max_tokens,
         "stop": [text for text in stop if text],
         "stop_token_ids": ends if isinstance(ends, list) else [] if ends is None else [ends],
         "ignore_eos": True,  # those above end it, as in transformers
