@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from mergekit_calib.engines.vllm_lm import TwoPhaseLM, VllmLM
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.live_model import empty_model
 from mergekit_calib.merging.models import PointModels, ReadyModel
-from mergekit_calib.merging.weights_digest import WeightsError
 from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.recipe import Point
 from mergekit_calib.recipe.engine_settings import VllmSettings
@@ -104,11 +104,11 @@ class VllmEngine:
             CalibError: vLLM does not start, or computes other log-probabilities than transformers; mergekit cannot plan
                 the recipe; its weights hold NaN or infinity.
         """
-        self._check_in_place(point)
+        check_in_place(self._models, point)
         vllm = self._running or self._start()  # before the scoring model is set: it sets that to the parents
         with ExitStack() as stack:
             scored = stack.enter_context(self._scoring.at(point)) if self._scoring else None
-            digest = self._set(vllm, point)
+            digest = vllm.set_weights(point.recipe)
             if scored is not None and scored.digest != digest:
                 raise CalibError(
                     f"vLLM has other weights for {point.id} than transformers (digests {digest} and {scored.digest}); "
@@ -130,21 +130,15 @@ class VllmEngine:
             self._running = None
         self._models.discard()
 
-    def _check_in_place(self, point: Point) -> None:
-        if not self._models.only_weights_change(point):
-            raise CalibError(
-                f"{point.id} has other layers or another vocabulary than the parents, which vLLM cannot be given in "
-                "place; generate with transformers (remove `engine`)"
-            )
-
     def _start(self) -> RunningVllm:
         """Start vLLM, and compare it with transformers on the first parents."""
         compared = self._parents[:_PARENTS_COMPARED]
         expected = []
         self._skeleton = None
-        folder = self._place.scratch / "vllm"
+        self._place.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._place.scratch, prefix="vllm-"))
         for parent in compared:
-            self._check_in_place(parent)
+            check_in_place(self._models, parent)
             with self._models.at(parent) as ready:
                 if self._skeleton is None:
                     self._skeleton = self._written_skeleton(ready, folder)
@@ -163,7 +157,7 @@ class VllmEngine:
         try:
             vllm.next_tokens(expected[0].prompts, N_COMPARED)  # so that a prefix cache that survives a swap shows
             for parent, reference in zip(compared, expected, strict=True):
-                self._set(vllm, parent)
+                vllm.set_weights(parent.recipe)
                 check_agreement(vllm, reference, parent.id)
         except BaseException:
             vllm.stop()
@@ -176,19 +170,28 @@ class VllmEngine:
         check_generation_config(ready.model.generation_config)
         config = copy.deepcopy(ready.model.config)
         config.architectures = [type(ready.model).__name__]
-        folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(folder)
         ready.tokenizer.save_pretrained(folder)
         skeleton = empty_model(config, self._trust_remote_code)
         skeleton.generation_config = copy.deepcopy(ready.model.generation_config)
         return skeleton
 
-    def _set(self, vllm: RunningVllm, point: Point) -> str:
-        try:
-            return vllm.set_weights(point.recipe)
-        except CalibError as problem:
-            kind = WeightsError if "NaN" in str(problem) else CalibError
-            raise kind(f"{point.id}: {problem}") from problem
+
+def check_in_place(models: PointModels, point: Point) -> None:
+    """Check that a point has the parents' layers and vocabulary.
+
+    Args:
+        models: makes the points' models.
+        point: the point.
+
+    Raises:
+        CalibError: it has others.
+    """
+    if not models.only_weights_change(point):
+        raise CalibError(
+            f"{point.id} has other layers or another vocabulary than the parents, which vLLM cannot be given in place; "
+            "generate with transformers (remove `engine`)"
+        )
 
 
 def check_agreement(vllm: RunningVllm, expected: NextTokens, name: str) -> None:

@@ -16,6 +16,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib import plugins
 from mergekit_calib.engines.engine_checks import check_installed, check_suite
 from mergekit_calib.engines.engine_memory import total_memory, with_vllm
+from mergekit_calib.engines.vllm_engine import check_in_place
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.checkpoint_files import check_model_names
 from mergekit_calib.merging.config_checks import check_shapes_of_config
@@ -129,7 +130,13 @@ def prepare(sweep: Sweep, out_path: Path, options: MergeOptions) -> Prepared:
     free_on_device, free_on_host = free_memory(device)
     needed = with_vllm(needed, block.engine, free_on_device, total_memory(device))
     memory = fitting_footprint(needed, free_on_device, free_on_host)
-    return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
+    prepared = Prepared(
+        sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes
+    )
+    if block.vllm is not None and not of_adapters:  # else once they are merged, as each point is made
+        for point in (*prepared.parents, next(sweep.corners())):
+            check_in_place(prepared.point_models(), point)
+    return prepared
 
 
 def _growth(sweep: Sweep, models: Mapping[str, ParentModel], options: MergeOptions) -> float:

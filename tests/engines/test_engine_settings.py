@@ -88,6 +88,23 @@ def test_mixed_precision_is_refused(monkeypatch):
     check_installed(block(engine="vllm"))
 
 
+def test_points_that_cannot_be_set_in_place_are_refused_before_anything_is_loaded(
+    diversity_of_the_demo, demo_recipe, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(engine_checks, "vllm_version", lambda: "0.32.0")  # as if it were installed
+    register()
+    recipe = demo_recipe([str(diversity_of_the_demo)], engine="vllm", objectives=["vendi_score"])
+    models = [recipe["base_model"], recipe["models"][0]["model"]]
+    sources = [
+        {"model": model, "layer_range": [0, 1], "parameters": {"weight": weight}}
+        for model, weight in zip(models, ("${1 - lambda}", "${lambda}"), strict=True)
+    ]
+    shallow = {"merge_method": "linear", "slices": [{"sources": sources}], "dtype": "bfloat16"}
+    text = dump_recipe({**shallow, "calibration": recipe["calibration"]})
+    with pytest.raises(CalibError, match=r"lambda=0.* has other layers"):
+        prepare(parse_sweep(text, registered_signatures()), tmp_path / "out", MergeOptions(quiet=True))
+
+
 def suite_of(*tasks: str | Path, **options: Any) -> Suite:
     return Suite.load([SuiteEntry(task=str(task), **options) for task in tasks])
 
