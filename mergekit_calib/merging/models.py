@@ -90,7 +90,7 @@ class PointModels:
         """
         config = configuration(point.recipe)
         plan = self._plan(config)
-        if plan.builds_tokenizer or self._options.unsafe_truncate_embeddings or self._changes_depth(config, plan):
+        if not self._only_weights_change(config, plan):
             with self._through_disk(config, plan) as ready:
                 yield ready
             return
@@ -112,6 +112,26 @@ class PointModels:
                 )
         self._set_generation_config(self._live.model)
         yield ReadyModel(self._live.model, self._tokenizer(config), self._live.digest)
+
+    def only_weights_change(self, point: Point) -> bool:
+        """Return whether a point has the parents' layers and vocabulary, so that a model can be set to it in place.
+
+        Args:
+            point: the point.
+
+        Raises:
+            CalibError: mergekit cannot plan the recipe.
+        """
+        config = configuration(point.recipe)
+        return self._only_weights_change(config, self._plan(config))
+
+    def tokenizer_of(self, point: Point) -> transformers.PreTrainedTokenizerBase:
+        """Return the tokenizer of a point of which only the weights change.
+
+        Args:
+            point: the point.
+        """
+        return self._tokenizer(configuration(point.recipe))
 
     def discard(self) -> None:
         """Free the live model: before a merge that is written, or after a failure."""
@@ -147,6 +167,10 @@ class PointModels:
 
     def _plan(self, config: MergeConfiguration) -> Plan:
         return Plan(config, self._options, keeps_vocabulary=not self._choice.changes_weights)
+
+    def _only_weights_change(self, config: MergeConfiguration, plan: Plan) -> bool:
+        changes_vocabulary = plan.builds_tokenizer or self._options.unsafe_truncate_embeddings
+        return not changes_vocabulary and not self._changes_depth(config, plan)
 
     def _changes_depth(self, config: MergeConfiguration, plan: Plan) -> bool:
         """Return whether slices give the merged model another number of layers than its config's source has."""

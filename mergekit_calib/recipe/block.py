@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from mergekit_calib.recipe.axes import Axis, read_axis
+from mergekit_calib.recipe.engine_settings import EngineSettings, VllmSettings
 from mergekit_calib.recipe.search_settings import Racing, SearchSettings
 from mergekit_calib.recipe.suite_entry import Strict, SuiteEntry, SuiteOptions
 from mergekit_calib.results.names import metric_key
@@ -93,6 +94,7 @@ class CalibrationBlock(SuiteOptions):
         seeds: lm-eval's seeds.
         workers: how many processes score points, or `auto`: one for every `gpus_per_worker` GPUs; one if None.
         gpus_per_worker: the number of GPUs of each worker.
+        engine: what scores choices and what generates; None for transformers, both.
         model_args, batch_size: as lm-eval's `hf` model takes them.
         level: confidence level of the intervals.
         n_resamples: bootstrap resamples of the items.
@@ -109,6 +111,7 @@ class CalibrationBlock(SuiteOptions):
     parents: dict[str, str] | list[str] | None = None
     seed: int = Field(default=0, ge=0)
     seeds: Seeds = Seeds()
+    engine: EngineSettings | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
     batch_size: int | str = 8
     workers: int | str | None = None
@@ -199,6 +202,11 @@ class CalibrationBlock(SuiteOptions):
             return self.search.strategy
         return "curve" if [axis.values for axis in self.axes.values()] == [None] else "grid"
 
+    @property
+    def vllm(self) -> VllmSettings | None:
+        """Arguments of vLLM, if it generates; None if transformers does."""
+        return self.engine.generation if self.engine else None
+
     @classmethod
     def known_keys(cls, location: Sequence[int | str]) -> list[str]:
         """Return the keys that are allowed at `location` below the block."""
@@ -209,7 +217,10 @@ class CalibrationBlock(SuiteOptions):
             "objectives": ObjectiveSpec,
             "seeds": Seeds,
             "search": Racing,
+            "engine": VllmSettings,
         }
+        if location == ("engine",):
+            return ["generation"]
         return sorted(parts[str(location[0])].model_fields) if str(location[0]) in parts else []
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from lm_eval.api.task import Task
 
-from mergekit_calib.prefix_lm.model import PrefixLM
+from mergekit_calib.scoring.suite_lm import SuiteLM
 
 EntryProgress = Callable[[str, int, int], None]
 """A function that takes a suite entry's name, how many of its requests are answered, and how many there are."""
 
 
-def run_requests(lm: PrefixLM, instances: Iterable[Any]) -> None:
+def run_requests(lm: SuiteLM, instances: Iterable[Any]) -> None:
     """Answer requests, and put the answers into the instances in place of earlier ones.
 
     Args:

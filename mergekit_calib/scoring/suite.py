@@ -18,8 +18,6 @@ from lm_eval_tasks import host
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.scopes import TaskDescription
 from mergekit_calib.items.table import ItemTable, in_selection_split
-from mergekit_calib.prefix_lm.encoding import EncodingLM
-from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.prefix_lm.shared_trees import SharedPrefixTrees
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
@@ -27,6 +25,7 @@ from mergekit_calib.results.frontier import SuiteEntrySummary
 from mergekit_calib.scoring.item_tables import item_table, own_metrics
 from mergekit_calib.scoring.loading import LoadedEntry, is_judged_by_choices, load_entries, set_seeds
 from mergekit_calib.scoring.requests import EntryProgress, answer_counter, only_documents, run_requests
+from mergekit_calib.scoring.suite_lm import SuiteLM
 
 
 class Suite:
@@ -164,7 +163,7 @@ class Suite:
                     f"it has {', '.join(sorted(templates))}"
                 )
 
-    def build_requests(self, lm: EncodingLM) -> None:
+    def build_requests(self, lm: SuiteLM) -> None:
         """Build the requests of all tasks, unless they were built already.
 
         With a chat template they depend on the tokenizer, and are built again for another one.
@@ -187,7 +186,7 @@ class Suite:
                 self._build(loaded, lm)
         self._built_for = built_for
 
-    def _build(self, loaded: LoadedEntry, lm: EncodingLM) -> None:
+    def _build(self, loaded: LoadedEntry, lm: SuiteLM) -> None:
         """Build the requests of one entry's tasks."""
         entry = loaded.entry
         chat = entry.apply_chat_template
@@ -204,7 +203,7 @@ class Suite:
 
     def score(
         self,
-        lm: PrefixLM,
+        lm: SuiteLM,
         progress: EntryProgress | None = None,
         documents: Mapping[str, Collection[int]] | None = None,
     ) -> dict[str, list[ItemTable]]:

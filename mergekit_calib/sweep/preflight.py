@@ -15,6 +15,9 @@ import torch
 from mergekit.options import MergeOptions
 
 from mergekit_calib import plugins
+from mergekit_calib.engines.engine_checks import check_installed, check_suite
+from mergekit_calib.engines.engine_memory import total_memory, with_vllm
+from mergekit_calib.engines.vllm_engine import check_in_place
 from mergekit_calib.errors import CalibError, RecipeError
 from mergekit_calib.merging.checkpoint_files import check_model_names
 from mergekit_calib.merging.config_checks import check_shapes_of_config
@@ -93,6 +96,7 @@ def prepare(
     block, source = sweep.calibration, sweep.source
     folder = RunFolder(out_path)
     folder.check(sweep.models)
+    check_installed(block, source)
     check_model_names(sweep.models)
     if not any(axis.kind_options for axis in sweep.axes.values()):
         _check_points(sweep)  # before a model is fetched
@@ -136,6 +140,7 @@ def prepare(
     else:
         device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
+    check_suite(block, suite, source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
     check_rule(sweep, rule_scores_of(objectives, suite.tasks))
@@ -151,8 +156,9 @@ def prepare(
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth, others)
     if device_map is not None:
         _check_device_map(device_map, models, needed, options)
+    needed = with_vllm(needed, block.engine, gpu_bytes or free_memory(device)[0], gpu_bytes or total_memory(device))
     memory = _fitting(needed, workers, streams) if gpu_bytes is None else fitting_footprint(needed, gpu_bytes, None)
-    return Prepared(
+    prepared = Prepared(
         sweep,
         folder,
         options,
@@ -167,6 +173,10 @@ def prepare(
         notes,
         device_map,
     )
+    if block.vllm is not None and not of_adapters:  # else once they are merged, as each point is made
+        for point in (*prepared.parents, next(sweep.corners())):
+            check_in_place(prepared.point_models(), point)
+    return prepared
 
 
 def _check_device_map(

@@ -15,6 +15,10 @@ from mergekit.options import MergeOptions
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.engines import transformers_engine
+from mergekit_calib.engines.engine import Engine
+from mergekit_calib.engines.engine_checks import content_of_engine
+from mergekit_calib.engines.engine_memory import share_of_gpu
+from mergekit_calib.engines.vllm_engine import VllmEngine, VllmPlace
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.device_map import DeviceMap
@@ -146,10 +150,27 @@ class Prepared:
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""
-        block = self.sweep.calibration
+        block, models = self.sweep.calibration, self.point_models()
         trees = self.suite.prefix_trees
-        engine = transformers_engine.TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
-        return LocalScorer(engine, self.suite)
+        scoring = transformers_engine.TransformersEngine(models, self.model_args, block.batch_size, trees)
+        return LocalScorer(scoring if block.vllm is None else self._with_vllm(models, scoring), self.suite)
+
+    def _with_vllm(self, models: PointModels, scoring: transformers_engine.TransformersEngine) -> Engine:
+        """Return the engine that generates with vLLM; `scoring` scores choices, unless nothing does."""
+        engine, settings = self.sweep.calibration.engine, self.sweep.calibration.vllm
+        assert engine is not None
+        assert settings is not None
+        return VllmEngine(
+            models,
+            None if engine.only_generates else scoring,
+            self.parents,
+            settings,
+            VllmPlace(self.device, share_of_gpu(self.memory), self.folder.scratch),
+            merge_options=self.options,
+            keeps_vocabulary=not self.tokenizer.changes_weights,
+            keep_parents=not self.memory.streams,
+            model_args=self.model_args,
+        )
 
     @property
     def choose_on(self) -> Split:
@@ -277,7 +298,7 @@ class Prepared:
             "tokenizer": fingerprint(tokenizer_files(folders)),
             "suite": self.suite.describe(),
             "model_args": without_placement(self.model_args),
-            "engine": transformers_engine.identity(),
+            "engine": {**transformers_engine.identity(), **content_of_engine(self.sweep.calibration)},
         }
 
     def key_of(self, point: Point) -> str:
