@@ -98,6 +98,8 @@ class WorkerCrew:
         kind = event["event"]
         if kind == "point":
             worker.progress.point_started(event["id"])
+        elif kind == "help":
+            worker.progress.helping(event["id"])
         elif kind == "scoring":
             worker.progress.scoring(event["entry"], event["done"], event["total"])
         elif kind == "done":

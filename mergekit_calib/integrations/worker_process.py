@@ -2,8 +2,12 @@
 
 The supervisor sends a job, one line of JSON, on standard input and keeps that pipe open: when it closes, however the
 supervisor ended, so does the worker. The worker writes its events to standard output, each a line of JSON with `event`:
-`point` (`id`), `scoring` (`entry`, `done`, `total`), `done` (`id`, `reason`), `note` (`text`: a line that the user must
-read), `mistake` (`text`: the message of a `CalibError`) and `crash` (`text`).
+
+- `point` (`id`): it begins a point; `help` (`id`): it scores a share of another worker's point;
+- `scoring` (`entry`, `done`, `total`): how far it is with its point;
+- `done` (`id`, `reason`): the point's scores are stored, or the reason why there are none;
+- `note` (`text`): a line that the user must read;
+- `mistake` (`text`): the message of a `CalibError` that ends it; `crash` (`text`): that of another exception.
 """
 
 from __future__ import annotations
@@ -79,6 +83,10 @@ class _Events(Progress):
     @override
     def point_started(self, point_id: str) -> None:
         self.send("point", id=point_id)
+
+    @override
+    def helping(self, point_id: str) -> None:
+        self.send("help", id=point_id)
 
     @override
     def scoring(self, entry: str, done: int, total: int) -> None:

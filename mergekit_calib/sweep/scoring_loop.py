@@ -23,6 +23,8 @@ from mergekit_calib.sweep.prepared import Prepared
 def score_points(prepared: Prepared, search: Search, progress: Progress) -> Generator[Ended | None, None, None]:
     """Score points, the parents first, then those that the search proposes, until it proposes no more.
 
+    While there is none, but other workers are scoring points, score shares of those.
+
     Args:
         prepared: the sweep.
         search: hands out the points.
@@ -38,6 +40,7 @@ def score_points(prepared: Prepared, search: Search, progress: Progress) -> Gene
     for point in search.points():
         yield None
         if isinstance(point, Share):
+            progress.helping(point.point.id)
             _help(point, scorer, search)
             continue
         progress.point_started(point.id)
