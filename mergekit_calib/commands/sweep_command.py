@@ -41,9 +41,17 @@ class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in click 8
     type=_Workers(),
     help="How many processes score points; auto: one for each GPU. The recipe's if not set.",
 )
+@click.option(
+    "--ray", "address", metavar="auto|HOST:PORT", help="Score on the workers of a Ray cluster (`auto`: this machine's)."
+)
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
 def sweep_command(
-    merge_options: MergeOptions, recipe: Path, out: str, trackers: tuple[str, ...], workers: int | str | None
+    merge_options: MergeOptions,
+    recipe: Path,
+    out: str,
+    trackers: tuple[str, ...],
+    workers: int | str | None,
+    address: str | None,
 ) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
@@ -52,5 +60,10 @@ def sweep_command(
         if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
-        status = run_source(text, out, merge_options, str(recipe), trackers, workers)
+        ray = None
+        if address is not None:
+            from mergekit_calib.sweep.remote.cluster_share import RaySettings
+
+            ray = RaySettings(address)
+        status = run_source(text, out, merge_options, str(recipe), trackers, workers, ray)
     sys.exit(status)

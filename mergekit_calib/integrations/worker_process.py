@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from typing_extensions import override
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, ScorerLostError
 from mergekit_calib.integrations.boundary import explain
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.recipe import parse_sweep
@@ -46,6 +46,7 @@ class WorkerJob:
         out_path: the sweep's output folder.
         options: mergekit's options.
         streams: whether the parents are read for each point.
+        share: the fields of the worker's `ClusterShare`; None to score in its own process.
     """
 
     text: str
@@ -53,6 +54,7 @@ class WorkerJob:
     out_path: str
     options: dict[str, Any]
     streams: bool
+    share: dict[str, Any] | None = None
 
     def line(self) -> str:
         """Return the job as one line of JSON."""
@@ -113,6 +115,9 @@ def _run(job: WorkerJob, events: _Events) -> int:
     """Score points until there are no more, and return the exit status."""
     try:
         _score(job, events)
+    except ScorerLostError as problem:  # the other workers go on
+        events.send("crash", text=str(problem))
+        return FAILED
     except CalibError as problem:
         events.send("mistake", text=str(problem))
         return FAILED
@@ -136,6 +141,11 @@ def _score(job: WorkerJob, events: _Events) -> None:
     register()
     sweep = parse_sweep(job.text, registered_signatures(), job.source, known_keys())
     options = MergeOptions.model_validate(job.options)
+    elsewhere = None
+    if job.share is not None:
+        from mergekit_calib.sweep.remote.cluster_share import ClusterShare
+
+        elsewhere = ClusterShare(**job.share).scorer_maker(sweep, options)
     with RunLog(job.out_path, lambda text: events.send("note", text=text), options.verbosity) as events.log:
         run_worker(
             sweep,
@@ -144,6 +154,7 @@ def _score(job: WorkerJob, events: _Events) -> None:
             events,
             lambda done: events.send("done", id=done.point, reason=done.reason),
             job.streams,
+            elsewhere,
         )
 
 

@@ -59,7 +59,14 @@ _MOST_CHECKED = 10_000  # points; in a larger grid, only the recipes of the corn
 
 
 def prepare(
-    sweep: Sweep, out_path: Path, options: MergeOptions, workers: int = 1, streams: bool | None = None
+    sweep: Sweep,
+    out_path: Path,
+    options: MergeOptions,
+    workers: int = 1,
+    streams: bool | None = None,
+    *,
+    scores_here: bool = True,
+    writes_model: bool = True,
 ) -> Prepared:
     """Check a whole sweep, and resolve everything that its run needs.
 
@@ -69,6 +76,8 @@ def prepare(
         options: mergekit's options.
         workers: how many processes will score points: this one alone, or several that it starts.
         streams: for a worker, whether the parents are read for each point, as was decided for all workers; else None.
+        scores_here: whether this machine scores; otherwise devices and memory are checked where the points are scored.
+        writes_model: whether the chosen model is written to `out_path`, which then needs the space on its disk.
 
     Raises:
         CalibError: the first mistake that was found.
@@ -99,7 +108,8 @@ def prepare(
     _check_points(sweep)
     growth = _growth(sweep, models, options)
     of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
-    check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
+    of_models = int(2 * growth * max(model.n_bytes for model in models.values())) if writes_model else 0
+    check_disk(out_path, of_models + of_adapters)
     sweep, choice, notes = _with_tokenizer(sweep, models, options)
     notes = [*sweep.notes, *notes]
     check_configuration_source(next(sweep.corners()).recipe, options, source)
@@ -113,7 +123,7 @@ def prepare(
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device = scoring_device(block.model_args, options)
+    device = scoring_device(block.model_args, options) if scores_here else torch.device("cpu")
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     folder.items.entries = suite.entry_of
     objectives = objectives_of(sweep, suite.tasks)
@@ -127,7 +137,7 @@ def prepare(
     dtype, out_dtype = (sweep.recipe.get(key) for key in ("dtype", "out_dtype"))
     scored_in = compute_dtype(block.model_args.get("dtype"))
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth)
-    memory = _fitting(needed, workers, streams)
+    memory = _fitting(needed, workers, streams) if scores_here else needed
     return Prepared(sweep, folder, options, models, layers, choice, suite, objectives, strategy, device, memory, notes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,6 +60,7 @@ class Prepared:
         device: the device that models are scored on.
         memory: an estimate of the memory that the sweep takes.
         notes: sentences on what the reader should know about the run.
+        elsewhere: makes what scores points on other machines; None to score them in this process.
     """
 
     sweep: Sweep
@@ -74,6 +75,7 @@ class Prepared:
     device: torch.device
     memory: Footprint
     notes: list[str]
+    elsewhere: Callable[[Prepared], PointScorer] | None = None
 
     @property
     def rule(self) -> str:
@@ -136,6 +138,8 @@ class Prepared:
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""
+        if self.elsewhere is not None:
+            return self.elsewhere(self)
         block = self.sweep.calibration
         trees = self.suite.prefix_trees
         engine = TransformersEngine(self.point_models(), self.model_args, block.batch_size, trees)
