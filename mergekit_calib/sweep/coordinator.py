@@ -135,8 +135,9 @@ def _explore(
     """Have the points scored, in this process or by a crew, and return the result."""
     result = ResultSoFar(prepared, search, earlier, progress)
     progress.started(result.frontier, prepared.n_points)
-    progress.memory_estimated(prepared.memory.peak)
-    logging.getLogger(__name__).info("the sweep %s", prepared.memory)
+    if crew is None or crew.scores_here:
+        progress.memory_estimated(prepared.memory.peak)
+        logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
     if crew is None:
         for _ in score_points(prepared, search, progress):

@@ -31,11 +31,13 @@ _LONGEST = 300  # characters of a message of Ray
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a method of `NodeWorker` returned, pickled, or the error that it raised."""
+    """What a method of `NodeWorker` returned, pickled, or the error that it raised, with its traceback."""
 
     value: bytes = b""
     error: str = ""
     message: str = ""
+    trace: str = ""
+    is_of_this_life: bool = True
 
 
 class RayActor(NodeWorker):
@@ -50,13 +52,17 @@ class RayActor(NodeWorker):
         ray = _ray()
         return Life(self._id, f"node {socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:8]})")
 
-    def do(self, method: str, arguments: bytes) -> _Answer:
-        """Call a method with pickled arguments; arrays of answers are thus the driver's own, outside Ray's store."""
+    def do(self, life: str, method: str, arguments: bytes) -> _Answer:
+        """Call a method with pickled arguments; arrays of answers are thus the driver's own, outside Ray's store.
+
+        A worker that was started again since the driver asked for its life has lost what the method relies on.
+        """
+        if life != self._id:
+            return _Answer(is_of_this_life=False)
         try:
             return _Answer(pickle.dumps(getattr(self, method)(*pickle.loads(arguments))))
         except Exception as problem:
-            logging.getLogger(__name__).info("%s", traceback.format_exc())
-            return _Answer(error=type(problem).__name__, message=str(problem))
+            return _Answer(error=type(problem).__name__, message=str(problem), trace=traceback.format_exc())
 
 
 class RayCluster:
@@ -79,7 +85,7 @@ class RayCluster:
             reason = one_line(str(problem), _LONGEST)
             raise CalibError(f"--ray {address}: {reason} (`ray start --head` starts a cluster)") from problem
         finally:
-            if threading.current_thread() is threading.main_thread():
+            if before is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray's own handler would end the process without our messages
 
     @property
@@ -113,6 +119,7 @@ class RayWorker:
 
     def __init__(self, places: Places) -> None:
         self._places = places
+        self._life = ""  # the worker's life, when it answered last
         self._question: Any = None  # the call of `life` that is not answered yet
         self._actor = self._started()
 
@@ -129,6 +136,7 @@ class RayWorker:
             question, self._question = self._question, None
             try:
                 life: Life = ray.get(question)
+                self._life = life.id
                 return life
             except ray.exceptions.ActorUnavailableError:
                 pass  # it is being started again
@@ -155,14 +163,17 @@ class RayWorker:
             RemoteFailure: the method raised an error.
         """
         ray = _ray()
-        call = self._actor.do.remote(method, pickle.dumps(arguments))
+        call = self._actor.do.remote(self._life, method, pickle.dumps(arguments))
         try:
             while not ray.wait([call], timeout=_POLL)[0]:
                 self._report(progress)
             answer: _Answer = ray.get(call)
         except ray.exceptions.RayError as problem:
             raise WorkerDiedError(_last_line(problem)) from problem
+        if not answer.is_of_this_life:
+            raise WorkerDiedError("it was started again")
         if answer.error:
+            logging.getLogger(__name__).info("%s", answer.trace)
             raise type(answer.error, (RemoteFailure,), {})(answer.message)
         return pickle.loads(answer.value)
 

@@ -20,6 +20,7 @@ from mergekit_calib.sweep.remote.node_content import NodeContent
 from mergekit_calib.sweep.remote.node_worker import Job
 
 _RETRIES = 2  # of a point whose worker died
+_SHORT_WAIT = 5.0  # seconds to wait for a worker that need not answer
 _LATER_WAIT = 20.0  # seconds to wait for a place, once it is known that there was none
 
 
@@ -122,7 +123,7 @@ class RemoteScorer:
     def discard(self) -> None:
         """Free the worker's model, if the worker lives."""
         with suppress(CalibError):
-            if self._life and (life := self._worker.wait(0.0)) and life.id == self._life:
+            if self._life and (life := self._worker.wait(_SHORT_WAIT)) and life.id == self._life:
                 self._worker.ask("discard")
 
     def _ask(self, point: Point, method: str, *arguments: Any, progress: EntryProgress | None = None) -> Any:
