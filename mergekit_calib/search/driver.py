@@ -202,7 +202,7 @@ class Search:
             point: the point.
         """
         key = self._space.key_of(point)
-        with exclusive(self._lock):
+        with self._surroundings.exclusive(self._lock):
             self._numbers.pop(key, None)  # its trial is then one of a worker that is gone
             self._begun.pop(key, None)
             self._claims.release(key)
