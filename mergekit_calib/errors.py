@@ -39,6 +39,23 @@ class LostStudyError(CalibError):
     """The database that holds the study cannot be reached any more; no point has failed."""
 
 
+class ScorerLostError(CalibError):
+    """What scores points is gone for now, through no fault of the point: it is given back, for any worker to take.
+
+    Args:
+        message: what is gone.
+        for_long: whether this worker need not wait any longer.
+    """
+
+    def __init__(self, message: str, for_long: bool = False) -> None:
+        super().__init__(message)
+        self.for_long = for_long
+
+
+class ScorerRefusedError(CalibError):
+    """What scores points may not be used: the run stops, and no point has failed."""
+
+
 class HostVersionError(CalibError):
     """The installed mergekit or lm-eval lacks something that this version of the plugin relies on."""
 

@@ -42,6 +42,9 @@ class _Workers(click.ParamType):  # type: ignore[type-arg]  # generic in click 8
     help="How many processes score points; auto: one for each GPU. The recipe's if not set.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, print what the sweep will cost, and write nothing.")
+@click.option(
+    "--ray", "address", metavar="auto|HOST:PORT", help="Score on the workers of a Ray cluster (`auto`: this machine's)."
+)
 @add_merge_options  # type: ignore[untyped-decorator]  # mergekit has no types
 def sweep_command(
     merge_options: MergeOptions,
@@ -50,6 +53,7 @@ def sweep_command(
     trackers: tuple[str, ...],
     workers: int | str | None,
     dry_run: bool,
+    address: str | None,
 ) -> None:
     """Merge, score and compare every point of RECIPE, and write the chosen model and the report to OUT."""
     with boundary():
@@ -63,5 +67,10 @@ def sweep_command(
 
             show_cost(recipe, Path(out), merge_options)
             return
-        status = run_source(text, out, merge_options, str(recipe), trackers, workers)
+        ray = None
+        if address is not None:
+            from mergekit_calib.sweep.remote.cluster_share import RaySettings
+
+            ray = RaySettings(address)
+        status = run_source(text, out, merge_options, str(recipe), trackers, workers, ray)
     sys.exit(status)

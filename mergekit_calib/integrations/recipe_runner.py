@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.integrations.trackers import TrackedProgress
 from mergekit_calib.integrations.worker_crew import WorkerCrew
-from mergekit_calib.integrations.worker_shares import worker_environments
+from mergekit_calib.integrations.worker_shares import ENVIRONMENT_OF_ASKING, worker_environments
 from mergekit_calib.recipe import Sweep, parse_sweep, read_block
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.text import formatting
@@ -20,6 +21,8 @@ from mergekit_calib.scoring.known_tasks import check_names
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
+
+    from mergekit_calib.sweep.remote.cluster_share import RaySettings
 
 
 class ExitStatus(IntEnum):
@@ -37,6 +40,7 @@ def run_source(
     source: str | None = None,
     log: Sequence[str] = (),
     workers: int | str | None = None,
+    ray: RaySettings | None = None,
 ) -> ExitStatus:
     """Run a sweep and show its progress; what the hosts write meanwhile goes to `calibration/run.log`.
 
@@ -47,6 +51,7 @@ def run_source(
         source: the file that `text` came from, for messages.
         log: names of the experiment trackers to log to, from `trackers.TRACKERS`.
         workers: how many processes score points, or `auto`; as the recipe says if None.
+        ray: the Ray cluster that scores the points; None to score them on this machine.
 
     Returns:
         The exit status. If the rule gave way and some points failed, it is `RULE_GAVE_WAY`.
@@ -74,11 +79,11 @@ def run_source(
         try:
             with run_log, console:  # the live view ends before the log may write an error to the screen
                 trackers = [TrackedProgress(name, out_path) for name in log]
-                environments = _worker_environments(sweep, options, workers)
+                environments, share = _workers(sweep, options, workers, ray)
                 crew = None
-                if len(environments) > 1:
+                if len(environments) > 1 or share is not None:
                     as_json = options.model_dump(mode="json")
-                    crew = WorkerCrew(text, source, out_path, as_json, environments, run_log.inform)
+                    crew = WorkerCrew(text, source, out_path, as_json, environments, run_log.inform, share)
                 frontier = run_sweep(sweep, out_path, options, ProgressGroup(run_log, *trackers, console), crew)
                 status = _status(frontier)
                 if options.quiet and status is ExitStatus.RULE_GAVE_WAY:
@@ -112,15 +117,26 @@ def explain(status: ExitStatus, out_path: str | Path) -> str:
     return f"a model was written to {out_path}, but {failed} failed; calibration/frontier.json says why"
 
 
-def _worker_environments(sweep: Sweep, options: MergeOptions, workers: int | str | None) -> list[dict[str, str]]:
-    """Return the environment variables of each worker; at most one if this process scores the points itself."""
+def _workers(
+    sweep: Sweep, options: MergeOptions, workers: int | str | None, ray: RaySettings | None
+) -> tuple[list[dict[str, str]], dict[str, Any] | None]:
+    """Return the environment variables of each worker, and its share of the Ray cluster if there is one.
+
+    There is at most one environment if this process scores the points itself.
+    """
+    block = sweep.calibration
+    requested = workers or block.workers
+    if ray is not None:
+        from mergekit_calib.sweep.remote.cluster_share import shares_of_cluster
+
+        n_workers = requested if isinstance(requested, int) else None
+        shares = shares_of_cluster(ray, block.gpus_per_worker, n_workers)
+        return [ENVIRONMENT_OF_ASKING] * len(shares), asdict(shares[0])
     from mergekit_calib.sweep.preflight import scoring_device
 
-    block = sweep.calibration
-    requested = workers or block.workers or 1
-    if requested == 1:
-        return []
-    return worker_environments(requested, block.gpus_per_worker, scoring_device(block.model_args, options))
+    if requested in (None, 1):
+        return [], None
+    return worker_environments(requested, block.gpus_per_worker, scoring_device(block.model_args, options)), None
 
 
 def _console(out_path: str, options: MergeOptions | None) -> ConsoleProgress:

@@ -43,9 +43,11 @@ class WorkerCrew:
         options: mergekit's options, as JSON can hold them.
         environments: the environment variables of each worker.
         tell: is called with lines that the user must read.
+        share: the fields of the `ClusterShare` of each worker; None if they score on this machine.
 
     Attributes:
         size: the number of workers.
+        scores_here: whether they score on this machine.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class WorkerCrew:
         options: Mapping[str, Any],
         environments: Sequence[Mapping[str, str]],
         tell: Callable[[str], None],
+        share: Mapping[str, Any] | None = None,
     ) -> None:
         self._job = text, source, str(out_path), dict(options)
+        self._share, self.scores_here = share, share is None
         self._environments, self._tell = environments, tell
         self.size = len(environments)
 
@@ -75,7 +79,7 @@ class WorkerCrew:
             CalibError: a mistake that stops every worker, or all of them died.
         """
         inbox: _Inbox = queue.SimpleQueue()
-        job = WorkerJob(*self._job, streams)
+        job = WorkerJob(*self._job, streams, None if self._share is None else dict(self._share))
         workers = [_Worker(i, job, own, inbox, progress) for i, own in enumerate(self._environments, 1)]
         try:
             for worker in workers:
@@ -98,6 +102,8 @@ class WorkerCrew:
         kind = event["event"]
         if kind == "point":
             worker.progress.point_started(event["id"])
+        elif kind == "help":
+            worker.progress.helping(event["id"])
         elif kind == "scoring":
             worker.progress.scoring(event["entry"], event["done"], event["total"])
         elif kind == "done":

@@ -2,8 +2,12 @@
 
 The supervisor sends a job, one line of JSON, on standard input and keeps that pipe open: when it closes, however the
 supervisor ended, so does the worker. The worker writes its events to standard output, each a line of JSON with `event`:
-`point` (`id`), `scoring` (`entry`, `done`, `total`), `done` (`id`, `reason`), `note` (`text`: a line that the user must
-read), `mistake` (`text`: the message of a `CalibError`) and `crash` (`text`).
+
+- `point` (`id`): it begins a point; `help` (`id`): it scores a share of another worker's point;
+- `scoring` (`entry`, `done`, `total`): how far it is with its point;
+- `done` (`id`, `reason`): the point's scores are stored, or the reason why there are none;
+- `note` (`text`): a line that the user must read;
+- `mistake` (`text`): the message of a `CalibError` that ends it; `crash` (`text`): that of another exception.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Any, TextIO
 
 from typing_extensions import override
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, ScorerLostError
 from mergekit_calib.integrations.boundary import explain
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.recipe import parse_sweep
@@ -42,6 +46,7 @@ class WorkerJob:
         out_path: the sweep's output folder.
         options: mergekit's options.
         streams: whether the parents are read for each point.
+        share: the fields of the worker's `ClusterShare`; None to score in its own process.
     """
 
     text: str
@@ -49,6 +54,7 @@ class WorkerJob:
     out_path: str
     options: dict[str, Any]
     streams: bool
+    share: dict[str, Any] | None = None
 
     def line(self) -> str:
         """Return the job as one line of JSON."""
@@ -81,6 +87,10 @@ class _Events(Progress):
         self.send("point", id=point_id)
 
     @override
+    def helping(self, point_id: str) -> None:
+        self.send("help", id=point_id)
+
+    @override
     def scoring(self, entry: str, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._sent_at > _SECONDS_BETWEEN_EVENTS or done >= total:
@@ -105,6 +115,9 @@ def _run(job: WorkerJob, events: _Events) -> int:
     """Score points until there are no more, and return the exit status."""
     try:
         _score(job, events)
+    except ScorerLostError as problem:  # the other workers go on
+        events.send("crash", text=str(problem))
+        return FAILED
     except CalibError as problem:
         events.send("mistake", text=str(problem))
         return FAILED
@@ -128,6 +141,11 @@ def _score(job: WorkerJob, events: _Events) -> None:
     register()
     sweep = parse_sweep(job.text, registered_signatures(), job.source, known_keys())
     options = MergeOptions.model_validate(job.options)
+    elsewhere = None
+    if job.share is not None:
+        from mergekit_calib.sweep.remote.cluster_share import ClusterShare
+
+        elsewhere = ClusterShare(**job.share).scorer_maker(sweep, options)
     with RunLog(job.out_path, lambda text: events.send("note", text=text), options.verbosity) as events.log:
         run_worker(
             sweep,
@@ -136,6 +154,7 @@ def _score(job: WorkerJob, events: _Events) -> None:
             events,
             lambda done: events.send("done", id=done.point, reason=done.reason),
             job.streams,
+            elsewhere,
         )
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
 
 GPUS = "CUDA_VISIBLE_DEVICES"
+ENVIRONMENT_OF_ASKING = {GPUS: "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""The environment variables of a process that has its points scored on another machine."""
 
 
 def worker_environments(requested: int | str, gpus_per_worker: int, device: torch.device) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.checkpoint_files import check_adapter, check_config, check_model_names
 from mergekit_calib.merging.json_files import reason_of
-from mergekit_calib.merging.tensor_files import check_depth, check_pickles, stored_shapes, tensor_files
+from mergekit_calib.merging.tensor_files import TensorFiles, check_depth, check_pickles, stored_shapes, tensor_files
 
 _SAMPLED_ABOVE = 64 << 20  # bytes; of larger files only samples are hashed, so that 16 GB take less than a minute
 _N_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
@@ -201,9 +201,6 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
     except Exception as problem:  # of the Hub
         raise CalibError(f"model {reference.model}: its weights cannot be fetched: {reason_of(problem)}") from problem
     files = tensor_files(folder, options.lazy_unpickle)
-    hashed = [folder / "config.json", *files.paths]
-    if reference.lora and os.path.isdir(reference.lora.path):
-        hashed += sorted(Path(reference.lora.path).glob("adapter_*"))
     if files.is_safetensors:
         shapes, dtype = stored_shapes(str(reference.model), files)
         check_depth(folder, config, shapes)
@@ -217,8 +214,22 @@ def _open(reference: ModelReference, config: transformers.PretrainedConfig, opti
         shapes=shapes,
         dtype=dtype or (config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32),
         n_bytes=sum(f.stat().st_size for f in files.paths),
-        fingerprint=fingerprint(hashed),
+        fingerprint=fingerprint(merged_files(reference, folder, files)),
     )
+
+
+def merged_files(reference: ModelReference, folder: Path, files: TensorFiles) -> list[Path]:
+    """Return the files that a merge with a model depends on: its config, its weights, and those of its LoRA.
+
+    Args:
+        reference: the model.
+        folder: the folder of its files.
+        files: the files of its weights.
+    """
+    of_adapter: list[Path] = []
+    if reference.lora and os.path.isdir(reference.lora.path):
+        of_adapter = sorted(Path(reference.lora.path).glob("adapter_*"))
+    return [folder / "config.json", *files.paths, *of_adapter]
 
 
 def fingerprint(files: Iterable[Path]) -> str:

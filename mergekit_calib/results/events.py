@@ -41,6 +41,9 @@ class Progress:
     def point_started(self, point_id: str) -> None:
         """Handle the start of a point, before it is merged."""
 
+    def helping(self, point_id: str) -> None:
+        """Handle the start of a share of another worker's point."""
+
     def scoring(self, entry: str, done: int, total: int) -> None:
         """Handle progress within a point: `done` of the `total` requests of suite entry `entry` are answered."""
 
@@ -92,6 +95,11 @@ class ProgressGroup(Progress):
     def point_started(self, point_id: str) -> None:
         for listener in self.listeners:
             listener.point_started(point_id)
+
+    @override
+    def helping(self, point_id: str) -> None:
+        for listener in self.listeners:
+            listener.helping(point_id)
 
     @override
     def scoring(self, entry: str, done: int, total: int) -> None:

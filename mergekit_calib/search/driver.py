@@ -195,6 +195,18 @@ class Search:
                 self._add_scored_parents()
             self._claims.release(key)
 
+    def give_back(self, point: Point) -> None:
+        """Release a claimed point that this worker cannot score now; another one, or this one later, takes it up.
+
+        Args:
+            point: the point.
+        """
+        key = self._space.key_of(point)
+        with self._surroundings.exclusive(self._lock):
+            self._numbers.pop(key, None)  # its trial is then one of a worker that is gone
+            self._begun.pop(key, None)
+            self._claims.release(key)
+
     def news(self) -> list[Outcome]:
         """Return the outcomes on all workers since the last call, in the order of the points."""
         new = {key: outcome for key, outcome in self._outcomes.items() if key not in self._reported}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mergekit.options import MergeOptions
@@ -21,6 +22,7 @@ from mergekit_calib.search.driver import Search
 from mergekit_calib.storage.failures import folder_error
 from mergekit_calib.sweep.crew import Crew, Ended
 from mergekit_calib.sweep.earlier_run import EarlierRun
+from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.sweep.preflight import prepare
 from mergekit_calib.sweep.prepared import Prepared
 from mergekit_calib.sweep.result_so_far import ResultSoFar
@@ -59,7 +61,9 @@ def run_sweep(
         sweep = parse_sweep(read_file(Path(sweep)), registered_signatures(), str(sweep), known_keys())
     progress = progress or Progress()
     with _folder_errors(out_path):
-        prepared = prepare(sweep, Path(out_path), options or MergeOptions(), workers=crew.size if crew else 1)
+        size, scores_here = (crew.size, crew.scores_here) if crew else (1, True)
+        options = options or MergeOptions()
+        prepared = prepare(sweep, Path(out_path), options, workers=size, scores_here=scores_here)
         return _run(prepared, progress, crew)
 
 
@@ -70,6 +74,7 @@ def run_worker(
     progress: Progress,
     ended: Callable[[Ended], None],
     streams: bool,
+    elsewhere: Callable[[Prepared], PointScorer] | None = None,
 ) -> None:
     """Score points of a sweep that another process coordinates, until there are no more.
 
@@ -80,12 +85,14 @@ def run_worker(
         progress: receives `started`, and what is done with each point.
         ended: is called after each point.
         streams: whether the parents are read for each point, which the coordinator has decided for all workers.
+        elsewhere: makes what scores the points on another machine; None to score them in this process.
 
     Raises:
         CalibError: as `run_sweep`.
     """
     with _folder_errors(out_path):
-        prepared = prepare(sweep, Path(out_path), options, streams=streams)
+        prepared = prepare(sweep, Path(out_path), options, streams=streams, scores_here=elsewhere is None)
+        prepared = replace(prepared, elsewhere=elsewhere)
         with prepared.folder.joined(prepared.study_name) as session:
             with prepared.folder.alone():
                 prepared.merge_adapters()
@@ -129,8 +136,9 @@ def _explore(
     """Have the points scored, in this process or by a crew, and return the result."""
     result = ResultSoFar(prepared, search, earlier, progress)
     progress.started(result.frontier, prepared.n_points)
-    progress.memory_estimated(prepared.memory.peak)
-    logging.getLogger(__name__).info("the sweep %s", prepared.memory)
+    if crew is None or crew.scores_here:
+        progress.memory_estimated(prepared.memory.peak)
+        logging.getLogger(__name__).info("the sweep %s", prepared.memory)
 
     if crew is None:
         for _ in score_points(prepared, search, progress):

@@ -27,9 +27,11 @@ class Crew(Protocol):
 
     Attributes:
         size: the number of workers.
+        scores_here: whether they score on this machine; otherwise they ask others, such as the nodes of a cluster.
     """
 
     size: int
+    scores_here: bool
 
     def work(self, streams: bool, progress: Progress) -> Generator[Ended | None, None, None]:
         """Start the workers, and yield what they do until all of them have ended; stop them if the generator is closed.

@@ -64,6 +64,7 @@ class RunFolder:
         self.frontier = self.calibration / "frontier.json"
         self.session = ""  # the id of the session that this worker has joined
         self._workers = self.calibration / ".workers"
+        self.contents = self._workers / "contents.json"  # hashes of the parents' files, where nodes compare them
         self._run: IO[str] | None = None  # a file whose lock all workers share while they have joined
 
     @property

@@ -39,6 +39,8 @@ class PointScorer(Protocol):
 
         Raises:
             CalibError: the point's model cannot be made.
+            ScorerLostError: a machine is gone; the point can be scored elsewhere or later.
+            ScorerRefusedError: the run has to stop.
         """
 
     def discard(self) -> None:

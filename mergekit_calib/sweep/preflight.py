@@ -76,7 +76,10 @@ def prepare(
     options: MergeOptions,
     workers: int = 1,
     streams: bool | None = None,
+    *,
     gpu_bytes: int | None = None,
+    scores_here: bool = True,
+    writes_model: bool = True,
 ) -> Prepared:
     """Check a whole sweep, and resolve everything that its run needs.
 
@@ -88,6 +91,8 @@ def prepare(
         streams: for a worker, whether the parents are read for each point, as was decided for all workers; else None.
         gpu_bytes: memory of the GPU that a sweep is planned for, on another machine, whose disk and host memory are not
             known; None to check this machine.
+        scores_here: whether this machine scores; otherwise devices and memory are checked where the points are scored.
+        writes_model: whether the chosen model is written to `out_path`, which then needs the space on its disk.
 
     Raises:
         CalibError: the first mistake that was found.
@@ -119,8 +124,9 @@ def prepare(
     _check_points(sweep)
     growth = _growth(sweep, models, options)
     of_adapters = sum(model.n_bytes for model in models.values() if model.reference.lora)
+    of_models = int(2 * growth * max(model.n_bytes for model in models.values())) if writes_model else 0
     if gpu_bytes is None:
-        check_disk(out_path, int(2 * growth * max(model.n_bytes for model in models.values())) + of_adapters)
+        check_disk(out_path, of_models + of_adapters)
     sweep, choice, notes = _with_tokenizer(sweep, models, options)
     notes = [*sweep.notes, *notes]
     check_configuration_source(next(sweep.corners()).recipe, options, source)
@@ -134,9 +140,10 @@ def prepare(
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
     compute_dtype(block.model_args.get("dtype"))
-    device_map = device_map_of(block.model_args, rooms_for_weights()) if gpu_bytes is None else None
-    if gpu_bytes is not None:
-        device = torch.device("cuda")
+    is_here = scores_here and gpu_bytes is None
+    device_map = device_map_of(block.model_args, rooms_for_weights()) if is_here else None
+    if not is_here:
+        device = torch.device("cuda" if gpu_bytes else "cpu")
     else:
         device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
@@ -157,7 +164,11 @@ def prepare(
     if device_map is not None:
         _check_device_map(device_map, models, needed, options)
     needed = with_vllm(needed, block.engine, gpu_bytes or free_memory(device)[0], gpu_bytes or total_memory(device))
-    memory = _fitting(needed, workers, streams) if gpu_bytes is None else fitting_footprint(needed, gpu_bytes, None)
+    memory = needed
+    if gpu_bytes is not None:
+        memory = fitting_footprint(needed, gpu_bytes, None)
+    elif scores_here:
+        memory = _fitting(needed, workers, streams)
     prepared = Prepared(
         sweep,
         folder,

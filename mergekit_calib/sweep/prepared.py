@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -68,6 +68,7 @@ class Prepared:
         memory: an estimate of the memory that the sweep takes.
         notes: sentences on what the reader should know about the run.
         device_map: spreads a model over several devices, of which `device` is the first; None to use that one alone.
+        elsewhere: makes what scores points on other machines; None to score them in this process.
     """
 
     sweep: Sweep
@@ -83,6 +84,7 @@ class Prepared:
     memory: Footprint
     notes: list[str]
     device_map: DeviceMap | None = None
+    elsewhere: Callable[[Prepared], PointScorer] | None = None
 
     @property
     def rule(self) -> str:
@@ -150,6 +152,8 @@ class Prepared:
 
     def scorer(self) -> PointScorer:
         """Return an object that makes and scores the models of points."""
+        if self.elsewhere is not None:
+            return self.elsewhere(self)
         block, models = self.sweep.calibration, self.point_models()
         trees = self.suite.prefix_trees
         scoring = transformers_engine.TransformersEngine(models, self.model_args, block.batch_size, trees)

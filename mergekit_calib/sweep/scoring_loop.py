@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from mergekit_calib.errors import LostStudyError
+from mergekit_calib.errors import LostStudyError, ScorerLostError, ScorerRefusedError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.recipe import Point
 from mergekit_calib.results.events import Progress
@@ -19,9 +19,13 @@ from mergekit_calib.sweep.crew import Ended
 from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.sweep.prepared import Prepared
 
+_PAUSE = 2.0  # seconds in which another worker can take a point that was given back
+
 
 def score_points(prepared: Prepared, search: Search, progress: Progress) -> Generator[Ended | None, None, None]:
     """Score points, the parents first, then those that the search proposes, until it proposes no more.
+
+    While there is none, but other workers are scoring points, score shares of those.
 
     Args:
         prepared: the sweep.
@@ -32,16 +36,24 @@ def score_points(prepared: Prepared, search: Search, progress: Progress) -> Gene
         None before each point, and the point when its scores are stored or it has failed.
 
     Raises:
-        CalibError: the study is lost, or the system refuses to write to the folder.
+        CalibError: the study is lost, the system refuses to write to the folder, or nothing can score points any more.
     """
     scorer = prepared.scorer()
     for point in search.points():
         yield None
         if isinstance(point, Share):
+            progress.helping(point.point.id)
             _help(point, scorer, search)
             continue
         progress.point_started(point.id)
-        yield Ended(point.id, _finish_or_fail(point, scorer, prepared, search, progress))
+        try:
+            yield Ended(point.id, _finish_or_fail(point, scorer, prepared, search, progress))
+        except ScorerLostError as problem:
+            search.give_back(point)
+            logging.getLogger(__name__).info("%s is given back: %s", point.id, problem)
+            if problem.for_long:
+                raise
+            time.sleep(_PAUSE)
     scorer.discard()
 
 
@@ -50,9 +62,11 @@ def _help(share: Share, scorer: PointScorer, search: Search) -> None:
     try:
         with scorer.at(share.point) as ready:
             search.sharing.finish(share, ready.digest, ready.score(share.documents, None))
-    except Exception:
+    except Exception as problem:
         logging.getLogger(__name__).info("a share of %s failed", share.point.id, exc_info=True)
         search.sharing.give_up(share)
+        if isinstance(problem, ScorerRefusedError):
+            raise
         scorer.discard()
 
 
@@ -64,7 +78,7 @@ def _finish_or_fail(
         stored = _score(point, scorer, search, progress)
         prepared.folder.check_is_there()
         search.finish(point, stored)
-    except LostStudyError:
+    except (LostStudyError, ScorerLostError, ScorerRefusedError):
         raise
     except Exception as problem:
         prepared.folder.check_is_there()

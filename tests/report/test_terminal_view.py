@@ -231,8 +231,11 @@ def test_several_workers_have_a_line_each(width: int) -> None:
         workers[1].point_started(frontier.points[1].id)
         workers[1].scoring("calib_demo", 300, 1200)
         progress.point_finished(frontier.points[0], with_first_points(frontier, 1))
-        workers[2].concluding()
+        workers[2].helping(frontier.points[1].id)
         assert progress.live is not None
+        progress.live.refresh()
+        assert lines_with(screen.read(), "3", f"helping with {frontier.points[1].name}")
+        workers[2].concluding()
         progress.live.refresh()
         lines = screen.read()
     assert lines_with(lines, "1", "waiting for a point")

@@ -252,6 +252,10 @@ class _WorkerProgress(Progress):
         self._console.tell_start(point_id, f" (worker {self._number})")
 
     @override
+    def helping(self, point_id: str) -> None:
+        self._view.lanes.help(self._number, point_name(point_id))
+
+    @override
     def scoring(self, entry: str, done: int, total: int) -> None:
         self._view.lanes.score(self._number, entry, done, total)
 

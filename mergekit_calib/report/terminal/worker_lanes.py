@@ -16,11 +16,13 @@ class Lane:
         doing: what it does while it has no point.
         point: the name of its point; None between points.
         entry: the task being scored, how many of its items are done, and how many it has; None while it merges.
+        helped: the name of another worker's point that it scores a share of.
     """
 
     doing: str = "reading models and tasks"
     point: str | None = None
     entry: tuple[str, int, int] | None = None
+    helped: str | None = None
 
 
 class WorkerLanes:
@@ -40,14 +42,18 @@ class WorkerLanes:
         """Show that a worker has begun a point."""
         self._lanes[number] = Lane(point=point)
 
+    def help(self, number: int, point: str) -> None:
+        """Show that a worker scores a share of another's point."""
+        self._lanes[number] = Lane(f"helping with {point}", helped=point)
+
     def score(self, number: int, entry: str, done: int, total: int) -> None:
         """Show how far a worker is with a point."""
         self._lanes[number].entry = entry, done, total
 
     def finish(self, point: str) -> None:
-        """Show that the worker of a point, if it is known, has none now."""
+        """Show that those who score a point, if they are known, have none now."""
         for number, lane in self._lanes.items():
-            if lane.point == point:
+            if point in (lane.point, lane.helped):
                 self._lanes[number] = Lane("waiting for a point")
 
     def end(self, number: int) -> None:
