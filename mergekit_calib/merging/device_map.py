@@ -26,6 +26,7 @@ from mergekit_calib.errors import CalibError, near_names
 
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 _KEY = "model_args.device_map"
+_OFF_THE_GPUS = ("cpu", "disk", "meta")  # refused with the numbers, once the model is known
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class DeviceMap:
         """The devices, the first one first."""
         if isinstance(self.wish, str):
             return tuple(self.budgets)
-        return tuple(dict.fromkeys(as_device(given) for given in self.wish.values()))
+        gpus = [as_device(given) for given in self.wish.values() if given not in _OFF_THE_GPUS]
+        return tuple(dict.fromkeys(gpus)) or (torch.device("cpu"),)
 
     def resolved(
         self, model: transformers.PreTrainedModel, dtype: torch.dtype | None = None
@@ -64,7 +66,7 @@ class DeviceMap:
         else:
             placed = dict(self.wish)
             _check_modules(model, placed)
-        left_over = [name for name, device in placed.items() if str(device) in ("cpu", "disk", "meta")]
+        left_over = [name for name, device in placed.items() if str(device) in _OFF_THE_GPUS]
         if left_over:
             raise CalibError(self._refusal(model, left_over, dtype))
         return {name: as_device(device) for name, device in placed.items()}
@@ -109,7 +111,7 @@ class DeviceMap:
 
 
 def device_map_of(model_args: Mapping[str, Any], rooms: Mapping[torch.device, int]) -> DeviceMap | None:
-    """Return the map that `model_args` ask for; None if they ask for none, or if there are no GPUs.
+    """Return the map that `model_args` ask for; None if they ask for none, or if there is one GPU or none to use.
 
     Args:
         model_args: arguments of lm-eval's `hf`: `device_map`; `parallelize`, the same as `device_map: auto`;
@@ -143,6 +145,8 @@ def device_map_of(model_args: Mapping[str, Any], rooms: Mapping[torch.device, in
         return DeviceMap(dict(wish), rooms)
     if limit is not None:
         rooms = {device: min(room, _n_bytes(limit)) for device, room in rooms.items()}
+    elif len(rooms) == 1:
+        return None
     return DeviceMap(wish, rooms) if rooms else None
 
 
@@ -154,8 +158,8 @@ def as_device(given: Any) -> torch.device:
 
 def _check_device(name: str, given: Any, rooms: Mapping[torch.device, int]) -> None:
     here = ", ".join(map(str, rooms)) or "none"
-    if given in ("cpu", "disk", "meta"):
-        return  # refused with the numbers, once the model is known
+    if given in _OFF_THE_GPUS:
+        return
     try:
         found = as_device(given) in rooms
     except (RuntimeError, TypeError):
