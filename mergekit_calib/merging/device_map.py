@@ -1,13 +1,8 @@
-"""A model spread over several GPUs: which module lies where, and the moves of activations between them.
-
-The map is accelerate's; the moves are made here. accelerate replaces the `forward` of every module, which keeps
-`hf-prefix` from computing the output head in blocks. Hooks of torch do not, and they can copy what all layers are
-given, such as masks and rotary embeddings, once for each device instead of once for each layer.
-"""
+"""Which parts of a model lie on which GPU: what `model_args` ask for, resolved by accelerate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +15,13 @@ from accelerate.utils import (
     get_balanced_memory,
     infer_auto_device_map,
 )
-from transformers.utils.generic import ModelOutput
 
 from mergekit_calib.errors import CalibError, near_names
+from mergekit_calib.merging.spread_model import let_activations_follow, move_part
 
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 _KEY = "model_args.device_map"
+_OFF_THE_GPUS = ("cpu", "disk", "meta")  # refused with the numbers, once the model is known
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class DeviceMap:
         """The devices, the first one first."""
         if isinstance(self.wish, str):
             return tuple(self.budgets)
-        return tuple(dict.fromkeys(as_device(given) for given in self.wish.values()))
+        gpus = [as_device(given) for given in self.wish.values() if given not in _OFF_THE_GPUS]
+        return tuple(dict.fromkeys(gpus)) or (torch.device("cpu"),)
 
     def resolved(
         self, model: transformers.PreTrainedModel, dtype: torch.dtype | None = None
@@ -64,7 +61,7 @@ class DeviceMap:
         else:
             placed = dict(self.wish)
             _check_modules(model, placed)
-        left_over = [name for name, device in placed.items() if str(device) in ("cpu", "disk", "meta")]
+        left_over = [name for name, device in placed.items() if str(device) in _OFF_THE_GPUS]
         if left_over:
             raise CalibError(self._refusal(model, left_over, dtype))
         return {name: as_device(device) for name, device in placed.items()}
@@ -100,16 +97,16 @@ class DeviceMap:
         placed = self.resolved(model)
         # The parts of a part come after it, and what is tied to another part stays with the first of the two.
         for name in sorted(placed, key=lambda name: name.count(".") + bool(name)):
-            _move(model, name, placed[name])
+            move_part(model, name, placed[name])
         for name in reversed(list(placed)):
             if not any(other != name and other.startswith(f"{name}." if name else "") for other in placed):
-                _move(model, name, placed[name])
-        _let_activations_follow(model)
+                move_part(model, name, placed[name])
+        let_activations_follow(model)
         return model
 
 
 def device_map_of(model_args: Mapping[str, Any], rooms: Mapping[torch.device, int]) -> DeviceMap | None:
-    """Return the map that `model_args` ask for; None if they ask for none, or if there are no GPUs.
+    """Return the map that `model_args` ask for; None if they ask for none, or if there is one GPU or none to use.
 
     Args:
         model_args: arguments of lm-eval's `hf`: `device_map`; `parallelize`, the same as `device_map: auto`;
@@ -143,6 +140,8 @@ def device_map_of(model_args: Mapping[str, Any], rooms: Mapping[torch.device, in
         return DeviceMap(dict(wish), rooms)
     if limit is not None:
         rooms = {device: min(room, _n_bytes(limit)) for device, room in rooms.items()}
+    elif len(rooms) == 1:
+        return None
     return DeviceMap(wish, rooms) if rooms else None
 
 
@@ -154,8 +153,8 @@ def as_device(given: Any) -> torch.device:
 
 def _check_device(name: str, given: Any, rooms: Mapping[torch.device, int]) -> None:
     here = ", ".join(map(str, rooms)) or "none"
-    if given in ("cpu", "disk", "meta"):
-        return  # refused with the numbers, once the model is known
+    if given in _OFF_THE_GPUS:
+        return
     try:
         found = as_device(given) in rooms
     except (RuntimeError, TypeError):
@@ -182,87 +181,6 @@ def _check_modules(model: transformers.PreTrainedModel, placed: Mapping[str, Any
         check_device_map(model, dict(placed))
     except ValueError as problem:
         raise CalibError(f"{_KEY} leaves out a part of the model: {problem}") from problem
-
-
-def _move(model: torch.nn.Module, name: str, device: torch.device) -> None:
-    """Move a module, or a parameter or buffer of one."""
-    parent_name, _, own = name.rpartition(".")
-    parent: Any = model.get_submodule(parent_name)
-    part: Any = getattr(parent, own) if own else model
-    if isinstance(part, torch.nn.Module):
-        part.to(device)
-    elif isinstance(part, torch.nn.Parameter):
-        part.data = part.data.to(device)
-    elif part is not None:
-        setattr(parent, own, part.to(device))
-
-
-def _let_activations_follow(model: transformers.PreTrainedModel) -> None:
-    """Move what each part of the model is called with to the part's device, and the model's output to its input's."""
-    copies = _Copies()
-    for module, device in _parts(model):
-        module.register_forward_pre_hook(
-            lambda _, args, kwargs, device=device: (
-                _moved(args, lambda tensor: tensor.to(device)),
-                _moved(kwargs, lambda tensor: copies.on(device, tensor)),
-            ),
-            with_kwargs=True,
-        )
-    body: Any = model.base_model
-    body.register_forward_pre_hook(lambda *_: copies.forget())
-    body.register_forward_hook(lambda *_: copies.forget(), always_call=True)
-
-    def return_output(_: Any, args: Any, kwargs: Any, output: Any) -> Any:
-        given = next((x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor)), None)
-        if given is None or not isinstance(output, ModelOutput):
-            return output
-        for key in output:
-            output[key] = _moved(output[key], lambda tensor: tensor.to(given.device))
-        return output
-
-    model.register_forward_hook(return_output, with_kwargs=True)
-
-
-def _parts(module: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, torch.device]]:
-    """Yield the largest modules that are called and have all of their tensors on one device, with the device."""
-    devices = {tensor.device for tensor in (*module.parameters(), *module.buffers())}
-    is_called = type(module).forward is not torch.nn.Module.forward
-    if len(devices) == 1 and is_called:
-        yield module, devices.pop()
-    elif devices:
-        for child in module.children():
-            yield from _parts(child)
-
-
-class _Copies:
-    """Copies, on other devices, of the tensors that all layers of a forward pass are given."""
-
-    def __init__(self) -> None:
-        self._copies: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def on(self, device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the tensor on a device; the first copy is kept, with the tensor itself, whose id it is found by."""
-        if tensor.device == device:
-            return tensor
-        key = (id(tensor), device)
-        if key not in self._copies:
-            self._copies[key] = (tensor, tensor.to(device))
-        return self._copies[key][1]
-
-    def forget(self) -> None:
-        """Forget all copies."""
-        self._copies.clear()
-
-
-def _moved(value: Any, move: Any) -> Any:
-    """Return tensors, and tuples, lists and dictionaries of them, moved; anything else, as a cache, as it is."""
-    if isinstance(value, torch.Tensor):
-        return move(value)
-    if type(value) in (tuple, list):
-        return type(value)(_moved(each, move) for each in value)
-    if type(value) is dict:
-        return {key: _moved(each, move) for key, each in value.items()}
-    return value
 
 
 def _gb(n_bytes: float) -> str:

@@ -34,8 +34,9 @@ def test_other_arguments_ask_for_none(model_args):
     assert device_map_of(model_args, ROOMS) is None
 
 
-def test_without_a_gpu_the_map_is_left_out():
-    assert device_map_of({"device_map": "auto"}, {}) is None
+@pytest.mark.parametrize("rooms", [{}, {FIRST: 10**9}])
+def test_with_one_gpu_or_none_there_is_nothing_to_spread_over(rooms):
+    assert device_map_of({"device_map": "auto"}, rooms) is None
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,17 @@ def test_layers_are_whole_and_fit_into_the_rooms(small_model, name, wish):
     ("wish", "says"),
     [
         ({"": 0, "model.layers.1": "cpu"}, "(model.layers.1 and on) would lie on the CPU or a disk"),
+        ({"": "disk"}, "would lie on the CPU or a disk"),
         ({"": 0, "model.layer.1": 1}, "no module 'model.layer.1' (did you mean 'model.layers.1'"),
         ({"model.layers": 0, "lm_head": 1}, "leaves out a part of the model"),
     ],
 )
 def test_maps_that_leave_a_part_without_a_gpu_are_refused(small_model, wish, says):
+    given = device_map_of({"device_map": wish}, ROOMS)
+    assert given is not None
+    assert given.devices
     with pytest.raises(CalibError) as caught:
-        DeviceMap(wish, ROOMS).resolved(small_model("llama"))
+        given.resolved(small_model("llama"))
     assert says in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from mergekit.options import MergeOptions
 from transformers.cache_utils import DynamicCache
 
 from helpers.device_tags import WrongDeviceError
-from mergekit_calib.merging import device_map as device_map_module
+from mergekit_calib.merging import spread_model
 from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.live_model import LiveModel
 from mergekit_calib.merging.method import register, registered_signatures
@@ -126,7 +126,7 @@ def test_a_spread_model_is_scored_by_hf_and_searches_with_beams(small_model, tok
 
 def test_what_all_layers_are_given_is_copied_once_to_each_device(small_model, tags, monkeypatch):
     model, copied = spread(small_model("gemma3"), "gemma3"), []
-    original = device_map_module._Copies.on
+    original = spread_model._Copies.on
 
     def counted(self, device, tensor):
         n = len(self._copies)
@@ -134,7 +134,7 @@ def test_what_all_layers_are_given_is_copied_once_to_each_device(small_model, ta
         copied.extend([tensor.shape] if len(self._copies) > n else [])
         return result
 
-    monkeypatch.setattr(device_map_module._Copies, "on", counted)
+    monkeypatch.setattr(spread_model._Copies, "on", counted)
     model(torch.arange(3, 9, device=FIRST)[None])
     assert 0 < len(copied) < 2 * sum(name.startswith("model.layers") for name, _ in model.named_modules())
     assert len(copied) == len(set(map(id, copied)))
@@ -146,8 +146,8 @@ def test_what_all_layers_are_given_is_copied_once_to_each_device(small_model, ta
         lambda patch: patch.setattr(packed, "_copied", lambda array, device: torch.from_numpy(array)),
         lambda patch: patch.setattr(packed.PackedRunner, "_to_head", lambda runner, array: runner._to_device(array)),
         lambda patch: patch.setattr(packed, "_device_of", lambda module, otherwise: otherwise),
-        lambda patch: patch.setattr(device_map_module, "_moved", lambda value, move: value),
-        lambda patch: patch.setattr(device_map_module._Copies, "on", lambda copies, device, tensor: tensor),
+        lambda patch: patch.setattr(spread_model, "_moved", lambda value, move: value),
+        lambda patch: patch.setattr(spread_model._Copies, "on", lambda copies, device, tensor: tensor),
     ],
     ids=["arrays", "rows of the head", "last network", "activations", "masks"],
 )
