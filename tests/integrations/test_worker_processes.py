@@ -27,6 +27,7 @@ from mergekit_calib.recipe import dump_recipe, parse_sweep
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.locks import Claims
 from mergekit_calib.sweep.coordinator import run_sweep
+from mergekit_calib.sweep.crew import Ended
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 CANNOT_START = {**ONE_THREAD, "PYTHONHOME": "/nowhere"}
@@ -84,6 +85,23 @@ def test_if_every_worker_dies_the_sweep_stops_and_says_so(tmp_path):
 def test_a_mistake_that_a_worker_finds_stops_all_of_them(tmp_path):
     with pytest.raises(CalibError, match=r"sweep\.yml"):
         list(crew("merge_method: [", tmp_path, ONE_THREAD).work(False, _Silent()))
+
+
+def test_a_reason_that_stops_every_parent_stops_the_sweep(make_model, task, tmp_path):
+    block = {"axes": {"lambda": [0.5]}, "suite": [task]}
+    text = dump_recipe({**short_form(make_model(seed=0), make_model(seed=1)), "calibration": block})
+    register()
+    sweep = parse_sweep(text, registered_signatures(), "sweep.yml")
+
+    class Failing:
+        size = 2
+
+        def work(self, streams: bool, progress: object) -> Iterator[Ended]:
+            for parent in sweep.parents():
+                yield Ended(parent.id, "CalibError: this tokenizer has no vocabulary")
+
+    with pytest.raises(CalibError, match="this tokenizer has no vocabulary"):
+        run_sweep(sweep, tmp_path / "out", MergeOptions(quiet=True), crew=Failing())
 
 
 class _Silent:
