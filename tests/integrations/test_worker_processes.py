@@ -94,7 +94,7 @@ def test_a_reason_that_stops_every_parent_stops_the_sweep(make_model, task, tmp_
     sweep = parse_sweep(text, registered_signatures(), "sweep.yml")
 
     class Failing:
-        size = 2
+        size, scores_here = 2, False
 
         def work(self, streams: bool, progress: object) -> Iterator[Ended]:
             for parent in sweep.parents():
