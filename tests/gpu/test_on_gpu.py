@@ -134,12 +134,12 @@ def memory_for(n_bytes: int, device: torch.device, monkeypatch):
 def test_steps_are_halved_until_they_fit_into_memory(small_model, tokenizer, device, monkeypatch):
     model = small_model("llama").to(device)
     lm = packed(model, tokenizer)
-    # Many branches, so that the first step fills the limit of 4,096 tokens: its masks and scores take some 0.3 GB.
+    # Many branches, so that a step has 4,096 tokens: the mask alone is 64 MiB, and there is more.
     pairs = [(f"{EXAMPLES}{i}", f" {i} and so on, to the end") for i in range(300)]
     asked = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
     expected = lm.loglikelihood(asked, disable_tqdm=True)
     before = lm.batch_limits.step_tokens
-    with memory_for(100 * 2**20, device, monkeypatch):
+    with memory_for(64 * 2**20, device, monkeypatch):
         again = lm.loglikelihood(asked, disable_tqdm=True)
     assert lm.batch_limits.step_tokens < before
     assert [score for score, _ in again] == pytest.approx([score for score, _ in expected], abs=1e-3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -48,7 +49,11 @@ class DeviceTags:
     """
 
     def __init__(self, count: int = 2, free_bytes: int = 2**31) -> None:
-        self._facts = {"device_count": count, "mem_get_info": (free_bytes, free_bytes)}
+        self._facts = {
+            "device_count": count,
+            "mem_get_info": (free_bytes, free_bytes),
+            "get_device_properties": SimpleNamespace(total_memory=free_bytes),
+        }
         self._tags: dict[int, tuple[StorageWeakRef, torch.device]] = {}
         self._stack = ExitStack()
         self.checked = 0
