@@ -249,8 +249,9 @@ def test_the_largest_suite_that_fits_is_found():
     minutes = whole.seconds.total / 2 / 60
     half = cost(limit=600, gpu=slow, minutes=minutes).fitting
     assert half is not None
-    assert half.limit == half.items == pytest.approx(300, abs=30)
-    assert half.seconds <= 60 * minutes
+    assert half.limit == half.items
+    assert 300 <= half.items < 600  # attention within a step grows faster than its tokens
+    assert 0.9 * 60 * minutes < half.seconds <= 60 * minutes
     none = cost(limit=600, gpu=slow, minutes=0.001).fitting
     assert none is not None
     assert none.limit == 0
