@@ -31,6 +31,7 @@ def diversity_of_the_demo(tmp_path: Path) -> Path:
         "task": "diversity_of_the_demo",
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"curated": str(tmp_path / "prompts.jsonl")}},
+        "generation_kwargs": {"until": [], "do_sample": True, "temperature": 1.0, "max_gen_toks": 12},
         "repeats": 4,
     }
     path = tmp_path / "diversity_of_the_demo.yaml"

@@ -24,4 +24,4 @@ fi
 "$venv/bin/pip" list 2>/dev/null | grep --ignore-case --extended-regexp '^(torch|transformers|vllm|lm_eval|mergekit)'
 
 "$venv/bin/python" -m pytest -n 0 -m vllm --durations=10 tests/engines "$@"
-"$venv/bin/python" tests/benchmarks/vllm_generation.py
+"$venv/bin/python" tests/benchmarks/vllm_generation.py --enforce-eager

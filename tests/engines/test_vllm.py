@@ -187,7 +187,7 @@ def test_a_sweep_scores_choices_and_generates_in_two_phases(diversity_of_the_dem
     engine = {"generation": {"name": "vllm", "enforce_eager": True}}
     frontier, counted = run(demo_recipe(suite, engine=engine, objectives=["acc", diversity]), tmp_path / "out")
     assert frontier.finished
-    assert [point.status for point in frontier.points] == ["scored"] * 3
+    assert [point.status for point in frontier.points] == ["complete"] * 3
     assert counted.most == {"calib_demo": 240, "diversity_of_the_demo": 32}
     assert frontier.selected is not None
     assert frontier.selected.digest == digest_of(tmp_path / "out")
