@@ -8,16 +8,16 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import ItemStore, StoredPoint, Tables
-from mergekit_calib.recipe import Point, SearchSettings, Setting, Value
+from mergekit_calib.recipe import Point, SearchSettings
 from mergekit_calib.search.evaluation import Evaluation, Evaluator
+from mergekit_calib.search.known_outcomes import KnownOutcomes
 from mergekit_calib.search.protocol import Outcome, Space
 from mergekit_calib.search.racing import Documents, Race, rivals_among
 from mergekit_calib.search.shares import Share
 from mergekit_calib.search.sharing import Sharing
 from mergekit_calib.search.strategy import Strategy
-from mergekit_calib.search.study import Evaluated, Study
+from mergekit_calib.search.study import Study
 from mergekit_calib.search.surroundings import Surroundings
 from mergekit_calib.storage.locks import Claims
 
@@ -65,11 +65,7 @@ class Search:
         self._surroundings = surroundings or Surroundings()
         self.sharing = Sharing(store.folder / "shares", claims, lock, n_documents, divisible, self._surroundings)
         self._began = self._surroundings.now()
-        self._outcomes: dict[str, Outcome] = {}  # by content key
-        self._read: dict[str, tuple[StoredPoint, Evaluation | str]] = {}  # content key → another worker's point
-        self._reported: set[str] = set()
-        self._store_is_read = False
-        self._numbers: dict[str, int] = {}  # content key → trial number, of the point that this worker is scoring
+        self._known = KnownOutcomes(space, study, store, claims, evaluator, keeps_stopped=race is not None)
         self._begun: dict[str, int] = {}  # content key → number of documents that this worker scored or began to score
 
     def points(self) -> Iterator[Point | Share]:
@@ -79,13 +75,12 @@ class Search:
         `sharing`. Ends when the budget is used up or the strategy proposes no more, and no other worker is scoring.
         """
         while True:
-            if self._store_is_read:
-                self._read_ahead()
+            self._known.read_ahead()
             with self._surroundings.exclusive(self._lock):
-                self._update()
+                self._known.update()
                 point = self._next()
-                is_over = point is None and not self._workers_are_busy()
-                share = None if point or is_over else self.sharing.next(self._points_of_others())
+                is_over = point is None and not self._known.workers_are_busy()
+                share = None if point or is_over else self.sharing.next(self._known.points_of_others())
                 self.sharing.set_idle(not (point or share or is_over))
             if work := point or share:
                 yield work
@@ -96,22 +91,9 @@ class Search:
 
     def follow(self) -> None:
         """Learn what other workers have done since the last call, without taking a point."""
-        if self._store_is_read:
-            self._read_ahead()
+        self._known.read_ahead()
         with self._surroundings.exclusive(self._lock):
-            self._update()
-
-    def note_failed_parent(self, point_id: str, reason: str) -> None:
-        """Note that another worker could not score a parent; unlike those of other points, the study does not tell.
-
-        Args:
-            point_id: the id of a point; nothing happens if it is no parent's, or the parent has an outcome.
-            reason: why it cannot be scored.
-        """
-        for parent in self._space.parents:
-            if parent.id == point_id and (key := self._space.key_of(parent)) not in self._outcomes:
-                self._outcomes[key] = Outcome(parent, self._order(parent, None), reason=reason)
-                self._study.failed_parents.append(parent.axes)
+            self._known.update()
 
     def score(self, point: Point, digest: str, score: Callable[[Documents | None], Tables]) -> StoredPoint:
         """Score a claimed point: at once, or in blocks until a race stops it.
@@ -123,7 +105,7 @@ class Search:
             digest: the digest of its weights.
             score: scores the point on documents; given None, on all.
         """
-        same = next((o.stored for o in self._outcomes.values() if o.stored and o.stored.digest == digest), None)
+        same = next((o.stored for o in self._known.by_key.values() if o.stored and o.stored.digest == digest), None)
         if same is not None:
             return StoredPoint(point.id, same.tables, digest, {}, same.stopped)
         key = self._space.key_of(point)
@@ -132,7 +114,7 @@ class Search:
             return StoredPoint(point.id, self.sharing.score(point, key, digest, score), digest, {})
         part = self._store.load_part(key)
         self._begun[key] = part.n_items if part else 0
-        rivals = {o.point.id: o.stored for o in self._outcomes.values() if o.stored}
+        rivals = {o.point.id: o.stored for o in self._known.by_key.values() if o.stored}
 
         def score_and_count(documents: Documents) -> Tables:
             self._begun[key] += sum(map(len, documents.values()))
@@ -141,7 +123,7 @@ class Search:
         tables, stopped = self._race.run(
             score_and_count,
             [] if point.role else rivals_among(rivals),
-            order=self._numbers.get(key, 0) + 1,
+            order=self._known.numbers.get(key, 0) + 1,
             earlier=part.tables if part else None,
             keep=lambda tables: self._save(point, StoredPoint(point.id, tables, digest, {}), whole=False),
         )
@@ -158,22 +140,22 @@ class Search:
         key = self._space.key_of(point)
         with self._surroundings.exclusive(self._lock):  # so that nobody takes a share that was there a moment ago
             self.sharing.remove(point, key)
-        self._update_references()
-        if point.role and self._awaits_references():
+        self._known.update_references()
+        if point.role and self._known.awaits_references():
             # Its objectives compare with a parent that is not scored yet; `_add_scored_parents` adds it then.
             with self._surroundings.exclusive(self._lock):
                 self._claims.release(key)
             return
-        evaluation = self._evaluation(stored)
+        evaluation = self._known.evaluation(stored)
         with self._surroundings.exclusive(self._lock):
-            number = self._numbers.pop(key, None)
+            number = self._known.numbers.pop(key, None)
             if number is not None and isinstance(evaluation, Evaluation):
                 self._study.tell(number, evaluation, stopped=stored.stopped is not None)
             if number is not None and isinstance(evaluation, str):
                 self._study.fail(number, evaluation, stored.n_items)
-            self._add_outcome(key, point, number, stored, evaluation)
+            self._known.add(key, point, number, stored, evaluation)
             if point.role:
-                self._add_scored_parents()
+                self._known.add_scored_parents()
             self._claims.release(key)
 
     def fail(self, point: Point, reason: str) -> None:
@@ -185,14 +167,14 @@ class Search:
         """
         key = self._space.key_of(point)
         with self._surroundings.exclusive(self._lock):
-            number = self._numbers.pop(key, None)
+            number = self._known.numbers.pop(key, None)
             n_items = self._begun.pop(key, 0)
             if number is not None:
                 self._study.fail(number, reason, n_items)
-            self._outcomes[key] = Outcome(point, self._order(point, number), reason=reason, n_items=n_items)
+            self._known.by_key[key] = Outcome(point, self._known.order(point, number), reason=reason, n_items=n_items)
             if point.role:
                 self._study.failed_parents.append(point.axes)
-                self._add_scored_parents()
+                self._known.add_scored_parents()
             self._claims.release(key)
 
     def give_back(self, point: Point) -> None:
@@ -203,15 +185,22 @@ class Search:
         """
         key = self._space.key_of(point)
         with self._surroundings.exclusive(self._lock):
-            self._numbers.pop(key, None)  # its trial is then one of a worker that is gone
+            self._known.numbers.pop(key, None)  # its trial is then one of a worker that is gone
             self._begun.pop(key, None)
             self._claims.release(key)
 
     def news(self) -> list[Outcome]:
         """Return the outcomes on all workers since the last call, in the order of the points."""
-        new = {key: outcome for key, outcome in self._outcomes.items() if key not in self._reported}
-        self._reported |= new.keys()
-        return sorted(new.values(), key=lambda outcome: outcome.order)
+        return self._known.news()
+
+    def note_failed_parent(self, point_id: str, reason: str) -> None:
+        """Note that another worker could not score a parent; unlike those of other points, the study does not tell.
+
+        Args:
+            point_id: the id of a point; nothing happens if it is no parent's, or the parent has an outcome.
+            reason: why it cannot be scored.
+        """
+        self._known.note_failed_parent(point_id, reason)
 
     @property
     def references(self) -> Mapping[str, Tables]:
@@ -224,7 +213,9 @@ class Search:
         found = self._strategy.interpolation(self._study)
         if found is None:
             return None
-        ids = [outcome.point.id for s in found.nodes for outcome in self._outcomes.values() if outcome.point.axes == s]
+        ids = [
+            outcome.point.id for s in found.nodes for outcome in self._known.by_key.values() if outcome.point.axes == s
+        ]
         return ids, found.is_known, found.went_on
 
     def _next(self) -> Point | None:
@@ -232,7 +223,7 @@ class Search:
         for parent in self._space.parents:
             key = self._space.key_of(parent)
             # One that is stored, but has no outcome, waits for the scores of another parent.
-            if key not in self._outcomes and self._store.load(key) is None and self._claims.take(key):
+            if key not in self._known.by_key and self._store.load(key) is None and self._claims.take(key):
                 return parent
         if self._evaluator.missing_references:
             return None  # without them no point can be evaluated; if one failed, the search is over
@@ -250,7 +241,7 @@ class Search:
             if self._space.is_parent(proposal.setting):
                 self._study.fail(proposal.number, "a parent, which is scored separately")
             elif self._claims.take(key):
-                self._numbers[key] = proposal.number
+                self._known.numbers[key] = proposal.number
                 return point
         return None
 
@@ -270,175 +261,13 @@ class Search:
             return False
         if settings.item_evaluations is None:
             return True
-        spent = sum(outcome.n_items for outcome in self._outcomes.values())
-        running = sum(self._claims.is_held(key) for key in self._unfinished_keys())
+        spent = sum(outcome.n_items for outcome in self._known.by_key.values())
+        running = sum(self._claims.is_held(key) for key in self._known.unfinished_keys())
         return spent + (running + 1) * self._n_items <= settings.item_evaluations
 
     def _n_points(self) -> int:
-        done = sum(o.point.role is None for o in self._outcomes.values())
+        done = sum(o.point.role is None for o in self._known.by_key.values())
         return done + len(self._study.trials(TrialState.RUNNING))
-
-    def _unfinished_keys(self) -> list[str]:
-        """Return the content keys of points without an outcome that a worker may be scoring."""
-        proposed = [t.user_attrs.get("point") for t in self._study.trials(TrialState.RUNNING)]
-        parents = [self._space.key_of(parent) for parent in self._space.parents]
-        return [key for key in (*parents, *proposed) if key and key not in self._outcomes]
-
-    def _points_of_others(self) -> Iterator[tuple[str, Point]]:
-        """Yield the content key of each point that another worker is scoring, and the point."""
-        settings = {
-            t.user_attrs.get("point"): self._study.setting_of(t) for t in self._study.trials(TrialState.RUNNING)
-        }
-        parents = {self._space.key_of(parent): parent for parent in self._space.parents}
-        for key in self._unfinished_keys():
-            if self._claims.is_held(key):
-                yield key, parents.get(key) or self._space.point(settings[key])
-
-    def _workers_are_busy(self) -> bool:
-        return any(self._claims.is_held(key) for key in self._unfinished_keys())
-
-    def _update(self) -> None:
-        """Bring what this worker knows up to date: the scores on disk, and what the others have done."""
-        self._update_references()
-        if not self._store_is_read and not self._evaluator.missing_references:
-            self._update_from_store()
-            self._store_is_read = True
-        self._update_from_workers()
-
-    def _update_from_workers(self) -> None:
-        """Add the outcomes of other workers' points; release the points of dead workers."""
-        self._add_scored_parents()
-        if self._evaluator.missing_references:
-            return
-        for trial in self._study.trials(TrialState.RUNNING):
-            key = trial.user_attrs.get("point", "")
-            if trial.number in self._numbers.values() or (key and self._claims.is_held(key)):
-                continue
-            stored = self._load(key) if key else None
-            evaluation = self._evaluation(stored) if stored else None
-            if stored and isinstance(evaluation, Evaluation):  # the worker died after it wrote the scores
-                self._study.tell(trial.number, evaluation, stored.stopped is not None)
-                continue
-            self._study.fail(trial.number, None)
-            if stored and isinstance(evaluation, str):
-                self._study.add_failure(self._study.setting_of(trial), key, evaluation, stored.n_items)
-        for key, number in self._study.completed.items():
-            if key not in self._outcomes and (found := self._scores_of(key)):
-                setting = self._study.setting_of(self._study.trials()[number])
-                self._add_outcome(key, self._space.point(setting), number, *found)
-        for key, failure in self._study.failures.items():
-            if not self._space.is_parent(failure.setting):
-                point = self._space.point(failure.setting)
-                outcome = Outcome(point, failure.number, reason=failure.reason, n_items=failure.n_items)
-                self._outcomes.setdefault(key, outcome)
-
-    def _update_references(self) -> None:
-        """Give the evaluator the scores of the parents that objectives compare with, if they are on disk."""
-        for parent in self._space.parents:
-            if parent.role in self._evaluator.missing_references and (
-                stored := self._store.load(self._space.key_of(parent))
-            ):
-                self._evaluator.references[parent.role] = stored.tables
-
-    def _awaits_references(self) -> bool:
-        """Return whether a parent that an objective compares with is neither scored nor failed yet."""
-        missing = self._evaluator.missing_references
-        return any(p.role in missing and self._space.key_of(p) not in self._outcomes for p in self._space.parents)
-
-    def _add_scored_parents(self) -> None:
-        """Add the outcomes of parents whose scores are on disk, unless they wait for those of another parent."""
-        if self._awaits_references():
-            return
-        for parent in self._space.parents:
-            key = self._space.key_of(parent)
-            if key not in self._outcomes and (found := self._scores_of(key, is_parent=True)):
-                self._add_outcome(key, parent, None, *found)
-
-    def _update_from_store(self) -> None:
-        """Add to the study the points whose item scores are on disk, the oldest first."""
-        complete = {key: facts for key, facts in self._store.described() if facts.get("role") is None}
-        agrees = all(key in complete and self._is_of(number, key) for key, number in self._study.completed.items())
-        if not agrees and not self._workers_are_busy():
-            self._study.start_over()
-        for key, facts in complete.items():
-            is_in_study = key in self._study.completed or key in self._study.failures
-            if is_in_study or not (setting := self._setting(facts.get("axes", {}))):
-                continue
-            point = self._space.point(setting)
-            if self._space.key_of(point) == key and (stored := self._load(key)):
-                evaluation = self._evaluation(stored)
-                if isinstance(evaluation, Evaluation):
-                    self._study.add(setting, key, evaluation)
-                else:
-                    self._study.add_failure(setting, key, evaluation, stored.n_items)
-
-    def _is_of(self, number: int, key: str) -> bool:
-        """Return whether a trial's setting is that of the point with the content key, as it is unless it is damaged."""
-        setting = self._study.setting_of(self._study.trials()[number])
-        return bool(setting) and self._space.key_of(self._space.point(setting)) == key
-
-    def _setting(self, axes: Mapping[str, Value]) -> Setting:
-        """Return `axes` as a setting of this search; empty if it is a parent or not in the space."""
-        searched = self._study.axes
-        if axes.keys() != searched.keys() or not all(axis.holds(axes[name]) for name, axis in searched.items()):
-            return {}
-        return {} if self._space.is_parent(axes) else {name: axes[name] for name in searched}
-
-    def _read_ahead(self) -> None:
-        """Read and evaluate the points that other workers finished, so that it need not be done under the lock."""
-        parents = set(map(self._space.key_of, self._space.parents))
-        for key in (*parents, *self._study.completed):
-            if key not in self._outcomes and (found := self._scores_of(key, key in parents)):
-                self._read[key] = found
-
-    def _scores_of(self, key: str, is_parent: bool = False) -> tuple[StoredPoint, Evaluation | str] | None:
-        """Return a finished point's scores and objectives; None if it has no scores on disk."""
-        if found := self._read.pop(key, None):
-            return found
-        stored = self._store.load(key) if is_parent else self._load(key)
-        return None if stored is None else (stored, self._evaluation(stored))
-
-    def _load(self, key: str) -> StoredPoint | None:
-        """Return a finished point's scores on disk, or those of a stopped point if this search has a race."""
-        stored = self._store.load(key)
-        if stored is None and self._race is not None:
-            part = self._store.load_part(key)
-            stored = part if part and part.stopped else None
-        return stored
-
-    def _evaluation(self, stored: StoredPoint) -> Evaluation | str:
-        """Return a point's objectives, or the reason why they cannot be computed from its scores."""
-        try:
-            return self._evaluator.evaluate(stored.tables)
-        except CalibError as problem:
-            return str(problem)
-        except Exception as problem:  # a third party's metric may raise anything
-            return f"{type(problem).__name__}: {problem}"
-
-    def _add_outcome(
-        self, key: str, point: Point, number: int | None, stored: StoredPoint, evaluation: Evaluation | str
-    ) -> None:
-        """Keep the outcome of a scored point, and show the point to the strategy if it is in the space."""
-        order = self._order(point, number)
-        if isinstance(evaluation, str):
-            self._outcomes[key] = Outcome(point, order, reason=evaluation, n_items=stored.n_items)
-            if point.role:
-                self._study.failed_parents.append(point.axes)
-            return
-        self._outcomes[key] = Outcome(point, order, stored, n_items=stored.n_items)
-        if point.role:
-            self._study.parent_evaluations.append(evaluation)
-        if point.axes.keys() == self._study.axes.keys():
-            stopped = stored.stopped is not None
-            self._study.evaluated.append(Evaluated(point.axes, evaluation, stopped, stored.tables, point.role))
-            in_space = all(axis.holds(point.axes[name]) for name, axis in self._study.axes.items())
-            if point.role and in_space and not self._study.has_content(key):
-                self._study.add(point.axes, key, evaluation, point.role)
-
-    def _order(self, point: Point, number: int | None) -> int:
-        """Return the sort key of a point: the parents first, then by the number of the trial."""
-        roles = [parent.role for parent in self._space.parents]
-        return roles.index(point.role) - len(roles) if point.role else int(number or 0)
 
     def _save(self, point: Point, stored: StoredPoint, whole: bool) -> None:
         self._store.save(self._space.key_of(point), stored, self._space.facts_of(point), whole=whole)

@@ -15,10 +15,7 @@ from mergekit.options import MergeOptions
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
 from mergekit_calib.engines import transformers_engine
-from mergekit_calib.engines.engine import Engine
 from mergekit_calib.engines.engine_checks import content_of_engine
-from mergekit_calib.engines.engine_memory import share_of_gpu
-from mergekit_calib.engines.vllm_engine import VllmEngine, VllmPlace
 from mergekit_calib.items.store import Tables, content_key
 from mergekit_calib.items.table import Split
 from mergekit_calib.merging.device_map import DeviceMap
@@ -41,7 +38,8 @@ from mergekit_calib.search.racing import Race
 from mergekit_calib.storage.locks import exclusive
 from mergekit_calib.sweep.earlier_keys import adopt_earlier_scores
 from mergekit_calib.sweep.folder import RunFolder, Session
-from mergekit_calib.sweep.point_scorer import LocalScorer, PointScorer
+from mergekit_calib.sweep.local_scorer import local_scorer
+from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.versions import versions
 
 # The same for every sweep, so that no p-value depends on a number in the recipe.
@@ -154,27 +152,7 @@ class Prepared:
         """Return an object that makes and scores the models of points."""
         if self.elsewhere is not None:
             return self.elsewhere(self)
-        block, models = self.sweep.calibration, self.point_models()
-        trees = self.suite.prefix_trees
-        scoring = transformers_engine.TransformersEngine(models, self.model_args, block.batch_size, trees)
-        return LocalScorer(scoring if block.vllm is None else self._with_vllm(models, scoring), self.suite)
-
-    def _with_vllm(self, models: PointModels, scoring: transformers_engine.TransformersEngine) -> Engine:
-        """Return the engine that generates with vLLM; `scoring` scores choices, unless nothing does."""
-        engine, settings = self.sweep.calibration.engine, self.sweep.calibration.vllm
-        assert engine is not None
-        assert settings is not None
-        return VllmEngine(
-            models,
-            None if engine.only_generates else scoring,
-            self.parents,
-            settings,
-            VllmPlace(self.device, share_of_gpu(self.memory), self.folder.scratch),
-            merge_options=self.options,
-            keeps_vocabulary=not self.tokenizer.changes_weights,
-            keep_parents=not self.memory.streams,
-            model_args=self.model_args,
-        )
+        return local_scorer(self)
 
     @property
     def choose_on(self) -> Split:

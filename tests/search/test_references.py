@@ -98,7 +98,7 @@ def test_a_worker_waits_for_the_parent_that_another_scores(search):
     finish(one, base)
     assert one.news() == []
     assert one._next() is None
-    assert one._workers_are_busy()
+    assert one._known.workers_are_busy()
     finish(other, aligned)
     assert [o.point.id for o in other.news()] == ["base", "aligned"]
     assert next(ones).id == "lambda=0.25"
