@@ -179,13 +179,15 @@ class _NotedClaims(Claims):
     time: SimulatedTime
 
     def take(self, key: str) -> bool:
-        if taken := super().take(key):
+        taken = super().take(key)
+        if taken and not key.startswith("idle-"):  # claims that say no more than that a worker waits
             self.time.changed()
         return taken
 
     def release(self, key: str) -> None:
         super().release(key)
-        self.time.changed()
+        if not key.startswith("idle-"):
+            self.time.changed()
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ def simulate(
         )
         time.score(costs.start)
         for point in driver.points():
+            time.score(costs.merge)
             stored = driver.score(point, point.id, lambda documents, point=point: answers(point, documents))
             driver.finish(point, stored)
             scored = Scored(point, number, time.now(), stored.n_items, stored.stopped is not None)
@@ -276,7 +279,7 @@ def simulate(
         luck = np.random.default_rng([world.seed, int(world.key_of(point), 16)])
         factor = float(np.exp(luck.normal(0, costs.noise)))
         n_items = world.n_items if documents is None else sum(map(len, documents.values()))
-        time.score(costs.merge + n_items * costs.document * factor)
+        time.score(n_items * costs.document * factor)
         return whole if documents is None else {"t": [whole["t"][0].take(np.array(documents["t"]))]}
 
     with ExitStack() as stack:
