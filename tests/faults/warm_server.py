@@ -208,9 +208,9 @@ def _limit_memory_in_preparation(n_bytes: int) -> None:
 
     prepare = coordinator.prepare
 
-    def limited(*args: Any) -> Any:
+    def limited(*args: Any, **options: Any) -> Any:
         _limit_memory(n_bytes)
-        return prepare(*args)
+        return prepare(*args, **options)
 
     coordinator.prepare = limited
 
