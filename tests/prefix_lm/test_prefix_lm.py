@@ -319,10 +319,8 @@ def test_model_args_that_a_loaded_model_cannot_take_are_an_error() -> None:
     check_model_args({"dtype": "float32", "max_length": 100})
     with pytest.raises(CalibError, match=r"model_args\.max_lenght .*'max_length'"):
         check_model_args({"max_lenght": 100})
-    with pytest.raises(
-        CalibError, match=r"model_args\.parallelize cannot be applied to a model that is loaded already"
-    ):
-        check_model_args({"parallelize": True})
+    with pytest.raises(CalibError, match=r"model_args\.gptqmodel cannot be applied to a model that is loaded already"):
+        check_model_args({"gptqmodel": True})
 
 
 @pytest.mark.parametrize(
