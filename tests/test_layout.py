@@ -36,7 +36,7 @@ results
 storage
 metrics
 demo
-errors versions
+errors versions stopping
 """
 LAYER = {name: i for i, line in enumerate(LAYERS.strip().split("\n")) for name in line.split()}
 # `plugins` holds the plugin manager and `hookspecs` what it is made with: one subject in two modules.

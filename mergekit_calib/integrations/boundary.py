@@ -20,25 +20,15 @@ from types import FrameType
 
 import click
 
+from mergekit_calib import stopping
 from mergekit_calib.errors import CalibError, one_line
 from mergekit_calib.report.text.safe_text import on_one_line
+from mergekit_calib.stopping import Stopped
 from mergekit_calib.storage.failures import folder_error
 
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 _LONGEST = 240  # characters of an unknown exception's own message
 _LOG = "_mergekit_calib_log"  # the attribute of an exception that names the file with its traceback
-
-
-class Stopped(KeyboardInterrupt):
-    """The process was asked to stop, by Ctrl-C or by a signal.
-
-    Args:
-        number: the signal's number.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 @contextmanager
@@ -129,13 +119,14 @@ def _signals_as_exceptions() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for each in before:
             signal.signal(each, _end_at_once)
-        raise Stopped(number)
+        stopping.ask(number)
 
     for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
+        stopping.forget()
         for number, handler in before.items():
             signal.signal(number, handler)
 

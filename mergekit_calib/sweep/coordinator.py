@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mergekit.options import MergeOptions
 
+from mergekit_calib import stopping
 from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.recipe_keys import known_keys
@@ -146,6 +147,7 @@ def _explore(
         return result.conclude()
     with closing(crew.work(prepared.memory.streams, progress)) as steps:
         for step in steps:
+            stopping.raise_if_asked()
             if step is not None and step.reason is not None:
                 search.note_failed_parent(step.point, step.reason)
             search.follow()

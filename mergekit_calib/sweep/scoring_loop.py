@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
+from mergekit_calib import stopping
 from mergekit_calib.errors import LostStudyError, ScorerLostError, ScorerRefusedError
 from mergekit_calib.items.store import StoredPoint, Tables
 from mergekit_calib.recipe import Point
@@ -40,6 +41,7 @@ def score_points(prepared: Prepared, search: Search, progress: Progress) -> Gene
     """
     scorer = prepared.scorer()
     for point in search.points():
+        stopping.raise_if_asked()
         yield None
         if isinstance(point, Share):
             progress.helping(point.point.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from helpers.report_factory import make_frontier
+from mergekit_calib import stopping
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.boundary import Stopped, boundary, explain
 from mergekit_calib.integrations.run_log import RunLog
@@ -148,7 +150,7 @@ with boundary():
 @pytest.fixture
 def recipe(make_model, task, tmp_path) -> Path:
     path = tmp_path / "sweep.yml"
-    values = [round(0.05 * i, 2) for i in range(1, 20)]
+    values = [round(0.01 * i, 2) for i in range(1, 100)]  # too many for a run to end before the signal comes
     sweep = {
         "merge_method": "calibration_sweep",
         "base_model": str(make_model(seed=1)),
@@ -199,9 +201,9 @@ def signalled(command: list, after: str, number: int, folder: Path, terminal: bo
 )
 def test_a_signal_keeps_the_table_and_the_same_command_goes_on(recipe, tmp_path, command, number, terminal):
     arguments = [BIN / command.split()[0], *command.split()[1:], recipe.name, "out"]
-    status, output = signalled(arguments, "λ = 0.15", number, tmp_path, terminal)
+    status, output = signalled(arguments, "λ = 0.03", number, tmp_path, terminal)
     assert status == 128 + number, output[-2000:]
-    kept = re.search(r"Stopped: (\d+) of 21 points kept; the same command goes on", output)
+    kept = re.search(r"Stopped: (\d+) of 101 points kept; the same command goes on", output)
     assert kept, output[-2000:]
     assert "Traceback" not in output
     assert "Aborted" not in output
@@ -209,6 +211,20 @@ def test_a_signal_keeps_the_table_and_the_same_command_goes_on(recipe, tmp_path,
     assert len(frontier.points) == int(kept[1]) > 2
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "calibration" / "items").iterdir()}
     assert len(files) >= int(kept[1])
+
+
+def test_a_signal_that_a_library_swallows_stops_the_loop_over_the_points():
+    def command() -> None:
+        with boundary():
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            stopping.raise_if_asked()
+
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 128 + signal.SIGTERM
+    stopping.raise_if_asked()  # the next command was not asked to stop
 
 
 @pytest.mark.parametrize("terminal", [False, True])
