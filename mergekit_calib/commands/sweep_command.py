@@ -62,10 +62,14 @@ def sweep_command(
         if not has_calibration_block(text, str(recipe)):
             raise CalibError(f"{recipe} has no `calibration:` block; mergekit-yaml runs plain recipes")
         merge_options.apply_global_options()
+        if dry_run and address is not None:
+            raise click.UsageError(
+                "--dry-run is for this machine; `mergekit-calib plan --gpu NAME --workers N` plans for a cluster"
+            )
         if dry_run:
             from mergekit_calib.commands.plan_command import show_cost  # a run needs none of it
 
-            show_cost(recipe, Path(out), merge_options)
+            show_cost(recipe, Path(out), merge_options, workers=workers)
             return
         ray = None
         if address is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mergekit_calib.integrations.run_log import RunLog
 from mergekit_calib.integrations.trackers import TrackedProgress
 from mergekit_calib.integrations.worker_crew import WorkerCrew
-from mergekit_calib.integrations.worker_shares import ENVIRONMENT_OF_ASKING, worker_environments
+from mergekit_calib.integrations.worker_shares import ENVIRONMENT_OF_ASKING, environments_of_workers
 from mergekit_calib.recipe import Sweep, parse_sweep, read_block
 from mergekit_calib.report.terminal.console import ConsoleProgress
 from mergekit_calib.report.text import formatting
@@ -125,18 +125,13 @@ def _workers(
     There is at most one environment if this process scores the points itself.
     """
     block = sweep.calibration
+    if ray is None:
+        return environments_of_workers(block, options, workers), None
+    from mergekit_calib.sweep.remote.cluster_share import shares_of_cluster
+
     requested = workers or block.workers
-    if ray is not None:
-        from mergekit_calib.sweep.remote.cluster_share import shares_of_cluster
-
-        n_workers = requested if isinstance(requested, int) else None
-        shares = shares_of_cluster(ray, block.gpus_per_worker, n_workers)
-        return [ENVIRONMENT_OF_ASKING] * len(shares), asdict(shares[0])
-    from mergekit_calib.sweep.preflight import scoring_device
-
-    if requested in (None, 1):
-        return [], None
-    return worker_environments(requested, block.gpus_per_worker, scoring_device(block.model_args, options)), None
+    shares = shares_of_cluster(ray, block.gpus_per_worker, requested if isinstance(requested, int) else None)
+    return [ENVIRONMENT_OF_ASKING] * len(shares), asdict(shares[0])
 
 
 def _console(out_path: str, options: MergeOptions | None) -> ConsoleProgress:

@@ -9,10 +9,34 @@ from mergekit_calib.errors import CalibError
 
 if TYPE_CHECKING:
     import torch
+    from mergekit.options import MergeOptions
+
+    from mergekit_calib.recipe import CalibrationBlock
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 ENVIRONMENT_OF_ASKING = {GPUS: "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """The environment variables of a process that has its points scored on another machine."""
+
+
+def environments_of_workers(
+    block: CalibrationBlock, options: MergeOptions, workers: int | str | None
+) -> list[dict[str, str]]:
+    """Return the environment variables of each worker that a sweep starts here; none if this process scores itself.
+
+    Args:
+        block: the `calibration:` block.
+        options: mergekit's options.
+        workers: how many, or `auto`; what the block says if None.
+
+    Raises:
+        CalibError: as `worker_environments`; or the device does not exist.
+    """
+    from mergekit_calib.sweep.preflight import scoring_device
+
+    requested = workers or block.workers
+    if requested in (None, 1):
+        return []
+    return worker_environments(requested, block.gpus_per_worker, scoring_device(block.model_args, options))
 
 
 def worker_environments(requested: int | str, gpus_per_worker: int, device: torch.device) -> list[dict[str, str]]:

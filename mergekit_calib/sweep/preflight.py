@@ -6,7 +6,8 @@ the documents of the suite's tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,16 +137,12 @@ def prepare(
     check_tokenizer_files(sweep, choice, models)
     strategy = strategy_of(sweep)
 
-    check_model_args(block.model_args)
+    with _of_file(source):
+        check_model_args(block.model_args)
+        compute_dtype(block.model_args.get("dtype"))
+        device, device_map = _place(block.model_args, options, scores_here, gpu_bytes)
     waits = bool(of_adapters) and choice.folder is None  # for the LoRAs to be merged
     tokenizer = None if waits else tokenizer_of_points(sweep, choice, options, block.model_args)
-    compute_dtype(block.model_args.get("dtype"))
-    is_here = scores_here and gpu_bytes is None
-    device_map = device_map_of(block.model_args, rooms_for_weights()) if is_here else None
-    if not is_here:
-        device = torch.device("cuda" if gpu_bytes else "cpu")
-    else:
-        device = scoring_device(block.model_args, options) if device_map is None else device_map.devices[0]
     suite = Suite.load(block.suite, seeds=block.seeds, source=source)
     check_suite(block, suite, source)
     folder.items.entries = suite.entry_of
@@ -188,6 +185,29 @@ def prepare(
         for point in (*prepared.parents, next(sweep.corners())):
             check_in_place(prepared.point_models(), point)
     return prepared
+
+
+@contextmanager
+def _of_file(source: str | None) -> Iterator[None]:
+    """Name the file and the whole key in errors that are about `model_args`."""
+    try:
+        yield
+    except CalibError as problem:
+        if source is None or not str(problem).startswith("model_args"):
+            raise
+        raise CalibError(f"{source}: calibration.{problem}") from problem
+
+
+def _place(
+    model_args: dict[str, Any], options: MergeOptions, scores_here: bool, gpu_bytes: int | None
+) -> tuple[torch.device, DeviceMap | None]:
+    """Return the device that scores, the first of them if the model is spread over several, and how it is spread."""
+    if gpu_bytes is not None:
+        return torch.device("cuda"), None
+    if not scores_here:
+        return torch.device("cpu"), None
+    device_map = device_map_of(model_args, rooms_for_weights())
+    return (scoring_device(model_args, options), None) if device_map is None else (device_map.devices[0], device_map)
 
 
 def _check_device_map(

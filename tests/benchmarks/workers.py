@@ -52,8 +52,11 @@ class Clock(Progress):
         self.ended = time.perf_counter()
 
 
-def sweep_once(workers: int, threads: int, limit: int) -> float:
-    """Return the seconds of scoring; `OMP_NUM_THREADS` must be `threads` already if there is one worker."""
+def sweep_once(workers: int, threads: int, limit: int) -> tuple[float, float]:
+    """Return the seconds of scoring, and those within points of all workers together.
+
+    `OMP_NUM_THREADS` must be `threads` already if there is one worker.
+    """
     text = sweep_yaml().replace("{min: 0.0, max: 1.5}", str(VALUES))
     text = text.replace("- calib_demo ", f"- {{task: calib_demo, limit: {limit}}}  ")
     options, clock = MergeOptions(quiet=True), Clock()
@@ -67,15 +70,16 @@ def sweep_once(workers: int, threads: int, limit: int) -> float:
         frontier = run_sweep(sweep, out, options, clock, crew)
     assert len(frontier.complete_points) == len(VALUES) + 2
     assert clock.began is not None
-    return clock.ended - clock.began
+    return clock.ended - clock.began, sum(sum(point.seconds.values()) for point in frontier.complete_points)
 
 
-def measured(workers: int, threads: int, limit: int) -> float:
+def measured(workers: int, threads: int, limit: int) -> tuple[float, float]:
     """Return `sweep_once` of a new process."""
     command = [sys.executable, __file__, "--once", str(workers), str(threads), "--limit", str(limit)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    whole, in_points = json.loads(done.stdout.splitlines()[-1])
+    return whole, in_points
 
 
 def main() -> None:
@@ -89,17 +93,22 @@ def main() -> None:
         print(json.dumps(sweep_once(*options.once, options.limit)))
         return
     seconds: dict[str, list[float]] = {name: [] for name in SETTINGS}
+    in_points: dict[str, list[float]] = {name: [] for name in SETTINGS}
     for i in range(options.rounds):
         for name in [*SETTINGS][:: 1 if i % 2 == 0 else -1]:
-            seconds[name].append(measured(*SETTINGS[name], options.limit))
+            whole, points = measured(*SETTINGS[name], options.limit)
+            seconds[name].append(whole)
+            in_points[name].append(points)
             print(f"round {i + 1}, {name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
     first = next(iter(seconds.values()))
     print(f"{len(VALUES) + 2} points of {options.limit:,} items, {options.rounds} rounds, {cores()} cores:\n")
-    print("| | seconds of each round | median | ratio to one thread, median |\n| --- | --- | --: | --: |")
+    heads = ("", "seconds of each round", "median", "ratio to one thread, median", "in points, all workers, median")
+    print(f"| {' | '.join(heads)} |\n| --- | --- | --: | --: | --: |")
     for name, of in seconds.items():
         ratio = statistics.median(one / reference for one, reference in zip(of, first, strict=True))
         listed = ", ".join(f"{one:.1f}" for one in of)
-        print(f"| {name} | {listed} | {statistics.median(of):.1f} | {ratio:.2f} |")
+        points = statistics.median(in_points[name])
+        print(f"| {name} | {listed} | {statistics.median(of):.1f} | {ratio:.2f} | {points:.1f} |")
 
 
 if __name__ == "__main__":

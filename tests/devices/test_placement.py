@@ -12,6 +12,7 @@ from mergekit.options import MergeOptions
 from transformers.cache_utils import DynamicCache
 
 from helpers.device_tags import WrongDeviceError
+from helpers.prepared_sweeps import short_form
 from mergekit_calib.merging import spread_model
 from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.live_model import LiveModel
@@ -61,14 +62,8 @@ def scorer(model, tokenizer) -> PrefixLM:
 @pytest.mark.parametrize("method", ["linear", "ties", "slerp", "dare_linear"])
 def test_merging_and_the_live_model_on_two_devices_give_the_weights_of_a_cpu(make_model, tmp_path, tags, method):
     register()
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(make_model(seed=0)),
-        "models": [{"model": str(make_model(seed=1))}],
-        "parameters": {"method": method},
-        "dtype": "bfloat16",
-        "calibration": {"axes": {"lambda": [0.3, 0.7]}, "suite": ["any"]},
-    }
+    block = {"axes": {"lambda": [0.3, 0.7]}, "suite": ["any"]}
+    recipe = short_form(make_model(seed=0), make_model(seed=1), parameters={"method": method}, calibration=block)
     points = list(parse_sweep(dump_recipe(recipe), registered_signatures()).grid())
 
     def digests(merging: str, device: torch.device) -> list[str]:

@@ -10,6 +10,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from mergekit.options import MergeOptions
 
+from helpers.prepared_sweeps import short_form
 from mergekit_calib.merging.device_map import DeviceMap
 from mergekit_calib.merging.live_model import LiveModel
 from mergekit_calib.merging.method import register, registered_signatures
@@ -47,14 +48,10 @@ def packed(model, tokenizer):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_merges_on_the_device_are_bit_identical_to_mergekits(make_model, tmp_path, device, method, dtype):
     register()
-    recipe = {
-        "merge_method": "calibration_sweep",
-        "base_model": str(make_model(seed=0)),
-        "models": [{"model": str(make_model(seed=1))}],
-        "parameters": {"method": method},
-        "dtype": dtype,
-        "calibration": {"axes": {"lambda": [0.3, 0.7]}, "suite": ["any"]},
-    }
+    block = {"axes": {"lambda": [0.3, 0.7]}, "suite": ["any"]}
+    recipe = short_form(
+        make_model(seed=0), make_model(seed=1), dtype=dtype, parameters={"method": method}, calibration=block
+    )
     options = MergeOptions(random_seed=1, quiet=True, device=str(device))
     models = PointModels(options, TokenizerChoice(None), tmp_path / "scratch", device)
     for i, point in enumerate(parse_sweep(dump_recipe(recipe), registered_signatures()).grid()):

@@ -49,6 +49,21 @@ def test_a_dry_run_writes_nothing_and_prints_what_plan_prints(recipe, tmp_path, 
     assert "fits into 10 minutes" in planned.output
 
 
+def test_a_plan_is_for_the_workers_that_a_sweep_would_start(make_model, task, tmp_path):
+    plain = short_form(make_model(seed=0), make_model(seed=1))
+    path = written(tmp_path / "sweep.yml", plain, task, workers=2, gpus_per_worker=1)
+    said = {}
+    for name, more in {"recipe": [], "option": ["--workers", "3"]}.items():
+        done = CliRunner().invoke(main, ["sweep", str(path), str(tmp_path / "out"), "--dry-run", *more])
+        assert done.exit_code == 0, done.output
+        said[name] = done.output
+    assert "for 2 workers on this CPU; for each" in " ".join(said["recipe"].split())
+    assert "for 3 workers on this CPU; for each" in " ".join(said["option"].split())
+    refused = CliRunner().invoke(main, ["sweep", str(path), str(tmp_path / "out"), "--dry-run", "--ray", "auto"])
+    assert refused.exit_code == 2
+    assert "plan --gpu NAME --workers N" in refused.output
+
+
 def test_a_dry_run_refuses_the_folders_that_a_sweep_refuses(recipe, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
@@ -65,6 +80,7 @@ def test_a_dry_run_refuses_the_folders_that_a_sweep_refuses(recipe, tmp_path):
         ({}, {"suite": ["no_such_task"]}),
         ({}, {"objectives": ["acc", "eec"]}),
         ({}, {"search": {"strategy": "random"}}),
+        ({}, {"model_args": {"device_map": "autoo"}}),
     ],
 )
 def test_mistakes_are_told_in_the_words_of_a_sweep(make_model, task, tmp_path, keys, block):
@@ -75,6 +91,8 @@ def test_mistakes_are_told_in_the_words_of_a_sweep(make_model, task, tmp_path, k
     swept = CliRunner().invoke(main, ["sweep", str(path), str(tmp_path / "out")])
     assert planned.exit_code == swept.exit_code == 1
     assert planned.output.splitlines()[-1] == swept.output.splitlines()[-1]
+    if "model_args" in block:
+        assert f"{path}: calibration.model_args.device_map is 'autoo'" in " ".join(planned.output.split())
 
 
 def test_a_stub_has_the_header_and_the_size_of_the_real_file_and_takes_no_disk(tmp_path):

@@ -88,7 +88,7 @@ def sentences_of(cost: SweepCost) -> Iterator[str]:
         yield _fitting(cost.fitting)
     basis = f"Time is {'a bound' if cost.generates else 'an estimate'} for {cost.device}"
     if cost.workers > 1:
-        basis += f" and {cost.workers} workers, each with its own"
+        basis += f" and {cost.workers} workers, as if each had its own"
     yield f"{basis}, in {cost.dtype}. {cost.basis}"
     yield from cost.notes
 
@@ -108,9 +108,12 @@ def _memory(cost: SweepCost) -> Iterator[tuple[str, str, str]]:
     detail = f"live model {_bytes(cost.live)}, {kept}, scoring up to {_bytes(cost.scoring)}"
     if cost.building:
         detail += f", {_bytes(cost.building)} of the host's at the start"
-    each = " each" if cost.workers > 1 else ""
-    yield "memory", _bytes(cost.on_device), f"on {cost.device}{each}: {detail}"
-    if cost.on_host != cost.on_device:
+    is_shared = cost.on_host == cost.on_device  # a CPU, of whose memory all workers take a part
+    where = f"on {cost.device}"
+    if cost.workers > 1:
+        where = f"for {cost.workers} workers {where}; for each" if is_shared else f"{where} each"
+    yield "memory", _bytes(cost.on_device), f"{where}: {detail}"
+    if not is_shared:
         yield "", _bytes(cost.on_host), "of the host's memory"
 
 
