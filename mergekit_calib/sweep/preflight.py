@@ -159,7 +159,8 @@ def prepare(
     others = device_map.devices[1:] if device_map else ()
     needed = footprint(models.values(), dtype, out_dtype, scored_in, device, options, growth, others)
     if device_map is not None:
-        _check_device_map(device_map, models, needed, options)
+        with _of_file(source):
+            _check_device_map(device_map, models, needed, options)
     needed = with_vllm(needed, block.engine, gpu_bytes or free_memory(device)[0], gpu_bytes or total_memory(device))
     memory = needed
     if gpu_bytes is not None:
