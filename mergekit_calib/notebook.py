@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
+from mergekit_calib.analysis.stored_sweep import read_record
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.item_files import UnreadableItemsError, read_items
 from mergekit_calib.items.table import in_selection_split
@@ -123,7 +123,7 @@ class SweepResult:
         """
         if self.folder is None:
             raise CalibError("item scores are in the sweep's output folder: use SweepResult.load(folder)")
-        keys = _content_keys(self.folder)
+        keys = read_record(self.folder)["points"]
         point_ids = [p.id for p in self.frontier.complete_points] if points is None else list(points)
         entry_of = {task: entry.name for entry in self.frontier.suite for task in entry.tasks}
         frames = []
@@ -135,18 +135,6 @@ class SweepResult:
                 raise CalibError(f"{self.folder}: no item scores of point {point!r}; there are {', '.join(keys)}")
             frames += [_items_of_point(point, path, keys[point], entry_of) for path in files[:1]]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _content_keys(folder: Path) -> dict[str, str]:
-    """Return point id → content key, with which the name of the file of its item scores ends."""
-    record = folder / "calibration" / "sweep.yml"
-    try:
-        keys = yaml.safe_load(record.read_text(encoding="utf-8"))["points"]
-        return {str(point): str(key) for point, key in keys.items()}
-    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise CalibError(
-            f"{record} is missing or cannot be read; run the sweep's command again, which writes it anew"
-        ) from problem
 
 
 def _items_of_point(point: str, path: Path, key: str, entry_of: Mapping[str, str]) -> pd.DataFrame:

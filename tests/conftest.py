@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at once
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub, which reads it once
@@ -13,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +72,36 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "made_up.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     (folder / "made_up.yaml").write_text(TASK.format(data=folder / "made_up.jsonl"))
     return str(folder / "made_up.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a finished sweep of the demo pair: 7 values of λ, 600 items. Do not write to it: copy it.
+
+    It is run once, as a user does it, for all the processes that run tests.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    out = shared / "finished_demo" / "out"
+    with FileLock(shared / "finished_demo.lock"):
+        if not (out.parent / "done").exists():
+            from mergekit_calib import demo
+
+            recipe = yaml.safe_load(demo.sweep_yaml())
+            recipe["calibration"]["axes"] = {"lambda": [0.25, 0.5, 0.75, 1.25, 1.5]}
+            recipe["calibration"]["suite"] = [{"task": "calib_demo", "limit": 600}]
+            recipe["calibration"].pop("search", None)
+            out.parent.mkdir()
+            (out.parent / "sweep.yml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+            command = [sys.executable, "-m", "mergekit_calib", "sweep", "sweep.yml", "out", "--quiet"]
+            subprocess.run(command, cwd=out.parent, check=True, timeout=300)
+            (out.parent / "done").touch()
+    return out
+
+
+@pytest.fixture
+def demo_copy(finished_demo: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_demo` that a test may write to, with the recipe beside it."""
+    shutil.copy(finished_demo.parent / "sweep.yml", tmp_path / "sweep.yml")
+    return Path(shutil.copytree(finished_demo, tmp_path / "out"))

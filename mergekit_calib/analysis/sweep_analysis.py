@@ -7,8 +7,8 @@ chosen on all items, and cross-fitting estimates what the rule's choice is worth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -30,11 +30,13 @@ from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split
 from mergekit_calib.results.baseline_findings import Blend
-from mergekit_calib.results.findings import SUITE, Difference
+from mergekit_calib.results.findings import SUITE, Difference, Estimate
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
 from mergekit_calib.results.prediction_findings import PredictedCurve
 
 _POWER = 0.8
+SEED_OF_RESAMPLES = 0
+"""The seed of the resamples of every sweep, so that no p-value depends on a number in the recipe."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,17 @@ class SweepAnalysis:
             self.chooser().results_of(results),
             {scope: of["held_out"] for scope, of in results.items()},
         )
+
+    def estimates_of(self, tables: Tables, metrics: Collection[str]) -> dict[str, dict[str, dict[str, Estimate]]]:
+        """Return the estimates of some metrics of a model's scores, by scope, metric and split.
+
+        Args:
+            tables: the scores.
+            metrics: the names of the metrics, among `of_choices` and the tasks' own.
+        """
+        estimator = replace(self._estimator, of_choices=self.of_choices)
+        results = estimator.bootstrap(tables, wanted=lambda table, metric: metric.name in metrics)
+        return estimator.estimates(results, tables)
 
     def chooser(self, rule: str = pareto.DEFAULT_RULE, options: Mapping[str, Any] = MappingProxyType({})) -> Chooser:
         """Return a selection rule, ready to choose among points of this sweep.

@@ -14,6 +14,7 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.analysis.sweep_analysis import SEED_OF_RESAMPLES
 from mergekit_calib.engines import transformers_engine
 from mergekit_calib.engines.engine_checks import content_of_engine
 from mergekit_calib.items.store import Tables, content_key
@@ -42,8 +43,6 @@ from mergekit_calib.sweep.local_scorer import local_scorer
 from mergekit_calib.sweep.point_scorer import PointScorer
 from mergekit_calib.versions import versions
 
-# The same for every sweep, so that no p-value depends on a number in the recipe.
-_SEED_OF_RESAMPLES = 0
 _RESAMPLES_OF_PREDICTIONS = 100  # enough for a standard error; a search predicts dozens of points before each it scores
 _MERGE_OPTIONS = ("allow_crimes", "unsafe_truncate_embeddings", "lora_merge_dtype", "random_seed")
 
@@ -246,7 +245,7 @@ class Prepared:
             level=block.level,
             n_resamples=n_resamples or block.n_resamples,
             n_bins=block.n_bins,
-            seed=_SEED_OF_RESAMPLES,
+            seed=SEED_OF_RESAMPLES,
             references=references,
             choose_on=self.choose_on,
         )
