@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ _CONTENT = ("models", "merge_options", "tokenizer", "suite", "model_args")
 
 
 def file_under_earlier_keys(items: Path, model_args: dict[str, Any]) -> list[str]:
-    """Rewrite all files in a folder of item scores as if they were scored with `model_args`; return their names."""
+    """Rewrite all files in a folder of item scores as if they were scored with `model_args`; return their names.
+
+    Each keeps its age: a study is rebuilt in the order of the files.
+    """
     names = []
     for path in list(items.glob("*.parquet")):
         facts, rows = read_items(path)
@@ -25,6 +29,8 @@ def file_under_earlier_keys(items: Path, model_args: dict[str, Any]) -> list[str
         stem = path.name.removesuffix(".parquet").removesuffix(".part")
         earlier = path.with_name(f"{stem[:-16]}{key}{path.name[len(stem) :]}")
         write_items(earlier, key, rows, facts)
+        age = path.stat().st_mtime_ns
+        os.utime(earlier, ns=(age, age))
         path.unlink()
         names.append(earlier.name)
     return names
