@@ -143,6 +143,10 @@ class SweepAnalysis:
         if twin.id in self._points:
             self._points[point.id] = self._points[twin.id]
 
+    def tables_of(self, points: Sequence[str]) -> dict[str, Tables]:
+        """Return point id → the item scores of those of these points that were added."""
+        return {point: self._points[point].tables for point in points if point in self._points}
+
     def conclude(self, points: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> Selection | None:
         """Mark the frontier, compare every point with the parents, and choose one.
 
