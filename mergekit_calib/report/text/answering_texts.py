@@ -16,19 +16,20 @@ def where_to_answer(frontier: Frontier) -> str:
     found, selected = frontier.answering, frontier.selected
     if found is None or selected is None or selected.id not in found.points:
         return ""
-    target, chosen = _share(found.max_error), found.points[selected.id].chosen
+    name, target, chosen = selected.name, formatting.percent(found.max_error), found.points[selected.id].chosen
     if chosen is None:
-        text = f"{selected.name}: no confidence on the selection split from which at most {target} of answers are wrong."
-    elif chosen.safe:
-        text = (
-            f"{selected.name}, {_answering(chosen)}: chosen on the selection split so that the error is at most {target}"
-            f" with {formatting.percent(found.level)} confidence{_verdict(found, chosen)}."
-        )
+        text = f"{name}: no confidence on the selection split from which at most {target} of the answers are wrong."
     else:
-        text = (
-            f"{selected.name}: the selection split shows no confidence from which at most {target} of answers are "
-            f"wrong. Chosen without a margin: {_answering(chosen)}{_verdict(found, chosen)}."
-        )
+        text = f"{_answering(name, chosen)} (target: at most {target})."
+        if chosen.safe:
+            confidence = formatting.percent(found.level)
+            text += f" The threshold is chosen on the selection split, and meets the target there with {confidence} confidence."
+        else:
+            text += (
+                " The threshold is chosen on the selection split without a margin, because with one no threshold meets "
+                "the target there."
+            )
+        text += _verdict(found, chosen)
     return f"{text}{_of_parents(frontier, found)}{_left_out(found)}"
 
 
@@ -53,31 +54,40 @@ def how_answering_is_chosen(frontier: Frontier) -> str:
     found = frontier.answering
     if found is None:
         return ""
+    target = formatting.percent(found.max_error)
     text = (
-        f"The threshold is chosen on the {found.n_selection:,} items with choices of the selection split, and its numbers "
-        f"are from the {found.n_held_out:,} of the held-out split, with Wilson intervals. It is the lowest of up to 20 "
-        f"that passes a test, at the {_share(1 - found.level)} level, that at most {_share(found.max_error)} of answers "
-        "are wrong; the test begins with the most confident answers. “No margin”: none passes, and the error on the "
-        "selection split alone is at most the target; on new items it is above the target about every second time."
+        f"A model that answers only from a confidence upwards answers fewer questions, with fewer errors. The threshold "
+        f"is chosen on the selection split ({found.n_selection:,} items with choices): the lowest of up to 20 that passes "
+        f"a test, at the {formatting.percent(1 - found.level)} level, that at most {target} of the answers are wrong. Its "
+        f"numbers are from the held-out split ({found.n_held_out:,} items), with Wilson intervals."
     )
+    if any(p.chosen is not None and not p.chosen.safe for p in found.points.values()):
+        text += (
+            " “No margin”: no threshold passes, so it is the lowest whose error on the selection split is at most the "
+            "target; on new items, the error of such a threshold is above the target about every second time."
+        )
     return f"{text}{_left_out(found)}"
 
 
-def _answering(chosen: AnsweringThreshold) -> str:
+def _answering(name: str, chosen: AnsweringThreshold) -> str:
+    """Return what a point does on the held-out split."""
+    error = f"error {_with_interval(chosen.error)}"
     if chosen.threshold == 0:
-        return f"answering everything, has an error of {_with_interval(chosen.error)} on the held-out split"
-    start = f"answering from a confidence of {_threshold(chosen)}, answers {_with_interval(chosen.coverage, False)} of"
-    return f"{start} the held-out questions with an error of {_with_interval(chosen.error)}"
+        return f"{name} can answer every question: {error} on the held-out split"
+    start = f"Answer from a confidence of {_threshold(chosen)} with {name}"
+    if chosen.error.value is None:
+        return f"{start}: no held-out question"
+    return f"{start}: {_with_interval(chosen.coverage, interval=False)} of the held-out questions, {error}"
 
 
 def _verdict(found: Answering, chosen: AnsweringThreshold) -> str:
-    """Return what the held-out split says of the target, where it is not met there."""
+    """Return a sentence on the target where the held-out split does not confirm it."""
     if chosen.error.value is None:
-        return "; no held-out question is answered, so it is not verified"
+        return " So it is not verified."
     if chosen.error.value > found.max_error:
-        return "; on the held-out split the error is above it"
+        return " On the held-out split the error is above the target."
     if chosen.error.high is not None and chosen.error.high > found.max_error:
-        return "; the held-out interval reaches above it"
+        return " The interval on the held-out split reaches above the target."
     return ""
 
 
@@ -89,11 +99,14 @@ def _of_parents(frontier: Frontier, found: Answering) -> str:
             continue
         chosen = found.points[point.id].chosen
         if chosen is None:
-            parts.append(f"{point.role} none")
+            parts.append(f"{point.role} can answer none")
+        elif chosen.threshold == 0:
+            parts.append(f"{point.role} can answer all")
         else:
-            margin = "" if chosen.safe else " (without a margin)"
-            parts.append(f"{point.role} {_with_interval(chosen.coverage, False)} from {_threshold(chosen)}{margin}")
-    return f" For the same target, {formatting.listed(parts)}." if parts else ""
+            margin = "" if chosen.safe else ", without a margin"
+            share = _with_interval(chosen.coverage, interval=False)
+            parts.append(f"{point.role} answers {share} (from {_threshold(chosen)}{margin})")
+    return f" With the same target, {formatting.listed(parts)}." if parts else ""
 
 
 def _left_out(found: Answering) -> str:
@@ -111,7 +124,7 @@ def _points(frontier: Frontier, found: Answering) -> list[PointResult]:
 
 def _threshold(chosen: AnsweringThreshold) -> str:
     if chosen.threshold == 0:
-        return "0"
+        return "0"  # everything is answered
     return f"{chosen.threshold:.{printed_decimals(chosen.threshold)}f}"
 
 
@@ -123,7 +136,3 @@ def _with_interval(estimate: Estimate, interval: bool = True) -> str:
     if not interval or estimate.low is None or estimate.high is None:
         return text
     return f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def _share(share: float) -> str:
-    return formatting.percent(share)
