@@ -20,7 +20,7 @@ _MOST_POINTS_OF_CURVE = 200
 
 
 def points_to_answer(frontier: Frontier) -> list[str]:
-    """Return the ids of the points that thresholds are given for: the chosen one and the parents, if they are scored."""
+    """Return the ids of the points that thresholds are given for: the chosen one and the parents that are scored."""
     points = [frontier.selected, *frontier.parents]
     return list(dict.fromkeys(p.id for p in points if p is not None and p.status == "complete"))
 

@@ -12,7 +12,7 @@ from mergekit_calib.storage.atomic import write_text_atomic
 
 
 def with_answering(frontier: Frontier, out: Path, max_error: float | None) -> Frontier:
-    """Return the result with thresholds for the present choice, and write them to `frontier.json` if they were asked for.
+    """Return the result with thresholds for the present choice; write them to `frontier.json` if they were asked for.
 
     Args:
         frontier: the result in `out`; not changed.

@@ -1,7 +1,7 @@
 """Where to stop answering: the confidence from which a model answers so that its error stays below a target.
 
-Answers of equal confidence go together: all of them are given, or none. Thresholds are rounded upwards to a number that
-can be printed, and everything is counted with the rounded number, so what is printed is what was measured.
+Answers of equal confidence go together: all of them are given, or none. Thresholds are rounded down to a number that can
+be printed, and everything is counted with the rounded number, so what is printed is what was measured.
 """
 
 from __future__ import annotations
@@ -135,12 +135,12 @@ def printed_decimals(confidence: float) -> int:
 
 
 def _printable(confidences: FloatArray) -> FloatArray:
-    """Return confidences rounded upwards to the decimals that are printed of them; each number once, and 0 for all."""
+    """Return confidences rounded down to the decimals that are printed of them; each number once, and 0 for all."""
     found = {0.0}
     for confidence in np.unique(confidences).tolist():
         decimals = printed_decimals(confidence)
         scale = 10.0**decimals
-        found.add(min(round(float(np.ceil(confidence * scale - 1e-6)) / scale, decimals), 1.0))
+        found.add(round(float(np.floor(confidence * scale + 1e-6)) / scale, decimals))
     return np.array(sorted(found))
 
 

@@ -23,11 +23,10 @@ def where_to_answer(frontier: Frontier) -> str:
         text = f"{_answering(name, chosen)} (target: at most {target})."
         if chosen.safe:
             confidence = formatting.percent(found.level)
-            text += f" The threshold is chosen on the selection split, and meets the target there with {confidence} confidence."
+            text += f" Chosen on the selection split, where it meets the target with {confidence} confidence."
         else:
             text += (
-                " The threshold is chosen on the selection split without a margin, because with one no threshold meets "
-                "the target there."
+                " Chosen on the selection split without a margin, because with one no threshold meets the target there."
             )
         text += _verdict(found, chosen)
     return f"{text}{_of_parents(frontier, found)}{_left_out(found)}"
@@ -38,7 +37,7 @@ def answering_rows(frontier: Frontier) -> list[tuple[str, ...]]:
     found = frontier.answering
     if found is None:
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for point in _points(frontier, found):
         result = found.points[point.id]
         cells = ("none reaches the target", formatting.UNDEFINED, formatting.UNDEFINED)
@@ -56,10 +55,10 @@ def how_answering_is_chosen(frontier: Frontier) -> str:
         return ""
     target = formatting.percent(found.max_error)
     text = (
-        f"A model that answers only from a confidence upwards answers fewer questions, with fewer errors. The threshold "
-        f"is chosen on the selection split ({found.n_selection:,} items with choices): the lowest of up to 20 that passes "
-        f"a test, at the {formatting.percent(1 - found.level)} level, that at most {target} of the answers are wrong. Its "
-        f"numbers are from the held-out split ({found.n_held_out:,} items), with Wilson intervals."
+        "A model that answers only from a confidence upwards answers fewer questions, with fewer errors. The threshold "
+        f"is chosen on the selection split ({found.n_selection:,} items with choices): the lowest of up to 20 that "
+        f"passes a test, at the {formatting.percent(1 - found.level)} level, that at most {target} of the answers are "
+        f"wrong. Its numbers are from the held-out split ({found.n_held_out:,} items), with Wilson intervals."
     )
     if any(p.chosen is not None and not p.chosen.safe for p in found.points.values()):
         text += (

@@ -8,7 +8,7 @@ calib.answering = (() => {
   const lines = run.points.filter((p) => found.points[p.id]).map((point) => {
     const look = calib.parents.find((parent) => parent.point.id === point.id)?.look;
     const { chosen, curve } = found.points[point.id];
-    return { point, chosen, curve, look: point.selected ? "curve-line" : `parent-line ${look ?? ""}`, dot: point.selected ? "curve-dot" : "bars" };
+    return { point, chosen, curve, look: point.selected ? "curve-line" : `parent-line ${look ?? ""}`, dot: point.selected ? "curve-dot" : `mark ${look ?? ""}` };
   }).sort((a, b) => a.point.selected - b.point.selected);
   const main = lines.find((line) => line.point.selected) ?? lines[0];
   const top = Math.min(1, Math.max(1.5 * found.max_error, 1.08 * d3.max(lines, ({ curve }) => curve.at(-1)[1]), d3.max(lines, ({ chosen }) => chosen?.error.high ?? 0)));
