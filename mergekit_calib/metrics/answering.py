@@ -1,7 +1,7 @@
 """Where to stop answering: the confidence from which a model answers so that its error stays below a target.
 
-Answers of equal confidence go together: all of them are given, or none. Thresholds are rounded down to a number that can
-be printed, and everything is counted with the rounded number, so what is printed is what was measured.
+Answers of equal confidence go together: all of them are given, or none. Thresholds are rounded down to a number that
+can be printed, and everything is counted with the rounded number, so what is printed is what was measured.
 """
 
 from __future__ import annotations
