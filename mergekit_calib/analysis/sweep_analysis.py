@@ -369,7 +369,7 @@ class SweepAnalysis:
 
 
 def _metrics_of_worst(objectives: Sequence[Objective]) -> dict[str, Direction]:
-    """Return the metrics whose worst value over tasks an objective, or the rule beside it, looks at → their directions."""
+    """Return the metrics that are needed of the worst task, by objectives and rules → which way is better."""
     named: dict[str, Direction] = {o.key: o.direction for o in objectives if o.scope == WORST}
     return {**dict.fromkeys(RULE_SCORES, "minimize"), **named} if named else {}
 
