@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mergekit_calib.analysis.scoped_statistics import SuiteStatistics
 from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.scopes import FEWEST_ITEMS_OF_WORST, Scopes, describe_tables
 from mergekit_calib.items.store import Tables

@@ -8,6 +8,7 @@ from typing import Any
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
 from mergekit_calib.analysis.answering_thresholds import DEFAULT_MAX_ERROR, answering, points_to_answer
 from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.worst_tasks import notes_of_worst
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -81,6 +82,7 @@ class FrontierBuilder:
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
+        self.frontier.notes += notes_of_worst(self.frontier.objectives, self.frontier.selected, tables)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
 
     def _conclude(self) -> None:

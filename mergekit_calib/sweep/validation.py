@@ -132,9 +132,8 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
         problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
     if spec.key not in available:
-        scope = {"macro": "the average over the suite's tasks", "worst": "the worst of the suite's tasks"}.get(
-            spec.average or "", "the suite"
-        )
+        averages = {"macro": "the average over the suite's tasks", "worst": "the worst of the suite's tasks"}
+        scope = averages.get(spec.average or "", "the suite")
         scope = f"task {spec.task}" if spec.task else scope
         known = {name.removesuffix(metric_key("", metric.to)) for name, metric in available.items()} - signed
         near, names = near_names(spec.metric, known), ", ".join(sorted(known))
@@ -144,10 +143,11 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
 def _check_worst(key: str, spec: ObjectiveSpec, scopes: Scopes, sweep: Sweep) -> None:
     """Check that at least two tasks are large enough for the worst, and that no race stops points by it."""
     if len(scopes.tasks_of_worst) < 2:
-        small = "; ".join(f"{task} has {n}" for task, n in scopes.too_small_for_worst.items())
+        small = ", ".join(f"{task} {n}" for task, n in scopes.too_small_for_worst.items())
+        small = f" (in the smaller split: {small})" if small else ""
         problem = (
-            f"{spec.name} is the worst of tasks with at least {FEWEST_ITEMS_OF_WORST} items in each split, and needs two "
-            f"or more of them; the suite has {len(scopes.tasks_of_worst)}{f' ({small} in its smaller split)' if small else ''}"
+            f"{spec.name} is the worst of the tasks with at least {FEWEST_ITEMS_OF_WORST} items in each split, and needs "
+            f"two or more of them; the suite has {len(scopes.tasks_of_worst)}{small}"
         )
         raise RecipeError(key, problem, sweep.source)
     if sweep.calibration.search.racing:
@@ -178,11 +178,8 @@ def _check_splits(sweep: Sweep) -> None:
         problem = f"every entry has split: {named.pop()}; at least one needs split: {missing}, or no split"
         raise RecipeError("calibration.suite", problem, sweep.source)
     for i, spec in enumerate(block.objectives):
-        in_one_split = [
-            name
-            for name, split in splits.items()
-            if split and (spec.average in ("macro", "worst") or name == spec.task)
-        ]
+        of_every_task = spec.average in ("macro", "worst")
+        in_one_split = [name for name, split in splits.items() if split and (of_every_task or name == spec.task)]
         if in_one_split:
             name = in_one_split[0]
             problem = f"{spec.name} needs items in both splits, but all items of {name} are in the {splits[name]} split"
