@@ -1,4 +1,4 @@
-"""Notes on objectives that are the worst task's: which task that is, which were left out, and how it is biased."""
+"""Notes on objectives that are the worst task's: which tasks were left out, and how it is biased."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def notes_of_worst(
     scopes = Scopes(describe_tables(tables[chosen.id]), BUILT_IN)
     names = ", ".join(o.name for o in of_worst)
     note = (
-        f"{names}: the worst of {len(scopes.tasks_of_worst)} tasks. The worst of several noisy values looks worse than "
-        "the worst true value, more so with small tasks; this bias is about the same for all points, but the value "
-        "itself overstates."
+        f"{names}: the worst of {len(scopes.tasks_of_worst)} tasks. The worst of several noisy values overstates: on "
+        "average it is worse than the worst true value, and more so with many or small tasks."
     )
     if small := scopes.too_small_for_worst:
         shown = [f"{task} ({n})" for task, n in small.items()]

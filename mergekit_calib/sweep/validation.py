@@ -146,8 +146,8 @@ def _check_worst(key: str, spec: ObjectiveSpec, scopes: Scopes, sweep: Sweep) ->
         small = ", ".join(f"{task} {n}" for task, n in scopes.too_small_for_worst.items())
         small = f" (in the smaller split: {small})" if small else ""
         problem = (
-            f"{spec.name} is the worst of the tasks with at least {FEWEST_ITEMS_OF_WORST} items in each split, and needs "
-            f"two or more of them; the suite has {len(scopes.tasks_of_worst)}{small}"
+            f"{spec.name} is the worst of the tasks with at least {FEWEST_ITEMS_OF_WORST} items in each split, and "
+            f"needs two or more of them; the suite has {len(scopes.tasks_of_worst)}{small}"
         )
         raise RecipeError(key, problem, sweep.source)
     if sweep.calibration.search.racing:
