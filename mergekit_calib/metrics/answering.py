@@ -139,8 +139,9 @@ def _printable(confidences: FloatArray) -> FloatArray:
     found = {0.0}
     for confidence in np.unique(confidences).tolist():
         decimals = printed_decimals(confidence)
-        scale = 10.0**decimals
-        found.add(round(float(np.floor(confidence * scale + 1e-6)) / scale, decimals))
+        nearest = round(confidence, decimals)
+        # Rounded upwards, the threshold would leave out the item that it was made from.
+        found.add(nearest if nearest <= confidence else round(nearest - 10.0**-decimals, decimals))
     return np.array(sorted(found))
 
 

@@ -96,6 +96,13 @@ def test_a_threshold_is_the_number_that_is_printed_of_it():
     assert f"{top.threshold:.{printed_decimals(top.threshold)}f}" == "0.99987"
 
 
+def test_rounding_never_loses_the_answer_that_a_threshold_was_made_from():
+    for confidence in (0.9 - 1e-12, 0.29, 0.57, 1 / 3, 1 - 1e-7, 1.0, np.nextafter(1.0, 0.0)):
+        found = plain_threshold([confidence, 0.1], [True, False], 0.01)
+        assert found.n_answered == 1
+        assert 0 <= confidence - found.threshold < 1e-3
+
+
 @pytest.mark.parametrize("max_error", [0.0, 1.0, math.nan])
 def test_a_target_outside_its_range_is_refused(max_error):
     with pytest.raises(ValueError, match="max_error"):
