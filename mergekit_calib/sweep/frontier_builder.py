@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
+from mergekit_calib.analysis.answering_thresholds import DEFAULT_MAX_ERROR, answering, points_to_answer
 from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.worst_tasks import notes_of_worst
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -64,7 +66,7 @@ class FrontierBuilder:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
 
     def finish(self, interpolation: tuple[Sequence[str], bool, bool] | None = None) -> None:
-        """Add what is computed from all points: baselines, both splits, uncertainty, trends, predictions, notes.
+        """Add what is computed from all points: baselines, both splits, where to answer, and so on.
 
         Args:
             interpolation: the ids of the points that all others are predicted from, whether they are enough, and
@@ -75,9 +77,12 @@ class FrontierBuilder:
             self._analysis.choose_on = "selection"
             self._conclude()
         self._analysis.finish(self.frontier, self._rule, self._rule_options)
+        tables = self._analysis.tables_of(points_to_answer(self.frontier))
+        self.frontier.answering = answering(tables, DEFAULT_MAX_ERROR, self.frontier.level)
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
+        self.frontier.notes += notes_of_worst(self.frontier.objectives, self.frontier.selected, tables)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
 
     def _conclude(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mergekit_calib.pareto import DEFAULT_RULE
+from mergekit_calib.report.page.answering_section import answering_section
 from mergekit_calib.report.page.cross_fitted import cross_fitted_table
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
@@ -38,6 +39,7 @@ _SCRIPTS = (
     "curves",
     "point",
     "table",
+    "answering",
     "main",
 )
 # Characters that could end the data block or a line of script.
@@ -66,6 +68,7 @@ def report_html(frontier: Frontier) -> str:
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],
         how_chosen=how_chosen(frontier),
         crossed=cross_fitted_table(frontier),
+        answering=answering_section(frontier),
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.
