@@ -27,6 +27,7 @@ _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
 _SCRIPTS = (
     "common",
+    "axes",
     "figure",
     "marks",
     "labels",
