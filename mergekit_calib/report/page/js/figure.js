@@ -8,6 +8,9 @@ calib.figure = (() => {
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
+  addEventListener("beforeprint", () => frames.forEach((frame) => frame.forPaper()));
+  addEventListener("afterprint", () => frames.forEach((frame) => frame.forScreen()));
+
   // Return a chart's frame. Its content is set later: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows}.
   function frame(host, id) {
     const heading = el("h3"), chart = el("div", { class: "chart" }), legend = el("div", { class: "legend" });
@@ -30,8 +33,9 @@ calib.figure = (() => {
       table.replaceChildren(save, scroll);
     }
 
-    function redraw() {
-      width = Math.floor(chart.clientWidth);
+    // Draw again, as wide as there is room or `given` pixels.
+    function redraw(given = 0) {
+      width = given || Math.floor(chart.clientWidth);
       if (!shown || width < 40) return;
       hide();
       const focused = chart.firstElementChild === document.activeElement;
@@ -67,7 +71,8 @@ calib.figure = (() => {
     }
 
     const hide = () => void (tip.hidden = true);
-    const self = { set, show, hide, remove, fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
+    const forPaper = () => redraw(figure.parentElement.classList.contains("multiples") ? 320 : id === "frontier-chart" ? 680 : 320);
+    const self = { set, show, hide, remove, forPaper, forScreen: () => redraw(), fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
     frames.add(self);
     return self;
   }

@@ -88,13 +88,14 @@ calib.frontier = (() => {
     }
 
     function drawing(width, all, points, curves, path, x, y) {
+      const tall = matchMedia("print").matches ? 0.42 : 0.74; // on paper, the table goes below it on the same page
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
       const along = trail(points);
       const layer = ([, [entry]]) => (entry.parent ? 2 : entry.baseline ? 1 : 0);
       const groups = d3.sort(d3.group(all, (e) => e.shape), layer).map(([symbol, data], i) => ({ symbol, data, name: `marks-${i}` }));
       const range = (measure, key) => calib.axes.domain(all.map((e) => e[key]), [...path, ...curves.flatMap((c) => c.places)].map((p) => p[key]));
       const svg = calib.axes.plot({
-        width, height: Math.max(300, Math.min(500, 0.74 * width)), marginBottom: 46, marginTop: 14, marginRight: 18,
+        width, height: Math.max(280, Math.min(500, tall * width)), marginBottom: 46, marginTop: 14, marginRight: 18,
         style: { background: "none", fontSize: "11.5px", color: "inherit" },
         x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7, domain: range(x, "x") }, y: { label: null, inset: 14, ticks: 6, domain: range(y, "y") },
         marks: [
@@ -229,7 +230,7 @@ calib.frontier = (() => {
       const xs = held.scale.x.range, ys = held.scale.y.range; // names may be in the inset too
       const box = { x: Math.min(...xs) - 12, y: Math.min(...ys) - 24, width: Math.abs(xs[1] - xs[0]) + 24, height: Math.abs(ys[1] - ys[0]) + 36 };
       const wanted = named.map((e) => ({
-        x: held.at(e)[0], y: held.at(e)[1], text: `${calib.axes.shortened(e.name, Math.min(230, 0.42 * box.width))}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
+        x: held.at(e)[0], y: held.at(e)[1], text: `${calib.axes.shortened(e.name, Math.min(230, 0.55 * box.width))}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
       }));
       calib.labels.place(held.overlay, wanted, taken, held.lines, box);
       held.all = all;
