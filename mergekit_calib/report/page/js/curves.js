@@ -33,7 +33,7 @@ calib.curves = (() => {
         entry(mark(d3.symbolCircle, "curve-dot"), "scored"),
         has((d) => d.own.some((r) => finite(r.low))) ? entry(stroke(predicted.isUsed ? "curve-whisker" : "curve-band"), interval) : null,
         predicted.isUsed ? null : entry(stroke("curve-line"), "between scored points"),
-        predicted.isKnown ? predicted.key() : null,
+        predicted.isKnown ? predicted.key() : predicted.isUsed ? el("span", {}, "no line: the points do not predict each other") : null,
         has((d) => d.others.length) ? entry(predicted.isUsed ? mark(d3.symbolCircle, "curve-dot other") : stroke("curve-line other"), "other settings of the other axes") : null,
         ...calib.parents.map((p) => entry(stroke(`parent-line ${p.look}`), p.role)),
         ...calib.blends.keys(calib.blends.alongAxis(state.axis, calib.objectives[0])),

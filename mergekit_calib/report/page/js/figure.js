@@ -8,8 +8,14 @@ calib.figure = (() => {
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
-  addEventListener("beforeprint", () => frames.forEach((frame) => frame.forPaper()));
-  addEventListener("afterprint", () => frames.forEach((frame) => frame.forScreen()));
+  // Paper has another width than the window, so charts are drawn for it. The layout is still the screen's then.
+  const paper = { isUsed: false };
+  const print = (isUsed) => () => {
+    paper.isUsed = isUsed;
+    frames.forEach((frame) => (isUsed ? frame.forPaper() : frame.forScreen()));
+  };
+  addEventListener("beforeprint", print(true));
+  addEventListener("afterprint", print(false));
 
   // Return a chart's frame. Its content is set later: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows}.
   function frame(host, id) {
@@ -124,5 +130,5 @@ calib.figure = (() => {
   }
 
   const text = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))).replace("-", "−") : value ?? "");
-  return { frame, scrub, say: (words) => void (announcer.textContent = words) };
+  return { frame, scrub, paper, say: (words) => void (announcer.textContent = words) };
 })();

@@ -50,6 +50,14 @@ calib.frontier = (() => {
     return words;
   }
 
+  // The height, in pixels, that leaves room on a sheet of A4 for the answer above and the table below.
+  function paperHeight() {
+    const [line, row, sheet, others] = [15, 16.5, 1038, 330]; // others: titles, legends, the table's header and caption
+    const lines = d3.sum(document.querySelectorAll(".answer p"), (p) => Math.ceil(p.textContent.length / 118));
+    const rows = document.querySelectorAll("#points-table tbody tr").length;
+    return Math.max(230, Math.min(560, sheet - others - line * lines - row * rows));
+  }
+
   // The points in the order of the only axis, which a dotted line joins unless one is predicted.
   const trail = (points) => (!predicted.isUsed && numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : []);
 
@@ -88,14 +96,13 @@ calib.frontier = (() => {
     }
 
     function drawing(width, all, points, curves, path, x, y) {
-      const tall = matchMedia("print").matches ? 0.42 : 0.74; // on paper, the table goes below it on the same page
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
       const along = trail(points);
       const layer = ([, [entry]]) => (entry.parent ? 2 : entry.baseline ? 1 : 0);
       const groups = d3.sort(d3.group(all, (e) => e.shape), layer).map(([symbol, data], i) => ({ symbol, data, name: `marks-${i}` }));
       const range = (measure, key) => calib.axes.domain(all.map((e) => e[key]), [...path, ...curves.flatMap((c) => c.places)].map((p) => p[key]));
       const svg = calib.axes.plot({
-        width, height: Math.max(280, Math.min(500, tall * width)), marginBottom: 46, marginTop: 14, marginRight: 18,
+        width, height: calib.figure.paper.isUsed ? paperHeight() : Math.max(300, Math.min(500, 0.74 * width)), marginBottom: 46, marginTop: 14, marginRight: 18,
         style: { background: "none", fontSize: "11.5px", color: "inherit" },
         x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7, domain: range(x, "x") }, y: { label: null, inset: 14, ticks: 6, domain: range(y, "y") },
         marks: [
