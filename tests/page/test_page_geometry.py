@@ -159,6 +159,6 @@ def test_an_interval_that_does_not_fit_ends_in_a_mark_and_others_do_not(open_rep
 def test_the_labels_of_an_axis_differ(open_report: Callable) -> None:
     opened = open_report(CASES["many decimals in a tiny range"]())
     for axis in ("x", "y"):
-        words = opened.page.locator(f'#frontier-chart [aria-label="{axis}-axis tick label"] text').all_inner_texts()
+        words = opened.page.locator(f'#frontier-chart [aria-label="{axis}-axis tick label"] text').all_text_contents()
         assert len(words) > 1
         assert all(a != b for a, b in pairwise(words))

@@ -16,16 +16,31 @@ calib.axes = (() => {
   }
   const meet = (all) => d3.pairs(all).some(([a, b]) => a.at + a.width / 2 + GAP > b.at - b.width / 2);
 
+  // Return a format for numbers `step` apart, of at most the size `largest`: it tells them apart, with no more digits.
+  function format(step, largest) {
+    const digits = Math.max(1, Math.ceil(Math.log10(largest / step) - 1e-9) + 1);
+    if (largest >= 1e5) return d3.format(`.${digits}~s`);
+    if (largest < 1e-4) return d3.format(`.${digits - 1}~e`);
+    return d3.format(`.${d3.precisionFixed(step)}f`);
+  }
+
   // Return Plot.plot(options). The left margin has room for the labels and `title` pixels; the right one for half a label.
   function plot(options, { size = 11, title = 0 } = {}) {
-    let all = { ...options };
-    const draw = (more) => Plot.plot((all = { ...all, ...more }));
-    let svg = draw({});
+    let all = { ...options }, svg = Plot.plot(options);
+    const domain = Object.fromEntries(["x", "y"].map((axis) => [axis, d3.extent(svg.scale(axis).domain)]));
+    function formatted(axis, count) {
+      const step = d3.tickStep(...domain[axis], count), largest = d3.max(domain[axis], Math.abs);
+      return { ticks: count, tickFormat: options[axis].tickFormat ?? (step > 0 && largest > 0 ? format(step, largest) : undefined) };
+    }
+    const draw = (more) => (svg = Plot.plot((all = { ...all, ...more })));
+    const xTicks = (count) => draw({ x: { ...all.x, ...formatted("x", count) } });
+    draw({ y: { ...all.y, ...formatted("y", all.y.ticks) } });
     const widest = d3.max(labels(svg, "y", size), (l) => l.width) ?? 0;
-    svg = draw({ marginLeft: Math.ceil(Math.max(options.marginLeft ?? 0, widest + 11 + title)) });
+    draw({ marginLeft: Math.ceil(Math.max(options.marginLeft ?? 0, widest + 11 + title)) });
     if (all.x.axis === null) return svg;
-    for (let ticks = all.x.ticks - 1; ticks > 0 && meet(labels(svg, "x", size)); ticks--) svg = draw({ x: { ...all.x, ticks } });
-    if (meet(labels(svg, "x", size))) svg = draw({ x: { ...all.x, ticks: svg.scale("x").domain.slice(0, 1) } });
+    xTicks(all.x.ticks);
+    for (let count = all.x.ticks - 1; count > 0 && meet(labels(svg, "x", size)); count--) xTicks(count);
+    if (meet(labels(svg, "x", size))) draw({ x: { ...all.x, ticks: d3.ticks(...domain.x, 1).slice(0, 1) } });
     const last = labels(svg, "x", size).at(-1), beyond = last ? last.at + last.width / 2 + 2 - all.width : 0;
     return beyond > 0 ? draw({ marginRight: Math.ceil((all.marginRight ?? 20) + beyond) }) : svg;
   }
@@ -44,13 +59,14 @@ calib.axes = (() => {
     return "…";
   }
 
-  // Return a domain for estimates {value, low, high} and more values. Intervals may widen the range of the values by
-  // `share` at each end, so that one very wide interval does not squeeze all points together.
+  // Return a domain for estimates {value, low, high} and more values, with room at each end for intervals: a share of the
+  // range of the values, or a typical interval. One that is much wider does not squeeze all points together.
   function domain(estimates, more = [], share = 0.4) {
     const ends = estimates.flatMap((e) => [e.low, e.high]).filter(calib.finite);
     const [low, high] = d3.extent([...estimates.map((e) => e.value), ...more].filter(calib.finite));
     const span = high - low || (ends.length ? 2 * (d3.max(ends) - d3.min(ends)) : 0) || 0.02 * Math.abs(low) || 1;
-    const room = high > low ? share * span : 0.55 * span;
+    const typical = d3.median(estimates.filter((e) => calib.finite(e.low)), (e) => Math.max(e.value - e.low, e.high - e.value)) ?? 0;
+    const room = high > low ? Math.max(share * span, 1.5 * typical) : 0.55 * span;
     const wide = high > low ? [Math.min(low, ...ends), Math.max(high, ...ends)] : [low - room, high + room];
     return [Math.max(low - room, wide[0]), Math.min(high + room, wide[1])];
   }

@@ -107,9 +107,9 @@ calib.frontier = (() => {
         x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7, domain: range(x, "x") }, y: { label: null, inset: 14, ticks: 6, domain: range(y, "y") },
         marks: [
           Plot.gridX({ className: "grid" }), Plot.gridY({ className: "grid" }),
-          Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
+          Plot.line(along.length > 1 ? along : [], { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
           Plot.line(path, { x: "x", y: "y", className: "predicted-line", stroke: null }),
-          Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
+          Plot.line(steps.length > 1 ? steps : [], { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
           ...curves.map((c) => Plot.line(c.places, { x: "x", y: "y", className: c.look, stroke: null })),
           ...groups.map(({ symbol, data, name }) =>
             Plot.dot(data, { x: (e) => e.x.value, y: (e) => e.y.value, className: name, symbol, fill: "currentColor", r: data[0].parent ? 6.5 : 5.5 })),
