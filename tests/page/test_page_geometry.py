@@ -146,14 +146,14 @@ def test_labels_are_inside_their_chart_and_cover_nothing(open_report: Callable, 
 def test_an_interval_that_does_not_fit_ends_in_a_mark_and_others_do_not(open_report: Callable) -> None:
     opened = open_report(CASES["a wide interval"]())
     opened.page.locator('#points-table tr[data-point="lambda=0.3"] button').click()
-    assert opened.page.locator("#frontier-chart .whisker.cut.picked").count() == 4
+    assert opened.page.locator("#frontier-chart .chart .whisker.cut.picked").count() == 4
     opened.page.locator('#points-table tr[data-point="lambda=0.6"] button').click()
-    assert opened.page.locator("#frontier-chart .whisker.picked").count() == 2
+    assert opened.page.locator("#frontier-chart .chart .whisker.picked").count() == 2
     opened = open_report(make_frontier())
     for row in opened.page.locator("#points-table tbody th button").all():
         row.click()
-        assert opened.page.locator("#frontier-chart .whisker.picked:not(.cut)").count() == 2
-        assert opened.page.locator("#frontier-chart .whisker.cut").count() == 0
+        assert opened.page.locator("#frontier-chart .chart .whisker.picked:not(.cut)").count() == 2
+        assert opened.page.locator("#frontier-chart .chart .whisker.cut").count() == 0
 
 
 def test_the_labels_of_an_axis_differ(open_report: Callable) -> None:
