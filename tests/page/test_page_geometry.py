@@ -70,23 +70,29 @@ CASES: dict[str, Callable[[], Frontier]] = {
     "a predicted curve": predicted_sweep,
 }
 
-_TEXTS = """() => [...document.querySelectorAll(".chart > svg")].filter((svg) => svg.getClientRects().length).map((svg) => {
-    const box = ({ left, right, top, bottom }) => ({ left, right, top, bottom });
+_TEXTS = """() => [...document.querySelectorAll(".chart > svg")].filter((s) => s.getClientRects().length).map((svg) => {
+    const box = (node) => {
+        const { left, right, top, bottom } = node.getBoundingClientRect();
+        return { left, right, top, bottom };
+    };
     const texts = [...svg.querySelectorAll("text")].filter((text) => text.textContent.trim());
+    const bars = [...svg.querySelectorAll(".whisker, .curve-whisker line, .curve-band path")];
     return {
-        chart: svg.closest("figure").id, frame: box(svg.getBoundingClientRect()),
-        texts: texts.map((text) => ({ words: text.textContent, ...box(text.getBoundingClientRect()) })),
-        bars: [...svg.querySelectorAll(".whisker, .curve-whisker line, .curve-band path")].map((bar) => box(bar.getBoundingClientRect())),
+        chart: svg.closest("figure").id, frame: box(svg), bars: bars.map(box),
+        texts: texts.map((text) => ({ words: text.textContent, ...box(text) })),
     };
 })"""
 
 _UNEXPLAINED = """() => {
-    const kinds = ["staircase", "trail", "predicted-line", "blend-line", "curve-line", "curve-band", "curve-whisker", "parent-line",
-        "diagonal", "gap-rules", "picked-line", "whisker"];
-    const look = (node) => [...node.classList].filter((name) => !["cut"].includes(name)).sort().join(" ");
+    const kinds = [
+        "staircase", "trail", "predicted-line", "blend-line", "curve-line", "curve-band", "curve-whisker",
+        "parent-line", "diagonal", "gap-rules", "picked-line", "whisker",
+    ];
+    const look = (node) => [...node.classList].filter((name) => name !== "cut").sort().join(" ");
     const missing = [];
     for (const figure of document.querySelectorAll("figure")) {
-        const legends = [figure.querySelector(".legend"), figure.closest("#curves")?.querySelector("#curves-legend")].filter(Boolean);
+        const shared = figure.closest("#curves")?.querySelector("#curves-legend");
+        const legends = [figure.querySelector(".legend"), shared].filter(Boolean);
         const explained = legends.flatMap((legend) => [...legend.querySelectorAll("svg [class]")].map(look));
         for (const node of figure.querySelectorAll(".chart [class]")) {
             if (!kinds.some((kind) => node.classList.contains(kind))) continue;
