@@ -49,7 +49,7 @@ def test_curves_have_a_dot_for_each_scored_point_and_a_predicted_line(known: Fro
         assert opened.page.locator(f"{chart} .curve-line, {chart} .curve-band").count() == 0
     assert prediction(known) in opened.page.locator(".statements li").all_text_contents()
     error = known.predicted.typical_errors["acc"]
-    assert f"typical error {error:.2f} standard errors" in opened.text("#curve-acc h3")
+    assert f"typical error {error:.2f} SE" in opened.text("#curve-acc h3")
 
 
 def test_hovering_between_points_tells_the_predicted_value_and_its_typical_error(

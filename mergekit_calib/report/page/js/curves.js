@@ -33,7 +33,7 @@ calib.curves = (() => {
         entry(mark(d3.symbolCircle, "curve-dot"), "scored"),
         has((d) => d.own.some((r) => finite(r.low))) ? entry(stroke(predicted.isUsed ? "curve-whisker" : "curve-band"), interval) : null,
         predicted.isUsed ? null : entry(stroke("curve-line"), "between scored points"),
-        predicted.isKnown ? predicted.key() : predicted.isUsed ? el("span", {}, "no line: the points do not predict each other") : null,
+        predicted.isKnown ? predicted.key("; typical error in standard errors (SE)") : predicted.isUsed ? el("span", {}, "no line: the points do not predict each other") : null,
         has((d) => d.others.length) ? entry(predicted.isUsed ? mark(d3.symbolCircle, "curve-dot other") : stroke("curve-line other"), "other settings of the other axes") : null,
         ...calib.parents.map((p) => entry(stroke(`parent-line ${p.look}`), p.role)),
         ...calib.blends.keys(calib.blends.alongAxis(state.axis, calib.objectives[0])),
@@ -53,7 +53,7 @@ calib.curves = (() => {
       const range = (rows) => `from ${number(d3.min(rows, (r) => r.value), places)} to ${number(d3.max(rows, (r) => r.value), places)}`;
       frame.set({
         title: measure.metric,
-        subtitle: [calib.better(measure), predicted.isKnown && !line.length ? "not predicted" : line.length ? predicted.error(measure) : ""].filter(Boolean).join(" · "),
+        subtitle: [calib.better(measure), predicted.isKnown && !line.length ? "not predicted" : line.length ? predicted.error(measure).replace("standard errors", "SE") : ""].filter(Boolean).join(" · "),
         description: data.rows.length
           ? `${measure.metric} over ${calib.axisLabel(axis)} from ${data.rows[0].at} to ${data.rows.at(-1).at}, ${data.rows.length} scored points, ${range(data.rows)}.${unscored.length ? ` Predicted between them: ${range(unscored)}.` : ""}`
           : `${measure.metric} of the parents' blended log-probabilities, before a point on the axis is scored.`,
