@@ -237,7 +237,7 @@ calib.frontier = (() => {
       const xs = held.scale.x.range, ys = held.scale.y.range; // names may be in the inset too
       const box = { x: Math.min(...xs) - 12, y: Math.min(...ys) - 24, width: Math.abs(xs[1] - xs[0]) + 24, height: Math.abs(ys[1] - ys[0]) + 36 };
       const wanted = named.map((e) => ({
-        x: held.at(e)[0], y: held.at(e)[1], text: `${calib.axes.shortened(e.name, Math.min(230, 0.55 * box.width))}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
+        x: held.at(e)[0], y: held.at(e)[1], text: `${calib.axes.shortened(e.name, Math.min(230, 0.65 * box.width))}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
       }));
       calib.labels.place(held.overlay, wanted, taken, held.lines, box);
       held.all = all;

@@ -1,6 +1,6 @@
 // Names beside marks: each goes where it covers the least of marks, lines and other names.
 calib.labels = (() => {
-  const REACHES = [[11, 0], [22, 12], [36, 24], [54, 40]]; // pixels from the mark, and the cost of being so far away
+  const REACHES = [[11, 0], [22, 12], [36, 24], [54, 40], [76, 60]]; // pixels from the mark, and the cost of being so far away
   const SIDES = [[1, 0, 0], [1, -1, 1], [1, 1, 1], [-1, 0, 2], [-1, -1, 2], [-1, 1, 2], [0, -1, 3], [0, 1, 3]];
   const MOST_COVERED = 30; // square pixels from which a name that may be left out is
 
