@@ -163,8 +163,6 @@ def _restated(stored: StoredSweep, prepared: Prepared, outcomes: list[Outcome], 
     roles = {o.to for o in prepared.objectives if o.to is not None}
     references = {role: scores.tables for role, scores in parents.items() if role in roles and scores is not None}
     analysis = prepared.analysis(references)
-    if before.selection is not None:
-        analysis.choose_on = before.selection.split
     frontier = prepared.new_frontier()
     frontier.created, frontier.versions = before.created, before.versions
     builder = FrontierBuilder(frontier, analysis, Choosing(prepared.sweep.calibration.select, decision))
@@ -202,7 +200,7 @@ def _check_comparable(stored: StoredSweep, prepared: Prepared) -> None:
         names = ("transformers", "lm-eval", "vllm")
         changed += [f"{n} ({then[n]}, now {now.get(n)})" for n in names if n in then and then[n] != now.get(n)]
     raise CalibError(
-        f"this point was not scored in the sweep, and could not be compared with its points if it were scored now, since "
+        f"this point was not scored in the sweep, and could not be compared with its points if it were now, since "
         f"these have changed: {', '.join(changed) or 'the suite or its documents'}; run the sweep's command again"
     )
 
@@ -219,6 +217,7 @@ def _changed_models(stored: StoredSweep, prepared: Prepared) -> list[str]:
 
 def _check_complete(point: PointResult) -> None:
     if point.status != "complete":
+        reason = f"{point.status} in this sweep ({point.reason})"
         raise CalibError(
             f"{point_name(point.id)} {point.status} in this sweep ({point.reason}), so it cannot be written"
         )

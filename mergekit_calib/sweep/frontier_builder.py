@@ -77,6 +77,11 @@ class FrontierBuilder:
             # The search went on by what it saw of the selection split alone.
             self._analysis.choose_on = "selection"
             self._conclude()
+        selection = self.frontier.selection
+        if selection is not None and selection.decided is not None and selection.decided.by == "point":
+            # There is no rule to cross-fit: the point is measured on the held-out split, as all others are.
+            self._analysis.choose_on = "selection"
+            self.frontier.selection = selection.model_copy(update={"split": "selection"})
         self._analysis.finish(self.frontier, *self._choosing.rule)
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)

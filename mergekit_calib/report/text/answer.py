@@ -13,6 +13,7 @@ from mergekit_calib.results.names import point_name
 
 _MOST_NAMED = 3  # points named in a sentence
 _SEEN = "Whoever has seen the results and then names a point may have picked it for its luck on these items."
+_BY_HAND = "All numbers are from one part of the items, the held-out split, unless they say otherwise."
 _ON_SELECTION = (
     "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
     "held-out split, unless they say otherwise, so they are not biased by the choice."
@@ -53,8 +54,8 @@ def how_chosen(frontier: Frontier) -> list[str]:
         decided = frontier.selection.decided
         if decided is not None and decided.by == "point":
             paragraphs.append(f"{_named_by_a_person(frontier, decided)} {_SEEN}")
-        else:
-            paragraphs.append(f"{rule}, on {items}: {reason}.{_gave_way(frontier)}{_asked_for(frontier)}")
+            return [*paragraphs, _BY_HAND]
+        paragraphs.append(f"{rule}, on {items}: {reason}.{_gave_way(frontier)}{_asked_for(frontier)}")
     paragraphs.append(_ON_ALL if formatting.chosen_split(frontier) == "all" else _ON_SELECTION)
     return paragraphs
 
