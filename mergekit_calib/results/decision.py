@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from typing_extensions import Self
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.results.names import point_name
 from mergekit_calib.storage.atomic import write_text_atomic
 
 FILE = "decision.yml"  # in `calibration/`
@@ -55,6 +56,14 @@ class Decision(BaseModel):
                 f"{file} cannot be read ({reason}); remove it to let the recipe's rule choose, or decide again with "
                 f"`mergekit-calib write {calibration.parent} --point …`"
             ) from problem
+
+    def kept_in(self, out: Path) -> str:
+        """Return a sentence that says so when a sweep runs again in `out`."""
+        what = f"the rule {self.select.get('rule')}" if self.select is not None else point_name(str(self.point))
+        return (
+            f"{what} is kept, as was decided with `mergekit-calib write`; `mergekit-calib write {out} --rule recipe` "
+            "lets the recipe's rule choose again"
+        )
 
     def save(self, calibration: Path) -> None:
         """Write the decision into a folder `calibration/`."""

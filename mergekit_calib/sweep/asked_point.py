@@ -137,7 +137,8 @@ def _value(name: str, given: str, prepared: Prepared) -> Value:
         number = float(given.replace("−", "-"))
     except ValueError:
         raise CalibError(f"{shown} = {given!r} is not a number") from None
-    low, high = min(axis.numbers), max(axis.numbers)
+    of_parents = [value for parent in prepared.parents if isinstance(value := parent.axes.get(name), (int, float))]
+    low, high = min([*axis.numbers, *of_parents]), max([*axis.numbers, *of_parents])
     if not low <= number <= high:
         raise CalibError(
             f"{shown} = {given} is outside of the sweep, whose {shown} goes from {low:g} to {high:g}; widen "

@@ -122,6 +122,8 @@ def _run(prepared: Prepared, progress: Progress, crew: Crew | None) -> Frontier:
             prepared.adopt_earlier_scores()
             earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
             decision = decision_in(prepared)
+            if decision is not None and session.is_first:
+                progress.folder_noted(decision.kept_in(prepared.folder.path))
             prepared.merge_adapters()
             prepared.record(prepared.parents)
         frontier = _explore(prepared, prepared.search(session), earlier, progress, crew, decision)
