@@ -78,27 +78,35 @@ def plan(arguments: tuple[str, ...]) -> None:
     sys.exit(plan_command.main(list(arguments), prog_name="mergekit-calib plan", standalone_mode=False) or 0)
 
 
-@main.command()
+# lm-eval's spelling of its options, and the same with `-` for `_`.
+@main.command(context_settings={"token_normalize_func": lambda name: name.replace("-", "_")})
 @click.argument("models", nargs=-1, required=True)
-@click.option("--tasks", help="lm-eval tasks, groups or YAML files, separated by commas.")
+@click.option("--tasks", "-t", help="lm-eval tasks, groups or YAML files, separated by commas.")
 @click.option("--from", "from_samples", is_flag=True, help="MODELS are samples_*.jsonl of `lm_eval --log_samples`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for item scores, scores.json and pictures.")
 @click.option(
     "--limit",
+    "-L",
     type=click.FloatRange(0, min_open=True),
     help="How many documents of each task to use; below 1, a share of them.",
 )
-@click.option("--num-fewshot", type=click.IntRange(0), help="Number of examples in the prompt.")
-@click.option("--apply-chat-template", is_flag=True, help="Put prompts into the model's chat template.")
+@click.option("--num_fewshot", "-f", type=click.IntRange(0), help="Number of examples in the prompt.")
+@click.option("--apply_chat_template", is_flag=True, help="Put prompts into the model's chat template.")
+@click.option("--system_instruction", help="System instruction at the beginning of each prompt.")
 @click.option("--repeats", type=click.IntRange(1), help="Number of generations for each prompt.")
-@click.option("--model-args", default="", help="Arguments of lm-eval's `hf` model, as dtype=float32,device=cpu.")
-@click.option("--trust-remote-code", is_flag=True, help="Allow code that comes with a model to run.")
-@click.option("--n-bins", type=click.IntRange(1), default=15, show_default=True, help="Number of bins of `ece`.")
+@click.option("--device", help="Device that scores, as cuda:0 or cpu; a GPU if there is one, when not set.")
+@click.option(
+    "--batch_size", "-b", help="Batch size for generated answers: a number, auto or auto:N. Choices need none."
+)
+@click.option("--model_args", "-a", default="", help="Arguments of lm-eval's `hf` model, as dtype=float32.")
+@click.option("--trust_remote_code", is_flag=True, help="Allow code that comes with a model to run.")
+@click.option("--n_bins", type=click.IntRange(1), default=15, show_default=True, help="Number of bins of `ece`.")
 def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: Path | None, **options: Any) -> None:
     """Print the calibration card of one or more MODELS, side by side.
 
     MODELS are named as in a mergekit recipe: a model on the Hub, a folder, or `model+lora`. With `--from` they are the
-    samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded.
+    samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded. Options are spelt
+    as lm-eval spells them, or with `-` for `_`.
     """
     with waiting("loading libraries"):
         from mergekit_calib.commands.score_command import card_from_models, card_from_samples
