@@ -36,14 +36,16 @@ def main() -> None:
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
-def demo(out: Path) -> None:
+@click.option("--points", type=click.IntRange(1), help="Score at most this many points beside the parents.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only so many of the 5,000 questions.")
+def demo(out: Path, points: int | None, limit: int | None) -> None:
     """Sweep the embedded pair of small models, and write to OUT.
 
-    It needs no network and no GPU, and takes minutes on a CPU.
+    It needs no network and no GPU, and takes minutes on a CPU. For a first look: `--points 6 --limit 1000`.
     """
     from mergekit_calib.commands.demo_command import run_demo
 
-    sys.exit(run_demo(out))
+    sys.exit(run_demo(out, points, limit))
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
