@@ -48,6 +48,24 @@ def demo(out: Path, points: int | None, limit: int | None) -> None:
     sys.exit(run_demo(out, points, limit))
 
 
+@main.command()
+@click.argument("base")
+@click.argument("aligned")
+@click.option("--to", type=click.Path(path_type=Path), help="File to write; it must not exist. Printed if not set.")
+@click.option("--trust-remote-code", is_flag=True, help="Allow code that comes with a model to run.")
+def init(base: str, aligned: str, to: Path | None, trust_remote_code: bool) -> None:
+    """Write a first recipe for BASE and ALIGNED, models before and after post-training.
+
+    Dtype, chat template and suite suit the pair. Only configs, tokenizers and headers of weight files are read; of
+    models on the Hub, only these are fetched.
+    """
+    with waiting("loading libraries, reading the models"):
+        from mergekit_calib.commands.init_command import init_recipe
+
+        text = init_recipe(base, aligned, to, trust_remote_code)
+    click.echo(text if to is None else printable(str(to)), nl=to is not None)
+
+
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sweep(arguments: tuple[str, ...]) -> None:
