@@ -80,7 +80,7 @@ def test_a_pair_that_cannot_be_merged_is_refused_as_a_sweep_refuses_it(make_mode
     for other, message in [
         (str(qwen), "only models of one architecture can be merged"),
         (str(deeper), "only models of one depth can be merged whole"),
-        (str(broken), "intermediate_size"),
+        (str(broken), "[48, 32] in the weights, and [99, 32] by this config"),
         ("./nowhere", "does not exist"),
         (str(llama), "base_model"),
     ]:
