@@ -221,4 +221,3 @@ def _model_args(facts: PairFacts) -> list[str]:
     if facts.has_gpu:
         return []
     return [_line("  model_args: {dtype: float32}", "faster on most CPUs, and more exact; omit it on a GPU")]
-

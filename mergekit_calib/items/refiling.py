@@ -13,8 +13,8 @@ from mergekit_calib.items.item_files import UnreadableItemsError, read_items, wr
 def refile(path: Path, key: str, new_key: str, content: Mapping[str, Any]) -> bool:
     """File item scores under another content key, and remove the old file; return whether that was done.
 
-    The new file has the age of the old one, because a study is rebuilt in the order of the files. If there is a file under
-    the new key already, it is kept. A damaged file is left as it is.
+    The new file has the age of the old one, because a study is rebuilt in the order of the files. If there is a file
+    under the new key already, it is kept. A damaged file is left as it is.
 
     Args:
         path: the file.
