@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from mergekit_calib.recipe import dump_recipe
-from mergekit_calib.recipe.parent_roles import models_named
+from mergekit_calib.recipe.parent_roles import model_name, models_named
 from mergekit_calib.report.card.front_matter import hub_names
 from mergekit_calib.results.frontier import Frontier
 
@@ -80,10 +80,11 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
         return [_renamed(each, names) for each in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: names.get(each, each) if key in _KEYS_OF_MODELS and isinstance(each, str) else _renamed(each, names)
-        for key, each in value.items()
-    }
+    changed = {}
+    for key, each in value.items():
+        name = model_name(each) if key in _KEYS_OF_MODELS else None
+        changed[key] = names[name] if name in names else _renamed(each, names)
+    return changed
 
 
 def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:
