@@ -1,6 +1,6 @@
 """Upload of a sweep's written model to the Hugging Face Hub, with its card, and without any path of this machine.
 
-It relies on huggingface_hub (2.4.0 was tested) for `HfApi.create_repo`, `repo_info`, `list_repo_files`, `create_commit`.
+It relies on huggingface_hub's `HfApi` (2.4.0 was tested): `create_repo`, `repo_info`, `list_repo_files`, `create_commit`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _without_its_path(path: Path, repo: str) -> bytes | str:
 def _check_paths(files: Mapping[str, bytes | str], frontier: Frontier, out: Path) -> None:
     """Raise an error if what would be uploaded tells where something lies on this machine."""
     places = {os.path.abspath(out), os.path.expanduser("~"), os.getcwd(), *local_paths(models_of(frontier).values())}
-    forbidden = [place.encode() for place in sorted(places) if place.count(os.sep) > 1]
+    forbidden = [place.encode() for place in sorted(places, key=len, reverse=True) if place.count(os.sep) > 1]
     for name, content in files.items():
         for text in _texts(content):
             for place in forbidden:

@@ -128,7 +128,7 @@ def test_a_public_repository_must_be_asked_for_and_old_weights_are_deleted(demo_
 
 def test_a_token_that_the_hub_does_not_know_is_one_line(demo_copy, hub):
     hub.refuses = True
-    with pytest.raises(CalibError, match="did not take me/merged: .*401.*hf auth login"):
+    with pytest.raises(CalibError, match=r"did not take me/merged: .*401.*hf auth login"):
         push(demo_copy, "me/merged", parent_names=PARENTS)
     assert hub.uploaded == {}
 
