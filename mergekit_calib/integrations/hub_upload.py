@@ -1,6 +1,6 @@
 """Upload of a sweep's written model to the Hugging Face Hub, with its card, and without any path of this machine.
 
-It relies on huggingface_hub's `HfApi` (2.4.0 was tested): `create_repo`, `repo_info`, `list_repo_files`, `create_commit`.
+It relies on `HfApi` of huggingface_hub (tested: 2.4.0): `create_repo`, `repo_info`, `list_repo_files`, `create_commit`.
 """
 
 from __future__ import annotations

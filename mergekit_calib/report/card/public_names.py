@@ -88,9 +88,9 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:
-    """Return a structure of texts with names for paths; keys are left as they are."""
+    """Return a structure of texts with names for paths; in keys as well, so that references to them stay whole."""
     if isinstance(value, dict):
-        return {key: _without_paths(each, paths) for key, each in value.items()}
+        return {_without_paths(key, paths): _without_paths(each, paths) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_paths(each, paths) for each in value]
     if isinstance(value, str):
