@@ -161,6 +161,29 @@ def report(out: Path, formats: str) -> None:
 
 
 @main.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--point", help="The point to write, as λ=0.3 or aligned; it is scored first if it was not.")
+@click.option(
+    "--rule", help="The rule that chooses anew, by name or as {rule: max, objective: acc}; recipe: the recipe's own."
+)
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="A new folder for the model; without it, OUT's model is replaced."
+)
+def write(out: Path, point: str | None, rule: str | None, to: Path | None) -> None:
+    """Write another point of the finished sweep in OUT, with its card: one that you name, or that another rule chooses.
+
+    No point is scored again. Without --to the model in OUT is replaced, and the decision is kept if the sweep is run
+    again; `--rule recipe` undoes it.
+    """
+    if (point is None) == (rule is None):
+        raise click.UsageError("give either --point or --rule")
+    with waiting(f"reading {out}, loading mergekit and lm-eval"):
+        from mergekit_calib.commands.write_command import write_another
+
+    write_another(out, point, rule, to)
+
+
+@main.command()
 @click.argument("outs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--to", default="comparison", show_default=True, type=click.Path(path_type=Path), help="Folder to write to."

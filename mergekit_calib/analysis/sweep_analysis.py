@@ -175,6 +175,20 @@ class SweepAnalysis:
         next(p for p in scored if p.id == selection.point).selected = True
         return selection
 
+    def select(self, points: Sequence[PointResult], point_id: str) -> bool:
+        """Mark another point as the chosen one, after `conclude`; return whether it is there and scored.
+
+        Args:
+            points: all points so far.
+            point_id: the id of the point.
+        """
+        scored = self._scored(points)
+        if all(point.id != point_id for point in scored):
+            return False
+        for point in scored:
+            point.selected = point.id == point_id
+        return True
+
     def finish(self, frontier: Frontier, rule: str, options: Mapping[str, Any]) -> None:
         """Fill in what needs all points: baselines, both splits, the frontier's uncertainty, trends along λ.
 

@@ -62,6 +62,7 @@ class Sweep:
         parent_keys: keys that are added to the parents' recipes alone.
         source: the file that the YAML came from, for messages.
         notes: sentences on what the reader of the report should know about the recipe.
+        text: the YAML that it was read from; None if it was made in Python.
     """
 
     variants: dict[str, Variant]
@@ -72,6 +73,7 @@ class Sweep:
     parent_keys: Recipe = field(default_factory=dict)
     source: str | None = None
     notes: tuple[str, ...] = ()
+    text: str | None = None
 
     @property
     def recipe(self) -> Recipe:

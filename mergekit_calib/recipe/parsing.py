@@ -77,7 +77,7 @@ def parse_sweep(
         variants = {str(recipe["merge_method"]): Variant(recipe, {})}
     _check_placeholders(variants, block, source)
     check_required_parameters(variants, methods, source)
-    return Sweep(variants, block, parents, dict(block.axes), source=source, notes=tuple(notes))
+    return Sweep(variants, block, parents, dict(block.axes), source=source, notes=tuple(notes), text=text)
 
 
 def check_plain_short_form(

@@ -9,6 +9,20 @@ from pydantic import BaseModel, Field
 from mergekit_calib.results.findings import Difference, Estimate
 
 
+class Decided(BaseModel, frozen=True):
+    """What a person decided after the sweep, in place of the recipe's rule.
+
+    Attributes:
+        by: whether a point was named, or another rule.
+        rule: the recipe's rule.
+        instead_of: the id of the point that the recipe's rule chooses.
+    """
+
+    by: Literal["point", "rule"]
+    rule: str
+    instead_of: str
+
+
 class Selection(BaseModel, frozen=True):
     """A choice of a point.
 
@@ -19,6 +33,7 @@ class Selection(BaseModel, frozen=True):
         gave_way: why the rule that the recipe asks for chose no point; the default rule then chose, and `reason` is
             that rule's. None if the rule chose.
         split: the items that it was chosen on.
+        decided: what a person decided after the sweep; None if the recipe's rule chose.
     """
 
     rule: str
@@ -26,6 +41,7 @@ class Selection(BaseModel, frozen=True):
     reason: str
     gave_way: str | None = None
     split: Literal["all", "selection", "held_out"] = "selection"
+    decided: Decided | None = None
 
 
 class CrossFitted(BaseModel, frozen=True):

@@ -101,6 +101,7 @@ class PointResult(WithMetrics):
         digest: a hash of its weights.
         seconds: stage (`merge`, `score`) → its duration.
         reused: whether an earlier run scored it; then `seconds` are that run's.
+        asked: whether a person asked for it after the sweep, which had not scored it.
     """
 
     id: str
@@ -121,6 +122,7 @@ class PointResult(WithMetrics):
     digest: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     reused: bool = False
+    asked: bool = False
 
     @property
     def name(self) -> str:

@@ -15,12 +15,14 @@ from mergekit_calib.errors import CalibError
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.merging.recipe_keys import known_keys
 from mergekit_calib.recipe import Sweep, parse_sweep, read_file
-from mergekit_calib.report.report_files import write_report
+from mergekit_calib.results.decision import Decision
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.driver import Search
 from mergekit_calib.storage.failures import folder_error
+from mergekit_calib.sweep.another_choice import decision_in
+from mergekit_calib.sweep.chosen_model import write_choice
 from mergekit_calib.sweep.crew import Crew, Ended
 from mergekit_calib.sweep.earlier_run import EarlierRun
 from mergekit_calib.sweep.point_scorer import PointScorer
@@ -119,23 +121,31 @@ def _run(prepared: Prepared, progress: Progress, crew: Crew | None) -> Frontier:
         with prepared.folder.alone():
             prepared.adopt_earlier_scores()
             earlier = EarlierRun.found_in(prepared.folder) if session.is_first else None
+            decision = decision_in(prepared)
+            if decision is not None and session.is_first:
+                progress.folder_noted(decision.kept_in(prepared.folder.path))
             prepared.merge_adapters()
             prepared.record(prepared.parents)
-        frontier = _explore(prepared, prepared.search(session), earlier, progress, crew)
+        frontier = _explore(prepared, prepared.search(session), earlier, progress, crew, decision)
         if frontier.selected is None:
             reasons = "; ".join(f"{point_name(p.id)}: {p.reason}" for p in frontier.points if p.status == "failed")
             raise CalibError(f"no point could be scored ({reasons})")
         with prepared.folder.alone():
-            _write(prepared, frontier, progress)
+            write_choice(prepared, frontier, progress)
     progress.finished(frontier)
     return frontier
 
 
 def _explore(
-    prepared: Prepared, search: Search, earlier: EarlierRun | None, progress: Progress, crew: Crew | None
+    prepared: Prepared,
+    search: Search,
+    earlier: EarlierRun | None,
+    progress: Progress,
+    crew: Crew | None,
+    decision: Decision | None,
 ) -> Frontier:
     """Have the points scored, in this process or by a crew, and return the result."""
-    result = ResultSoFar(prepared, search, earlier, progress)
+    result = ResultSoFar(prepared, search, earlier, progress, decision)
     progress.started(result.frontier, prepared.n_points)
     if crew is None or crew.scores_here:
         progress.memory_estimated(prepared.memory.peak)
@@ -154,23 +164,3 @@ def _explore(
             result.add_news()
     search.follow()
     return result.conclude()
-
-
-def _write(prepared: Prepared, frontier: Frontier, progress: Progress) -> None:
-    """Write the chosen model, made by mergekit from its plain recipe, and the report."""
-    selected = frontier.selected
-    assert selected is not None
-    assert selected.digest is not None  # a point that was scored has one
-    folder, digest = prepared.folder, selected.digest
-    folder.check_is_there()
-    parents = {parent.role: parent for parent in prepared.parents}
-    points = {p.id: parents[p.role] if p.role else prepared.point(p.axes) for p in frontier.points}
-    models = prepared.point_models()
-    replaced = folder.write_model(lambda to: models.write(points[selected.id], to, digest), digest, selected.id)
-    if replaced:
-        progress.folder_noted(replaced)
-    prepared.record(points.values())
-    frontier.finished = True
-    folder.save(frontier)
-    write_report(frontier, folder.path, card=prepared.options.write_model_card)
-    folder.remove_scratch()

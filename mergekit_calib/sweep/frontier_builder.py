@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
+from mergekit_calib.analysis.decided_choice import Choosing
 from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
@@ -20,8 +20,7 @@ class FrontierBuilder:
     Args:
         frontier: the result so far, without points.
         analysis: the sweep's statistics, without points.
-        rule: the selection rule's name.
-        rule_options: the rule's options.
+        choosing: how a point is chosen.
         session: the id of the workers' session; points that another session has scored are marked as reused.
     """
 
@@ -29,16 +28,19 @@ class FrontierBuilder:
         self,
         frontier: Frontier,
         analysis: SweepAnalysis,
-        rule: str,
-        rule_options: Mapping[str, Any],
+        choosing: Choosing,
         session: str = "",
     ) -> None:
         self.frontier, self._analysis, self._session = frontier, analysis, session
-        self._rule, self._rule_options = rule, rule_options
+        self._choosing = choosing
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
 
-    def add(self, outcome: Outcome) -> PointResult:
+    def add(self, outcome: Outcome, conclude: bool = True) -> PointResult:
         """Add a point that was scored, stopped or failed; choose again among all.
+
+        Args:
+            outcome: the point, with its scores.
+            conclude: False if more points follow at once, so that the choice can wait for the last.
 
         Returns:
             The point, as it is now in the frontier. It has failed if a metric cannot be computed from its scores.
@@ -50,8 +52,9 @@ class FrontierBuilder:
         else:
             self._add_scores(result, outcome.stored)
         self.frontier.points.append(result)
-        self._conclude()
-        self.frontier.blends = self._analysis.blends(self.frontier)
+        if conclude:
+            self._conclude()
+            self.frontier.blends = self._analysis.blends(self.frontier)
         return result
 
     def predict(self, interpolation: tuple[Sequence[str], bool, bool] | None) -> None:
@@ -74,14 +77,19 @@ class FrontierBuilder:
             # The search went on by what it saw of the selection split alone.
             self._analysis.choose_on = "selection"
             self._conclude()
-        self._analysis.finish(self.frontier, self._rule, self._rule_options)
+        selection = self.frontier.selection
+        if selection is not None and selection.decided is not None and selection.decided.by == "point":
+            # There is no rule to cross-fit: the point is measured on the held-out split, as all others are.
+            self._analysis.choose_on = "selection"
+            self.frontier.selection = selection.model_copy(update={"split": "selection"})
+        self._analysis.finish(self.frontier, *self._choosing.rule)
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
 
     def _conclude(self) -> None:
-        self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
+        self.frontier.selection = self._choosing.conclude(self._analysis, self.frontier.points)
 
     def _add_scores(self, result: PointResult, stored: StoredPoint) -> None:
         result.digest, result.seconds = stored.digest, stored.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -327,4 +328,6 @@ def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
         "device": prepared.memory.devices,
         "points": {point.id: prepared.key_of(point) for point in points},
         "versions": versions(),
+        "directory": storable(os.getcwd()),  # paths in the recipe are relative to it
+        "yaml": sweep.text,
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from mergekit_calib.analysis.decided_choice import Choosing
 from mergekit_calib.report.report_files import write_page
+from mergekit_calib.results.decision import Decision
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.search.driver import Search
+from mergekit_calib.sweep.asked_point import AskedPoint
 from mergekit_calib.sweep.earlier_run import EarlierRun
 from mergekit_calib.sweep.failing_parents import check_parents
 from mergekit_calib.sweep.frontier_builder import FrontierBuilder
@@ -20,15 +23,24 @@ class ResultSoFar:
         search: knows which points are done.
         earlier: the run that the folder held; None if it held none.
         progress: receives the points.
+        decision: what a person decided after an earlier run; None if nobody did.
     """
 
-    def __init__(self, prepared: Prepared, search: Search, earlier: EarlierRun | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        search: Search,
+        earlier: EarlierRun | None,
+        progress: Progress,
+        decision: Decision | None = None,
+    ) -> None:
         self._prepared, self._search, self._earlier, self._progress = prepared, search, earlier, progress
         analysis = prepared.analysis(search.references)
         session = prepared.folder.session
         self._builder = FrontierBuilder(
-            prepared.new_frontier(), analysis, prepared.rule, prepared.rule_options, session
+            prepared.new_frontier(), analysis, Choosing(prepared.sweep.calibration.select, decision), session
         )
+        self._decision = decision
 
     @property
     def frontier(self) -> Frontier:
@@ -61,6 +73,17 @@ class ResultSoFar:
     def conclude(self) -> Frontier:
         """Add the last points and what is computed from all of them, and return the result."""
         self.add_news()
+        self._add_asked()
         self._progress.concluding()
         self._builder.finish(self._search.interpolation)
         return self.frontier
+
+    def _add_asked(self) -> None:
+        """Add the point that a person has decided for, if it is none of the search's; score it if need be."""
+        decision = self._decision
+        if decision is None or decision.point is None or any(p.id == decision.point for p in self.frontier.points):
+            return
+        asked = AskedPoint.of_decision(decision, self._prepared)
+        result = self._builder.add(asked.outcome(self._prepared, self._progress))
+        result.asked = True
+        self._progress.point_finished(result, self.frontier)

@@ -7,9 +7,13 @@ from pathlib import Path
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.caveat import main_caveat
 from mergekit_calib.report.text.parent_texts import against_parents, parent_role
+from mergekit_calib.results.choice_findings import Decided
 from mergekit_calib.results.frontier import Frontier, PointResult
+from mergekit_calib.results.names import point_name
 
 _MOST_NAMED = 3  # points named in a sentence
+_SEEN = "Whoever has seen the results and then names a point may have picked it for its luck on these items."
+_BY_HAND = "All numbers are from one part of the items, the held-out split, unless they say otherwise."
 _ON_SELECTION = (
     "The point is chosen on one part of the items, the selection split. All other numbers are from the rest, the "
     "held-out split, unless they say otherwise, so they are not biased by the choice."
@@ -47,7 +51,11 @@ def how_chosen(frontier: Frontier) -> list[str]:
         reason = formatting.sentence(frontier, frontier.selection.reason).rstrip(".")
         rule = "Default rule" if frontier.selection.gave_way else f"Rule {frontier.selection.rule}"
         items = formatting.chosen_on(frontier)
-        paragraphs.append(f"{rule}, on {items}: {reason}.{_gave_way(frontier)}")
+        decided = frontier.selection.decided
+        if decided is not None and decided.by == "point":
+            paragraphs.append(f"{_named_by_a_person(frontier, decided)} {_SEEN}")
+            return [*paragraphs, _BY_HAND]
+        paragraphs.append(f"{rule}, on {items}: {reason}.{_gave_way(frontier)}{_asked_for(frontier)}")
     paragraphs.append(_ON_ALL if formatting.chosen_split(frontier) == "all" else _ON_SELECTION)
     return paragraphs
 
@@ -58,11 +66,13 @@ def _ship(frontier: Frontier, selected: PointResult, out: Path) -> str:
     if not frontier.finished:
         n = formatting.counted(len(frontier.complete_points), "point")
         line = f"So far, with {n} scored, the choice is {formatting.name_with_role(selected)}."
+    elif role is not None and _is_by_hand(frontier):
+        line = f"{out}/ holds the {role} weights."
     elif role is not None:
         line = f"No merge beat the {role} model; {out}/ holds the {role} weights."
     else:
         line = f"Ship {selected.name}, written to {out}/."
-    return f"{line}{_gave_way(frontier)}{_dominated(frontier, selected)}"
+    return f"{line}{_gave_way(frontier)}{_asked_for(frontier)}{_dominated(frontier, selected)}"
 
 
 def _gave_way(frontier: Frontier) -> str:
@@ -70,6 +80,30 @@ def _gave_way(frontier: Frontier) -> str:
         return ""
     reason = formatting.sentence(frontier, frontier.selection.gave_way).rstrip(".")
     return f" The rule {frontier.selection.rule} gave way to the default rule: {reason}."
+
+
+def _is_by_hand(frontier: Frontier) -> bool:
+    decided = frontier.selection.decided if frontier.selection else None
+    return decided is not None and decided.by == "point"
+
+
+def _asked_for(frontier: Frontier) -> str:
+    """Say that a person has decided in place of the recipe's rule."""
+    if frontier.selection is None or (decided := frontier.selection.decided) is None:
+        return ""
+    if decided.by == "point":
+        return f" {_named_by_a_person(frontier, decided)}"
+    same = frontier.selection.point == decided.instead_of
+    chooses = "chooses the same" if same else f"chooses {point_name(decided.instead_of)}"
+    asked = f"the rule {frontier.selection.rule} was asked for after the sweep"
+    return f" {asked[:1].upper()}{asked[1:]}; the recipe's, {decided.rule}, {chooses}."
+
+
+def _named_by_a_person(frontier: Frontier, decided: Decided) -> str:
+    same = frontier.selection is not None and frontier.selection.point == decided.instead_of
+    if same:
+        return f"It was named by hand after the sweep, and the rule {decided.rule} chooses it too."
+    return f"It was named by hand after the sweep; the rule {decided.rule} chooses {point_name(decided.instead_of)}."
 
 
 def _dominated(frontier: Frontier, selected: PointResult) -> str:
