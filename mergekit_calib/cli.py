@@ -169,18 +169,54 @@ def report(out: Path, formats: str) -> None:
 @click.option(
     "--to", type=click.Path(path_type=Path), help="A new folder for the model; without it, OUT's model is replaced."
 )
-def write(out: Path, point: str | None, rule: str | None, to: Path | None) -> None:
+@click.option("--push-to-hub", "repository", metavar="REPO", help="Upload the model with its card to REPO on the Hub.")
+@click.option("--public", is_flag=True, help="Let everybody see REPO; it is private otherwise.")
+@click.option(
+    "--parent-name",
+    "parent_names",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="A parent's name on the Hub, where the recipe has a local folder, as aligned=org/model.",
+)
+def write(
+    out: Path,
+    point: str | None,
+    rule: str | None,
+    to: Path | None,
+    repository: str | None,
+    public: bool,
+    parent_names: tuple[str, ...],
+) -> None:
     """Write another point of the finished sweep in OUT, with its card: one that you name, or that another rule chooses.
 
     No point is scored again. Without --to the model in OUT is replaced, and the decision is kept if the sweep is run
-    again; `--rule recipe` undoes it.
+    again; `--rule recipe` undoes it. With --push-to-hub and neither --point nor --rule, the model that is in OUT is
+    uploaded: weights, tokenizer, plain recipe, card and its pictures.
     """
-    if (point is None) == (rule is None):
+    asks = point is not None or rule is not None
+    if point is not None and rule is not None:
         raise click.UsageError("give either --point or --rule")
-    with waiting(f"reading {out}, loading mergekit and lm-eval"):
-        from mergekit_calib.commands.write_command import write_another
+    if not asks and repository is None:
+        raise click.UsageError("give --point, --rule or --push-to-hub")
+    if not asks and to is not None:
+        raise click.UsageError("--to is for another point: give --point or --rule")
+    if repository is None and (public or parent_names):
+        raise click.UsageError("--public and --parent-name are for --push-to-hub")
+    if repository is not None:
+        with waiting(f"reading {out}"):
+            from mergekit_calib.integrations.hub_upload import check_upload, parse_parent_names, push
 
-    write_another(out, point, rule, to)
+            names = parse_parent_names(parent_names)
+            check_upload(out, repository, names)
+    if asks:
+        with waiting(f"reading {out}, loading mergekit and lm-eval"):
+            from mergekit_calib.commands.write_command import write_another
+
+        write_another(out, point, rule, to)
+    if repository is not None:
+        with waiting(f"uploading to {repository}"):
+            address = push(to or out, repository, not public, names)
+        click.echo(printable(address))
 
 
 @main.command()

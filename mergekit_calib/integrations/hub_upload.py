@@ -48,12 +48,10 @@ def push(out: str | Path, repo: str, private: bool = True, parent_names: Mapping
         CalibError: there is no model, a parent has no name on the Hub, a file would tell a path of this machine, or the
             Hub refuses.
     """
-    out = Path(out)
-    _check_repository(repo)
-    frontier = load_sweep(out)
-    _check_model(frontier, out)
-    given = dict(parent_names or {})
-    _check_parent_names(frontier, given)
+    out, given = Path(out), dict(parent_names or {})
+    frontier = check_upload(out, repo, given)
+    if not any(out.glob("*.safetensors")) or not (out / "config.json").exists():
+        raise CalibError(f"{out} holds no model: there is no config.json with *.safetensors")
     _check_paths(_files(frontier, out, repo, given), frontier, out)
     api = huggingface_hub.HfApi()
     try:
@@ -92,18 +90,26 @@ def parse_parent_names(given: list[str] | tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _check_repository(repo: str) -> None:
+def check_upload(out: Path, repo: str, parent_names: Mapping[str, str]) -> Frontier:
+    """Return the sweep in a folder, after checking what needs neither the Hub nor the model.
+
+    Args:
+        out: the folder of a finished sweep.
+        repo: the repository, as `org/name`.
+        parent_names: role → the parent's name on the Hub.
+
+    Raises:
+        CalibError: the sweep is not finished, the repository's name cannot be one, or a parent has no name on the Hub.
+    """
     try:
         validate_repo_id(repo)
     except HFValidationError as problem:
         raise CalibError(f"{shown(repo)} is no name of a repository, such as org/name: {problem}") from problem
-
-
-def _check_model(frontier: Frontier, out: Path) -> None:
+    frontier = load_sweep(out)
     if not frontier.finished or frontier.selected is None:
         raise CalibError(f"{out}: the sweep is not finished, so it has chosen no model to upload")
-    if not any(out.glob("*.safetensors")) or not (out / "config.json").exists():
-        raise CalibError(f"{out} holds no model: there is no config.json with *.safetensors")
+    _check_parent_names(frontier, parent_names)
+    return frontier
 
 
 def _check_parent_names(frontier: Frontier, given: Mapping[str, str]) -> None:

@@ -16,10 +16,12 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import yaml
+from click.testing import CliRunner
 from huggingface_hub import ModelCard
 
 import mergekit_calib
 from helpers.hub_server import HubServer, serving
+from mergekit_calib.cli import main
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations.hub_upload import parse_parent_names, push
 
@@ -143,9 +145,8 @@ def test_a_folder_without_a_model_is_refused(demo_copy, hub):
 def test_through_the_endpoint_of_the_environment_and_the_card_runs_its_own_example(demo_copy):
     with serving({}) as server:
         environment = {**os.environ, **ENVIRONMENT, "HF_ENDPOINT": server.endpoint}
-        code = "import sys; from mergekit_calib.integrations.hub_upload import push; print(push(sys.argv[1], 'mine',"
-        code += f" parent_names={PARENTS!r}))"
-        command = [sys.executable, "-c", code, str(demo_copy)]
+        command = [sys.executable, "-m", "mergekit_calib", "write", str(demo_copy), "--push-to-hub", "mine"]
+        command += [part for role, name in PARENTS.items() for part in ("--parent-name", f"{role}={name}")]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [f"{server.endpoint}/me/mine"]
@@ -157,3 +158,48 @@ def test_through_the_endpoint_of_the_environment_and_the_card_runs_its_own_examp
     script = example[1].replace('"me/mine"', json.dumps(str(demo_copy))).replace("=100", "=3")
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ([], 2, "give --point, --rule or --push-to-hub"),
+        (["--public", "--rule", "least"], 2, "are for --push-to-hub"),
+        (["--push-to-hub", "me/merged", "--to", "elsewhere"], 2, "--to is for another point"),
+        (["--push-to-hub", "me/merged", "--parent-name", "base"], 1, "write ROLE=NAME"),
+        (
+            ["--push-to-hub", "me/merged", "--point", "aligned"],
+            1,
+            "--parent-name base=org/model --parent-name aligned=",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(finished_demo, hub, options, status, message):
+    before = (finished_demo / "mergekit_config.yml").read_bytes()
+    done = CliRunner().invoke(main, ["write", str(finished_demo), *options])
+    assert (done.exit_code, message in done.stderr) == (status, True), done.stderr
+    assert (finished_demo / "mergekit_config.yml").read_bytes() == before
+    assert hub.calls == []
+
+
+def test_another_point_is_written_and_uploaded(demo_copy, hub):
+    names = [part for role, name in PARENTS.items() for part in ("--parent-name", f"{role}={name}")]
+    other = str(demo_copy.parent / "other")
+    command = [
+        "write",
+        str(demo_copy),
+        "--point",
+        "lambda=0.75",
+        "--to",
+        other,
+        "--push-to-hub",
+        "me/other",
+        "--public",
+    ]
+    done = CliRunner().invoke(main, [*command, *names])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"{hub.endpoint}/me/other"
+    recipe = yaml.safe_load(hub.uploaded["me/other"]["mergekit_config.yml"])
+    assert sorted(entry["parameters"]["weight"] for entry in recipe["models"]) == [0.25, 0.75]
+    assert hub.private == {"me/other": False}
+    assert_tells_no_path(hub.uploaded["me/other"], demo_copy.parent, PACKAGE)
