@@ -9,7 +9,7 @@ import yaml
 
 from mergekit_calib.recipe.parent_roles import models_named
 from mergekit_calib.report.card.front_matter import front_matter, hub_names, models_in, parent_licences
-from mergekit_calib.report.card.public_names import models_of, public_names, with_public_names
+from mergekit_calib.report.card.public_names import is_on_hub, models_of, public_names, with_public_names
 from mergekit_calib.report.tables.markdown import escape_markdown, fenced, frontier_markdown
 from mergekit_calib.report.tables.rows import table_caption
 from mergekit_calib.report.text import formatting
@@ -79,7 +79,7 @@ def model_card(
         "## How it was chosen",
         _choice(frontier),
         "## Rebuild it",
-        _rebuild(frontier, selected, has_report=repository is None),
+        _rebuild(frontier, selected, has_report=repository is None, has_paths=not all(map(is_on_hub, names))),
         "## What was not tested",
         _untested(frontier),
     ]
@@ -107,7 +107,8 @@ def _usage(name: str, has_chat_template: bool) -> str:
     code = (
         "from transformers import pipeline\n\n"
         f'generate = pipeline("text-generation", model="{name}")\n'
-        f"print(generate({given}, max_new_tokens=100)[0]{answer})"
+        f"prompt = {given}\n"
+        f"print(generate(prompt, max_new_tokens=100)[0]{answer})"
     )
     server = f"vllm serve {name}    # an OpenAI-compatible server on port 8000"
     return "\n\n".join(["With transformers:", fenced(code, "python"), "With vLLM:", fenced(server, "sh")])
@@ -164,7 +165,7 @@ def _with_items(frontier: Frontier, objective: Objective) -> str:
     return f"{objective.name} (n = {n:,})" if n else objective.name
 
 
-def _rebuild(frontier: Frontier, selected: PointResult, has_report: bool) -> str:
+def _rebuild(frontier: Frontier, selected: PointResult, has_report: bool, has_paths: bool) -> str:
     pinned = " ".join(f"{p}=={frontier.versions[p]}" for p in ("mergekit", "transformers") if p in frontier.versions)
     command = f"mergekit-yaml mergekit_config.yml OUT --random-seed {frontier.seed}"
     if any("+" in reference for reference in models_named(yaml.safe_load(selected.recipe))):
@@ -175,6 +176,8 @@ def _rebuild(frontier: Frontier, selected: PointResult, has_report: bool) -> str
         fenced(f"{install}{command}", "sh"),
         fenced(selected.recipe, "yaml"),
     ]
+    if has_report and has_paths:
+        parts.append("Local folders have their names here, and their paths in `mergekit_config.yml`.")
     if has_report:
         parts.append("`calibration/sweep.yml` records the whole sweep, with the models' fingerprints and all seeds.")
     if frontier.versions:
