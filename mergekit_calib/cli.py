@@ -36,14 +36,34 @@ def main() -> None:
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
-def demo(out: Path) -> None:
+@click.option("--points", type=click.IntRange(1), help="Score at most this many points beside the parents.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only so many of the 5,000 questions.")
+def demo(out: Path, points: int | None, limit: int | None) -> None:
     """Sweep the embedded pair of small models, and write to OUT.
 
-    It needs no network and no GPU, and takes minutes on a CPU.
+    It needs no network and no GPU, and takes minutes on a CPU. For a first look: `--points 6 --limit 1000`.
     """
     from mergekit_calib.commands.demo_command import run_demo
 
-    sys.exit(run_demo(out))
+    sys.exit(run_demo(out, points, limit))
+
+
+@main.command()
+@click.argument("base")
+@click.argument("aligned")
+@click.option("--to", type=click.Path(path_type=Path), help="File to write; it must not exist. Printed if not set.")
+@click.option("--trust-remote-code", is_flag=True, help="Allow code that comes with a model to run.")
+def init(base: str, aligned: str, to: Path | None, trust_remote_code: bool) -> None:
+    """Write a first recipe for BASE and ALIGNED, models before and after post-training.
+
+    Dtype, chat template and suite suit the pair. Only configs, tokenizers and headers of weight files are read; of
+    models on the Hub, only these are fetched.
+    """
+    with waiting("loading libraries, reading the models"):
+        from mergekit_calib.commands.init_command import init_recipe
+
+        text = init_recipe(base, aligned, to, trust_remote_code)
+    click.echo(text if to is None else printable(str(to)), nl=to is not None)
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -78,27 +98,35 @@ def plan(arguments: tuple[str, ...]) -> None:
     sys.exit(plan_command.main(list(arguments), prog_name="mergekit-calib plan", standalone_mode=False) or 0)
 
 
-@main.command()
+# lm-eval's spelling of its options, and the same with `-` for `_`.
+@main.command(context_settings={"token_normalize_func": lambda name: name.replace("-", "_")})
 @click.argument("models", nargs=-1, required=True)
-@click.option("--tasks", help="lm-eval tasks, groups or YAML files, separated by commas.")
+@click.option("--tasks", "-t", help="lm-eval tasks, groups or YAML files, separated by commas.")
 @click.option("--from", "from_samples", is_flag=True, help="MODELS are samples_*.jsonl of `lm_eval --log_samples`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for item scores, scores.json and pictures.")
 @click.option(
     "--limit",
+    "-L",
     type=click.FloatRange(0, min_open=True),
     help="How many documents of each task to use; below 1, a share of them.",
 )
-@click.option("--num-fewshot", type=click.IntRange(0), help="Number of examples in the prompt.")
-@click.option("--apply-chat-template", is_flag=True, help="Put prompts into the model's chat template.")
+@click.option("--num_fewshot", "-f", type=click.IntRange(0), help="Number of examples in the prompt.")
+@click.option("--apply_chat_template", is_flag=True, help="Put prompts into the model's chat template.")
+@click.option("--system_instruction", help="System instruction at the beginning of each prompt.")
 @click.option("--repeats", type=click.IntRange(1), help="Number of generations for each prompt.")
-@click.option("--model-args", default="", help="Arguments of lm-eval's `hf` model, as dtype=float32,device=cpu.")
-@click.option("--trust-remote-code", is_flag=True, help="Allow code that comes with a model to run.")
-@click.option("--n-bins", type=click.IntRange(1), default=15, show_default=True, help="Number of bins of `ece`.")
+@click.option("--device", help="Device that scores, as cuda:0 or cpu; a GPU if there is one, when not set.")
+@click.option(
+    "--batch_size", "-b", help="Batch size for generated answers: a number, auto or auto:N. Choices need none."
+)
+@click.option("--model_args", "-a", default="", help="Arguments of lm-eval's `hf` model, as dtype=float32.")
+@click.option("--trust_remote_code", is_flag=True, help="Allow code that comes with a model to run.")
+@click.option("--n_bins", type=click.IntRange(1), default=15, show_default=True, help="Number of bins of `ece`.")
 def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: Path | None, **options: Any) -> None:
     """Print the calibration card of one or more MODELS, side by side.
 
     MODELS are named as in a mergekit recipe: a model on the Hub, a folder, or `model+lora`. With `--from` they are the
-    samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded.
+    samples files or output folders of finished `lm_eval --log_samples` runs, and no model is loaded. Options are spelt
+    as lm-eval spells them, or with `-` for `_`.
     """
     with waiting("loading libraries"):
         from mergekit_calib.commands.score_command import card_from_models, card_from_samples
@@ -146,18 +174,54 @@ def report(out: Path, formats: str, max_error: float | None) -> None:
 @click.option(
     "--to", type=click.Path(path_type=Path), help="A new folder for the model; without it, OUT's model is replaced."
 )
-def write(out: Path, point: str | None, rule: str | None, to: Path | None) -> None:
+@click.option("--push-to-hub", "repository", metavar="REPO", help="Upload the model with its card to REPO on the Hub.")
+@click.option("--public", is_flag=True, help="Let everybody see REPO; it is private otherwise.")
+@click.option(
+    "--parent-name",
+    "parent_names",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="A parent's name on the Hub, where the recipe has a local folder, as aligned=org/model.",
+)
+def write(
+    out: Path,
+    point: str | None,
+    rule: str | None,
+    to: Path | None,
+    repository: str | None,
+    public: bool,
+    parent_names: tuple[str, ...],
+) -> None:
     """Write another point of the finished sweep in OUT, with its card: one that you name, or that another rule chooses.
 
     No point is scored again. Without --to the model in OUT is replaced, and the decision is kept if the sweep is run
-    again; `--rule recipe` undoes it.
+    again; `--rule recipe` undoes it. With --push-to-hub and neither --point nor --rule, the model that is in OUT is
+    uploaded: weights, tokenizer, plain recipe, card and its pictures.
     """
-    if (point is None) == (rule is None):
+    asks = point is not None or rule is not None
+    if point is not None and rule is not None:
         raise click.UsageError("give either --point or --rule")
-    with waiting(f"reading {out}, loading mergekit and lm-eval"):
-        from mergekit_calib.commands.write_command import write_another
+    if not asks and repository is None:
+        raise click.UsageError("give --point, --rule or --push-to-hub")
+    if not asks and to is not None:
+        raise click.UsageError("--to is for another point: give --point or --rule")
+    if repository is None and (public or parent_names):
+        raise click.UsageError("--public and --parent-name are for --push-to-hub")
+    if repository is not None:
+        with waiting(f"reading {out}"):
+            from mergekit_calib.integrations.hub_upload import check_upload, parse_parent_names, push
 
-    write_another(out, point, rule, to)
+            names = parse_parent_names(parent_names)
+            check_upload(out, repository, names)
+    if asks:
+        with waiting(f"reading {out}, loading mergekit and lm-eval"):
+            from mergekit_calib.commands.write_command import write_another
+
+        write_another(out, point, rule, to)
+    if repository is not None:
+        with waiting(f"uploading to {repository}"):
+            address = push(to or out, repository, not public, names)
+        click.echo(printable(address))
 
 
 @main.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from mergekit_calib import plugins
 from mergekit_calib.cli import main
 from mergekit_calib.commands.plan_command import plan_command
 from mergekit_calib.commands.sweep_command import sweep_command
@@ -95,9 +96,23 @@ def test_commands_and_their_options_exist(document):
                 unknown.append(subcommand)
                 continue
             options = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-            given = set(re.findall(r"(?<!\S)--[a-z-]+", arguments))
+            given = set(re.findall(r"(?<!\S)--[a-z_-]+", arguments))
             unknown += [f"{subcommand} {option}" for option in given - options - {"--help"}]
     assert unknown == []
+
+
+@pytest.mark.parametrize("rule", sorted(plugins.selection_rules()))
+def test_the_table_of_rules_has_every_rule_with_its_options(rule):
+    text = (TOP / "configs" / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| `rule` | it chooses |")[2].partition("\n\n")[0]
+    (options,) = re.findall(rf"^\| `{rule}` \|[^|]+\|([^|]+)\|$", table, re.MULTILINE)
+    named = set(re.findall(r"(?:^|\. )`(\w+)` \(", options.strip()))
+    assert named == set(plugins.selection_rules()[rule].model_fields)
+
+
+def test_the_table_of_recipes_has_every_recipe():
+    text = (TOP / "configs" / "README.md").read_text(encoding="utf-8").partition("## The block")[0]
+    assert set(re.findall(r"\]\((\w[\w.]*\.yml)\)", text)) == {path.name for path in TOP.glob("configs/*.yml")}
 
 
 def recipes() -> Iterator[tuple[str, str]]:

@@ -15,11 +15,14 @@ from mergekit.options import MergeOptions
 
 from mergekit_calib.cards.calibration_card import Scores
 from mergekit_calib.cards.card_maker import CardMaker
+from mergekit_calib.cards.earlier_score_keys import adopt_earlier_scores_of_models, scored_args
+from mergekit_calib.engines import transformers_engine
 from mergekit_calib.errors import CalibError, RecipeError, near_names
 from mergekit_calib.items.store import ItemStore, StoredPoint, content_key
 from mergekit_calib.merging.live_model import silence_transformers
 from mergekit_calib.merging.parents import ParentModel, fingerprint, open_parents
 from mergekit_calib.merging.tokenizer import tokenizer_files
+from mergekit_calib.prefix_lm.devices import usable_device
 from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.recipe import Seeds, SuiteEntry
@@ -40,6 +43,8 @@ def score_models(
     *,
     out: str | Path | None = None,
     model_args: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    batch_size: int | str | None = None,
     trust_remote_code: bool = False,
     seeds: Seeds | None = None,
     n_bins: int = 15,
@@ -56,6 +61,8 @@ def score_models(
         out: the folder for item scores and `scores.json`, which are written after each model; a model whose item scores
             are there is not scored again. None to write nothing.
         model_args: arguments of lm-eval's `hf`.
+        device: the device that scores; None for a GPU if there is one, else the CPU.
+        batch_size: as `hf` takes it: for generated answers, and for models that cannot share prefixes.
         trust_remote_code: whether to run code that comes with a model.
         seeds: seeds of few-shot examples and of sampled answers; None for lm-eval's defaults.
         n_bins: the number of bins of binned calibration errors.
@@ -72,23 +79,26 @@ def score_models(
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]
     if repeated:
         raise CalibError(f"model {repeated[0]} is named twice")
-    _check_model_args(model_args or {})
+    given = _given_args(model_args or {}, {"device": device, "batch_size": batch_size})
     opened = open_parents(models, MergeOptions(trust_remote_code=trust_remote_code))
     try:
         loaded = Suite.load(entries, seeds=seeds)
     except RecipeError as problem:
         raise CalibError(f"tasks: {problem.problem}") from problem
-    given = dict(model_args or {}) | ({"trust_remote_code": True} if trust_remote_code else {})
+    given |= {"trust_remote_code": True} if trust_remote_code else {}
+    engine = transformers_engine.identity()
     maker = CardMaker(loaded.higher_is_better, level, n_resamples, n_bins)
     store = ItemStore(Path(out) / "items") if out else None
     if store:
         store.entries = loaded.entry_of
+        adopt_earlier_scores_of_models(store, engine)
     for name, model in opened.items():
         on_model(name)
         content = {
             "tokenizer": _fingerprint_of_tokenizer(model, given),
             "suite": loaded.describe(),
-            "model_args": given,
+            "model_args": scored_args(given),
+            "engine": engine,
         }
         key = content_key(model=model.fingerprint, **content)
         stored = store.load(key) if store else None
@@ -102,12 +112,25 @@ def score_models(
     return maker.card
 
 
-def _check_model_args(model_args: Mapping[str, Any]) -> None:
-    """Raise an error if a name looks like a misspelt argument of `hf`, which passes all others to the model."""
+def _given_args(model_args: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of `hf`: `model_args`, and those options that are given.
+
+    Raises:
+        CalibError: a name looks like a misspelt argument of `hf`, which passes all others to the model; an option is in
+            `model_args`, too; this machine does not have the device.
+    """
     accepted = list(inspect.signature(HFLM.__init__).parameters)
     for name in model_args:
         if name not in accepted and (near := near_names(name, accepted)):
             raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name in model_args and model_args[name] != value:
+            problem = f"is given as {model_args[name]!r} in model_args and as {value!r} beside it; leave one out"
+            raise CalibError(f"{name} {problem}")
+    if (device := {**model_args, **given}.get("device")) is not None:
+        usable_device(device, "device")
+    return {**model_args, **given}
 
 
 def _fingerprint_of_tokenizer(model: ParentModel, model_args: Mapping[str, Any]) -> str:

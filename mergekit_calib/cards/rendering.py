@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -25,7 +26,9 @@ from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 _ORDER = [metric.name for metric in IN_ORDER_OF_SUBJECTS]
 _GAP = 3  # columns between two cells
-_BAR = 24  # columns of a bar of length 1
+_BAR, _SHORTEST_BAR = 24, 12  # columns of a bar of length 1
+_WIDTH_OF_ACCURACY = 5  # columns of ` 0.85` behind a bar
+_WIDTH_OF_BIN = 9  # columns of `0.80–0.87`
 _FEW = 20  # items in a bin below which its accuracy is dimmed
 
 
@@ -36,7 +39,7 @@ def print_card(card: Scores, console: Console) -> None:
         console.print(_table(card, scope, console.width))
         diagrams = [(m.name, m.reliability[scope]) for m in card.models if scope in m.reliability]
         if diagrams and scope == [each for each in card.scopes if card.has_choices(each)][-1]:
-            console.print(Columns([_diagram(name, d) for name, d in diagrams], padding=(0, 4)))
+            console.print(_diagrams(diagrams, console.width))
     for note in card.notes:
         console.print(Text(note))
 
@@ -130,23 +133,44 @@ def _assembled(value: str, interval: str, change: str) -> Text:
     return Text.assemble(value, " ", (interval, "dim"), (change, "bold" if change.endswith("*)") else ""))
 
 
-def _diagram(name: str, diagram: Reliability) -> RenderableType:
-    """Return a bar of accuracy for each bin of confidence, with the confidence above (░) or below (▒) it."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, title=Text(name, style="bold"), title_justify="left")
-    table.add_column("confidence", style="dim")
-    table.add_column("accuracy ▇, overconfident by ░, underconfident by ▒")
-    table.add_column("items", justify="right")
-    rows = zip(diagram.edges, diagram.edges[1:], diagram.counts, diagram.accuracy, diagram.confidence, strict=False)
-    for low, high, count, accuracy, confidence in rows:
-        if accuracy is None or confidence is None:
-            continue
-        accurate, confident = (round(_BAR * x) for x in (accuracy, confidence))
-        bar = Text("▇" * min(accurate, confident), style="blue")
-        bar.append("░" * (confident - accurate), style="red")
-        bar.append("▒" * (accurate - confident), style="green")
-        bar.append(f" {accuracy:.2f}", style="dim" if count < _FEW else "")
-        table.add_row(f"{low:.2f}–{high:.2f}", bar, f"{count:,}")
-    return table
+def _diagrams(diagrams: Sequence[tuple[str, Reliability]], width: int) -> RenderableType:
+    """Return the diagrams as one table with a bar for each model, or as one table each if that is wider than `width`.
+
+    A bar is the accuracy in a bin of confidence, with the confidence above (░) or below (▒) it.
+    """
+    widest = max(len(f"{max(diagram.counts):,}") for _, diagram in diagrams)
+    bar = (width - _WIDTH_OF_BIN) // len(diagrams) - (4 + _WIDTH_OF_ACCURACY + max(widest, len("items")))
+    if any(diagram.edges != diagrams[0][1].edges for _, diagram in diagrams) or (bar < _SHORTEST_BAR):
+        return Columns([_diagram([each], _BAR) for each in diagrams], padding=(0, 4))
+    return _diagram(diagrams, min(bar, _BAR))
+
+
+def _diagram(diagrams: Sequence[tuple[str, Reliability]], length: int) -> RenderableType:
+    """Return a table of the bins in which a model has items; a bar is of `length` columns where accuracy is 1."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column(Text("confidence", style="dim"), style="dim", vertical="bottom")
+    for name, _ in diagrams:
+        table.add_column(Text(name, overflow="fold"), width=length + _WIDTH_OF_ACCURACY)
+        table.add_column("items", justify="right", vertical="bottom")
+    edges = diagrams[0][1].edges
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        cells = [_bin(diagram, i, length) for _, diagram in diagrams]
+        if any(count for _, count in cells):
+            table.add_row(f"{low:.2f}–{high:.2f}", *itertools.chain.from_iterable(cells))
+    return Group(table, Text("▇ accuracy   ░ overconfident by   ▒ underconfident by", style="dim"))
+
+
+def _bin(diagram: Reliability, i: int, length: int) -> tuple[Text, str]:
+    """Return the bar of a bin and its number of items; both are empty if it has none."""
+    count, accuracy, confidence = diagram.counts[i], diagram.accuracy[i], diagram.confidence[i]
+    if accuracy is None or confidence is None:
+        return Text(), ""
+    accurate, confident = (round(length * x) for x in (accuracy, confidence))
+    bar = Text("▇" * min(accurate, confident), style="blue")
+    bar.append("░" * (confident - accurate), style="red")
+    bar.append("▒" * (accurate - confident), style="green")
+    bar.append(f" {accuracy:.2f}", style="dim" if count < _FEW else "")
+    return bar, f"{count:,}"
 
 
 def _panel_title(model: ModelScores, scope: str) -> str:

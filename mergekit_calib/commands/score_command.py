@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from mergekit_calib.cards.calibration_card import Scores
 from mergekit_calib.cards.card_maker import CardMaker
 from mergekit_calib.cards.from_samples import read_samples
 from mergekit_calib.cards.rendering import print_card, write_card
-from mergekit_calib.errors import CalibError, RecipeError
+from mergekit_calib.errors import CalibError, RecipeError, shown
 from mergekit_calib.recipe import SuiteEntry
 from mergekit_calib.report.terminal.safe_console import SafeConsole
 from mergekit_calib.report.terminal.told_warnings import told_warnings
 from mergekit_calib.report.terminal.waiting import waiting
 from mergekit_calib.scoring.known_tasks import check_names
+
+_OF_ENTRIES = ("num_fewshot", "repeats", "limit", "system_instruction")
 
 
 def card_from_samples(paths: Sequence[str], out: Path | None, n_bins: int) -> Scores:
@@ -51,7 +54,8 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
         options: the other options of the command.
     """
     _check_folder(out)
-    given = {name: options[name] for name in ("num_fewshot", "repeats", "limit") if options[name] is not None}
+    batch_size = _batch_size(options["batch_size"])
+    given = {name: options[name] for name in _OF_ENTRIES if options[name] is not None}
     if given.get("limit", 0) >= 1:
         given["limit"] = int(given["limit"])
     if options["apply_chat_template"]:
@@ -69,6 +73,8 @@ def card_from_models(models: Sequence[str], tasks: Sequence[str], out: Path | No
             entries,
             out=out,
             model_args=_model_args(options["model_args"]),
+            device=options["device"],
+            batch_size=batch_size,
             trust_remote_code=options["trust_remote_code"],
             n_bins=options["n_bins"],
             on_model=lambda name: spinner.update(text=f"loading {name}"),
@@ -94,6 +100,15 @@ def _model_args(text: str) -> dict[str, Any]:
     from lm_eval.utils import simple_parse_args_string
 
     return dict(simple_parse_args_string(text)) if text else {}
+
+
+def _batch_size(text: str | None) -> int | str | None:
+    """Return a batch size as `hf` takes it."""
+    if text is None or re.fullmatch(r"auto(:[1-9]\d*)?", text):
+        return text
+    if re.fullmatch(r"[1-9]\d*", text):
+        return int(text)
+    raise CalibError(f"--batch_size {shown(text)}: write a number from 1, auto, or auto:N")
 
 
 def _printed(card: Scores, out: Path | None) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from mergekit_calib.report.card.front_matter import licence_in
@@ -43,7 +44,19 @@ def write_report(frontier: Frontier, out_path: str | Path, card: bool = True) ->
     write_page(frontier, out_path)
     if card and frontier.finished and frontier.selected is not None:
         path = out_path / "README.md"
-        write_text_atomic(path, model_card(frontier, pictures, licence_in(path)))
+        chat = has_chat_template(out_path)
+        write_text_atomic(path, model_card(frontier, pictures, licence_in(path), has_chat_template=chat))
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Return whether the model in a folder has a chat template."""
+    if (folder / "chat_template.jinja").exists() or (folder / "chat_template.json").exists():
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))
 
 
 def write_page(frontier: Frontier, out_path: str | Path) -> None:

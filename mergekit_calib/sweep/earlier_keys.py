@@ -8,14 +8,14 @@ to be of the installed one, which is what those versions did with them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mergekit_calib.items.item_files import UnreadableItemsError, read_facts, read_items, write_items
+from mergekit_calib.items.item_files import UnreadableItemsError, read_facts
+from mergekit_calib.items.refiling import refile
 from mergekit_calib.items.store import ItemStore, content_key
 from mergekit_calib.prefix_lm.model_args import without_placement
 
@@ -48,20 +48,8 @@ def _adopt(path: Path, store: ItemStore, engine: Mapping[str, Any]) -> bool:
     content = {name: facts[name] for name in _CONTENT if name in facts}
     if content_key(recipe=recipe, **content) != key:
         return False
-    try:
-        facts, rows = read_items(path, key)
-    except (UnreadableItemsError, OSError):
-        return False
     content |= {"model_args": without_placement(content["model_args"]), "engine": dict(engine)}
-    new_key = content_key(recipe=recipe, **content)
-    before, after = path.name.rsplit(key, 1)
-    adopted = path.with_name(f"{before}{new_key}{after}")
-    if not adopted.exists():
-        write_items(adopted, new_key, rows, {**facts, **content})
-        times = path.stat()
-        os.utime(adopted, ns=(times.st_atime_ns, times.st_mtime_ns))  # a study is rebuilt in the order of the files
-    path.unlink(missing_ok=True)
-    return True
+    return refile(path, key, content_key(recipe=recipe, **content), content)
 
 
 def _recipe_of(facts: Mapping[str, Any]) -> Any:

@@ -50,6 +50,7 @@ from mergekit_calib.merging.tokenizer_checks import (
     tokenizer_of_points,
 )
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice, choose_tokenizer
+from mergekit_calib.prefix_lm.devices import usable_device
 from mergekit_calib.prefix_lm.model_args import check_model_args
 from mergekit_calib.recipe import Sweep, slices_of
 from mergekit_calib.recipe.axes import grid_size
@@ -281,18 +282,7 @@ def scoring_device(model_args: dict[str, Any], options: MergeOptions) -> torch.d
         CalibError: the device does not exist on this machine.
     """
     if "device" in model_args:
-        return _usable_device(model_args["device"], "model_args.device")
+        return usable_device(model_args["device"], "model_args.device")
     if options.device and options.device != "cpu":
-        return _usable_device(options.device, "mergekit's device")
+        return usable_device(options.device, "mergekit's device")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _usable_device(name: Any, key: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, TypeError, ImportError):
-        accelerators = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        accelerators += ["mps"] if torch.backends.mps.is_available() else []
-        raise CalibError(f"{key} is {name!r}; the devices here are {', '.join(['cpu', *accelerators])}") from None
-    return device

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from lm_eval.utils import handle_non_serializable, hash_string
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.simulated_models import ACC, ECE
 from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.cli import main
 from mergekit_calib.demo import parents, sweep_yaml
 from mergekit_calib.demo.facts import RELATIONS, TUNED_RELATIONS, Question, World, prompt
 from mergekit_calib.demo.train import make_tokenizer, option_probabilities, tune
@@ -23,7 +25,7 @@ from mergekit_calib.items.metric_registry import BUILT_IN
 from mergekit_calib.items.table import choice_table, in_selection_split
 from mergekit_calib.metrics import expected_calibration_error
 from mergekit_calib.pareto import DEFAULT_RULE
-from mergekit_calib.results.frontier import PointResult
+from mergekit_calib.results.frontier import Frontier, PointResult
 
 REPOSITORY = Path(__file__).parents[2]
 LAMBDAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
@@ -209,3 +211,19 @@ def test_the_recipe_in_the_checkout_is_the_installed_one_except_for_paths():
         weights = [folder / "model.safetensors" for folder in (REPOSITORY / ours, theirs)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
     assert recipe == installed
+
+
+def test_a_first_look_scores_fewer_points_on_fewer_questions():
+    block, whole = (yaml.safe_load(text)["calibration"] for text in (sweep_yaml(points=6, limit=1000), sweep_yaml()))
+    assert block.pop("search") == {"points": 6}
+    assert block.pop("suite") == [{"task": "calib_demo", "limit": 1000}]
+    assert whole.pop("suite") == ["calib_demo"]
+    assert block == whole
+
+
+def test_the_command_takes_the_options_of_a_first_look(tmp_path):
+    done = CliRunner().invoke(main, ["demo", str(tmp_path / "out"), "--points", "1", "--limit", "60"])
+    assert done.exit_code == 0, done.output
+    frontier = Frontier.load(tmp_path / "out")
+    assert [entry.n_items for entry in frontier.suite] == [60]
+    assert len(frontier.points) == 3

@@ -61,7 +61,7 @@ def test_the_licence_is_left_open_and_the_parents_are_named(tmp_path) -> None:
     assert "license" not in front_matter(text)
     first = text.splitlines()[1]
     assert first.startswith("# license: to be set")
-    assert f"{tmp_path / 'base'} (gemma) and org/some-model-it apply" in first
+    assert "base (gemma) and org/some-model-it apply" in first
     assert "base: gemma" in text
 
 
@@ -201,3 +201,43 @@ def test_a_card_says_what_changes_for_users() -> None:
     assert f"{100 * changes.wrong_to_correct.value:.1f} % [" in text
     assert f"mean KL {changes.kl.value:.3f} nats" in text
     assert "not that quality is kept" in text
+
+
+def test_local_paths_are_reduced_to_names_in_the_whole_card(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = {"base": str(tmp_path / "runs" / "model"), "aligned": "./tuned/model"}
+    frontier = make_frontier(models=models, notes=[f"The config of {tmp_path}/runs/model is taken."])
+    for point in frontier.points:
+        point.recipe = yaml.safe_dump({"merge_method": "linear", "models": [{"model": m} for m in models.values()]})
+    text = model_card(frontier)
+    assert str(tmp_path) not in text
+    assert "./tuned" not in text
+    assert "base: model; aligned: aligned-model" in text
+    recipe = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert recipe["models"] == [{"model": "model"}, {"model": "aligned-model"}]
+    assert "their paths in `mergekit_config.yml`" in text
+    assert "base_model" not in front_matter(text)
+    assert "The config of model is taken." in text
+
+
+def test_names_that_are_given_for_local_parents_are_the_base_models() -> None:
+    frontier = make_frontier(models={"base": "base", "aligned": "/x/tuned"})
+    for point in frontier.points:
+        point.recipe = "merge_method: linear\nmodels: [{model: base}, {model: /x/tuned}]\n"
+    names = {"base": "org/pt", "aligned": "org/it"}
+    text = model_card(frontier, repository="me/merged", parent_names=names)
+    assert front_matter(text)["base_model"] == ["org/pt", "org/it"]
+    assert "base: org/pt; aligned: org/it" in text
+    assert "/x/tuned" not in text
+
+
+def test_the_card_shows_how_to_use_the_model() -> None:
+    frontier = make_frontier()
+    plain, chat = model_card(frontier), model_card(frontier, has_chat_template=True, repository="me/merged")
+    assert 'pipeline("text-generation", model="demo-run")' in plain
+    assert "role" not in plain.split("```python")[1].split("```")[0]
+    assert 'pipeline("text-generation", model="me/merged")' in chat
+    assert '[{"role": "user"' in chat.split("```python")[1].split("```")[0]
+    assert "vllm serve me/merged" in chat
+    for card in (plain, chat):
+        compile(card.split("```python\n")[1].split("```")[0], "card", "exec")

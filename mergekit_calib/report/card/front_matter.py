@@ -12,7 +12,6 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData, metadata_load, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from mergekit_calib.recipe.parent_roles import models_named
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.parent_texts import parent_role
 from mergekit_calib.report.text.safe_text import on_one_line
@@ -23,7 +22,13 @@ _LICENCE = ("license", "license_name", "license_link")
 _METRICS = {"acc": "accuracy", "brier": "brier_score", "exact_match": "exact_match"}  # names of metrics on the Hub
 
 
-def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str, str] | None = None) -> str:
+def front_matter(
+    frontier: Frontier,
+    selected: PointResult,
+    licence: Mapping[str, str] | None = None,
+    base_models: Iterable[str] = (),
+    licences: Mapping[str, str] | None = None,
+) -> str:
     """Return the YAML at the top of the card: what the model was merged from, and its evaluation results.
 
     A chosen parent has neither the tag `merge` nor the relation: its base model is the parent alone.
@@ -33,10 +38,12 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
         selected: the chosen point.
         licence: the entries `license`, `license_name` and `license_link`, if they have been set. Without them, a
             comment names the parents' licences, on which the choice of a licence depends.
+        base_models: the names on the Hub of the models that the chosen point was made from.
+        licences: model → licence, as far as they are known.
     """
     is_merge = parent_role(frontier, selected) is None
     models = models_in(frontier, selected)
-    names = hub_names([*models.values(), *(models_named(yaml.safe_load(selected.recipe)) if is_merge else ())])
+    names = list(base_models)
     data: dict[str, Any] = {}
     if names:
         data["base_model"] = names
@@ -51,7 +58,7 @@ def front_matter(frontier: Frontier, selected: PointResult, licence: Mapping[str
     matter = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
     if licence:
         return matter
-    licences = parent_licences(models.values())
+    licences = licences or {}
     parents = [f"{name} ({licences[name]})" if name in licences else name for name in models.values()]
     comment = on_one_line(f"license: to be set; the licences of {formatting.listed(parents)} apply")
     return f"# {comment}\n{matter}"
