@@ -67,6 +67,7 @@ from mergekit_calib.metrics.reliability import (
     wilson_interval,
 )
 from mergekit_calib.metrics.semantic import sentence_kernel
+from mergekit_calib.metrics.several_answers import pass_at_k
 from mergekit_calib.metrics.similarity import (
     embedding_kernel,
     ngram_kernel,
@@ -152,6 +153,7 @@ __all__ = [
     "overconfidence_statistic",
     "pad",
     "pairwise_rouge_l",
+    "pass_at_k",
     "reliability_curve",
     "resample_weights",
     "risk_coverage_curve",

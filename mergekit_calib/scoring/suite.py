@@ -117,6 +117,8 @@ class Suite:
                         "documents": hash_string("".join(loaded.documents[task.task_name])),
                         "seeds": self._seeds.model_dump(),
                         "lm_eval": lm_eval.__version__,
+                        # Not of tasks without it: content keys of finished sweeps stay as they are.
+                        **({"values": task.VALUES_VERSION} if hasattr(task, "VALUES_VERSION") else {}),
                     }
                 )
         return described

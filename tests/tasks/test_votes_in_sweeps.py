@@ -34,6 +34,16 @@ def test_accuracy_and_calibration_of_majorities_can_be_objectives(questions_of_t
         assert point.metrics["suite"]["ece"]["all"] == of_votes["ece"]["all"]
 
 
+def test_pass_at_k_and_maj_at_k_can_be_objectives(questions_of_the_demo, tmp_path):
+    frontier = sweep(tmp_path, [{"task": str(questions_of_the_demo), "repeats": 4}], ["pass@4", "maj@4"])
+    assert [objective.direction for objective in frontier.objectives] == ["maximize", "maximize"]
+    for point in frontier.points:
+        of_votes = point.metrics["demo_by_vote"]
+        assert of_votes["pass@1"]["all"].value <= of_votes["pass@4"]["all"].value
+        assert of_votes["maj@4"]["all"].value == of_votes["acc"]["all"].value
+        assert "pass@8" not in of_votes
+
+
 def test_votes_and_diversity_can_be_objectives_beside_tasks_with_choices(questions_of_the_demo, tmp_path):
     vote, diversity = str(questions_of_the_demo), {"task": "calib_diversity", "metric": "vendi_score"}
     suite = [
