@@ -236,8 +236,8 @@ class Suite:
                     continue
                 lm.on_answers = answer_counter(progress, loaded.entry.name, sum(i.repeats for i in instances))
                 with silence_lm_eval(keep_progress_bars=True), host.kept_templates():
-                    run_requests(lm, instances)
-                    tables[loaded.entry.name] = [item_table(task, loaded.entry.split) for task in tasks]
+                    lengths = run_requests(lm, instances)
+                    tables[loaded.entry.name] = [item_table(task, loaded.entry.split, lengths) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
-from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.empty_texts import (
+    cut_off_shares,
+    empty_text_shares,
+    notes_of_cut_off_answers,
+    notes_of_empty_texts,
+)
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -36,6 +41,7 @@ class FrontierBuilder:
         self.frontier, self._analysis, self._session = frontier, analysis, session
         self._rule, self._rule_options = rule, rule_options
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
+        self._cut_off: dict[str, dict[str, float]] = {}  # the same of answers that the limit cut off
 
     def add(self, outcome: Outcome) -> PointResult:
         """Add a point that was scored, stopped or failed; choose again among all.
@@ -79,6 +85,7 @@ class FrontierBuilder:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
+        self.frontier.notes += notes_of_cut_off_answers(self._cut_off)
 
     def _conclude(self) -> None:
         self.frontier.selection = self._analysis.conclude(self.frontier.points, self._rule, self._rule_options)
@@ -88,6 +95,7 @@ class FrontierBuilder:
         result.reused = stored.session not in (None, self._session)
         if stored.stopped is None:
             self._empty_texts[result.name] = empty_text_shares(stored.tables)
+            self._cut_off[result.name] = cut_off_shares(stored.tables)
         identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped
