@@ -13,7 +13,11 @@ from typing import Any
 
 from lm_eval_tasks import host
 from lm_eval_tasks.completions import as_lm_eval, keep_every_completion
-from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS
+from lm_eval_tasks.confidence_values import (
+    AVERAGED_OF_CONFIDENCE,
+    set_metrics_of_confidence,
+    values_of_confidence,
+)
 from lm_eval_tasks.task import over_lm_evals
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
@@ -22,14 +26,7 @@ from mergekit_calib.metrics.several_answers import powers_of_two
 UNREADABLE = ("", "[invalid]")
 """The texts that lm-eval's filters return for a completion without an answer."""
 
-AVERAGED = {
-    "acc": True,
-    "confidence": None,
-    "overconfidence": False,
-    "brier": False,
-    "nll": False,
-    "answer_entropy": None,
-}
+AVERAGED = {**AVERAGED_OF_CONFIDENCE, "answer_entropy": None}
 """Metrics that are means over documents → whether more is better; None if neither more nor less is."""
 
 _FEWEST_VOTES = 4  # a vote of 2 is decided by the first draw
@@ -112,8 +109,8 @@ class SelfConsistencyTask(host.GenerationTask):  # type: ignore[misc]
         self._set_metrics()
 
     def _set_metrics(self) -> None:
-        averaged = {**AVERAGED, **of_several_answers(int(self.config.repeats))}
-        host.set_only_metrics(self, self._keeping, averaged, POOLED_METRICS_OF_ANSWERS)
+        self._averaged = {**AVERAGED, **of_several_answers(int(self.config.repeats))}
+        set_metrics_of_confidence(self, self._keeping, self._averaged)
 
     def set_config(self, key: str, value: Any, update: bool = False) -> None:
         """Set an option; which k the metrics `pass@k` and `maj@k` have depends on `repeats` (lm-eval 0.4)."""
@@ -139,22 +136,16 @@ class SelfConsistencyTask(host.GenerationTask):  # type: ignore[misc]
         vote = majority(answers, functools.partial(host.is_same_answer, self))
         judged: dict[str, bool] = {}
         correct = self._is_correct(doc, vote.answer, judged)
-        # At least half a vote away from 0 and 1: that a few draws all agree does not make the answer certain.
-        clipped = min(max(vote.share, 0.5 / len(answers)), 1.0 - 0.5 / len(answers))
-        averaged = {
-            "acc": float(correct),
-            "confidence": vote.share,
-            "overconfidence": vote.share - correct,
-            "brier": metrics.brier_score([vote.share], [correct]),
-            "nll": metrics.negative_log_likelihood([clipped], [correct]),
-            "answer_entropy": metrics.answer_entropy(vote.groups),
+        return values_of_confidence(
+            self,
+            self._averaged,
+            vote.share,
+            correct,
+            # Half a vote away from 0 and 1: that a few draws all agree does not make the answer certain.
+            least=0.5 / len(answers),
+            answer_entropy=metrics.answer_entropy(vote.groups),
             **self._of_several(doc, answers, judged),
-        }
-        wanted = self.aggregation()
-        means = {*AVERAGED, *of_several_answers(int(self.config.repeats))}
-        pooled = [name for name in wanted if name not in means]
-        own = {name: value for name, value in averaged.items() if name in wanted}
-        return {**own, **dict.fromkeys(pooled, (vote.share, correct))}
+        )
 
     def _of_several(self, doc: dict[str, Any], answers: Sequence[str], judged: dict[str, bool]) -> dict[str, float]:
         """Return `pass@k` and `maj@k` of a document; for `maj@k`, the mean over as many votes of k draws as there are.

@@ -93,7 +93,11 @@ class MeasuringLM(HFLM):  # type: ignore[misc]
     def end_tokens(self, options: Any = None) -> set[int]:
         """Return the tokens that end an answer: those of the generation config, of the options, and the tokenizer's."""
         config = getattr(self.model, "generation_config", None)
-        given = [(options or {}).get("eos_token_id"), getattr(config, "eos_token_id", None), self.tokenizer.eos_token_id]
+        given = [
+            (options or {}).get("eos_token_id"),
+            getattr(config, "eos_token_id", None),
+            self.tokenizer.eos_token_id,
+        ]
         return {int(i) for some in given if some is not None for i in (some if isinstance(some, list) else [some])}
 
     def _length(self, ids: list[int], stop: Sequence[str], ends: Collection[int]) -> AnswerLength:

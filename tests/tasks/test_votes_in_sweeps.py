@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from mergekit.options import MergeOptions
 
+from lm_eval_tasks import TASKS_DIR
 from mergekit_calib import demo
 from mergekit_calib.merging.method import register, registered_signatures
 from mergekit_calib.recipe import dump_recipe, parse_sweep
@@ -57,6 +60,28 @@ def test_the_tokens_of_answers_can_be_an_objective_and_cut_off_answers_are_shown
     (note,) = [note for note in frontier.notes if "cut off" in note]
     assert note.startswith("demo_by_vote: ")
     assert "answers are cut off by the limit of tokens" in note
+
+
+def test_stated_confidences_and_proposed_answers_can_be_objectives(stated_in_the_demo, tmp_path):
+    rows = [{"question": f"the {i}", "proposed": f"word {i % 7}", "correct": i % 3 == 0} for i in range(40)]
+    (tmp_path / "proposed.json").write_text(json.dumps(rows))
+    proposed = {
+        "include": str(TASKS_DIR / "_p_true_yaml"),
+        "task": "my_p_true",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "proposed.json")}},
+        "test_split": "test",
+    }
+    (tmp_path / "my_p_true.yaml").write_text(yaml.safe_dump(proposed))
+    stated, p_true = str(stated_in_the_demo), str(tmp_path / "my_p_true.yaml")
+    objectives = [{"task": stated, "metric": "ece"}, {"task": p_true, "metric": "brier"}]
+    frontier = sweep(tmp_path, [stated, p_true], objectives)
+    for point in frontier.points:
+        of_stated = point.metrics["demo_stated"]
+        assert of_stated["unparsed"]["all"].value == 0.25
+        assert of_stated["confidence"]["all"].value == pytest.approx(0.75 * 0.7)
+        assert {"ece", "rms_ce_debiased", "brier", "tokens"} <= set(of_stated)
+        assert 0 < point.metrics["my_p_true"]["brier"]["all"].value < 2
 
 
 def test_votes_and_diversity_can_be_objectives_beside_tasks_with_choices(questions_of_the_demo, tmp_path):
