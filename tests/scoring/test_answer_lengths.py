@@ -1,4 +1,4 @@
-"""Tokens of generated answers: counted to the token or text that ends an answer, in whatever order they are generated."""
+"""Tokens of generated answers: counted up to the token or text that ends an answer, in any order of generation."""
 
 from __future__ import annotations
 

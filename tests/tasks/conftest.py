@@ -46,7 +46,7 @@ def _stated(i, text):
 
 @pytest.fixture
 def stated_in_the_demo(questions_of_the_demo):
-    """A YAML that includes `calib_verbalized_triviaqa`, with answers of the demo's models; every fourth is no statement."""
+    """A YAML that includes `calib_verbalized_triviaqa`, with the demo's answers; every fourth is no statement."""
     config = yaml.safe_load(questions_of_the_demo.read_text()) | {
         "include": str(TASKS_DIR / "calib_verbalized" / "calib_verbalized_triviaqa.yaml"),
         "task": "demo_stated",

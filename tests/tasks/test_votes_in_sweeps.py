@@ -48,13 +48,13 @@ def test_pass_at_k_and_maj_at_k_can_be_objectives(questions_of_the_demo, tmp_pat
 
 
 def test_the_tokens_of_answers_can_be_an_objective_and_cut_off_answers_are_shown(questions_of_the_demo, tmp_path):
-    options = {"max_gen_toks": 1}  # the answer itself; the next token would end it
+    options = {"temperature": 50.0}  # so that few answers end within the 8 tokens of the demo's generation config
     vote = {"task": str(questions_of_the_demo), "gen_kwargs": options, "repeats": 2}
     frontier = sweep(tmp_path, [vote], ["acc", "tokens"])
     assert frontier.objectives[1].direction == "minimize"
     for point in frontier.points:
         of_votes = point.metrics["demo_by_vote"]
-        assert of_votes["tokens"]["all"].value == 1
+        assert 1 < of_votes["tokens"]["all"].value <= 8
         assert 0 < of_votes["cut_off"]["all"].value <= 1
         assert of_votes["tokens"]["all"].n == 40
     (note,) = [note for note in frontier.notes if "cut off" in note]
