@@ -39,6 +39,7 @@ from mergekit_calib.metrics.diversity import (
     distinct_n,
     expectation_adjusted_distinct,
 )
+from mergekit_calib.metrics.novelty import distinct_k, distinct_k_ngrams, equivalence_classes
 from mergekit_calib.metrics.padding import pad
 from mergekit_calib.metrics.paired_tests import ROUNDING, bootstrap_p_value, sign_flip_p_value
 from mergekit_calib.metrics.proper import (
@@ -130,8 +131,11 @@ __all__ = [
     "choice_probabilities",
     "classwise_calibration_error",
     "compression_ratio",
+    "distinct_k",
+    "distinct_k_ngrams",
     "distinct_n",
     "embedding_kernel",
+    "equivalence_classes",
     "expectation_adjusted_distinct",
     "expected_calibration_error",
     "expected_calibration_error_statistic",

@@ -1,7 +1,7 @@
-"""`MeasuringLM`: lm-eval's `hf`, but it counts the tokens of each generated answer, and which answers no end was found of.
+"""`MeasuringLM`: lm-eval's `hf`, but it counts the tokens of each generated answer, and notes which have no end.
 
-It relies on lm-eval 0.4.13: `generate_until` takes each request's `args`, in an order of its own, and passes the prompts of a
-batch to `tok_batch_encode` right before it generates their answers.
+It relies on lm-eval 0.4.13: `generate_until` takes each request's `args`, in an order of its own, and passes the
+prompts of a batch to `tok_batch_encode` right before it generates their answers.
 """
 
 from __future__ import annotations

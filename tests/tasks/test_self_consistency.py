@@ -209,10 +209,9 @@ def test_the_confidence_of_a_run_is_the_mean_share_of_the_most_frequent_answer(q
     several = {"pass@1", "pass@2", "pass@4", "pass@8", "maj@4", "maj@8"}
     assert {name for name, up in directions.items() if up} == {"acc", "auroc", *several}
     assert results["maj@8,remove_whitespace"] == pytest.approx(results["acc,remove_whitespace"])
-    correct = [
-        [sample["pass@1"], sample["filtered_resps"][0], sample["doc"]["answer"]["aliases"]] for sample in samples
-    ]
-    assert all(mean == pytest.approx(np.mean([a in aliases for a in drawn])) for mean, drawn, aliases in correct)
+    for sample in samples:
+        aliases = sample["doc"]["answer"]["aliases"]
+        assert sample["pass@1"] == pytest.approx(np.mean([a in aliases for a in sample["filtered_resps"][0]]))
     pass_at = [results[f"pass@{k},remove_whitespace"] for k in (1, 2, 4, 8)]
     assert pass_at == sorted(pass_at)
     assert pass_at[0] < pass_at[3]
