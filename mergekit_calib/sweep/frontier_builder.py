@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
 from mergekit_calib.analysis.answering_thresholds import DEFAULT_MAX_ERROR, answering, points_to_answer
 from mergekit_calib.analysis.decided_choice import Choosing
-from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.empty_texts import (
+    cut_off_shares,
+    empty_text_shares,
+    notes_of_cut_off_answers,
+    notes_of_empty_texts,
+)
 from mergekit_calib.analysis.worst_tasks import notes_of_worst
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
@@ -36,6 +41,7 @@ class FrontierBuilder:
         self.frontier, self._analysis, self._session = frontier, analysis, session
         self._choosing = choosing
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
+        self._cut_off: dict[str, dict[str, float]] = {}  # the same of answers that the limit cut off
 
     def add(self, outcome: Outcome, conclude: bool = True) -> PointResult:
         """Add a point that was scored, stopped or failed; choose again among all.
@@ -92,6 +98,7 @@ class FrontierBuilder:
         self.frontier.notes += _note_of_identical_points(self.frontier)
         self.frontier.notes += notes_of_worst(self.frontier.objectives, self.frontier.selected, tables)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
+        self.frontier.notes += notes_of_cut_off_answers(self._cut_off)
 
     def _conclude(self) -> None:
         self.frontier.selection = self._choosing.conclude(self._analysis, self.frontier.points)
@@ -101,6 +108,7 @@ class FrontierBuilder:
         result.reused = stored.session not in (None, self._session)
         if stored.stopped is None:
             self._empty_texts[result.name] = empty_text_shares(stored.tables)
+            self._cut_off[result.name] = cut_off_shares(stored.tables)
         identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped
