@@ -48,9 +48,7 @@ def recipes() -> dict[str, str]:
     texts = {}
     for pair, method, chat in itertools.product(PAIRS, METHODS, (False, True)):
         name = f"{pair.name}_{method.name}_{'chat' if chat else 'plain'}"
-        texts[name] = template.render(
-            name=name, pair=pair, method=method.name, parameters=method.parameters, chat=chat
-        )
+        texts[name] = template.render(name=name, pair=pair, method=method.name, parameters=method.parameters, chat=chat)
     return texts
 
 
