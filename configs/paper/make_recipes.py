@@ -1,4 +1,4 @@
-"""Write the eighteen recipes of the paper's experiment: three pairs, three merge methods, with and without chat template.
+"""Write the eighteen recipes of the paper's experiment: pairs, merge methods, with and without chat template.
 
     python configs/paper/make_recipes.py FOLDER
 
