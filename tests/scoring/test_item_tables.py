@@ -301,7 +301,9 @@ def test_every_filter_of_a_task_has_its_own_metric(write_task, load_suite, lm) -
     table = table_of(suite, lm)
 
     assert sorted(table.values) == ["cut_off", "exact_match", "exact_match,digits", "tokens"]
-    assert [sorted(names) for names in suite.higher_is_better.values()] == [["exact_match", "exact_match,digits"]]
+    assert [sorted(names) for names in suite.higher_is_better.values()] == [
+        ["cut_off", "exact_match", "exact_match,digits", "tokens"]
+    ]
 
 
 def test_a_metric_over_all_documents_at_once_has_no_values(write_task, load_suite, lm, by_lm_eval) -> None:
