@@ -20,7 +20,8 @@ from lm_eval_tasks import host
 from lm_eval_tasks.pooled_metrics import check_options
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.metrics.diversity import n_empty
+from mergekit_calib.metrics.diversity import n_empty, words
+from mergekit_calib.metrics.novelty import classified_equivalence
 
 # A child of lm-eval's own logger: `lm_eval` shows its warnings, and a sweep, which states empty texts itself, does not.
 _logger = logging.getLogger("lm_eval.mergekit_calib")
@@ -33,21 +34,25 @@ class Diversity:
     Attributes:
         name: as in `metric_list`.
         of_texts: at least 2 completions, and the options → the metric.
-        higher_is_better: whether a larger value is more diverse.
+        higher_is_better: whether a larger value is more diverse; None if neither more nor less is better.
         options: further arguments of `of_texts`, such as `n`.
+        prepare: loads what `of_texts` needs, with the options, so that an error comes before anything is generated.
+        remark: what is said in lm-eval's log when a task lists the metric.
     """
 
     name: str
     of_texts: Callable[..., float]
-    higher_is_better: bool
+    higher_is_better: bool | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[..., Any] | None = None
+    remark: str = ""
 
     @property
     def option_names(self) -> list[str]:
-        """The names that `options` may hold: the arguments of `of_texts` that are numbers."""
+        """The names that `options` may hold: the arguments of `of_texts` that are numbers or names."""
         arguments = list(inspect.signature(self.of_texts).parameters.values())[1:]
         bound = self.of_texts.keywords if isinstance(self.of_texts, functools.partial) else {}
-        return [a.name for a in arguments if isinstance(a.default, (int, float)) and a.name not in bound]
+        return [a.name for a in arguments if isinstance(a.default, (int, float, str)) and a.name not in bound]
 
     @property
     def __name__(self) -> str:
@@ -79,9 +84,26 @@ DIVERSITY = {
         Diversity("vendi_score", metrics.vendi_score, True),
         Diversity("compression_ratio", metrics.compression_ratio, False),
         Diversity("answer_entropy", metrics.answer_entropy, True),
+        Diversity("distinct_k", metrics.distinct_k, True, prepare=classified_equivalence),
+        Diversity(
+            "distinct_k_ngrams",
+            metrics.distinct_k_ngrams,
+            True,
+            remark="texts are compared by their words (ROUGE-1 above 0.458), not by meaning as in NoveltyBench's "
+            "distinct_k: do not compare the two",
+        ),
     )
 }
 """Name in `metric_list` → the metric."""
+
+BESIDE = {
+    metric.name: metric
+    for metric in (
+        Diversity("n_words", lambda texts: sum(len(words(text)) for text in texts) / len(texts), None),
+        Diversity("empty", lambda texts: n_empty(texts) / len(texts), False),
+    )
+}
+"""Shown beside every metric of diversity: mean words and punctuation marks of a text, and the share of empty texts."""
 
 
 class Completions(list[str]):
@@ -151,7 +173,7 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
         wanted: name → metric.
 
     Raises:
-        CalibError: `repeats` is below 2, or no pipeline of filters leaves several completions.
+        CalibError: `repeats` is below 2, no pipeline keeps several completions, or a metric's model is missing.
     """
     where = f"task {task.task_name}: metric_list: {', '.join(wanted)}"
     if task.config.repeats < 2:
@@ -159,7 +181,20 @@ def measure_completions(task: Any, wanted: Mapping[str, Diversity]) -> None:
     keeping = keep_every_completion(task, functools.partial(MeasuredCompletions, task.task_name))
     if not keeping:
         raise CalibError(f"{where}: every pipeline in `filter_list` chooses one completion; leave one without a choice")
-    host.set_averaged(task, keeping, wanted)
+    for metric in wanted.values():
+        try:
+            if metric.prepare:
+                metric.prepare(**metric.options)
+        except (ImportError, OSError) as problem:
+            raise CalibError(f"task {task.task_name}: metric_list: {problem}") from problem
+        if metric.remark:
+            _logger.warning("%s: %s: %s", task.task_name, metric.name, metric.remark)
+    host.set_averaged(task, keeping, with_beside(wanted))
+
+
+def with_beside(wanted: Mapping[str, Diversity]) -> dict[str, Diversity]:
+    """Return metrics of diversity with those that are shown beside any of them; none without any."""
+    return {**BESIDE, **wanted} if wanted else {}
 
 
 def diversity_of(task: Any, wanted: Mapping[str, Diversity], results: Sequence[Any]) -> dict[str, float]:
@@ -167,4 +202,5 @@ def diversity_of(task: Any, wanted: Mapping[str, Diversity], results: Sequence[A
     completions = host.completions_of(results)
     if completions is None or len(completions) < 2:
         return {}
-    return {name: metric(completions) for name, metric in wanted.items() if name in task.aggregation()}
+    shown = task.aggregation()
+    return {name: metric(completions) for name, metric in with_beside(wanted).items() if name in shown}

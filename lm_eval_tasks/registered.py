@@ -34,6 +34,8 @@ DIVERSITY = {
     "vendi_score": True,
     "compression_ratio": False,
     "answer_entropy": True,
+    "distinct_k": True,
+    "distinct_k_ngrams": True,
 }
 """Metric of a prompt's completions → whether more is better."""
 

@@ -147,7 +147,12 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     default="",
     help="Also write the table of points as md, csv, json or latex; separate several by commas.",
 )
-def report(out: Path, formats: str) -> None:
+@click.option(
+    "--max-error",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Say from which confidence to answer so that this share of answers is wrong at most; 0.05 unless set before.",
+)
+def report(out: Path, formats: str, max_error: float | None) -> None:
     """Write the report of the sweep in OUT again: table, pictures, page, and the model card if there is one.
 
     Only files in OUT are read; nothing is scored again.
@@ -155,7 +160,7 @@ def report(out: Path, formats: str) -> None:
     with waiting(f"reading {out}, and writing its report"):
         from mergekit_calib.commands.report_command import rewrite_report
 
-        paths = rewrite_report(out, formats.split(",") if formats else [])
+        paths = rewrite_report(out, formats.split(",") if formats else [], max_error)
     for path in paths:
         click.echo(printable(str(path)))
 

@@ -135,7 +135,8 @@ def set_averaged(task: Any, pipeline_names: Sequence[str], wanted: Mapping[str, 
         task._metric_fn_list.pop(name, None)
         task._metric_fn_kwargs.pop(name, None)
         task._aggregation_list.setdefault(name, mean)
-        task._higher_is_better.setdefault(name, metric.higher_is_better)
+        if metric.higher_is_better is not None:
+            task._higher_is_better.setdefault(name, metric.higher_is_better)
 
 
 def set_only_metrics(

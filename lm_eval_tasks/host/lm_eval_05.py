@@ -203,7 +203,8 @@ def set_only_metrics(
         averaged: metrics that are means over documents → whether more is better; None if neither.
         pooled: name → metric of all documents together.
     """
-    task._exact_match = task._scorers[0].metrics[0]
+    if not hasattr(task, "_exact_match"):  # else the metrics are set anew
+        task._exact_match = task._scorers[0].metrics[0]
     given = [(name, mean, up) for name, up in averaged.items()]
     given += [(name, metric, metric.higher_is_better) for name, metric in pooled.items()]
     for scorer in task._scorers:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mergekit_calib import metrics
 from mergekit_calib.analysis.scoped_statistics import SPLITS, MetricFilter, ScopedStatistic, SuiteStatistics, strata
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Direction, Metric
 from mergekit_calib.items.pooled_items import References
 from mergekit_calib.items.scopes import TaskKey
 from mergekit_calib.items.store import Tables
@@ -41,6 +41,7 @@ class Estimator:
         n_bins: the number of bins of binned calibration errors.
         seed: the seed of the resamples.
         references: the scores of the parents that metrics compare with; such a metric is left out until they are known.
+        worst: the metrics whose worst value over tasks is computed → which way is better.
     """
 
     of_choices: Sequence[Metric]
@@ -50,6 +51,7 @@ class Estimator:
     n_bins: int
     seed: int
     references: References = field(default_factory=dict)
+    worst: Mapping[str, Direction] = field(default_factory=dict)
     _resamples: metrics.Resamples | None = None
     _hashes: dict[str, list[list[str]]] = field(default_factory=dict)
     _columns: dict[tuple[TaskKey, Split], NDArray[np.intp]] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Estimator:
     @cached_property
     def statistics(self) -> SuiteStatistics:
         """The metrics before they are resampled."""
-        return SuiteStatistics(self.of_choices, self.macro_weights, self.n_bins, self.references)
+        return SuiteStatistics(self.of_choices, self.macro_weights, self.n_bins, self.references, self.worst)
 
     def bootstrap(
         self, tables: Tables, splits: Sequence[Split] = SPLITS, wanted: MetricFilter = lambda table, metric: True

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mergekit_calib import metrics
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Direction, Metric
 from mergekit_calib.items.pooled_items import PooledItems, References
 from mergekit_calib.items.scopes import Pool, Scopes, TaskKey, describe_tables
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import ItemTable, Split
 from mergekit_calib.metrics.statistic import Statistic
-from mergekit_calib.results.findings import MACRO, SUITE, Objective
+from mergekit_calib.results.findings import MACRO, SUITE, WORST, Objective
 
 BOTH_SPLITS: tuple[Split, Split] = ("selection", "held_out")
 SPLITS: tuple[Split, ...] = ("all", *BOTH_SPLITS)
@@ -45,12 +45,14 @@ class SuiteStatistics:
         macro_weights: suite entry → its weight in the macro average; empty for equal weights, None for no average.
         n_bins: the number of bins of binned calibration errors.
         references: the scores of the parents that metrics compare with; such a metric is left out until they are known.
+        worst: the metrics whose worst value over tasks is computed → which way is better.
     """
 
     of_choices: Sequence[Metric]
     macro_weights: Mapping[str, float] | None
     n_bins: int
     references: References
+    worst: Mapping[str, Direction] = field(default_factory=dict)
 
     def scopes(self, tables: Tables) -> Scopes:
         """Return the scopes of the suite that `tables` are the scores of."""
@@ -74,6 +76,8 @@ class SuiteStatistics:
             statistics[scope] = statistics[same] if same else self._statistics(scope, pools, tables, split, wanted)
         if self.macro_weights is not None:
             statistics[MACRO] = self._averages(scopes, statistics, self.macro_weights)
+        if self.worst:
+            statistics[WORST] = self._worst_of_tasks(scopes, tables, split, wanted)
         return statistics
 
     def values(
@@ -121,6 +125,21 @@ class SuiteStatistics:
                     statistics[name] = ScopedStatistic(statistic, keys, metric.most)
         return statistics
 
+    def _worst_of_tasks(
+        self, scopes: Scopes, tables: Tables, split: Split, wanted: MetricFilter
+    ) -> dict[str, ScopedStatistic]:
+        """Return the worst task's value of the metrics in `worst` that every task has in this split."""
+        found: dict[str, ScopedStatistic] = {}
+        for name in (name for name in self.worst if name in scopes.metrics(WORST)):
+            terms = scopes.terms(WORST, name)
+            of_tasks = [self._statistics(WORST, [term.pool], tables, split, _only(name, wanted)) for term in terms]
+            parts = [of_task[name] for of_task in of_tasks if name in of_task]
+            if len(parts) == len(terms):
+                worst = metrics.WorstOf([part.statistic for part in parts], self.worst[name] == "minimize")
+                tasks = tuple(key for part in parts for key in part.tasks)
+                found[name] = ScopedStatistic(worst, tasks, max(part.largest for part in parts))
+        return found
+
     def _averages(
         self,
         scopes: Scopes,
@@ -138,6 +157,10 @@ class SuiteStatistics:
             tasks = tuple(key for part in parts for key in part.tasks)
             averages[name] = ScopedStatistic(average, tasks, max(part.largest for part in parts))
         return averages
+
+
+def _only(name: str, wanted: MetricFilter) -> MetricFilter:
+    return lambda table, metric: metric.name == name and wanted(table, metric)
 
 
 def _keys(pools: Sequence[Pool]) -> tuple[TaskKey, ...]:

@@ -19,18 +19,18 @@ from mergekit_calib import pareto
 from mergekit_calib.analysis import extrapolation, frontier_uncertainty, paired
 from mergekit_calib.analysis.baselines import BaselineComputer, blend_curve, blend_lambdas
 from mergekit_calib.analysis.changes import changes_against
-from mergekit_calib.analysis.choices import Chooser, item_counts, objective_values
+from mergekit_calib.analysis.choices import RULE_SCORES, Chooser, item_counts, objective_values
 from mergekit_calib.analysis.cross_fitting import cross_fit
 from mergekit_calib.analysis.estimation import Estimator, Results, ResultsByScope
 from mergekit_calib.analysis.predicted_choice import ItemScoreChooser
 from mergekit_calib.analysis.predicted_curve import predicted_curve
 from mergekit_calib.analysis.scoped_statistics import BOTH_SPLITS, SPLITS
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric, with_references
+from mergekit_calib.items.metric_registry import Direction, Metric, with_references
 from mergekit_calib.items.store import Tables
 from mergekit_calib.items.table import Split
 from mergekit_calib.results.baseline_findings import Blend
-from mergekit_calib.results.findings import SUITE, Difference, Estimate
+from mergekit_calib.results.findings import SUITE, WORST, Difference, Estimate
 from mergekit_calib.results.frontier import Frontier, Objective, PointResult, Selection, Superiority
 from mergekit_calib.results.prediction_findings import PredictedCurve
 
@@ -97,6 +97,7 @@ class SweepAnalysis:
             n_bins=self.n_bins,
             seed=self.seed,
             references=self.references,
+            worst=_metrics_of_worst(self.objectives),
         )
 
     def add(self, point: PointResult, tables: Tables) -> None:
@@ -142,6 +143,10 @@ class SweepAnalysis:
         point.metrics, point.same_as = twin.metrics, twin.id
         if twin.id in self._points:
             self._points[point.id] = self._points[twin.id]
+
+    def tables_of(self, points: Sequence[str]) -> dict[str, Tables]:
+        """Return point id → the item scores of those of these points that were added."""
+        return {point: self._points[point].tables for point in points if point in self._points}
 
     def conclude(self, points: Sequence[PointResult], rule: str, options: Mapping[str, Any]) -> Selection | None:
         """Mark the frontier, compare every point with the parents, and choose one.
@@ -375,6 +380,12 @@ class SweepAnalysis:
             if p.status == "complete"
             and all(p.estimate(o, split).value is not None for o in self.objectives for split in SPLITS)
         ]
+
+
+def _metrics_of_worst(objectives: Sequence[Objective]) -> dict[str, Direction]:
+    """Return the metrics that are needed of the worst task, by objectives and rules → which way is better."""
+    named: dict[str, Direction] = {o.key: o.direction for o in objectives if o.scope == WORST}
+    return {**dict.fromkeys(RULE_SCORES, "minimize"), **named} if named else {}
 
 
 def _check_objectives(results: ResultsByScope, objectives: Sequence[Objective]) -> None:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from mergekit_calib import plugins
 from mergekit_calib.analysis import reliability_diagram
-from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.empty_texts import (
+    cut_off_shares,
+    empty_text_shares,
+    notes_of_cut_off_answers,
+    notes_of_empty_texts,
+)
 from mergekit_calib.analysis.estimation import Estimator, ResultsByScope
 from mergekit_calib.analysis.paired import differences, of_objectives
 from mergekit_calib.cards.calibration_card import ModelScores, Scores
@@ -101,6 +106,7 @@ class CardMaker:
                 model.differences = self._differences(pair[1], pair[0], model, same)
             self.card.notes.append(_other_items(name, tables, self.card.models[0].name, first.tables, same))
         self.card.notes += notes_of_empty_texts({name: empty_text_shares(tables)})
+        self.card.notes += notes_of_cut_off_answers({name: cut_off_shares(tables)})
         self.card.models.append(model)
         return model
 

@@ -14,6 +14,7 @@ import transformers
 
 from mergekit_calib.engines.sampling import sampling_arguments
 from mergekit_calib.errors import CalibError
+from mergekit_calib.prefix_lm.answer_lengths import AnswerLength
 from mergekit_calib.prefix_lm.encoding import EncodingLM
 from mergekit_calib.prefix_lm.model import PrefixLM
 from mergekit_calib.prefix_lm.model_args import LOADING_ARGS
@@ -107,7 +108,9 @@ class VllmLM(EncodingLM):
         seeds = torch.randint(2**31, (len(prompts),)).tolist()
         config, longest = self.model.generation_config, max_length - context.shape[1]
         sampling = [sampling_arguments(config, kwargs, max_tokens=longest, stop=stop, seed=seed) for seed in seeds]
-        answers = [torch.tensor(a, dtype=torch.long) for a in self._engine.generate(prompts, sampling, self.on_answers)]
+        generated_ids = self._engine.generate(prompts, sampling, self.on_answers)
+        self.measure(generated_ids, stop, self.end_tokens(kwargs))
+        answers = [torch.tensor(ids, dtype=torch.long) for ids in generated_ids]
         filler = float(self.tokenizer.pad_token_id)
         generated = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True, padding_value=filler)
         return torch.cat([context, generated], dim=1)
@@ -133,6 +136,11 @@ class TwoPhaseLM:
     def tokenizer_name(self) -> str:
         """The name that lm-eval's cache of requests has for the tokenizer."""
         return str(self._scorer.tokenizer_name)
+
+    @property
+    def answer_lengths(self) -> list[AnswerLength]:
+        """The lengths of the answers that were generated last."""
+        return self._generator.answer_lengths
 
     @property
     def on_answers(self) -> Callable[[int], None] | None:

@@ -21,6 +21,7 @@ from mergekit_calib.metrics.statistic import Statistic
 __all__ = [
     "BUILT_IN",
     "IN_ORDER_OF_SUBJECTS",
+    "LENGTHS",
     "Direction",
     "Metric",
     "MetricContext",
@@ -109,12 +110,21 @@ def _metric_of_votes(of_answers: Metric, suffix: str) -> Metric:
     )
 
 
+LENGTHS = {
+    "tokens": "mean tokens generated for an answer",
+    "cut_off": "share of answers that the limit of tokens cut off",
+}
+"""Values of the documents of every task that generates, in order → their meaning."""
+
+
 def own_metric(name: str, higher_is_better: bool) -> Metric:
     """Return the mean of a metric that a task itself gives its documents, over the documents that have it."""
 
     def statistic(table: ItemTable, context: MetricContext) -> Statistic | None:
+        if name not in table.values:  # an earlier version scored it, which did not store them
+            return None
         given = ~np.isnan(table.values[name])
         return mean_of_some_statistic(table.values[name], given) if given.any() else None
 
     direction: Direction = "maximize" if higher_is_better else "minimize"
-    return Metric(name, direction, "the task's own", statistic, of_probabilities=False)
+    return Metric(name, direction, LENGTHS.get(name, "the task's own"), statistic, of_probabilities=False)

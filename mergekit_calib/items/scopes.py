@@ -7,7 +7,9 @@ optimised and reported. A scope is one of
 - a suite entry, by its name: its tasks with choices are one pool, its other tasks another;
 - `suite`: all tasks with choices, of whatever entry, as one pool; all tasks, if none has choices;
 - `macro`: the weighted average of the entries' own values, over the entries that have a task with choices; over all
-  entries, if none has.
+  entries, if none has;
+- `worst`: the worst of the tasks' own values, over the tasks of `suite` that have `FEWEST_ITEMS_OF_WORST` documents in
+  each split.
 
 A pool yields the metrics of choices if its tasks have choices, and those of the tasks' own metrics that all its tasks
 have. A metric that both pools of an entry yield is computed from the pool with choices.
@@ -21,8 +23,11 @@ from functools import cached_property
 
 from mergekit_calib.items.metric_registry import Direction, Metric, metrics_of_votes, own_metric
 from mergekit_calib.items.store import Tables
-from mergekit_calib.items.table import ItemTable, Split
-from mergekit_calib.results.findings import MACRO, SUITE
+from mergekit_calib.items.table import ItemTable, Split, in_selection_split
+from mergekit_calib.results.findings import MACRO, SUITE, WORST
+
+FEWEST_ITEMS_OF_WORST = 50
+"""Documents that a task needs in each split to be one of those that the worst is taken of."""
 
 TaskKey = tuple[str, str]  # a suite entry, and one of its tasks
 Part = tuple[TaskKey, ItemTable]  # some items of a task
@@ -79,10 +84,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the weighted average that gives a metric of a scope; the only one, unless the scope is `macro`.
+    """One term of the average, or the maximum, that gives a metric of a scope; the only one of other scopes.
 
     Attributes:
-        scope: the suite entry, or `suite`.
+        scope: the suite entry, or `suite`; the task's name in a maximum.
         pool: the tasks whose items the metric is computed from.
         weight: the term's share of the average; shares need not sum to 1.
     """
@@ -116,6 +121,17 @@ class Scopes:
         return list(dict.fromkeys(task.entry for task in self._pooled_in_suite))
 
     @cached_property
+    def tasks_of_worst(self) -> list[TaskDescription]:
+        """The tasks that the worst is taken of."""
+        return [task for task in self._pooled_in_suite if _smaller_split(task) >= FEWEST_ITEMS_OF_WORST]
+
+    @cached_property
+    def too_small_for_worst(self) -> dict[str, int]:
+        """Each task that is left out of the worst because it is small → its documents in the smaller split."""
+        kept = {task.key for task in self.tasks_of_worst}
+        return {task.task: _smaller_split(task) for task in self._pooled_in_suite if task.key not in kept}
+
+    @cached_property
     def pools(self) -> dict[str, list[Pool]]:
         """Each entry, and `suite` → its pools: the one with choices first."""
         pools = {entry: self._pools([task for task in self.tasks if task.entry == entry]) for entry in self.entries}
@@ -126,19 +142,26 @@ class Scopes:
         if scope == MACRO:
             first, *others = [self.metrics(entry) for entry in self.averaged_entries] or [{}]
             return {name: metric for name, metric in first.items() if all(name in other for other in others)}
+        if scope == WORST:
+            return self._metrics_of(self.tasks_of_worst) if self.tasks_of_worst else {}
         return {name: metric for pool in self.pools.get(scope, []) for name, metric in pool.metrics.items()}
 
     def terms(self, scope: str, metric: str, weights: Mapping[str, float] | None = None) -> list[Term]:
         """Return the terms of the weighted average that gives a metric of a scope.
 
         Args:
-            scope: an entry, `suite` or `macro`.
+            scope: an entry, `suite`, `macro` or `worst`.
             metric: one that the scope yields.
             weights: entry → its weight in a macro average, 0 for an entry that is not named; equal if not given.
 
         Raises:
             KeyError: the scope does not yield the metric.
         """
+        if scope == WORST:
+            if metric not in self.metrics(WORST):
+                raise KeyError(metric)
+            pools = [Pool((task,), self._metrics_of((task,))) for task in self.tasks_of_worst]
+            return [Term(pool.tasks[0].task, pool, 1.0) for pool in pools]
         if scope == MACRO:
             shares = {entry: weights.get(entry, 0.0) if weights else 1.0 for entry in self.averaged_entries}
         else:
@@ -175,6 +198,12 @@ class Scopes:
         else:
             metrics = metrics_of_votes(own, self._of_choices)
         return metrics | {name: own_metric(name, way == "maximize") for name, way in own.items()}
+
+
+def _smaller_split(task: TaskDescription) -> int:
+    """Return how many documents a task has in its smaller split."""
+    n_selection = sum(map(in_selection_split, task.doc_hashes))
+    return min(n_selection, len(task.doc_hashes) - n_selection)
 
 
 def describe_tables(

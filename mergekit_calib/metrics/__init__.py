@@ -39,6 +39,7 @@ from mergekit_calib.metrics.diversity import (
     distinct_n,
     expectation_adjusted_distinct,
 )
+from mergekit_calib.metrics.novelty import distinct_k, distinct_k_ngrams, equivalence_classes
 from mergekit_calib.metrics.padding import pad
 from mergekit_calib.metrics.paired_tests import ROUNDING, bootstrap_p_value, sign_flip_p_value
 from mergekit_calib.metrics.proper import (
@@ -67,6 +68,7 @@ from mergekit_calib.metrics.reliability import (
     wilson_interval,
 )
 from mergekit_calib.metrics.semantic import sentence_kernel
+from mergekit_calib.metrics.several_answers import pass_at_k
 from mergekit_calib.metrics.similarity import (
     embedding_kernel,
     ngram_kernel,
@@ -83,6 +85,7 @@ from mergekit_calib.metrics.statistic import (
     Statistic,
     WeightedAverage,
     WeightedStatistic,
+    WorstOf,
     item_contributions,
     mean_of_some_statistic,
     mean_statistic,
@@ -108,6 +111,7 @@ __all__ = [
     "Statistic",
     "WeightedAverage",
     "WeightedStatistic",
+    "WorstOf",
     "accuracy",
     "accuracy_at_coverage",
     "accuracy_at_coverage_statistic",
@@ -129,8 +133,11 @@ __all__ = [
     "choice_probabilities",
     "classwise_calibration_error",
     "compression_ratio",
+    "distinct_k",
+    "distinct_k_ngrams",
     "distinct_n",
     "embedding_kernel",
+    "equivalence_classes",
     "expectation_adjusted_distinct",
     "expected_calibration_error",
     "expected_calibration_error_statistic",
@@ -152,6 +159,7 @@ __all__ = [
     "overconfidence_statistic",
     "pad",
     "pairwise_rouge_l",
+    "pass_at_k",
     "reliability_curve",
     "resample_weights",
     "risk_coverage_curve",

@@ -181,6 +181,48 @@ class WeightedAverage:
         return average
 
 
+@dataclass(frozen=True)
+class WorstOf:
+    """The largest (or smallest) of statistics of different items; its items are those of all parts, in their order.
+
+    It is taken anew on every resample. The largest of several noisy numbers is biased upwards: it is above the largest
+    true value on average, and more so the more parts there are and the smaller they are.
+
+    Attributes:
+        parts: at least one statistic.
+        largest: whether the largest is the worst; if not, the smallest is.
+    """
+
+    parts: Sequence[Statistic]
+    largest: bool
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("no statistics; at least 1 is needed")
+
+    @property
+    def n_items(self) -> int:
+        """The number of items of all parts together."""
+        return sum(part.n_items for part in self.parts)
+
+    def value(self) -> float:
+        """Return the worst of the parts' values."""
+        return float(self._worst(np.array([part.value() for part in self.parts])))
+
+    def replicates(self, weights: ArrayLike) -> FloatArray:
+        """Return the worst under each row of `weights`; see `FunctionOfMeans.replicates`."""
+        counts = _checked_weights(weights, self.n_items)
+        ends = np.cumsum([part.n_items for part in self.parts])
+        drawn = [
+            part.replicates(counts[:, end - part.n_items : end]) for end, part in zip(ends, self.parts, strict=True)
+        ]
+        return self._worst(np.array(drawn))
+
+    def _worst(self, values: FloatArray) -> FloatArray:
+        worst: FloatArray = values.max(axis=0) if self.largest else values.min(axis=0)
+        return worst
+
+
 def mean_statistic(values: ArrayLike) -> FunctionOfMeans:
     """Return the mean of one number for each item, as a statistic.
 

@@ -24,9 +24,10 @@ The modules, in the order in which they are best read:
 14. `silence`: turns lm-eval's logging off.
 15. `model_args`: checks the arguments of `hf` that apply to a model that is loaded already.
 16. `shared_trees`: what the scorers of several models share: prefix trees, limits, compatibility.
-17. `encoding`: `EncodingLM`, lm-eval's `hf`, but many texts are tokenised at once.
-18. `generating`: `GeneratingLM`, an `EncodingLM` that generates as in `generation`.
-19. `model`: `PrefixLM`, the lm-eval model, a `GeneratingLM` that scores in packed steps; and `build_lm`, which makes
+17. `answer_lengths`: `MeasuringLM`, lm-eval's `hf`, but it counts the tokens of generated answers.
+18. `encoding`: `EncodingLM`, a `MeasuringLM` that tokenises many texts at once.
+19. `generating`: `GeneratingLM`, an `EncodingLM` that generates as in `generation`.
+20. `model`: `PrefixLM`, the lm-eval model, a `GeneratingLM` that scores in packed steps; and `build_lm`, which makes
     one for a loaded model.
 """
 

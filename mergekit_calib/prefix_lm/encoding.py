@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import _add_special_kwargs, has_bos_prefix
 
 from mergekit_calib.errors import CalibError
+from mergekit_calib.prefix_lm.answer_lengths import MeasuringLM
 from mergekit_calib.prefix_lm.prefix_tree import TokenRequests
 
 EncodedRequest = tuple[tuple[str, str], list[int], list[int]]
@@ -22,7 +22,7 @@ EncodedRequest = tuple[tuple[str, str], list[int], list[int]]
 _TOKENISED_TOGETHER = 1000  # requests
 
 
-class EncodingLM(HFLM):  # type: ignore[misc]
+class EncodingLM(MeasuringLM):
     """lm-eval's `hf`, but many texts are tokenised at once, and chat templates can be chosen by name.
 
     Args:

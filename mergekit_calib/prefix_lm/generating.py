@@ -64,6 +64,8 @@ class GeneratingLM(EncodingLM):
             generated = generation.generate_in_parts(
                 self._generate_rows, context, max_length, stop, filler=self.tokenizer.pad_token_id, **kwargs
             )
+        answers = generated[:, context.shape[1] :].tolist()
+        self.measure(answers, stop, self.end_tokens(kwargs))
         self._report(len(context))
         return generated
 

@@ -33,14 +33,15 @@ class ObjectiveSpec(Strict):
     Attributes:
         metric: the metric's name.
         task: the suite entry that it is computed on; None for the whole suite.
-        average: for the whole suite: `pooled` computes the metric of all items together, `macro` averages the entries'.
+        average: for the whole suite: `pooled` computes the metric of all items together, `macro` averages the entries';
+            `worst` takes the value of the task where it is worst.
         weights: entry → its weight in the macro average; equal if not given.
         to: the role of the parent that the metric compares with; None for most metrics.
     """
 
     metric: str = Field(min_length=1)
     task: str | None = None
-    average: Literal["pooled", "macro"] | None = None
+    average: Literal["pooled", "macro", "worst"] | None = None
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     to: str | None = None
 
@@ -52,7 +53,7 @@ class ObjectiveSpec(Strict):
     @property
     def name(self) -> str:
         """The name in `select` and in the report."""
-        scope = self.task or ("macro" if self.average == "macro" else None)
+        scope = self.task or (self.average if self.average in ("macro", "worst") else None)
         return f"{scope}/{self.key}" if scope else self.key
 
     @model_validator(mode="after")

@@ -59,9 +59,11 @@ class Decision(BaseModel):
 
     def kept_in(self, out: Path) -> str:
         """Return a sentence that says so when a sweep runs again in `out`."""
-        what = f"the rule {self.select.get('rule')}" if self.select is not None else point_name(str(self.point))
+        what = (
+            f"by the rule {self.select.get('rule')}" if self.select is not None else f"of {point_name(str(self.point))}"
+        )
         return (
-            f"{what} is kept, as was decided with `mergekit-calib write`; `mergekit-calib write {out} --rule recipe` "
+            f"the choice {what}, made with `mergekit-calib write`, is kept; `mergekit-calib write {out} --rule recipe` "
             "lets the recipe's rule choose again"
         )
 

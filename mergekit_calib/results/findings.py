@@ -10,6 +10,7 @@ from mergekit_calib.results.names import metric_key
 
 SUITE = "suite"
 MACRO = "macro"
+WORST = "worst"
 
 
 class Estimate(BaseModel, frozen=True):
@@ -44,7 +45,8 @@ class Objective(BaseModel, frozen=True):
         metric: the metric's name.
         task: the suite entry that it is computed on; None for the whole suite.
         direction: whether more or less of it is better.
-        average: for the whole suite: the metric of all items `pooled`, or the average of the tasks' values (`macro`).
+        average: for the whole suite: the metric of all items `pooled`, the average of the entries' values
+            (`macro`), or the worst value of a task (`worst`).
         weights: suite entry → its weight in a `macro` average; empty for equal weights.
         to: the role of the parent that the metric compares with (`kl` to `aligned`); None for most metrics.
     """
@@ -52,7 +54,7 @@ class Objective(BaseModel, frozen=True):
     metric: str
     task: str | None = None
     direction: Literal["maximize", "minimize"]
-    average: Literal["pooled", "macro"] = "pooled"
+    average: Literal["pooled", "macro", "worst"] = "pooled"
     weights: dict[str, float] = Field(default_factory=dict)
     to: str | None = None
 
@@ -69,7 +71,7 @@ class Objective(BaseModel, frozen=True):
     @property
     def scope(self) -> str:
         """The key of this objective's metrics in `PointResult.metrics`."""
-        return self.task or (MACRO if self.average == "macro" else SUITE)
+        return self.task or {"macro": MACRO, "worst": WORST}.get(self.average, SUITE)
 
 
 class WithMetrics(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
+from mergekit_calib.results.answering_findings import Answering
 from mergekit_calib.results.baseline_findings import Baseline, Blend
 from mergekit_calib.results.checksum import with_checksum, without_checksum
 from mergekit_calib.results.choice_findings import BothSplits, CrossFitted, RuleScore, Selection
@@ -203,6 +204,8 @@ class Frontier(BaseModel):
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
         predicted: metrics between the scored points, as the strategy `curve` predicts them; None for other strategies.
+        answering: from which confidence the chosen point and the parents can answer; None until all points are scored,
+            for a suite without multiple-choice items, and in results of earlier versions.
         versions: package → the version that the run used.
         notes: sentences on what the reader should know about the run.
     """
@@ -233,6 +236,7 @@ class Frontier(BaseModel):
     trends: list[Trend] = Field(default_factory=list)
     optima: list[Optimum] = Field(default_factory=list)
     predicted: PredictedCurve | None = None
+    answering: Answering | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
 

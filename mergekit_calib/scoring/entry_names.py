@@ -13,7 +13,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from mergekit_calib.errors import RecipeError
 from mergekit_calib.recipe import SuiteEntry
-from mergekit_calib.results.findings import MACRO, SUITE
+from mergekit_calib.results.findings import MACRO, SUITE, WORST
 from mergekit_calib.scoring.known_tasks import is_file
 
 
@@ -31,7 +31,7 @@ def named_entries(entries: Sequence[SuiteEntry], source: str | None = None) -> l
     first: dict[str, SuiteEntry] = {}
     for i, entry in enumerate(named):
         key = f"calibration.suite[{i}].task"
-        if entry.name in (SUITE, MACRO):
+        if entry.name in (SUITE, MACRO, WORST):
             problem = f"{entry.task} is named {entry.name!r}, as the metrics of all tasks together are; rename the task"
             raise RecipeError(key, problem, source)
         if entry.name in first:

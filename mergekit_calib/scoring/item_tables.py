@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from lm_eval_tasks import host
 from lm_eval_tasks.labels import choices_and_labels
 from mergekit_calib.errors import CalibError
+from mergekit_calib.items.metric_registry import LENGTHS
 from mergekit_calib.items.table import ItemTable, in_split
 from mergekit_calib.metrics import pad
 from mergekit_calib.scoring.loading import doc_hash, is_judged_by_choices
+from mergekit_calib.scoring.requests import Lengths
 
 # Metrics that we compute from log-likelihoods and labels, unless a task computes its results itself.
 _FROM_CHOICES = ("acc", "acc_norm")
@@ -29,12 +31,15 @@ class ScoringError(CalibError):
     """A model's answers cannot be used."""
 
 
-def item_table(task: Task, split: Literal["selection", "held_out"] | None = None) -> ItemTable:
+def item_table(
+    task: Task, split: Literal["selection", "held_out"] | None = None, lengths: Lengths | None = None
+) -> ItemTable:
     """Return the item table of a task whose instances hold their responses.
 
     Args:
         task: the task, after `build_all_requests`.
         split: the split that its suite entry puts all documents in; None to divide them by their hashes.
+        lengths: the lengths of the generated answers, as `run_requests` returns them.
 
     Raises:
         ScoringError: a log-likelihood is not a number; the message names task and document.
@@ -55,7 +60,7 @@ def item_table(task: Task, split: Literal["selection", "held_out"] | None = None
             row |= _choices(task, doc, requests)
         else:
             row["generations"] = [str(r) for request in requests for r in request.resps]
-        row["values"] = _own_values(task, doc, requests)
+        row["values"] = {**_mean_lengths(requests, lengths or {}), **_own_values(task, doc, requests)}
         rows.append(row)
 
     def padded(name: str, fill: float | bool, dtype: type[np.generic]) -> NDArray[Any]:
@@ -80,17 +85,19 @@ def own_metrics(task: Any) -> dict[str, bool]:
 
     They are the metrics that lm-eval averages over documents; one that it computes over all documents at once (F1,
     perplexity) has no value for a document. If a task filters its answers in several ways, a metric has its plain name
-    for the first filter, and `metric,filter` for each other one.
+    for the first filter, and `metric,filter` for each other one. Every task that generates also has the lengths of its
+    answers, unless it has a metric of that name.
     """
     averaged = host.averaged_metrics(task)
     left_out = () if _computes_its_results(task) else _FROM_CHOICES
     directions = task.higher_is_better()
-    return {
+    own = {
         _value_name(name, [*averaged], filter_): directions.get(name, True)
         for filter_, names in averaged.items()
         for name in names
         if name not in left_out
     }
+    return {**(dict.fromkeys(LENGTHS, False) if task.OUTPUT_TYPE == "generate_until" else {}), **own}
 
 
 def _value_name(metric: str, filters: list[str], filter_: str) -> str:
@@ -116,6 +123,15 @@ def _own_values(task: Any, doc: Any, requests: list[Any]) -> dict[str, float]:
     if not _computes_its_results(task):
         values = {name: value for name, value in values.items() if name not in _FROM_CHOICES}
     return values
+
+
+def _mean_lengths(requests: list[Any], lengths: Lengths) -> dict[str, float]:
+    """Return the mean tokens of a document's answers, and the share that the limit cut off; nothing if not counted."""
+    of_document = [length for request in requests for length in lengths.get(id(request), ())]
+    if not of_document:
+        return {}
+    means = (np.mean([each.tokens for each in of_document]), np.mean([each.cut_off for each in of_document]))
+    return dict(zip(LENGTHS, map(float, means), strict=True))
 
 
 def _check_log_likelihoods(task: Task, requests: list[Any]) -> None:

@@ -6,26 +6,34 @@ It relies on lm-eval: `Instance` holds its responses in `resps` and the filtered
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lm_eval.api.task import Task
 
+from mergekit_calib.prefix_lm.answer_lengths import AnswerLength
 from mergekit_calib.scoring.suite_lm import SuiteLM
 
 EntryProgress = Callable[[str, int, int], None]
 """A function that takes a suite entry's name, how many of its requests are answered, and how many there are."""
 
+Lengths = Mapping[int, Sequence[AnswerLength]]
+"""The id of an instance → the lengths of its answers, in order."""
 
-def run_requests(lm: SuiteLM, instances: Iterable[Any]) -> None:
+
+def run_requests(lm: SuiteLM, instances: Iterable[Any]) -> Lengths:
     """Answer requests, and put the answers into the instances in place of earlier ones.
 
     Args:
         lm: the model.
         instances: lm-eval's instances; each is asked as many times as its `repeats` says.
+
+    Returns:
+        The lengths of the generated answers.
     """
     by_type: dict[str, list[Any]] = {}
+    lengths: dict[int, list[AnswerLength]] = {}
     for instance in instances:
         instance.resps, instance.filtered_resps = [], {}
         by_type.setdefault(instance.request_type, []).extend([instance] * instance.repeats)
@@ -33,6 +41,10 @@ def run_requests(lm: SuiteLM, instances: Iterable[Any]) -> None:
         responses = getattr(lm, request_type)(requests, disable_tqdm=True)
         for instance, response in zip(requests, responses, strict=True):
             instance.resps.append(response)
+        if request_type == "generate_until":
+            for instance, length in zip(requests, lm.answer_lengths, strict=True):
+                lengths.setdefault(id(instance), []).append(length)
+    return lengths
 
 
 @contextmanager

@@ -117,6 +117,8 @@ class Suite:
                         "documents": hash_string("".join(loaded.documents[task.task_name])),
                         "seeds": self._seeds.model_dump(),
                         "lm_eval": lm_eval.__version__,
+                        # Not of tasks without it: content keys of finished sweeps stay as they are.
+                        **({"values": task.VALUES_VERSION} if hasattr(task, "VALUES_VERSION") else {}),
                     }
                 )
         return described
@@ -234,8 +236,8 @@ class Suite:
                     continue
                 lm.on_answers = answer_counter(progress, loaded.entry.name, sum(i.repeats for i in instances))
                 with silence_lm_eval(keep_progress_bars=True), host.kept_templates():
-                    run_requests(lm, instances)
-                    tables[loaded.entry.name] = [item_table(task, loaded.entry.split) for task in tasks]
+                    lengths = run_requests(lm, instances)
+                    tables[loaded.entry.name] = [item_table(task, loaded.entry.split, lengths) for task in tasks]
                 lm.on_answers(0)
         lm.on_answers = None
         return tables

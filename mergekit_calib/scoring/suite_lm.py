@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from mergekit_calib.prefix_lm.answer_lengths import AnswerLength
+
 
 class SuiteLM(Protocol):
     """What a suite uses of the lm-eval model that it scores, besides lm-eval's methods for each type of request.
@@ -20,6 +22,10 @@ class SuiteLM(Protocol):
     tokenizer: PreTrainedTokenizerBase
     chat_template_args: dict[str, Any]
     on_answers: Callable[[int], None] | None
+
+    @property
+    def answer_lengths(self) -> list[AnswerLength]:
+        """The lengths of the answers of the latest `generate_until`, in the order of its requests."""
 
     @property
     def tokenizer_name(self) -> str:

@@ -15,6 +15,7 @@ from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.pooled_items import PooledItems
 from mergekit_calib.items.scopes import Scopes, describe_tables
 from mergekit_calib.items.store import Tables
+from mergekit_calib.results.findings import WORST
 from mergekit_calib.results.frontier import Objective
 
 _RESAMPLES = 200  # enough for a standard error; intervals and tests that are reported have their own number
@@ -98,7 +99,11 @@ class Evaluator:
             statistics.append(statistic)
             sizes += [len(part) for _, part in parts]
         try:
-            average = metrics.WeightedAverage(statistics, [term.weight for term in terms])
+            average: metrics.Statistic
+            if objective.scope == WORST:
+                average = metrics.WorstOf(statistics, objective.direction == "minimize")
+            else:
+                average = metrics.WeightedAverage(statistics, [term.weight for term in terms])
         except ValueError as problem:
             raise CalibError(f"{objective.name} cannot be computed: {problem}") from problem
         if not np.isfinite(value := average.value()):

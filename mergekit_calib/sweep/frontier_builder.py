@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mergekit_calib.analysis import SweepAnalysis, reliability_diagram
+from mergekit_calib.analysis.answering_thresholds import DEFAULT_MAX_ERROR, answering, points_to_answer
 from mergekit_calib.analysis.decided_choice import Choosing
-from mergekit_calib.analysis.empty_texts import empty_text_shares, notes_of_empty_texts
+from mergekit_calib.analysis.empty_texts import (
+    cut_off_shares,
+    empty_text_shares,
+    notes_of_cut_off_answers,
+    notes_of_empty_texts,
+)
+from mergekit_calib.analysis.worst_tasks import notes_of_worst
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.store import StoredPoint
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -34,6 +41,7 @@ class FrontierBuilder:
         self.frontier, self._analysis, self._session = frontier, analysis, session
         self._choosing = choosing
         self._empty_texts: dict[str, dict[str, float]] = {}  # point → task → share of empty texts
+        self._cut_off: dict[str, dict[str, float]] = {}  # the same of answers that the limit cut off
 
     def add(self, outcome: Outcome, conclude: bool = True) -> PointResult:
         """Add a point that was scored, stopped or failed; choose again among all.
@@ -67,7 +75,7 @@ class FrontierBuilder:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
 
     def finish(self, interpolation: tuple[Sequence[str], bool, bool] | None = None) -> None:
-        """Add what is computed from all points: baselines, both splits, uncertainty, trends, predictions, notes.
+        """Add what is computed from all points: baselines, both splits, where to answer, and so on.
 
         Args:
             interpolation: the ids of the points that all others are predicted from, whether they are enough, and
@@ -83,10 +91,14 @@ class FrontierBuilder:
             self._analysis.choose_on = "selection"
             self.frontier.selection = selection.model_copy(update={"split": "selection"})
         self._analysis.finish(self.frontier, *self._choosing.rule)
+        tables = self._analysis.tables_of(points_to_answer(self.frontier))
+        self.frontier.answering = answering(tables, DEFAULT_MAX_ERROR, self.frontier.level)
         if interpolation is not None:
             self.frontier.predicted = self._analysis.predicted(self.frontier, *interpolation)
         self.frontier.notes += _note_of_identical_points(self.frontier)
+        self.frontier.notes += notes_of_worst(self.frontier.objectives, self.frontier.selected, tables)
         self.frontier.notes += notes_of_empty_texts(self._empty_texts)
+        self.frontier.notes += notes_of_cut_off_answers(self._cut_off)
 
     def _conclude(self) -> None:
         self.frontier.selection = self._choosing.conclude(self._analysis, self.frontier.points)
@@ -96,6 +108,7 @@ class FrontierBuilder:
         result.reused = stored.session not in (None, self._session)
         if stored.stopped is None:
             self._empty_texts[result.name] = empty_text_shares(stored.tables)
+            self._cut_off[result.name] = cut_off_shares(stored.tables)
         identical = next((p for p in self.frontier.complete_points if p.digest == stored.digest), None)
         if stored.stopped is not None:
             result.status, result.reason = "stopped", stored.stopped

@@ -11,11 +11,12 @@ from mergekit_calib import pareto, plugins
 from mergekit_calib.analysis.choices import RULE_SCORES, scores_beside
 from mergekit_calib.errors import RecipeError, near_names, option_problems
 from mergekit_calib.items.metric_registry import Metric, with_references
-from mergekit_calib.items.scopes import Scopes, TaskDescription
+from mergekit_calib.items.scopes import FEWEST_ITEMS_OF_WORST, Scopes, TaskDescription
 from mergekit_calib.items.table import in_selection_split
 from mergekit_calib.recipe import Sweep
 from mergekit_calib.recipe.block import ObjectiveSpec
-from mergekit_calib.results.frontier import MACRO, SUITE, Objective
+from mergekit_calib.results.findings import MACRO, SUITE, WORST
+from mergekit_calib.results.frontier import Objective
 from mergekit_calib.results.names import metric_key
 from mergekit_calib.scoring.suite import Suite
 from mergekit_calib.search import Strategy
@@ -76,7 +77,9 @@ def objectives_of(sweep: Sweep, tasks: Sequence[TaskDescription]) -> list[Object
         if spec.task is not None and spec.task not in scopes.pools:
             near, names = near_names(spec.task, scopes.entries), ", ".join(scopes.entries)
             raise RecipeError(key, f"{spec.task!r} is not in the suite{near}; it has {names}", sweep.source)
-        scope = spec.task or (MACRO if spec.average == "macro" else SUITE)
+        scope = spec.task or {"macro": MACRO, "worst": WORST}.get(spec.average or "", SUITE)
+        if scope == WORST:
+            _check_worst(key, spec, scopes, sweep)
         available = scopes.metrics(scope)
         _check_reference(key, spec, available, sweep)
         _check_metric(key, spec, available, sweep)
@@ -129,11 +132,27 @@ def _check_metric(key: str, spec: ObjectiveSpec, available: Mapping[str, Metric]
         problem = f"{spec.metric} is best near 0, so it can be neither maximized nor minimized; use ece or brier"
         raise RecipeError(key, problem, sweep.source)
     if spec.key not in available:
-        scope = {"macro": "the average over the suite's tasks"}.get(spec.average or "", "the suite")
+        averages = {"macro": "the average over the suite's tasks", "worst": "the worst of the suite's tasks"}
+        scope = averages.get(spec.average or "", "the suite")
         scope = f"task {spec.task}" if spec.task else scope
         known = {name.removesuffix(metric_key("", metric.to)) for name, metric in available.items()} - signed
         near, names = near_names(spec.metric, known), ", ".join(sorted(known))
         raise RecipeError(key, f"{scope} has no metric {spec.metric!r}{near}; it has {names}", sweep.source)
+
+
+def _check_worst(key: str, spec: ObjectiveSpec, scopes: Scopes, sweep: Sweep) -> None:
+    """Check that at least two tasks are large enough for the worst, and that no race stops points by it."""
+    if len(scopes.tasks_of_worst) < 2:
+        small = ", ".join(f"{task} {n}" for task, n in scopes.too_small_for_worst.items())
+        small = f" (in the smaller split: {small})" if small else ""
+        problem = (
+            f"{spec.name} is the worst of the tasks with at least {FEWEST_ITEMS_OF_WORST} items in each split, and "
+            f"needs two or more of them; the suite has {len(scopes.tasks_of_worst)}{small}"
+        )
+        raise RecipeError(key, problem, sweep.source)
+    if sweep.calibration.search.racing:
+        problem = f"{spec.name} cannot be raced: parts of the items say little of the worst task; remove search.racing"
+        raise RecipeError(key, problem, sweep.source)
 
 
 def _check_documents(key: str, spec: ObjectiveSpec, name: str, documents: Sequence[str], sweep: Sweep) -> None:
@@ -159,9 +178,8 @@ def _check_splits(sweep: Sweep) -> None:
         problem = f"every entry has split: {named.pop()}; at least one needs split: {missing}, or no split"
         raise RecipeError("calibration.suite", problem, sweep.source)
     for i, spec in enumerate(block.objectives):
-        in_one_split = [
-            name for name, split in splits.items() if split and (spec.average == "macro" or name == spec.task)
-        ]
+        of_every_task = spec.average in ("macro", "worst")
+        in_one_split = [name for name, split in splits.items() if split and (of_every_task or name == spec.task)]
         if in_one_split:
             name = in_one_split[0]
             problem = f"{spec.name} needs items in both splits, but all items of {name} are in the {splits[name]} split"

@@ -68,6 +68,9 @@ def test_texts_are_those_of_transformers_and_go_to_the_generator_alone(model, lm
     both.on_answers = counted.append
     run_requests(both, answered)
     assert [i.resps[0] for i in answered[:3]] == expected
+    assert both.answer_lengths == lm.answer_lengths
+    assert {length.cut_off for length in both.answer_lengths} <= {True, False}
+    assert len(both.answer_lengths) == 3
     assert [i.resps[0] for i in answered[3:]] == lm.loglikelihood(requests("loglikelihood", *choices))
     assert len(engine.asked) == 3
     assert sum(counted) >= 5

@@ -93,6 +93,13 @@ def test_the_doctor_finds_everything_working_with_the_other_version(other_python
     assert "✗" not in done.stdout
 
 
+def test_pass_at_k_is_that_of_lm_eval_0_5(other_python):
+    with_05 = other_python if OTHER.startswith("0.5") else Path(sys.executable)
+    tests = PROGRAM.parents[1] / "metrics" / "test_several_answers.py"
+    done = run(with_05, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", tests, "-k", "lm_eval")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_both_adapters_define_the_same_names_with_the_same_arguments():
     """Only one of them can be imported here, so their sources are compared."""
     folder = Path(lm_eval_tasks.__file__).parent / "host"

@@ -40,15 +40,16 @@ def predicted_rows(opened: Any, chart: str) -> list[str]:
 
 def test_curves_have_a_dot_for_each_scored_point_and_a_predicted_line(known: Frontier, open_report: Callable) -> None:
     opened = open_report(known)
-    assert opened.text("#prediction") == prediction(known)
-    assert opened.text("#curves-legend").startswith("scored predicted")
+    assert opened.text("#curves-legend").startswith("scored 95 % interval predicted")
     for metric in ("acc", "ece", "nll"):
         chart = f"#curve-{metric}"
         assert opened.page.locator(f"{chart} .curve-dot circle").count() == len(SCORED)
         assert opened.page.locator(f"{chart} .curve-whisker line").count() == len(SCORED)
         assert opened.page.locator(f"{chart} .predicted-line path").count() == 1
         assert opened.page.locator(f"{chart} .curve-line, {chart} .curve-band").count() == 0
-    assert prediction(known) not in opened.page.locator(".statements li").all_inner_texts()
+    assert prediction(known) in opened.page.locator(".statements li").all_text_contents()
+    error = known.predicted.typical_errors["acc"]
+    assert f"typical error {error:.2f} SE" in opened.text("#curve-acc h3")
 
 
 def test_hovering_between_points_tells_the_predicted_value_and_its_typical_error(
@@ -133,10 +134,9 @@ def test_in_the_trade_off_the_predicted_path_takes_the_place_of_the_trail(
 
 def test_without_a_known_curve_there_is_no_line_and_the_page_says_so(open_report: Callable) -> None:
     opened = open_report(predicted_sweep(known=False))
-    assert "No line is drawn between scored points" in opened.text("#prediction")
+    assert "no line: the points do not predict each other" in opened.text("#curves-legend")
     assert opened.page.locator("#curve-acc .curve-dot circle").count() == len(SCORED)
     assert opened.page.locator(".chart .predicted-line, .chart .trail, #curve-figures .curve-line").count() == 0
-    assert "predicted" not in opened.text("#curves-legend")
 
 
 def test_a_metric_that_is_not_predicted_has_dots_alone(open_report: Callable) -> None:

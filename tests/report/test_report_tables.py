@@ -214,6 +214,12 @@ def test_the_frame_has_the_differences_to_each_parent_and_what_changes_for_its_u
     assert frame.loc["weight=0.2", "dominated_by.held_out"] == "math code"
 
 
+def test_the_frame_says_which_points_an_earlier_run_scored() -> None:
+    frontier = make_frontier()
+    frontier.points[1].reused = True
+    assert list(points_frame(frontier)["reused"]) == [False, True, False, False, False]
+
+
 @pytest.mark.parametrize("roles", [("base",), ("math", "code"), tuple(f"model-{i}" for i in range(8))])
 def test_tables_of_one_to_eight_parents_have_a_row_for_each(roles: tuple[str, ...]) -> None:
     frontier = make_frontier({"weight": [0.2, 0.4]}, roles=roles, select="weight=0.2")

@@ -286,7 +286,9 @@ def test_generations_are_kept_with_the_tasks_own_metric(write_task, load_suite, 
     assert [len(texts) for texts in table.generations] == [3, 3, 3, 3]
     assert len({text for texts in table.generations for text in texts}) > 3
     assert table.values["exact_match"].shape == (4,)
-    assert list(suite.higher_is_better.values()) == [{"exact_match": True}]
+    assert list(suite.higher_is_better.values()) == [{"tokens": False, "cut_off": False, "exact_match": True}]
+    assert (table.values["cut_off"] <= 1).all()
+    assert (table.values["tokens"] > 0).all()
 
 
 def test_every_filter_of_a_task_has_its_own_metric(write_task, load_suite, lm) -> None:
@@ -298,7 +300,7 @@ def test_every_filter_of_a_task_has_its_own_metric(write_task, load_suite, lm) -
 
     table = table_of(suite, lm)
 
-    assert sorted(table.values) == ["exact_match", "exact_match,digits"]
+    assert sorted(table.values) == ["cut_off", "exact_match", "exact_match,digits", "tokens"]
     assert [sorted(names) for names in suite.higher_is_better.values()] == [["exact_match", "exact_match,digits"]]
 
 

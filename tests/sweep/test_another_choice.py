@@ -81,7 +81,7 @@ def test_a_named_point_replaces_the_model_and_is_kept_until_it_is_undone(demo_co
     assert "0.75" in card
 
     again = command("sweep", "sweep.yml", "out", cwd=top)
-    assert "λ = 0.75 is kept" in again
+    assert "The choice of λ = 0.75, made with `mergekit-calib write`, is kept" in again
     assert scored(out) == items
     assert choice(out) == "lambda=0.75"
     assert Frontier.load(out).model_dump(exclude={"created", "points"}) == after.model_dump(
@@ -118,7 +118,7 @@ def test_a_point_that_was_not_scored_is_scored_first_with_the_same_items(demo_co
     assert scored(out) == with_it
     assert choice(out) == "lambda=0.6"
     again = command("sweep", "sweep.yml", "out", cwd=top)
-    assert "λ = 0.6 is kept" in again
+    assert "The choice of λ = 0.6, made" in again
     assert scored(out) == with_it
     assert Frontier.load(out).point("lambda=0.6").asked
     command("write", "out", "--rule", "recipe", cwd=top)

@@ -60,3 +60,9 @@ def test_a_metric_that_compares_with_a_parent_becomes_an_objective_and_can_be_bo
 def test_a_reference_that_is_missing_or_wrong_is_named(tmp_path, objective, message):
     with pytest.raises(RecipeError, match=message):
         prepared(tmp_path, objectives=["acc", objective])
+
+
+def test_the_worst_task_needs_two_tasks_that_are_large_enough(tmp_path):
+    worst = {"metric": "ece", "average": "worst"}
+    with pytest.raises(RecipeError, match=r"objectives\[1\]: worst/ece is the worst of the tasks with at least 50"):
+        prepared(tmp_path, objectives=["acc", worst])

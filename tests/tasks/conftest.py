@@ -32,3 +32,33 @@ def questions_of_the_demo(tmp_path):
     }
     (tmp_path / "demo_by_vote.yaml").write_text(yaml.safe_dump(config))
     return tmp_path / "demo_by_vote.yaml"
+
+
+# The demo's models cannot follow instructions: this filter makes a statement of the word that they answer.
+LABELLED = """
+def labelled(resps, docs):
+    return [[_stated(i, text) for text in texts] for i, texts in enumerate(resps)]
+
+def _stated(i, text):
+    return "no idea" if i % 4 == 3 else f"Guess: {text.strip()}\\nConfidence: 70"
+"""
+
+
+@pytest.fixture
+def stated_in_the_demo(questions_of_the_demo):
+    """A YAML that includes `calib_verbalized_triviaqa`, with the demo's answers; every fourth is no statement."""
+    config = yaml.safe_load(questions_of_the_demo.read_text()) | {
+        "include": str(TASKS_DIR / "calib_verbalized" / "calib_verbalized_triviaqa.yaml"),
+        "task": "demo_stated",
+        "test_split": "validation",
+        "generation_kwargs": {"do_sample": False, "until": ["."], "max_gen_toks": 2},
+    }
+    config = {key: value for key, value in config.items() if value is not None or key == "dataset_name"}
+    filters = (
+        "filter_list:\n- name: labelled\n  filter:\n  - function: custom\n"
+        "    filter_fn: !function demo_stated_code.labelled\n  - function: take_first\n"
+    )
+    (questions_of_the_demo.parent / "demo_stated_code.py").write_text(LABELLED)
+    path = questions_of_the_demo.with_name("demo_stated.yaml")
+    path.write_text(yaml.safe_dump(config) + filters)
+    return path

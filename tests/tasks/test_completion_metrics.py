@@ -7,14 +7,18 @@ from pathlib import Path
 import lm_eval
 import numpy as np
 import pytest
+import transformers
 import yaml
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from lm_eval_tasks import TASKS_DIR
 from lm_eval_tasks.completions import DIVERSITY
 from mergekit_calib import demo, metrics
 from mergekit_calib.errors import CalibError
 from mergekit_calib.integrations import hooks
+from mergekit_calib.metrics.diversity import words
+from mergekit_calib.metrics.novelty import equivalent_if_short
 
 hooks.install()
 
@@ -53,13 +57,18 @@ def run(manager: TaskManager, limit: int = 12, **options: object) -> tuple[dict[
 
 
 def test_every_diversity_metric_is_a_mean_over_prompts_and_lm_evals_own_are_of_the_first_completion(tmp_path):
-    listed = [{"metric": "exact_match"}, *({"metric": name} for name in DIVERSITY if name != "distinct_n")]
+    listed = [
+        {"metric": "exact_match"},
+        *({"metric": name} for name in DIVERSITY if name not in ("distinct_n", "distinct_k")),
+    ]
     results, samples = run(third_party_task(tmp_path, [*listed, {"metric": "distinct_n", "n": 3}]))
     drawn = [sample["resps"][0] for sample in samples]
     assert [len(texts) for texts in drawn] == [4] * 12
     for name in ("distinct_1", "self_bleu", "vendi_score", "answer_entropy"):
         assert results[f"{name},none"] == pytest.approx(np.mean([DIVERSITY[name](texts) for texts in drawn]))
         assert results[f"{name}_stderr,none"] > 0
+    assert results["n_words,none"] == pytest.approx(np.mean([len(words(text)) for texts in drawn for text in texts]))
+    assert results["empty,none"] == np.mean([not text.strip() for texts in drawn for text in texts])
     assert results["distinct_n,none"] == pytest.approx(np.mean([metrics.distinct_n(texts, 3) for texts in drawn]))
     first = [texts[0] == sample["target"] for texts, sample in zip(drawn, samples, strict=True)]
     assert results["exact_match,none"] == pytest.approx(np.mean(first))
@@ -112,3 +121,42 @@ def test_empty_completions_are_logged_beside_diversity(tmp_path, caplog):
     n_empty = sum(not text.strip() for text in drawn)
     assert n_empty > 0
     assert f"drawn: {n_empty} of 12 completions are empty" in caplog.messages
+
+
+def test_distinct_k_is_of_the_classifier_that_the_yaml_names(tmp_path):
+    folder = tmp_path / "classifier"
+    transformers.AutoTokenizer.from_pretrained(str(Path(demo.__file__).parent / "base")).save_pretrained(folder)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**size, num_labels=2))
+    model.classifier.bias.data[1] = 50.0  # takes any two texts for equivalent that it is asked about
+    model.save_pretrained(folder)
+    results, samples = run(third_party_task(tmp_path, [{"metric": "distinct_k", "classifier": str(folder)}]), limit=6)
+    drawn = [sample["resps"][0] for sample in samples]
+    # The demo's answers have few words, so that words decide, as in NoveltyBench.
+    expected = [max(metrics.equivalence_classes(texts, equivalent_if_short)) + 1 for texts in drawn]
+    assert results["distinct_k,none"] == np.mean(expected)
+    assert 1 < results["distinct_k,none"] <= 4
+
+
+def test_a_classifier_that_is_missing_is_an_error_when_the_task_is_loaded_that_names_the_metric_by_words(tmp_path):
+    listed = [{"metric": "distinct_k", "classifier": str(tmp_path / "no_such")}]
+    with pytest.raises(CalibError, match=r"drawn: metric_list: .*no_such.*distinct_k_ngrams"):
+        third_party_task(tmp_path, listed).load(["drawn"])
+
+
+def test_the_metric_by_words_says_that_it_is_not_noveltybenchs(tmp_path, caplog):
+    results, samples = run(third_party_task(tmp_path, [{"metric": "distinct_k_ngrams"}]), limit=3)
+    assert any("distinct_k_ngrams: texts are compared by their words" in message for message in caplog.messages)
+    expected = np.mean([metrics.distinct_k_ngrams(sample["resps"][0]) for sample in samples])
+    assert results["distinct_k_ngrams,none"] == expected
+
+
+def test_noveltybenchs_task_draws_10_completions_and_its_variant_compares_words():
+    novelty, by_words = (
+        load_yaml(TASKS_DIR / "calib_novelty" / f"{n}.yaml") for n in ("calib_novelty", "calib_novelty_ngrams")
+    )
+    assert (novelty["repeats"], novelty["metric_list"]) == (10, [{"metric": "distinct_k"}])
+    assert (by_words["repeats"], by_words["metric_list"]) == (10, [{"metric": "distinct_k_ngrams"}])
+    assert {k: v for k, v in novelty.items() if k not in ("task", "metric_list", "class")} == {
+        k: v for k, v in by_words.items() if k not in ("task", "metric_list", "class")
+    }

@@ -13,9 +13,9 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from lm_eval_tasks import TASKS_DIR
+from lm_eval_tasks import TASKS_DIR, host
 from lm_eval_tasks.pooled_metrics import POOLED_METRICS_OF_ANSWERS
-from lm_eval_tasks.self_consistency import AVERAGED, SelfConsistencyTask, majority
+from lm_eval_tasks.self_consistency import AVERAGED, SelfConsistencyTask, majority, of_several_answers
 from lm_eval_tasks.task import lm_eval_config
 from mergekit_calib import demo, metrics
 
@@ -117,6 +117,25 @@ def test_the_metrics_are_those_of_the_confidences(tmp_path):
     assert aggregated["aurc"] == pytest.approx(metrics.area_under_risk_coverage(confidence, correct))
 
 
+def test_pass_at_k_and_maj_at_k_are_of_the_same_draws(tmp_path):
+    right, wrong, other = (SUM.format(number) for number in ("1,000", "3", "4"))
+    drawn = [right, wrong, wrong, other, right, right, wrong, "?"]
+    (values,) = scored(gsm8k(tmp_path), [drawn], "strict-match")
+    # 3 of 8 are correct; of all 8, "1000" and "3" have 3 votes, and "1000" was drawn first.
+    assert {name: values[name] for name in ("pass@1", "pass@2", "pass@8", "maj@4", "maj@8", "acc")} == pytest.approx(
+        {"pass@1": 3 / 8, "pass@2": 1 - 5 / 8 * 4 / 7, "pass@8": 1.0, "maj@4": 1 / 2, "maj@8": 1.0, "acc": 1.0}
+    )
+
+
+def test_the_k_are_those_that_the_number_of_draws_allows(tmp_path):
+    task = gsm8k(tmp_path)
+    assert {name for name in task.aggregation() if "@" in name} == set(of_several_answers(8))
+    host.set_repeats(task, 5)
+    assert {name for name in task.aggregation() if "@" in name} == {"pass@1", "pass@2", "pass@4", "maj@4"}
+    (values,) = scored(task, [[SUM.format("1,000")] * 4 + ["?"]], "strict-match")
+    assert (values["pass@1"], values["maj@4"], "pass@8" in values) == (0.8, 1.0, False)
+
+
 def test_triviaqa_accepts_any_alias_in_any_case_and_punctuation(tmp_path):
     answer = {"aliases": ["Oslo", "Christiania"], "value": "Oslo"}
     task = SelfConsistencyTask(
@@ -187,7 +206,15 @@ def test_the_confidence_of_a_run_is_the_mean_share_of_the_most_frequent_answer(q
     for name in (*AVERAGED, *POOLED_METRICS_OF_ANSWERS):
         assert 0 < results[f"{name}_stderr,remove_whitespace"] < 1
     directions = finished["higher_is_better"]["demo_by_vote"]
-    assert {name for name, up in directions.items() if up} == {"acc", "auroc"}
+    several = {"pass@1", "pass@2", "pass@4", "pass@8", "maj@4", "maj@8"}
+    assert {name for name, up in directions.items() if up} == {"acc", "auroc", *several}
+    assert results["maj@8,remove_whitespace"] == pytest.approx(results["acc,remove_whitespace"])
+    for sample in samples:
+        aliases = sample["doc"]["answer"]["aliases"]
+        assert sample["pass@1"] == pytest.approx(np.mean([a in aliases for a in sample["filtered_resps"][0]]))
+    pass_at = [results[f"pass@{k},remove_whitespace"] for k in (1, 2, 4, 8)]
+    assert pass_at == sorted(pass_at)
+    assert pass_at[0] < pass_at[3]
 
 
 def test_predict_only_keeps_the_answers_and_computes_no_metric(questions_of_the_demo):

@@ -12,12 +12,13 @@ from typing import Any
 from markupsafe import Markup
 
 from mergekit_calib.pareto import DEFAULT_RULE
+from mergekit_calib.report.page.answering_section import answering_section
 from mergekit_calib.report.page.cross_fitted import cross_fitted_table
+from mergekit_calib.report.page.prose import shown_and_folded
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines, how_chosen
-from mergekit_calib.report.text.prediction_texts import how_drawn, prediction
 from mergekit_calib.report.text.safe_text import printable
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.report.text.user_changes import KL_IS_NOT_QUALITY
@@ -27,6 +28,7 @@ _HERE = Path(__file__).parent
 _LIBRARIES = (("d3", "d3.min.js"), ("plot", "plot.umd.min.js"))
 _SCRIPTS = (
     "common",
+    "axes",
     "figure",
     "marks",
     "labels",
@@ -38,6 +40,7 @@ _SCRIPTS = (
     "curves",
     "point",
     "table",
+    "answering",
     "main",
 )
 # Characters that could end the data block or a line of script.
@@ -51,21 +54,21 @@ def report_html(frontier: Frontier) -> str:
     tasks and points are escaped in the markup; the scripts read them as data and insert them as text.
     """
     lead, *rest = answer_lines(frontier)
-    said_beside_charts = prediction(frontier)
+    shown, folded = shown_and_folded([lead, *rest], statements(frontier))
     scripts = _scripts()
     return rendered(
         "page.html.jinja",
         frontier=frontier,
         lead=lead,
         rest=rest,
-        how_drawn=how_drawn(frontier),
-        prediction=said_beside_charts,
-        statements=[statement for statement in statements(frontier) if statement != said_beside_charts],
+        shown=shown,
+        folded=folded,
         table=frontier_table(frontier),
         failed=[(p.name, formatting.failure_reason(frontier, p)) for p in frontier.points if p.status == "failed"],
         notes=[formatting.sentence(frontier, note) for note in frontier.notes],
         how_chosen=how_chosen(frontier),
         crossed=cross_fitted_table(frontier),
+        answering=answering_section(frontier),
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.

@@ -18,6 +18,7 @@ from mergekit_calib.results.result_reader import load_sweep
 
 _ACCURACY = ("acc", "acc_norm", "exact_match")
 _DIVERSITY = (
+    "distinct_k",
     "vendi_score",
     "expectation_adjusted_distinct",
     "distinct_2",
@@ -26,6 +27,7 @@ _DIVERSITY = (
     "rouge_l",
     "compression_ratio",
     "answer_entropy",
+    "distinct_k_ngrams",
 )
 _PAIR = ("base", "aligned")
 

@@ -18,11 +18,13 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
     `minus.<role>.<objective>.value`, `.low`, `.high`, `.p`; `changes.<role>.differ`, `.wrong_to_correct`,
     `.correct_to_wrong` (shares) and `.kl` (nats); `on_frontier` (held-out split), `p_adjusted` and `superior` (the test
     against every parent), `dominated_by.all`, `.selection` and `.held_out` (ids, separated by spaces), `selected`,
-    `same_as`, `seconds` (all stages together). A value that a point does not have is missing.
+    `same_as`, `reused` (whether an earlier run scored it), `seconds` (all stages together). A value that a point does
+    not have is missing.
     """
     first = ["id", "role", "status", "reason", *(f"axis.{axis}" for axis in frontier.axes)]
     last = ["on_frontier", "p_adjusted", "superior"]
-    last += ["dominated_by.all", "dominated_by.selection", "dominated_by.held_out", "selected", "same_as", "seconds"]
+    last += ["dominated_by.all", "dominated_by.selection", "dominated_by.held_out", "selected", "same_as", "reused"]
+    last += ["seconds"]
     records = []
     for point in frontier.points:
         record: dict[str, Any] = {"id": point.id, "role": point.role, "status": point.status, "reason": point.reason}
@@ -34,7 +36,7 @@ def points_frame(frontier: Frontier) -> pd.DataFrame:
         record["superior"] = test.shown if test else None
         for split in ("all", "selection", "held_out"):
             record[f"dominated_by.{split}"] = " ".join(point.dominated_by.get(split, [])) or None
-        record |= {"selected": point.selected, "same_as": point.same_as}
+        record |= {"selected": point.selected, "same_as": point.same_as, "reused": point.reused}
         record["seconds"] = sum(point.seconds.values()) if point.seconds else None
         records.append(record)
     measured = dict.fromkeys(key for record in records for key in record if key not in first and key not in last)

@@ -37,18 +37,6 @@ def prediction(frontier: Frontier) -> str:
     return text
 
 
-def how_drawn(frontier: Frontier) -> str:
-    """Return how to tell scored from predicted values in a chart of a metric along an axis; empty if none is predicted.
-
-    Without a prediction, a line may join the scored points.
-    """
-    if frontier.predicted is None:
-        return ""
-    level = formatting.percent(frontier.level)
-    dots = f"Dots are scored, with {level} intervals"
-    return f"{dots}; the line through them is predicted." if frontier.predicted.known else f"{dots}."
-
-
 def _not_known(frontier: Frontier, curve: PredictedCurve) -> str:
     looked_at = {o.name: o for o in (*frontier.objectives, *_PROPER_SCORES) if o.name in curve.typical_errors}
     worst = max(looked_at.values(), key=lambda o: curve.typical_errors[o.name], default=None)

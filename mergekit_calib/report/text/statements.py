@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mergekit_calib.report.text import formatting
+from mergekit_calib.report.text.answering_texts import where_to_answer
 from mergekit_calib.report.text.baseline_texts import baseline_verdicts, recalibration
 from mergekit_calib.report.text.parent_texts import against_other_parents, every_parent
 from mergekit_calib.report.text.prediction_texts import prediction
@@ -22,6 +23,7 @@ def statements(frontier: Frontier) -> list[str]:
         superiority(frontier),
         *against_other_parents(frontier),
         user_changes(frontier),
+        where_to_answer(frontier),
         *baseline_verdicts(frontier),
         recalibration(frontier),
         both_splits(frontier),

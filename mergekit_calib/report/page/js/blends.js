@@ -30,6 +30,7 @@ calib.blends = (() => {
     return { ...one, places };
   }).filter((one) => one.places.length > 1);
 
-  const key = () => el("span", {}, calib.marks.stroke("blend-line"), words);
-  return { inPlane, alongAxis, key };
+  // A legend entry for each drawn blend: several have lines that differ.
+  const keys = (drawn) => drawn.map((one) => el("span", {}, calib.marks.stroke(one.look), drawn.length > 1 ? `${one.name} (runs two models)` : words));
+  return { inPlane, alongAxis, keys };
 })();

@@ -59,7 +59,7 @@ const calib = (() => {
 
   // A measure is a metric of a scope: an objective, or any other metric that the points have.
   const objectives = run.objectives.map((o) => {
-    const scope = o.task || (o.average === "macro" ? "macro" : "suite");
+    const scope = o.task || ({ macro: "macro", worst: "worst" }[o.average] ?? "suite");
     const metric = o.to == null ? o.metric : `${o.metric}_to_${o.to}`;
     return { scope, metric, direction: o.direction, name: scope === "suite" ? metric : `${scope}/${metric}` };
   });
@@ -68,7 +68,7 @@ const calib = (() => {
   const direction = (metric) =>
     objectives.find((o) => o.metric === metric)?.direction ??
     (lessIsBetter.has(metric) || /^(kl|negative_flips)_to_/.test(metric) ? "minimize" : moreIsBetter.has(metric) ? "maximize" : null);
-  const scopeName = (scope) => ({ suite: "all tasks pooled", macro: "average of tasks" })[scope] ?? scope;
+  const scopeName = (scope) => ({ suite: "all tasks pooled", macro: "average of tasks", worst: "the worst task" })[scope] ?? scope;
   const estimate = (measured, measure, split = "held_out") => measured?.metrics?.[measure.scope]?.[measure.metric]?.[split];
 
   const complete = run.points.filter((p) => p.status === "complete");

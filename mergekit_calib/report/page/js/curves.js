@@ -20,11 +20,25 @@ calib.curves = (() => {
       const metrics = calib.metricsOf(state.scope);
       for (const [metric, frame] of frames) if (!metrics.includes(metric)) frame.remove(), frames.delete(metric);
       document.getElementById("curves-title").textContent = `Every metric along ${calib.axisLabel(state.axis)}`;
-      const keys = calib.parents.length > 2 ? calib.parents.map((p) => el("span", {}, calib.marks.stroke(`parent-line ${p.look}`), p.role)) : [];
-      if (calib.blends.alongAxis(state.axis, calib.objectives[0]).length) keys.push(calib.blends.key());
-      if (predicted.isUsed) keys.unshift(el("span", {}, calib.marks.mark(d3.symbolCircle, "curve-dot"), "scored"), ...(predicted.isKnown ? [predicted.key()] : []));
-      legend.replaceChildren(...keys);
+      legend.replaceChildren(...keys(metrics));
       for (const metric of metrics) one({ scope: state.scope, metric, direction: calib.direction(metric), name: metric });
+    }
+
+    // A legend entry for every kind of line and mark in the charts.
+    function keys(metrics) {
+      const entry = (mark, words) => el("span", {}, mark, words), { stroke, mark } = calib.marks;
+      const drawn = metrics.map((metric) => curves(state.axis, { scope: state.scope, metric }, state.picked));
+      const interval = `${calib.percent(run.level)} interval`, has = (test) => drawn.some(test);
+      return [
+        entry(mark(d3.symbolCircle, "curve-dot"), "scored"),
+        has((d) => d.own.some((r) => finite(r.low))) ? entry(stroke(predicted.isUsed ? "curve-whisker" : "curve-band"), interval) : null,
+        predicted.isUsed ? null : entry(stroke("curve-line"), "between scored points"),
+        predicted.isKnown ? predicted.key("; typical error in standard errors (SE)") : predicted.isUsed ? el("span", {}, "no line: the points do not predict each other") : null,
+        has((d) => d.others.length) ? entry(predicted.isUsed ? mark(d3.symbolCircle, "curve-dot other") : stroke("curve-line other"), "other settings of the other axes") : null,
+        ...calib.parents.map((p) => entry(stroke(`parent-line ${p.look}`), p.role)),
+        ...calib.blends.keys(calib.blends.alongAxis(state.axis, calib.objectives[0])),
+        entry(stroke("picked-line"), "the selected point"),
+      ].filter(Boolean);
     }
 
     function one(measure) {
@@ -39,7 +53,7 @@ calib.curves = (() => {
       const range = (rows) => `from ${number(d3.min(rows, (r) => r.value), places)} to ${number(d3.max(rows, (r) => r.value), places)}`;
       frame.set({
         title: measure.metric,
-        subtitle: [calib.better(measure), predicted.isKnown && !line.length ? "not predicted" : ""].filter(Boolean).join(" · "),
+        subtitle: [calib.better(measure), predicted.isKnown && !line.length ? "not predicted" : line.length ? predicted.error(measure).replace("standard errors", "SE") : ""].filter(Boolean).join(" · "),
         description: data.rows.length
           ? `${measure.metric} over ${calib.axisLabel(axis)} from ${data.rows[0].at} to ${data.rows.at(-1).at}, ${data.rows.length} scored points, ${range(data.rows)}.${unscored.length ? ` Predicted between them: ${range(unscored)}.` : ""}`
           : `${measure.metric} of the parents' blended log-probabilities, before a point on the axis is scored.`,
@@ -63,8 +77,8 @@ calib.curves = (() => {
         predicted.isUsed ? null : Plot.line(data, { x: "at", y: "value", z: "rest", className: `curve-line ${other}`, stroke: null }),
         Plot.dot(data, { x: "at", y: "value", r: other ? 2 : 2.75, className: `curve-dot ${other}`, fill: null }),
       ];
-      const svg = Plot.plot({
-        width, height: Math.round(Math.max(190, 0.62 * width)), marginLeft: 46, marginRight: 14, marginTop: 12, marginBottom: 38,
+      const svg = calib.axes.plot({
+        width, height: Math.round(Math.max(200, 0.62 * width)), marginRight: 14, marginTop: beyond ? 24 : 12, marginBottom: 44,
         style: { background: "none", fontSize: "11px", color: "inherit" },
         x: { label: null, domain: low === high ? [low - 0.5, high + 0.5] : [low, high], inset: 6, ticks: 6 }, y: { label: null, ticks: 5, inset: 6, nice: true },
         marks: [
@@ -82,14 +96,9 @@ calib.curves = (() => {
         ],
       });
       const x = svg.scale("x"), y = svg.scale("y"), bottom = svg.height.baseVal.value, root = d3.select(svg);
-      root.append("text").attr("class", "axis-title").attr("x", width - 14).attr("y", bottom - 4).attr("text-anchor", "end").text(`${calib.axisLabel(axis)} →`);
-      if (beyond && x.apply(high) - x.apply(Math.max(1, low)) > 60)
-        root.append("text").attr("class", "name aside end").attr("x", x.apply(high)).attr("y", 22).text("beyond λ = 1");
-      if (parents.length <= 2) {
-        const lines = [predicted.isUsed ? [] : own, predictedLine, ...blends.map((c) => c.places)].map((line) => line.map((r) => [x.apply(r.at), y.apply(r.value)]));
-        name(root, parents.map((p) => ({ role: p.role, y: y.apply(p.value) })), [x.apply(low), x.apply(high)], own.map((r) => [x.apply(r.at), y.apply(r.value)]), lines);
-      }
-      const spot = (r) => ({ x: x.apply(r.at), y: y.apply(r.value), top: 12, bottom: bottom - 38 });
+      root.append("text").attr("class", "axis-title").attr("x", width - 14).attr("y", bottom - 4).attr("text-anchor", "end").text(`${calib.axes.fitted(calib.axisLabel(axis), width - 40)} →`);
+      if (beyond) root.append("text").attr("class", "name aside end").attr("x", x.apply(high)).attr("y", 14).text("beyond λ = 1");
+      const spot = (r) => ({ x: x.apply(r.at), y: y.apply(r.value), top: 12, bottom: bottom - 44 });
       const words = (name, r, more) => [name, `${measure.metric} ${number(r.value, places)}`, more].filter(Boolean);
       const tell = (i) => words(calib.label(own[i].point), own[i], interval(own[i], places));
       const between = predicted.unscored(predictedLine).map((p) => ({ ...spot(p), words: words(predicted.label(p), p, predicted.error(measure)) }));
@@ -98,22 +107,6 @@ calib.curves = (() => {
     }
 
     return { set };
-  }
-
-  // Name the lines of parents, each above or below its line, at the end where the name covers least of dots and lines.
-  function name(root, parents, [left, right], dots, lines) {
-    const covered = [...dots, ...dots, ...lines.flatMap((line) => calib.labels.along(line.filter((place) => place.every(finite))))];
-    const size = (words) => ({ width: 6.3 * words.length, height: 14 }); // nothing is laid out yet
-    const taken = root.selectAll(".name").nodes().map((node) => ({ ...size(node.textContent), x: right - size(node.textContent).width, y: 11 }));
-    for (const { role, y } of d3.sort(parents, (p) => p.y)) {
-      const node = root.append("text").attr("class", "name aside").text(role), { width, height } = size(role);
-      const boxes = [[left + 2, y - 3 - height], [left + 2, y + 3], [right - width - 2, y - 3 - height], [right - width - 2, y + 3]].map(([x, top], i) => ({ x, y: top, width, height, i }));
-      const meets = (box) => taken.filter((b) => box.x < b.x + b.width && b.x < box.x + width && box.y < b.y + b.height && b.y < box.y + height).length;
-      const crossed = (box) => parents.filter((p) => p.y !== y && p.y > box.y && p.y < box.y + height).length;
-      const box = d3.least(boxes, (b) => calib.labels.inside(covered, b, 2) + 50 * meets(b) + 5 * crossed(b) + b.i / 10);
-      node.attr("x", box.x).attr("y", box.y + 0.8 * height);
-      taken.push(box);
-    }
   }
 
   return { make };

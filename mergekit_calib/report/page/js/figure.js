@@ -8,6 +8,15 @@ calib.figure = (() => {
 
   new ResizeObserver(() => frames.forEach((frame) => frame.fit())).observe(document.body);
 
+  // Paper has another width than the window, so charts are drawn for it. The layout is still the screen's then.
+  const paper = { isUsed: false };
+  const print = (isUsed) => () => {
+    paper.isUsed = isUsed;
+    frames.forEach((frame) => (isUsed ? frame.forPaper() : frame.forScreen()));
+  };
+  addEventListener("beforeprint", print(true));
+  addEventListener("afterprint", print(false));
+
   // Return a chart's frame. Its content is set later: `draw(width)` returns an SVG element, `numbers()` returns {columns, rows}.
   function frame(host, id) {
     const heading = el("h3"), chart = el("div", { class: "chart" }), legend = el("div", { class: "legend" });
@@ -30,8 +39,9 @@ calib.figure = (() => {
       table.replaceChildren(save, scroll);
     }
 
-    function redraw() {
-      width = Math.floor(chart.clientWidth);
+    // Draw again, as wide as there is room or `given` pixels.
+    function redraw(given = 0) {
+      width = given || Math.floor(chart.clientWidth);
       if (!shown || width < 40) return;
       hide();
       const focused = chart.firstElementChild === document.activeElement;
@@ -67,7 +77,8 @@ calib.figure = (() => {
     }
 
     const hide = () => void (tip.hidden = true);
-    const self = { set, show, hide, remove, fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
+    const forPaper = () => redraw(figure.parentElement.classList.contains("multiples") ? 320 : id === "frontier-chart" ? 680 : 320);
+    const self = { set, show, hide, remove, forPaper, forScreen: () => redraw(), fit: () => Math.abs(chart.clientWidth - width) >= 1 && redraw() };
     frames.add(self);
     return self;
   }
@@ -119,5 +130,5 @@ calib.figure = (() => {
   }
 
   const text = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))).replace("-", "−") : value ?? "");
-  return { frame, scrub, say: (words) => void (announcer.textContent = words) };
+  return { frame, scrub, paper, say: (words) => void (announcer.textContent = words) };
 })();

@@ -33,7 +33,6 @@ calib.frontier = (() => {
     return steps.sort((a, b) => a.x.value - b.x.value);
   }
 
-  const short = (name) => (name.length > 34 ? `${name.slice(0, 32)}…` : name);
   const title = (m) => `${m.name}${calib.better(m) ? ` (${calib.better(m)})` : ""}`;
 
   function lines(entry, x, y) {
@@ -50,6 +49,17 @@ calib.frontier = (() => {
     if (point.superiority?.shown) words.push(`significantly better than ${calib.everyParent}`);
     return words;
   }
+
+  // The height, in pixels, that leaves room on a sheet of A4 for the answer above and the table below.
+  function paperHeight() {
+    const [line, row, sheet, others] = [15, 16.5, 1038, 330]; // others: titles, legends, the table's header and caption
+    const lines = d3.sum(document.querySelectorAll(".answer p"), (p) => Math.ceil(p.textContent.length / 118));
+    const rows = document.querySelectorAll("#points-table tbody tr").length;
+    return Math.max(230, Math.min(560, sheet - others - line * lines - row * rows));
+  }
+
+  // The points in the order of the only axis, which a dotted line joins unless one is predicted.
+  const trail = (points) => (!predicted.isUsed && numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : []);
 
   // What a tooltip says of a place on a curve.
   const blendLines = (p, x, y) => [`${p.one.name}, λ = ${p.at}`, `${y.name} ${number(p.y)}`, `${x.name} ${number(p.x)}`, "baseline: runs two models for each answer"];
@@ -72,7 +82,7 @@ calib.frontier = (() => {
         description: `${points.length} points, ${points.filter((e) => calib.onFrontier(e.point)).length} on the frontier; ${title(y)}, ${title(x)}. Arrow keys move from point to point.`,
         draw: (width) => (draw = drawing(width, all, points, curves, path, x, y)).svg,
         after: (svg) => name(svg, draw, all),
-        legend: [...legend(all, curves, path), ...(aside.length ? [toggle(aside.length)] : [])],
+        legend: [...legend(all, curves, path, { steps: staircase(points, x, y), trail: trail(points) }), ...(aside.length ? [toggle(aside.length)] : [])],
         numbers: () => ({
           columns: ["point", ...[y, x].flatMap((m) => [m.name, `${m.name} low`, `${m.name} high`]), "on the frontier", "share of resamples", "dominated by"],
           rows: [
@@ -85,34 +95,32 @@ calib.frontier = (() => {
       });
     }
 
-    // Return the end of an axis title that fits into `room` pixels; it has the metric and its direction.
-    const fitted = (words, room) => (words.length * 6.4 <= room ? words : `…${words.slice(-Math.max(12, Math.floor(room / 6.4)))}`);
-
     function drawing(width, all, points, curves, path, x, y) {
       const steps = staircase(points, x, y), turn = x.direction === "minimize" ? "step-after" : "step-before";
-      const along = !predicted.isUsed && numeric.length === Object.keys(run.axes).length && numeric.length === 1 ? points.filter((e) => colourAxis in e.point.axes) : [];
+      const along = trail(points);
       const layer = ([, [entry]]) => (entry.parent ? 2 : entry.baseline ? 1 : 0);
       const groups = d3.sort(d3.group(all, (e) => e.shape), layer).map(([symbol, data], i) => ({ symbol, data, name: `marks-${i}` }));
-      const svg = Plot.plot({
-        width, height: Math.max(300, Math.min(500, 0.74 * width)), marginLeft: 52, marginBottom: 46, marginTop: 14, marginRight: 18,
+      const range = (measure, key) => calib.axes.domain(all.map((e) => e[key]), [...path, ...curves.flatMap((c) => c.places)].map((p) => p[key]));
+      const svg = calib.axes.plot({
+        width, height: calib.figure.paper.isUsed ? paperHeight() : Math.max(300, Math.min(500, 0.74 * width)), marginBottom: 46, marginTop: 14, marginRight: 18,
         style: { background: "none", fontSize: "11.5px", color: "inherit" },
-        x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7 }, y: { label: null, inset: 14, ticks: 6 },
+        x: { label: null, inset: 14, ticks: width < 420 ? 4 : 7, domain: range(x, "x") }, y: { label: null, inset: 14, ticks: 6, domain: range(y, "y") },
         marks: [
           Plot.gridX({ className: "grid" }), Plot.gridY({ className: "grid" }),
-          Plot.line(along, { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
+          Plot.line(along.length > 1 ? along : [], { x: (e) => e.x.value, y: (e) => e.y.value, className: "trail", stroke: null, strokeDasharray: "2 3" }),
           Plot.line(path, { x: "x", y: "y", className: "predicted-line", stroke: null }),
-          Plot.line(steps, { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
+          Plot.line(steps.length > 1 ? steps : [], { x: (e) => e.x.value, y: (e) => e.y.value, curve: turn, className: "staircase", stroke: null, strokeWidth: 1.25 }),
           ...curves.map((c) => Plot.line(c.places, { x: "x", y: "y", className: c.look, stroke: null })),
           ...groups.map(({ symbol, data, name }) =>
             Plot.dot(data, { x: (e) => e.x.value, y: (e) => e.y.value, className: name, symbol, fill: "currentColor", r: data[0].parent ? 6.5 : 5.5 })),
         ],
-      });
+      }, { size: 11.5, title: 20 });
       const scale = { x: svg.scale("x"), y: svg.scale("y") };
       const at = (e) => [scale.x.apply(e.x.value), scale.y.apply(e.y.value)];
       const root = d3.select(svg).attr("role", "radiogroup");
       const bottom = svg.height.baseVal.value;
-      root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${fitted(title(x), width - 70)} →`);
-      root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${fitted(title(y), bottom - 70)} →`);
+      root.append("text").attr("class", "axis-title").attr("x", width - 18).attr("y", bottom - 6).attr("text-anchor", "end").text(`${calib.axes.fitted(title(x), width - 60)} →`);
+      root.append("text").attr("class", "axis-title").attr("transform", "translate(11,14) rotate(-90)").attr("text-anchor", "end").text(`${calib.axes.fitted(title(y), bottom - 50)} →`);
       const overlay = root.append("g");
       for (const { data, name } of groups) root.select(`.${name}`).selectAll("path, circle").each(function (i) { adorn(this, data[i], x, y); });
       const held = { svg, at, scale, overlay, x, y, places: [...predicted.unscored(path).map((p) => ({ ...p, words: predictedLines(p, x, y) })), ...curves.flatMap((c) => c.places.map((p) => ({ ...p, words: blendLines(p, x, y) })))] };
@@ -160,9 +168,23 @@ calib.frontier = (() => {
     function whiskers(held, entry, kind) {
       const [px, py] = held.at(entry), { x, y } = held.scale;
       const rule = (x1, y1, x2, y2) => held.overlay.append("line").attr("class", `whisker ${kind}`).attr("x1", x1).attr("y1", y1).attr("x2", x2).attr("y2", y2);
-      const edges = (scale, e) => [e.low, e.high].map((v) => Math.max(Math.min(...scale.range), Math.min(Math.max(...scale.range), scale.apply(v))));
-      if (finite(entry.x.low)) rule(edges(x, entry.x)[0], py, edges(x, entry.x)[1], py);
-      if (finite(entry.y.low)) rule(px, edges(y, entry.y)[0], px, edges(y, entry.y)[1]);
+      const ends = (scale) => [Math.min(...scale.range) - 10, Math.max(...scale.range) + 10]; // the plot, with most of its inset
+      const within = (scale, at) => Math.max(ends(scale)[0], Math.min(ends(scale)[1], at));
+      // An interval that goes on beyond the plot ends in an arrow head.
+      const cut = (at, scale, turn) => {
+        const place = scale.apply(at), edge = within(scale, place);
+        if (edge === place) return;
+        const sign = Math.sign(place - edge);
+        held.overlay.append("path").attr("class", `whisker cut ${kind}`).attr("d", "M-4,-4L2,0L-4,4").attr("transform", turn(edge, sign));
+      };
+      if (finite(entry.x.low)) {
+        rule(within(x, x.apply(entry.x.low)), py, within(x, x.apply(entry.x.high)), py);
+        for (const end of [entry.x.low, entry.x.high]) cut(end, x, (edge, sign) => `translate(${edge},${py}) scale(${sign},1)`);
+      }
+      if (finite(entry.y.low)) {
+        rule(px, within(y, y.apply(entry.y.low)), px, within(y, y.apply(entry.y.high)));
+        for (const end of [entry.y.low, entry.y.high]) cut(end, y, (edge, sign) => `translate(${px},${edge}) rotate(${90 * sign})`);
+      }
     }
 
     function hover(held, entry, say) {
@@ -212,18 +234,19 @@ calib.frontier = (() => {
       }
       if (!all.some((e) => e.node.getAttribute("tabindex") === "0")) all[0]?.node.setAttribute("tabindex", "0");
       const named = d3.sort(all.filter((e) => main(e) || e.parent || e.measured.shown), (e) => (main(e) ? 0 : e.parent ? 1 : 2));
+      const xs = held.scale.x.range, ys = held.scale.y.range; // names may be in the inset too
+      const box = { x: Math.min(...xs) - 12, y: Math.min(...ys) - 24, width: Math.abs(xs[1] - xs[0]) + 24, height: Math.abs(ys[1] - ys[0]) + 36 };
       const wanted = named.map((e) => ({
-        x: held.at(e)[0], y: held.at(e)[1], text: `${short(e.name)}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
+        x: held.at(e)[0], y: held.at(e)[1], text: `${calib.axes.shortened(e.name, Math.min(230, 0.65 * box.width))}${e.point?.id === state.chosen ? " ★" : ""}`, look: main(e) ? "" : "aside", optional: Boolean(e.baseline),
       }));
-      const { width, height } = svg.getBoundingClientRect();
-      calib.labels.place(held.overlay, wanted, taken, held.lines, { x: 50, y: 0, width: width - 54, height: height - 44 });
+      calib.labels.place(held.overlay, wanted, taken, held.lines, box);
       held.all = all;
     }
 
     return { set, mark: () => draw?.all && name(draw.svg, draw, draw.all) };
   }
 
-  function legend(all, curves, path) {
+  function legend(all, curves, path, { steps, trail }) {
     const parts = [];
     if (colourAxis) {
       const bar = el("i", { class: "ramp", role: "img", "aria-label": "colour scale" });
@@ -236,8 +259,13 @@ calib.frontier = (() => {
     for (const [kind, shape] of Object.entries(ofBaselines))
       if (all.some((e) => e.measured.kind === kind)) parts.push(el("span", {}, calib.marks.mark(shape, "baseline"), words[kind]));
     if (path.length) parts.push(predicted.key());
-    if (curves.length) parts.push(calib.blends.key());
-    parts.push(el("span", {}, "★ chosen"), el("span", {}, "faint: dominated beyond chance"), el("span", {}, "solid line: the frontier of these two"));
+    parts.push(...calib.blends.keys(curves));
+    if (trail.length > 1) parts.push(el("span", {}, calib.marks.stroke("trail"), `in the order of ${calib.axisLabel(colourAxis)}`));
+    if (steps.length > 1) parts.push(el("span", {}, calib.marks.stroke("staircase"), "the frontier of these two"));
+    const measured = all.filter((e) => e.point);
+    if (measured.some((e) => finite(e.x.low) || finite(e.y.low))) parts.push(el("span", {}, calib.marks.stroke("whisker picked"), `${calib.percent(run.level)} interval of the selected point`));
+    parts.push(el("span", {}, "★ chosen"));
+    if (measured.some((e) => calib.dominatedBy(e.point).length)) parts.push(el("span", {}, calib.marks.mark(d3.symbolCircle, "dominated"), "dominated beyond chance"));
     return parts;
   }
 

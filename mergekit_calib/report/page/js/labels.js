@@ -1,6 +1,6 @@
 // Names beside marks: each goes where it covers the least of marks, lines and other names.
 calib.labels = (() => {
-  const REACHES = [[11, 0], [22, 12], [36, 24], [54, 40]]; // pixels from the mark, and the cost of being so far away
+  const REACHES = [[11, 0], [22, 12], [36, 24], [54, 40], [76, 60]]; // pixels from the mark, and the cost of being so far away
   const SIDES = [[1, 0, 0], [1, -1, 1], [1, 1, 1], [-1, 0, 2], [-1, -1, 2], [-1, 1, 2], [0, -1, 3], [0, 1, 3]];
   const MOST_COVERED = 30; // square pixels from which a name that may be left out is
 
@@ -25,20 +25,22 @@ calib.labels = (() => {
     x > box.x - margin && x < box.x + box.width + margin && y > box.y - margin && y < box.y + box.height + margin);
 
   // Draw names, the most important first: {x, y, text, look, optional}. `taken` are boxes to keep clear of, `lines` places of
-  // lines that a name should not cover, `frame` is where names may be.
+  // lines that a name should not cover, `frame` is where names may be. A name that would cover another is left out.
   function place(overlay, wanted, taken, lines, frame) {
     const outside = (box) => box.x < frame.x || box.x + box.width > frame.x + frame.width || box.y < frame.y || box.y + box.height > frame.y + frame.height;
+    const named = [], meets = (box) => named.some((other) => overlap(box, other) > 0);
     for (const { x, y, text, look, optional } of wanted) {
       const node = overlay.append("text").attr("class", `name ${look}`).text(text);
       const { width, height } = node.node().getBBox();
-      const covered = (box) => d3.sum(taken, (other) => overlap(box, other)) + (outside(box) ? 1000 : 0);
+      const covered = (box) => d3.sum(taken, (other) => overlap(box, other)) + (meets(box) || outside(box) ? 10000 : 0);
       const box = d3.least(places(x, y, width, height), (each) => each.cost + covered(each) + inside(lines, each));
-      if (optional && covered(box) > MOST_COVERED) {
+      if (meets(box) || outside(box) || (optional && covered(box) > MOST_COVERED)) {
         node.remove();
         continue;
       }
       node.attr("x", box.x).attr("y", box.y + height * 0.8);
       taken.push(box);
+      named.push(box);
       if (box.reach === REACHES[0][0]) continue;
       const nearest = (at, low, size) => Math.max(low, Math.min(low + size, at));
       const end = [nearest(x, box.x, box.width), nearest(y, box.y, box.height)], length = Math.hypot(end[0] - x, end[1] - y);

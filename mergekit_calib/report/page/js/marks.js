@@ -21,7 +21,7 @@ calib.marks = (() => {
     svg.append("path").attr("d", d3.symbol(shape, 90)()).attr("class", `mark ${look}`);
     return svg.node();
   }
-  function stroke(look) {
+  function stroke(look) { // a line, or a swatch of a band
     const svg = icon("0 0 22 14").attr("class", "wide");
     svg.append("line").attr("x1", 0).attr("x2", 22).attr("y1", 7).attr("y2", 7).attr("class", look);
     return svg.node();

@@ -34,6 +34,7 @@ calib.point = (() => {
       const p = `p ${calib.pValue(point.superiority.p_adjusted)}`;
       badges.push(badge(point.superiority.shown ? `✓ better than ${calib.everyParent} (${p})` : `not significantly better than ${calib.everyParent} (${p})`));
     }
+    if (point.reused) badges.push(badge("reused: scored by an earlier run"));
     if (point.same_as) badges.push(badge(`same weights as ${calib.pointName(point.same_as)}`));
     const values = calib.objectives.map((measure) => {
       const value = estimate(point, measure), places = decimals([value]);

@@ -28,7 +28,7 @@ calib.predicted = (() => {
     return finite(typical) ? `typical error ${number(typical, 2)} standard errors` : "";
   }
 
-  const key = () => el("span", {}, calib.marks.stroke("predicted-line"), "predicted");
+  const key = (more = "") => el("span", {}, calib.marks.stroke("predicted-line"), `predicted${more}`);
   // If the strategy predicts, a line between scored points would be taken for its prediction, also where it found none.
   return { isUsed: Boolean(predicted), isKnown: Boolean(predicted?.known), alongAxis, inPlane, unscored, label, error, key };
 })();

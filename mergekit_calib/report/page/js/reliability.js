@@ -20,10 +20,10 @@ calib.reliability = (() => {
       const total = d3.sum(diagram.counts);
       frame.set({
         title: "Reliability",
-        subtitle: "on the diagonal, confidence equals accuracy",
+        subtitle: "of the held-out split",
         description: `${label(point)}: accuracy against confidence in ${bins.length} bins of ${total} items, with the number of items below.`,
         draw: (width) => drawing(width, bins, parents.map((p) => ({ ...p, line: line(p.diagram) }))),
-        legend: [["curve-line", label(point)], ...parents.map((p) => [`parent-line ${p.look}`, p.role])].map(([look, words]) => el("span", {}, calib.marks.stroke(look), words)),
+        legend: [["curve-line", label(point)], ...parents.map((p) => [`parent-line ${p.look} ${parents.length > 3 ? "aside" : ""}`, p.role]), ["diagonal", "confidence = accuracy"], ["gap-rules", "gap to it"]].map(([look, words]) => el("span", {}, calib.marks.stroke(look), words)),
         numbers: () => ({
           columns: ["confidence from", "to", "items", "mean confidence", "accuracy", ...parents.flatMap((p) => [`${p.role} items`, `${p.role} accuracy`])],
           rows: bins.map((b, i) => [b.low, b.high, b.count, b.confidence, b.accuracy,
@@ -48,12 +48,12 @@ calib.reliability = (() => {
         ],
       });
       const bottom = Plot.plot({
-        ...size, height: 106, marginTop: 16, marginBottom: 34, x, y: { label: null, ticks: 2, tickFormat: "~s" },
+        ...size, height: 118, marginTop: 20, marginBottom: 42, x, y: { label: null, ticks: 2, tickFormat: "~s" },
         marks: [Plot.rectY(bins, { x1: "low", x2: "high", y: "count", insetLeft: 0.5, insetRight: 0.5, className: "bars", fill: null }), Plot.ruleY([0], { className: "grid" })],
       });
       const svg = stack(top, bottom, width);
       const scale = { x: top.scale("x"), y: top.scale("y") };
-      const places = bins.map((b) => ({ x: scale.x.apply((b.low + b.high) / 2), y: scale.y.apply(b.accuracy ?? 0.5), top: 20, bottom: svg.height.baseVal.value - 34 }));
+      const places = bins.map((b) => ({ x: scale.x.apply((b.low + b.high) / 2), y: scale.y.apply(b.accuracy ?? 0.5), top: 20, bottom: svg.height.baseVal.value - 42 }));
       calib.figure.scrub(svg, frame, places, (i) => {
         const b = bins[i];
         const words = [`confidence ${number(b.low, 2)} to ${number(b.high, 2)}`, `${b.count.toLocaleString("en")} items`];
@@ -73,9 +73,9 @@ calib.reliability = (() => {
     bottom.setAttribute("y", height);
     svg.append(() => top);
     svg.append(() => bottom);
-    for (const [words, y] of [["accuracy ↑", 10], ["items", height + 10]])
+    for (const [words, y] of [["accuracy ↑", 10], ["items", height + 12]])
       svg.append("text").attr("class", "axis-title").attr("x", 40).attr("y", y).attr("font-size", 11).text(words);
-    svg.append("text").attr("class", "axis-title").attr("x", width - 10).attr("y", height + 102).attr("text-anchor", "end").text("confidence →");
+    svg.append("text").attr("class", "axis-title").attr("x", width - 10).attr("y", height + 113).attr("text-anchor", "end").text("confidence →");
     return svg.node();
   }
 

@@ -40,8 +40,8 @@ calib.table = (() => {
     for (const row of rows) {
       const point = run.points.find((p) => p.id === row.dataset.point);
       if (point?.status !== "complete") continue;
-      const button = el("button", { type: "button", onclick: () => choose(point.id) }, row.cells[0].textContent);
-      row.cells[0].replaceChildren(button);
+      const button = el("button", { type: "button", onclick: () => choose(point.id) }, row.cells[0].firstChild.textContent);
+      row.cells[0].replaceChildren(button, ...row.cells[0].querySelectorAll(".reused"));
     }
     document.getElementById("points-tools").append(el("button", { type: "button", class: "tool", id: "points-csv", onclick: save }, "Download CSV"));
 
@@ -80,7 +80,7 @@ calib.table = (() => {
         for (const [name, estimate] of Object.entries(changes)) record[`changes.${role}.${name}`] = estimate.value;
       const dominated = Object.fromEntries(["all", "selection", "held_out"].map((split) => [`dominated_by.${split}`, calib.dominatedBy(point, split).join(" ")]));
       return { ...record, on_frontier: calib.onFrontier(point), frontier_probability: point.frontier_probability, p_adjusted: point.superiority?.p_adjusted,
-        superior: point.superiority?.shown, ...dominated, selected: point.id === state.chosen, same_as: point.same_as };
+        superior: point.superiority?.shown, ...dominated, selected: point.id === state.chosen, same_as: point.same_as, reused: point.reused };
     }
 
     return { mark };

@@ -1,0 +1,1 @@
+"""Proposed answers that the model judges true or false."""
