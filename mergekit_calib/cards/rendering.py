@@ -156,7 +156,7 @@ def _diagram(diagrams: Sequence[tuple[str, Reliability]], length: int) -> Render
     for i, (low, high) in enumerate(itertools.pairwise(edges)):
         cells = [_bin(diagram, i, length) for _, diagram in diagrams]
         if any(count for _, count in cells):
-            table.add_row(f"{low:.2f}–{high:.2f}", *itertools.chain.from_iterable(cells))
+            table.add_row(f"{low:.2f}–{high:.2f}", *(each for pair in cells for each in pair))
     return Group(table, Text("▇ accuracy   ░ overconfident by   ▒ underconfident by", style="dim"))
 
 

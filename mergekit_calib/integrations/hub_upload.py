@@ -14,7 +14,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from mergekit_calib.errors import CalibError, near_names, shown
 from mergekit_calib.report.card.front_matter import hub_names, licence_in

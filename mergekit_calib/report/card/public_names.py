@@ -83,7 +83,7 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     changed = {}
     for key, each in value.items():
         name = model_name(each) if key in _KEYS_OF_MODELS else None
-        changed[key] = names[name] if name in names else _renamed(each, names)
+        changed[key] = names[name] if name is not None and name in names else _renamed(each, names)
     return changed
 
 
