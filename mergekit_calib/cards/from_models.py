@@ -72,7 +72,7 @@ def score_models(
     repeated = [name for name in dict.fromkeys(models) if list(models).count(name) > 1]
     if repeated:
         raise CalibError(f"model {repeated[0]} is named twice")
-    _check_model_args(model_args or {})
+    check_hf_args(model_args or {})
     opened = open_parents(models, MergeOptions(trust_remote_code=trust_remote_code))
     try:
         loaded = Suite.load(entries, seeds=seeds)
@@ -102,7 +102,7 @@ def score_models(
     return maker.card
 
 
-def _check_model_args(model_args: Mapping[str, Any]) -> None:
+def check_hf_args(model_args: Mapping[str, Any]) -> None:
     """Raise an error if a name looks like a misspelt argument of `hf`, which passes all others to the model."""
     accepted = list(inspect.signature(HFLM.__init__).parameters)
     for name in model_args:

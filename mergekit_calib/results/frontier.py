@@ -26,6 +26,7 @@ from mergekit_calib.results.findings import (
 )
 from mergekit_calib.results.names import point_name
 from mergekit_calib.results.prediction_findings import PredictedCurve
+from mergekit_calib.results.served_findings import ServedCheck
 from mergekit_calib.results.upgrade import upgrade_fields
 
 __all__ = [
@@ -203,6 +204,7 @@ class Frontier(BaseModel):
         trends: trends along λ, if it is the only axis and has at least 3 points from λ = 1 upwards.
         optima: the best λ for each objective, if λ is the only axis.
         predicted: metrics between the scored points, as the strategy `curve` predicts them; None for other strategies.
+        served: the written model and its parents as they will be served, once that was checked.
         versions: package → the version that the run used.
         notes: sentences on what the reader should know about the run.
     """
@@ -233,6 +235,7 @@ class Frontier(BaseModel):
     trends: list[Trend] = Field(default_factory=list)
     optima: list[Optimum] = Field(default_factory=list)
     predicted: PredictedCurve | None = None
+    served: list[ServedCheck] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
 

@@ -70,7 +70,7 @@ def choose_again(
     """
     if not stored.frontier.finished:
         raise CalibError(f"the sweep in {stored.folder} is not finished; run its command again, which goes on with it")
-    prepared = _prepared(stored, writes_model=to is None)
+    prepared = prepared_again(stored, writes_model=to is None)
     decision = None if select is None else Decision(select=dict(select))
     if decision is not None and decision.select is not None:
         _check_rule(decision.select, prepared)
@@ -112,7 +112,7 @@ def choose_again(
     return frontier
 
 
-def _prepared(stored: StoredSweep, writes_model: bool) -> Prepared:
+def prepared_again(stored: StoredSweep, writes_model: bool) -> Prepared:
     """Return the sweep as its record describes it, checked."""
     source = str(stored.folder / "calibration" / "sweep.yml")
     text = stored.record.get("yaml")

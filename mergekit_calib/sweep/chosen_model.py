@@ -8,6 +8,7 @@ from mergekit_calib.recipe import Point
 from mergekit_calib.report.report_files import write_report
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.served_findings import load_checks
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
 
@@ -50,5 +51,10 @@ def write_model(
 def save_result(frontier: Frontier, folder: RunFolder, card: bool) -> None:
     """Write the result, as finished, and its report into a folder."""
     frontier.finished = True
+    frontier.served = [
+        check
+        for check in load_checks(folder.calibration)
+        if (selected := frontier.selected) and (check.point, check.digest) == (selected.id, selected.digest)
+    ]
     folder.save(frontier)
     write_report(frontier, folder.path, card=card)
