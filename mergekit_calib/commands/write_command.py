@@ -38,9 +38,9 @@ def write_another(out: Path, point: str | None, rule: str | None, to: Path | Non
     select = None if rule is None or rule.strip() == RECIPE else _select(rule)
     out, to = out.absolute(), None if to is None else to.absolute()
     stored = StoredSweep.load(out)
-    console = ConsoleProgress(quiet=quiet, out_path=_shown(to or out))
+    console = ConsoleProgress(quiet=quiet, out_path=shown(to or out))
     run_log = RunLog(out, console.note)
-    with _where_the_models_are(stored), run_log, console:
+    with where_the_models_are(stored), run_log, console:
         console.preparing("reading models and tasks")
         progress = ProgressGroup(run_log, console)
         frontier = choose_again(stored, point, select, to, progress)
@@ -62,7 +62,7 @@ def _select(rule: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _where_the_models_are(stored: StoredSweep) -> Iterator[None]:
+def where_the_models_are(stored: StoredSweep) -> Iterator[None]:
     """Work in the directory that the sweep was run in, if the recipe's relative paths lead to models only there."""
     directory = stored.record.get("directory")
     paths = [name.partition("+")[0] for name in models_named(stored.record.get("recipe"))]
@@ -81,6 +81,6 @@ def _where_the_models_are(stored: StoredSweep) -> Iterator[None]:
         os.chdir(before)
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """Return a path as a user would write it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
