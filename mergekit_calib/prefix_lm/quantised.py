@@ -13,10 +13,12 @@ from typing import Any
 from transformers import BitsAndBytesConfig
 from transformers.quantizers.auto import AutoQuantizationConfig
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, closest
 from mergekit_calib.prefix_lm.model import PrefixLM
 
 _OF_BITSANDBYTES = ("load_in_4bit", "load_in_8bit")
+_MISSPELT = 0.85  # `closest` takes names that are this much alike
+_NAMES = (*_OF_BITSANDBYTES, "quantization_config")
 
 
 class QuantisedLM(PrefixLM):
@@ -73,16 +75,26 @@ def check_quantisation(model_args: Mapping[str, Any]) -> None:
         model_args: arguments of lm-eval's `hf`.
 
     Raises:
-        CalibError: bitsandbytes is needed and missing, or as `quantisation`.
+        CalibError: a name is misspelt, bitsandbytes is needed and missing, or as `quantisation`.
     """
+    for name in (name for name in model_args if not is_of_quantisation(name)):
+        if near := closest(name, _NAMES, _MISSPELT):
+            raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf` (did you mean {near[0]}?)")
     given = {name: value for name, value in model_args.items() if _is_of_bitsandbytes(name)}
     wanted = [name for name in _OF_BITSANDBYTES if given.get(name)]
     config = model_args.get("quantization_config")
     if config is not None and not isinstance(config, Mapping):
         raise CalibError(f"model_args: quantization_config is {config!r}, and has to be a mapping, as in config.json")
     if wanted and importlib.util.find_spec("bitsandbytes") is None:
-        raise CalibError(f"model_args: {wanted[0]} needs bitsandbytes, which is not installed (pip install bitsandbytes)")
+        raise CalibError(
+            f"model_args: {wanted[0]} needs bitsandbytes, which is not installed (pip install bitsandbytes)"
+        )
     quantisation(given, config)
+
+
+def is_of_quantisation(name: str) -> bool:
+    """Return whether an argument of `hf` says how a model is quantised while it is loaded."""
+    return name == "quantization_config" or _is_of_bitsandbytes(name)
 
 
 def _is_of_bitsandbytes(name: str) -> bool:

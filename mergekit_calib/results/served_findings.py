@@ -79,9 +79,7 @@ def load_checks(calibration: Path) -> list[ServedCheck]:
 
 def save_check(check: ServedCheck, calibration: Path) -> None:
     """Add a check to those in a folder `calibration/`, in place of an earlier one of the same weights and form."""
-    others = [
-        c for c in load_checks(calibration) if (c.digest, c.model_args) != (check.digest, check.model_args)
-    ]
+    others = [c for c in load_checks(calibration) if (c.digest, c.model_args) != (check.digest, check.model_args)]
     write_text_atomic(calibration / FILE, _CHECKS.dump_json([*others, check], indent=1).decode() + "\n")
 
 

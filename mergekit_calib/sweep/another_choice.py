@@ -217,7 +217,6 @@ def _changed_models(stored: StoredSweep, prepared: Prepared) -> list[str]:
 
 def _check_complete(point: PointResult) -> None:
     if point.status != "complete":
-        reason = f"{point.status} in this sweep ({point.reason})"
         raise CalibError(
             f"{point_name(point.id)} {point.status} in this sweep ({point.reason}), so it cannot be written"
         )

@@ -21,7 +21,7 @@ from mergekit_calib.merging.live_model import silence_transformers
 from mergekit_calib.merging.parents import fingerprint
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.prefix_lm.model_args import LOADING_ARGS, without_placement
-from mergekit_calib.prefix_lm.quantised import QuantisedLM, check_quantisation
+from mergekit_calib.prefix_lm.quantised import QuantisedLM, check_quantisation, is_of_quantisation
 from mergekit_calib.prefix_lm.silence import silence_lm_eval
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -56,13 +56,11 @@ def check_model_args(model_args: Mapping[str, Any]) -> None:
     for name in ("pretrained", "peft", "delta", "revision", "subfolder"):
         if name in model_args:
             raise CalibError(f"model_args: {name} says which model is loaded, but the sweep's models are checked")
-    check_hf_args(model_args)
     check_quantisation(model_args)
+    check_hf_args({name: value for name, value in model_args.items() if not is_of_quantisation(name)})
 
 
-def check_served(
-    stored: StoredSweep, target: Path, model_args: Mapping[str, Any], progress: Progress
-) -> Frontier:
+def check_served(stored: StoredSweep, target: Path, model_args: Mapping[str, Any], progress: Progress) -> Frontier:
     """Score the written model and the parents as they will be served, unless they were, and add them to the report.
 
     Args:
@@ -111,7 +109,9 @@ def check_served(
 def _check_whole(folder: RunFolder, selected: PointResult) -> None:
     record = ModelRecord.load(folder.calibration / "model.json")
     if record is None or record.digest != selected.digest:
-        raise CalibError(f"the model in {folder.path} is not {selected.name}; write it again with `mergekit-calib write`")
+        raise CalibError(
+            f"the model in {folder.path} is not {selected.name}; run `mergekit-calib write` again"
+        )
     if problems := record.problems(folder.path):
         name, problem = next(iter(problems.items()))
         raise CalibError(f"the model in {folder.path} is not whole: {name} {problem}; write it again")
@@ -161,7 +161,7 @@ def _scored(model: _Model, prepared: Prepared, progress: Progress) -> StoredPoin
     store.entries = prepared.suite.entry_of
     found = store.load(key)
     if found is None:
-        progress.point_started(model.point.id)
+        progress.folder_noted(f"{model.point.name}: scoring it as it will be served")
         found = _score(model, prepared, progress)
         store.save(key, found, content)
     return found
