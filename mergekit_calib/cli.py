@@ -142,12 +142,21 @@ def report(out: Path, formats: str) -> None:
     "--to", type=click.Path(path_type=Path), help="A new folder for the model; without it, OUT's model is replaced."
 )
 @click.option(
+    "--as",
+    "form",
+    type=click.Choice(["model", "adapter"]),
+    default="model",
+    show_default=True,
+    help="adapter: for recipes of base+lora that are linear in λ, the LoRA with its change scaled, to be served beside "
+    "the base; needs --to.",
+)
+@click.option(
     "--check",
     metavar="MODEL_ARGS",
     help="Score the written model and its parents once as they will be served, as {load_in_4bit: true}: any "
     "model_args of lm-eval's hf. Alone, it checks the model in OUT, or in the folder of --to.",
 )
-def write(out: Path, point: str | None, rule: str | None, to: Path | None, check: str | None) -> None:
+def write(out: Path, point: str | None, rule: str | None, to: Path | None, form: str, check: str | None) -> None:
     """Write another point of the finished sweep in OUT, with its card: one that you name, or that another rule chooses.
 
     No point is scored again. Without --to the model in OUT is replaced, and the decision is kept if the sweep is run
@@ -155,13 +164,15 @@ def write(out: Path, point: str | None, rule: str | None, to: Path | None, check
     """
     if (point is None) == (rule is None) and (point is not None or check is None):
         raise click.UsageError("give either --point or --rule")
+    if form == "adapter" and (to is None or check is not None or (point is None and rule is None)):
+        raise click.UsageError("--as adapter needs --to DIR, with --point or --rule, and goes without --check")
     with waiting(f"reading {out}, loading mergekit and lm-eval"):
         from mergekit_calib.commands.served_check_command import check_as_served, parsed_model_args
         from mergekit_calib.commands.write_command import write_another
 
     model_args = None if check is None else parsed_model_args(check)
     if point is not None or rule is not None:
-        write_another(out, point, rule, to, quiet=check is not None)
+        write_another(out, point, rule, to, form == "adapter", quiet=check is not None)
     if model_args is not None:
         check_as_served(out, to, model_args)
 

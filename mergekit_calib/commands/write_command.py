@@ -22,7 +22,9 @@ RECIPE = "recipe"
 """The value of `--rule` that lets the recipe's own rule choose again."""
 
 
-def write_another(out: Path, point: str | None, rule: str | None, to: Path | None, quiet: bool = False) -> None:
+def write_another(
+    out: Path, point: str | None, rule: str | None, to: Path | None, as_adapter: bool = False, quiet: bool = False
+) -> None:
     """Choose another point of the sweep in `out`, write its model, and print the answer.
 
     Args:
@@ -30,6 +32,7 @@ def write_another(out: Path, point: str | None, rule: str | None, to: Path | Non
         point: the point to write, by its name.
         rule: a selection rule, by its name or as YAML; `recipe` for the recipe's own.
         to: a new folder to write to; None to replace the model in `out`.
+        as_adapter: write the scaled adapter of a `base+lora` recipe; needs `to`.
         quiet: print nothing but what the user must read.
 
     Raises:
@@ -43,7 +46,7 @@ def write_another(out: Path, point: str | None, rule: str | None, to: Path | Non
     with where_the_models_are(stored), run_log, console:
         console.preparing("reading models and tasks")
         progress = ProgressGroup(run_log, console)
-        frontier = choose_again(stored, point, select, to, progress)
+        frontier = choose_again(stored, point, select, to, progress, as_adapter)
     console.finished(frontier)
 
 

@@ -107,6 +107,8 @@ def check_served(stored: StoredSweep, target: Path, model_args: Mapping[str, Any
 
 
 def _check_whole(folder: RunFolder, selected: PointResult) -> None:
+    if (folder.path / "adapter_config.json").exists():
+        raise CalibError(f"{folder.path} holds an adapter; the check loads merged models: write one with --to")
     record = ModelRecord.load(folder.calibration / "model.json")
     if record is None or record.digest != selected.digest:
         raise CalibError(
