@@ -111,9 +111,7 @@ def _check_whole(folder: RunFolder, selected: PointResult) -> None:
         raise CalibError(f"{folder.path} holds an adapter; the check loads merged models: write one with --to")
     record = ModelRecord.load(folder.calibration / "model.json")
     if record is None or record.digest != selected.digest:
-        raise CalibError(
-            f"the model in {folder.path} is not {selected.name}; run `mergekit-calib write` again"
-        )
+        raise CalibError(f"the model in {folder.path} is not {selected.name}; run `mergekit-calib write` again")
     if problems := record.problems(folder.path):
         name, problem = next(iter(problems.items()))
         raise CalibError(f"the model in {folder.path} is not whole: {name} {problem}; write it again")

@@ -143,9 +143,12 @@ def test_the_adapter_beside_its_base_is_the_merged_model(pair_with_lora, task, t
     tokens = torch.arange(4, 40)[None]
     with torch.no_grad():
         logits = [model(tokens).logits for model in (served, merged, plain)]
-    assert torch.allclose(logits[0], logits[1], atol=1e-4)
-    assert not torch.allclose(logits[0], logits[2], atol=1e-2)
-    assert AutoTokenizer.from_pretrained(tmp_path / "adapter").get_vocab() == AutoTokenizer.from_pretrained(base).get_vocab()
+    assert torch.allclose(logits[0], logits[1], atol=1e-6)
+    assert not torch.allclose(logits[0], logits[2], atol=1e-4)
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "adapter").get_vocab()
+        == AutoTokenizer.from_pretrained(base).get_vocab()
+    )
 
     assert "serve that model" in command(
         "write", "out", "--point", "λ=0", "--as", "adapter", "--to", "zero", cwd=tmp_path

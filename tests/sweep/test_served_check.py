@@ -117,7 +117,8 @@ def test_a_model_in_int8_is_scored_as_plain_lm_eval_scores_it():
     texts = [("one two three", " four"), ("one two three", " five six"), ("seven", " eight nine")]
     requests = [Instance("loglikelihood", {}, text, i) for i, text in enumerate(texts)]
     answers = [
-        [value for value, _ in kind(quantised, tokenizer=tokenizer).loglikelihood(requests)] for kind in (PrefixLM, HFLM)
+        [value for value, _ in kind(quantised, tokenizer=tokenizer).loglikelihood(requests)]
+        for kind in (PrefixLM, HFLM)
     ]
     # Activations are quantised by their range in a batch, so another batch rounds otherwise.
     assert answers[0] == pytest.approx(answers[1], abs=0.5)
