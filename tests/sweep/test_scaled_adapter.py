@@ -119,7 +119,7 @@ def command(*arguments: str, cwd: Path) -> str:
 
 
 def test_the_adapter_beside_its_base_is_the_merged_model(pair_with_lora, task, tmp_path):
-    base, _, lora = pair_with_lora.partition("+")
+    base = pair_with_lora.partition("+")[0]
     sweep = {
         "merge_method": "calibration_sweep",
         "base_model": base,
