@@ -1,4 +1,4 @@
-"""A LoRA adapter whose change is scaled: the merged model of a recipe that is linear in λ, to be served beside its base.
+"""A LoRA adapter with its change scaled: the merged model of a recipe linear in λ, to be served beside its base.
 
 With a LoRA, aligned is base + s·B·A in each changed layer. So base + λ·(aligned − base) is the same adapter with B
 multiplied by λ. Relies on peft's names of tensors and of entries in adapter_config.json.

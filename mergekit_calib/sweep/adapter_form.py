@@ -50,6 +50,6 @@ def note_on_adapter(point: Point) -> str:
     adapter, factor = adapter_factor(point.recipe)
     return (
         f"This folder holds a LoRA adapter, not a merged model: {adapter.lora} with its change multiplied by "
-        f"{factor:g}. peft and vLLM serve it beside {adapter.model}. The merged model was scored, and the two are equal "
-        "within rounding."
+        f"{factor:g}. peft and vLLM serve it beside {adapter.model}. The merged model was scored; the two are "
+        "equal within rounding."
     )
