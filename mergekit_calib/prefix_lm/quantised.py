@@ -85,6 +85,8 @@ def check_quantisation(model_args: Mapping[str, Any]) -> None:
     config = model_args.get("quantization_config")
     if config is not None and not isinstance(config, Mapping):
         raise CalibError(f"model_args: quantization_config is {config!r}, and has to be a mapping, as in config.json")
+    if config is not None:
+        quantisation(given, config)
     if wanted and importlib.util.find_spec("bitsandbytes") is None:
         raise CalibError(
             f"model_args: {wanted[0]} needs bitsandbytes, which is not installed (pip install bitsandbytes)"
