@@ -174,6 +174,21 @@ def report(out: Path, formats: str, max_error: float | None) -> None:
 @click.option(
     "--to", type=click.Path(path_type=Path), help="A new folder for the model; without it, OUT's model is replaced."
 )
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["model", "adapter"]),
+    default="model",
+    show_default=True,
+    help="adapter: for recipes of base+lora that are linear in λ, the LoRA with its change scaled, to be served beside "
+    "the base; needs --to.",
+)
+@click.option(
+    "--check",
+    metavar="MODEL_ARGS",
+    help="Score the written model and its parents once as they will be served, as {load_in_4bit: true}: any "
+    "model_args of lm-eval's hf. Alone, it checks the model in OUT, or in the folder of --to.",
+)
 @click.option("--push-to-hub", "repository", metavar="REPO", help="Upload the model with its card to REPO on the Hub.")
 @click.option("--public", is_flag=True, help="Let everybody see REPO; it is private otherwise.")
 @click.option(
@@ -188,6 +203,8 @@ def write(
     point: str | None,
     rule: str | None,
     to: Path | None,
+    form: str,
+    check: str | None,
     repository: str | None,
     public: bool,
     parent_names: tuple[str, ...],
@@ -201,9 +218,11 @@ def write(
     asks = point is not None or rule is not None
     if point is not None and rule is not None:
         raise click.UsageError("give either --point or --rule")
-    if not asks and repository is None:
-        raise click.UsageError("give --point, --rule or --push-to-hub")
-    if not asks and to is not None:
+    if not asks and check is None and repository is None:
+        raise click.UsageError("give either --point or --rule, or --check or --push-to-hub for the model in OUT")
+    if form == "adapter" and (to is None or check is not None or not asks):
+        raise click.UsageError("--as adapter needs --to DIR, with --point or --rule, and goes without --check")
+    if not asks and to is not None and check is None:
         raise click.UsageError("--to is for another point: give --point or --rule")
     if repository is None and (public or parent_names):
         raise click.UsageError("--public and --parent-name are for --push-to-hub")
@@ -213,11 +232,16 @@ def write(
 
             names = parse_parent_names(parent_names)
             check_upload(out, repository, names)
-    if asks:
+    if asks or check is not None:
         with waiting(f"reading {out}, loading mergekit and lm-eval"):
+            from mergekit_calib.commands.served_check_command import check_as_served, parsed_model_args
             from mergekit_calib.commands.write_command import write_another
 
-        write_another(out, point, rule, to)
+        model_args = None if check is None else parsed_model_args(check)
+        if asks:
+            write_another(out, point, rule, to, form == "adapter", quiet=check is not None)
+        if model_args is not None:
+            check_as_served(out, to, model_args)
     if repository is not None:
         with waiting(f"uploading to {repository}"):
             address = push(to or out, repository, not public, names)

@@ -118,6 +118,21 @@ class SweepAnalysis:
             {scope: of["held_out"] for scope, of in results.items()},
         )
 
+    def measure(self, tables: Tables) -> tuple[dict[str, dict[str, dict[str, Estimate]]], Results]:
+        """Return a model's estimates by scope, metric and split, and its objectives on the held-out split.
+
+        The model does not become a point of the sweep.
+
+        Args:
+            tables: its scores.
+
+        Raises:
+            CalibError: as `add`.
+        """
+        results = self._estimator.bootstrap(tables)
+        _check_objectives(results, self.objectives)
+        return self._estimator.estimates(results, tables), paired.of_objectives(results, self.objectives, "held_out")
+
     def estimates_of(self, tables: Tables, metrics: Collection[str]) -> dict[str, dict[str, dict[str, Estimate]]]:
         """Return the estimates of some metrics of a model's scores, by scope, metric and split.
 

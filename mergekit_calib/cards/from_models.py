@@ -112,6 +112,14 @@ def score_models(
     return maker.card
 
 
+def check_hf_args(model_args: Mapping[str, Any]) -> None:
+    """Raise an error if a name looks like a misspelt argument of `hf`, which passes all others to the model."""
+    accepted = list(inspect.signature(HFLM.__init__).parameters)
+    for name in model_args:
+        if name not in accepted and (near := near_names(name, accepted)):
+            raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
+
+
 def _given_args(model_args: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments of `hf`: `model_args`, and those options that are given.
 
@@ -119,10 +127,7 @@ def _given_args(model_args: Mapping[str, Any], options: Mapping[str, Any]) -> di
         CalibError: a name looks like a misspelt argument of `hf`, which passes all others to the model; an option is in
             `model_args`, too; this machine does not have the device.
     """
-    accepted = list(inspect.signature(HFLM.__init__).parameters)
-    for name in model_args:
-        if name not in accepted and (near := near_names(name, accepted)):
-            raise CalibError(f"model_args: {name} is not an argument of lm-eval's `hf`{near}")
+    check_hf_args(model_args)
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if name in model_args and model_args[name] != value:

@@ -22,7 +22,9 @@ RECIPE = "recipe"
 """The value of `--rule` that lets the recipe's own rule choose again."""
 
 
-def write_another(out: Path, point: str | None, rule: str | None, to: Path | None, quiet: bool = False) -> None:
+def write_another(
+    out: Path, point: str | None, rule: str | None, to: Path | None, as_adapter: bool = False, quiet: bool = False
+) -> None:
     """Choose another point of the sweep in `out`, write its model, and print the answer.
 
     Args:
@@ -30,6 +32,7 @@ def write_another(out: Path, point: str | None, rule: str | None, to: Path | Non
         point: the point to write, by its name.
         rule: a selection rule, by its name or as YAML; `recipe` for the recipe's own.
         to: a new folder to write to; None to replace the model in `out`.
+        as_adapter: write the scaled adapter of a `base+lora` recipe; needs `to`.
         quiet: print nothing but what the user must read.
 
     Raises:
@@ -38,12 +41,12 @@ def write_another(out: Path, point: str | None, rule: str | None, to: Path | Non
     select = None if rule is None or rule.strip() == RECIPE else _select(rule)
     out, to = out.absolute(), None if to is None else to.absolute()
     stored = StoredSweep.load(out)
-    console = ConsoleProgress(quiet=quiet, out_path=_shown(to or out))
+    console = ConsoleProgress(quiet=quiet, out_path=shown(to or out))
     run_log = RunLog(out, console.note)
-    with _where_the_models_are(stored), run_log, console:
+    with where_the_models_are(stored), run_log, console:
         console.preparing("reading models and tasks")
         progress = ProgressGroup(run_log, console)
-        frontier = choose_again(stored, point, select, to, progress)
+        frontier = choose_again(stored, point, select, to, progress, as_adapter)
     console.finished(frontier)
 
 
@@ -62,7 +65,7 @@ def _select(rule: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _where_the_models_are(stored: StoredSweep) -> Iterator[None]:
+def where_the_models_are(stored: StoredSweep) -> Iterator[None]:
     """Work in the directory that the sweep was run in, if the recipe's relative paths lead to models only there."""
     directory = stored.record.get("directory")
     paths = [name.partition("+")[0] for name in models_named(stored.record.get("recipe"))]
@@ -81,6 +84,6 @@ def _where_the_models_are(stored: StoredSweep) -> Iterator[None]:
         os.chdir(before)
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """Return a path as a user would write it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -27,6 +27,7 @@ from mergekit_calib.results.findings import (
 )
 from mergekit_calib.results.names import point_name
 from mergekit_calib.results.prediction_findings import PredictedCurve
+from mergekit_calib.results.served_findings import ServedCheck
 from mergekit_calib.results.upgrade import upgrade_fields
 
 __all__ = [
@@ -206,6 +207,7 @@ class Frontier(BaseModel):
         predicted: metrics between the scored points, as the strategy `curve` predicts them; None for other strategies.
         answering: from which confidence the chosen point and the parents can answer; None until all points are scored,
             for a suite without multiple-choice items, and in results of earlier versions.
+        served: the written model and its parents as they will be served, once that was checked.
         versions: package → the version that the run used.
         notes: sentences on what the reader should know about the run.
     """
@@ -237,6 +239,7 @@ class Frontier(BaseModel):
     optima: list[Optimum] = Field(default_factory=list)
     predicted: PredictedCurve | None = None
     answering: Answering | None = None
+    served: list[ServedCheck] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
 

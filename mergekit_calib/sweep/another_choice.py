@@ -24,6 +24,7 @@ from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.names import point_name
 from mergekit_calib.search.protocol import Outcome
+from mergekit_calib.sweep.adapter_form import check_adapter_form
 from mergekit_calib.sweep.asked_point import AskedPoint
 from mergekit_calib.sweep.chosen_model import points_of, save_result, write_model
 from mergekit_calib.sweep.folder import RunFolder
@@ -49,7 +50,12 @@ def decision_in(prepared: Prepared) -> Decision | None:
 
 
 def choose_again(
-    stored: StoredSweep, point: str | None, select: Mapping[str, Any] | None, to: Path | None, progress: Progress
+    stored: StoredSweep,
+    point: str | None,
+    select: Mapping[str, Any] | None,
+    to: Path | None,
+    progress: Progress,
+    as_adapter: bool = False,
 ) -> Frontier:
     """Choose another point of a finished sweep, and write its model by mergekit with its card.
 
@@ -60,6 +66,7 @@ def choose_again(
         to: a new folder for the model and its report, which leaves the sweep's folder as it is; None to replace the
             model in the sweep's folder, and to record the decision there.
         progress: receives the events.
+        as_adapter: write the adapter of a `base+lora` recipe with its change scaled, not the merged model; needs `to`.
 
     Returns:
         The result with the new choice.
@@ -70,7 +77,7 @@ def choose_again(
     """
     if not stored.frontier.finished:
         raise CalibError(f"the sweep in {stored.folder} is not finished; run its command again, which goes on with it")
-    prepared = _prepared(stored, writes_model=to is None)
+    prepared = prepared_again(stored, writes_model=to is None)
     decision = None if select is None else Decision(select=dict(select))
     if decision is not None and decision.select is not None:
         _check_rule(decision.select, prepared)
@@ -84,6 +91,8 @@ def choose_again(
             asked = None if point is None else AskedPoint.named(point, prepared, stored.frontier)
             if asked is not None:
                 decision = asked.decision
+                if as_adapter:
+                    check_adapter_form(asked.point, prepared)
             outcomes = _outcomes(stored, prepared)
             if asked is not None and all(o.point.id != asked.point.id for o in outcomes):
                 _check_comparable(stored, prepared)
@@ -99,7 +108,7 @@ def choose_again(
                 else:
                     decision.save(target.calibration)
             try:
-                write_model(prepared, frontier, points, target, progress)
+                write_model(prepared, frontier, points, target, progress, as_adapter)
             except CalibError as problem:
                 if changed := _changed_models(stored, prepared):
                     raise CalibError(f"{problem}; the files of {changed[0]} have changed since") from problem
@@ -112,7 +121,7 @@ def choose_again(
     return frontier
 
 
-def _prepared(stored: StoredSweep, writes_model: bool) -> Prepared:
+def prepared_again(stored: StoredSweep, writes_model: bool) -> Prepared:
     """Return the sweep as its record describes it, checked."""
     source = str(stored.folder / "calibration" / "sweep.yml")
     text = stored.record.get("yaml")

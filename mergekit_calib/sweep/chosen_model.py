@@ -8,6 +8,8 @@ from mergekit_calib.recipe import Point
 from mergekit_calib.report.report_files import write_report
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.served_findings import load_checks
+from mergekit_calib.sweep.adapter_form import note_on_adapter, write_adapter_form
 from mergekit_calib.sweep.folder import RunFolder
 from mergekit_calib.sweep.prepared import Prepared
 
@@ -34,21 +36,37 @@ def write_choice(prepared: Prepared, frontier: Frontier, progress: Progress) -> 
 
 
 def write_model(
-    prepared: Prepared, frontier: Frontier, points: Mapping[str, Point], folder: RunFolder, progress: Progress
+    prepared: Prepared,
+    frontier: Frontier,
+    points: Mapping[str, Point],
+    folder: RunFolder,
+    progress: Progress,
+    as_adapter: bool = False,
 ) -> None:
-    """Write the chosen model into a folder, unless it is there; check that it is the one that was scored."""
+    """Write the chosen model into a folder, unless it is there; check that it is the one that was scored.
+
+    With `as_adapter`, write its adapter instead, and a note on it into the result.
+    """
     selected = frontier.selected
     assert selected is not None
     assert selected.digest is not None  # a point that was scored has one
     digest = selected.digest
     folder.check_is_there()
-    models = prepared.point_models()
-    if replaced := folder.write_model(lambda to: models.write(points[selected.id], to, digest), digest, selected.id):
+    point, models = points[selected.id], prepared.point_models()
+    if as_adapter:
+        folder.write_model(lambda to: write_adapter_form(point, prepared, to), f"adapter of {digest}", selected.id)
+        frontier.notes = [*frontier.notes, note_on_adapter(point)]
+    elif replaced := folder.write_model(lambda to: models.write(point, to, digest), digest, selected.id):
         progress.folder_noted(replaced)
 
 
 def save_result(frontier: Frontier, folder: RunFolder, card: bool) -> None:
     """Write the result, as finished, and its report into a folder."""
     frontier.finished = True
+    frontier.served = [
+        check
+        for check in load_checks(folder.calibration)
+        if (selected := frontier.selected) and (check.point, check.digest) == (selected.id, selected.digest)
+    ]
     folder.save(frontier)
     write_report(frontier, folder.path, card=card)

@@ -69,7 +69,7 @@ def frontier_markdown(frontier: Frontier) -> str:
         marks = [row.frontier, row.superior, chosen]
         rows.append([label, *map(escape_markdown, row.axes), *measured, *marks, *row.chosen_on])
     for baseline in table.baselines:
-        rows.append([escape_markdown(baseline.label), *[""] * n_axes, *_measured(baseline.values), "baseline"])
+        rows.append([escape_markdown(baseline.label), *[""] * n_axes, *_measured(baseline.values), baseline.kind])
     alignment = f"l{'r' * (n_axes + n_measures)}ccc{'r' * n_selection}"
     chosen_on = [f"{table.chosen_on}: {escape_markdown(title)}" for title in table.chosen_on_measures]
     return markdown_table(

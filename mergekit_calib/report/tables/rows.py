@@ -46,17 +46,29 @@ class Row:
 
 @dataclass(frozen=True)
 class BaselineRow:
-    """A baseline as a table shows it.
+    """A baseline as a table shows it, or a model as it will be served.
 
     Attributes:
-        label: its name.
+        name: its name below a heading with `group`.
         values: (estimate, interval in brackets) of every measured column.
         shown: whether it stands in short tables too.
+        group: `baselines`, or how the model is served.
     """
 
-    label: str
+    name: str
     values: tuple[tuple[str, str], ...]
     shown: bool
+    group: str = "baselines"
+
+    @property
+    def label(self) -> str:
+        """Its name without a heading above it."""
+        return self.name if self.kind == "baseline" else f"{self.name}, {self.group}"
+
+    @property
+    def kind(self) -> str:
+        """`baseline`, or `as served`."""
+        return "baseline" if self.group == "baselines" else "as served"
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class FrontierTable:
         chosen_on_measures: titles of the columns measured on them: the objectives, then the proper scores that the rule
             looked at.
         rows: the points.
-        baselines: the baselines.
+        baselines: the baselines, then the models as they will be served.
         caption: how to read the table.
     """
 
@@ -119,6 +131,11 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
         BaselineRow(formatting.baseline_name(frontier, b), _cells([b.estimate(c) for c in columns], places), b.shown)
         for b in frontier.baselines
     ]
+    for check in frontier.served:
+        group = f"as served ({check.form})"
+        for model in check.models:
+            name = formatting.name_with_role(frontier.point(model.point))
+            baselines.append(BaselineRow(name, _cells([model.estimate(c) for c in columns], places), True, group))
     return FrontierTable(
         axes=tuple(map(axis_name, axes)),
         measures=tuple(_title(frontier, c) for c in columns),
@@ -174,6 +191,8 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
         caption += f" No point is shown to be {better}."
     if frontier.baselines:
         caption += f" Baselines: {_baseline_kinds(frontier)}."
+    if frontier.served:
+        caption += " As served: the written model and its parents, loaded as they will be served and scored once."
     return caption
 
 

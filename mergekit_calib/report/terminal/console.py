@@ -20,6 +20,7 @@ from mergekit_calib.report.terminal.time_left import duration
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.answer import answer_lines
 from mergekit_calib.report.text.baseline_texts import forecast
+from mergekit_calib.report.text.served_texts import served_statements
 from mergekit_calib.report.text.statements import statements
 from mergekit_calib.results.events import Progress
 from mergekit_calib.results.frontier import Frontier, PointResult
@@ -166,6 +167,8 @@ class ConsoleProgress(Progress):
             self._console.print()
         for i, line in enumerate(answer_lines(frontier, self._out, self._card)):
             self._paragraph(line, mark="★" if i == 0 else "•", style="" if i else "bold")
+        for statement in [] if self._verbose else served_statements(frontier):
+            self._paragraph(statement, mark="•")
 
     def interrupted(self) -> None:
         """Print the table of the points that are kept, and how the sweep goes on."""

@@ -17,7 +17,6 @@ from mergekit_calib.results.frontier import Frontier
 _LONG_LABEL = 24  # the room for a point's name while details can be left out instead
 _REASON = 24  # with less room than this, a reason is printed under its point's name
 _WIDEST = 120
-_BASELINES = "baselines:"
 
 
 def console_table(frontier: Frontier) -> PointsTable:
@@ -48,7 +47,7 @@ class PointsTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         available = min(options.max_width, _WIDEST)
         labels = [row.label + (" ★" if row.point.selected else "") for row in self._rows]
-        labels += [baseline.label for baseline in self._source.baselines]
+        labels += [baseline.name for baseline in self._source.baselines]
         longest = max((cell_len(label) for label in labels), default=0)
         columns, has_selection = columns_that_fit(
             self._source, self._rows, self._n, available, min(longest, _LONG_LABEL)
@@ -74,10 +73,11 @@ class PointsTable:
                 yield _line([chosen_on, *(column.selection for column in columns)], label_width, columns, "dim")
         if hidden := len(self._source.rows) - len(self._rows):
             yield Text(_clipped(f"… and {formatting.counted(hidden, 'point')} more", available), style="dim")
-        if self._source.baselines:
-            yield Text(_clipped(_BASELINES, available), style="dim", no_wrap=True)
-        for k in range(len(self._source.baselines)):
-            i = len(self._rows) + k
+        group = ""
+        for i, baseline in enumerate(self._source.baselines, start=len(self._rows)):
+            if baseline.group != group:
+                group = baseline.group
+                yield Text(_clipped(f"{group}:", available), style="dim", no_wrap=True)
             yield self._cells(labels[i], i, label_width, columns, "italic")
         if self._caption:
             yield Text()

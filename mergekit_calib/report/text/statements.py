@@ -7,6 +7,7 @@ from mergekit_calib.report.text.answering_texts import where_to_answer
 from mergekit_calib.report.text.baseline_texts import baseline_verdicts, recalibration
 from mergekit_calib.report.text.parent_texts import against_other_parents, every_parent
 from mergekit_calib.report.text.prediction_texts import prediction
+from mergekit_calib.report.text.served_texts import served_statements
 from mergekit_calib.report.text.split_texts import both_splits, split_difference
 from mergekit_calib.report.text.user_changes import user_changes
 from mergekit_calib.results.findings import Estimate
@@ -33,6 +34,7 @@ def statements(frontier: Frontier) -> list[str]:
         extrapolation(frontier),
         optima(frontier),
         prediction(frontier),
+        *served_statements(frontier),
     ]
     return [statement for statement in all_statements if statement]
 
