@@ -217,4 +217,4 @@ def _frontier(point: PointResult) -> str:
 
 def _title(frontier: Frontier, column: Objective) -> str:
     bins = f" ({frontier.n_bins} bins)" if formatting.is_binned(column.metric) else ""
-    return f"{column.name} {formatting.arrow(column)}{bins}"
+    return f"{column.name} {formatting.arrow(column)}".rstrip() + bins
