@@ -117,17 +117,24 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     "--format",
     "formats",
     default="",
-    help="Also write the table of points as md, csv, json or latex; separate several by commas.",
+    help="Also write the table of points as md, csv, json or tex (latex); separate several by commas.",
 )
-def report(out: Path, formats: str) -> None:
+@click.option(
+    "--metrics",
+    default="",
+    help="Write table and pictures of these metrics, as acc,brier,auroc; of one task, as arc_easy/ece; separate several by commas.",
+)
+def report(out: Path, formats: str, metrics: str) -> None:
     """Write the report of the sweep in OUT again: table, pictures, page, and the model card if there is one.
 
-    Only files in OUT are read; nothing is scored again.
+    With --metrics, also a table (calibration/metrics.*) and pictures (metrics_*) of any metrics, which are computed
+    from the item scores if the sweep did not. Only files in OUT are read; nothing is scored again.
     """
-    with waiting(f"reading {out}, and writing its report"):
+    doing = f", computing {metrics} from its item scores" if metrics else ""
+    with waiting(f"reading {out}{doing}, and writing its report"):
         from mergekit_calib.commands.report_command import rewrite_report
 
-        paths = rewrite_report(out, formats.split(",") if formats else [])
+        paths = rewrite_report(out, formats.split(",") if formats else [], metrics)
     for path in paths:
         click.echo(printable(str(path)))
 

@@ -76,7 +76,7 @@ def with_measures(
         )
     for measure in missing:
         if all(p.estimate(measure).value is None for p in frontier.complete_points):
-            where = "its items" if measure.scope == SUITE else measure.scope
+            where = "the items" if measure.scope == SUITE else measure.scope
             raise CalibError(
                 f"{measure.name} is not defined for {where} of {frontier.name}; there are {', '.join(every.listed())}"
             )

@@ -130,8 +130,7 @@ class SweepAnalysis:
         """
         self._estimator.lay_out_items(tables)  # so that the items are resampled once for all models
         weights = (self._estimator.macro_weights or {}) if macro else None
-        known = with_references(self.of_choices, [(o.metric, o.to) for o in self.objectives])
-        estimator = replace(self._estimator, of_choices=known, macro_weights=weights)
+        estimator = replace(self._estimator, of_choices=self.of_choices, macro_weights=weights)
         results = estimator.bootstrap(tables, splits, wanted=lambda table, metric: metric.name in metrics)
         return estimator.estimates(results, tables)
 
