@@ -122,7 +122,7 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
 @click.option(
     "--metrics",
     default="",
-    help="Write table and pictures of these metrics, as acc,brier,auroc; of one task, as arc_easy/ece; separate several by commas.",
+    help="Also write a table and pictures of these metrics, as acc,auroc; of one task, as arc_easy/ece.",
 )
 def report(out: Path, formats: str, metrics: str) -> None:
     """Write the report of the sweep in OUT again: table, pictures, page, and the model card if there is one.

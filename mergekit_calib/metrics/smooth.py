@@ -74,7 +74,7 @@ def smooth_ece_statistic(probabilities: ArrayLike, labels: ArrayLike) -> Weighte
                 errors[rows] = of_step[rows]
             return errors
 
-        # `low` is below the error at that bandwidth, `high` is not; errors are at least 0, and only 1 / 1024 is not tried.
+        # `low` is below the error at that bandwidth, and `high` is not. No error is taken to be below 1 / 1024.
         low, high = np.ones(len(weights), dtype=np.int64), np.full(len(weights), _STEPS)
         probes = [np.full(len(weights), start)] if start is not None else []
         reaches = list(_REACHES) if start is not None else []

@@ -156,7 +156,7 @@ def table_caption(frontier: Frontier, marks_only: bool = False, measures: Sequen
     Args:
         frontier: the sweep.
         marks_only: whether the table has columns for neither the superiority test nor the items chosen on.
-        measures: the metrics that are asked for, if it is a table of these; then nothing is said of the items chosen on.
+        measures: the metrics that are asked for, if it is a table of these; it has no column of the items chosen on.
     """
     counts = {o.name: formatting.item_counts(frontier, o) for o in measures or frontier.objectives}
     sizes = {n for n in counts.values() if n}
