@@ -144,12 +144,20 @@ def report(out: Path, formats: str, metrics: str) -> None:
 @click.option(
     "--to", default="comparison", show_default=True, type=click.Path(path_type=Path), help="Folder to write to."
 )
-def compare(outs: tuple[Path, ...], to: Path) -> None:
-    """Compare the finished sweeps in OUTS in one figure, one table and one page."""
-    with waiting(f"reading {', '.join(map(str, outs))}"):
+@click.option("--metrics", default="", help="Metrics to compare, as acc,ece,auroc; of one task, as arc_easy/ece.")
+@click.option(
+    "--format", "formats", default="md,csv", show_default=True, help="Tables to write: md, csv, tex; separated by commas."
+)
+def compare(outs: tuple[Path, ...], to: Path, metrics: str, formats: str) -> None:
+    """Compare the finished sweeps in OUTS in one page, with tables and pictures.
+
+    Their choices are compared on the items that they were both scored on, paired.
+    """
+    doing = f", computing {metrics}" if metrics else ""
+    with waiting(f"reading {', '.join(map(str, outs))}{doing}, and comparing on the items in common"):
         from mergekit_calib.report.comparison_files import write_comparison
 
-        page = write_comparison(outs, to)
+        page = write_comparison(outs, to, metrics, formats.split(","))
     click.echo(printable(str(page)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -85,13 +86,16 @@ def axis_figure(frontier: Frontier) -> Figure | None:
     return figure
 
 
-def draw_along_axis(panel: Axes, frontier: Frontier, measure: Objective) -> bool:
-    """Draw one metric along λ, or else the first numeric axis, into a panel with its own legend.
+def draw_along_axis(
+    panel: Axes, frontier: Frontier, measure: Objective, legend: Literal["panel"] | Figure | None = "panel"
+) -> bool:
+    """Draw one metric along λ, or else the first numeric axis, into a panel.
 
     Args:
         panel: where to draw.
         frontier: the sweep, whose points have the metric.
         measure: the metric.
+        legend: where the legend stands: in the panel, under a figure, or nowhere.
 
     Returns:
         Whether there was anything to draw: some line has two points.
@@ -104,7 +108,11 @@ def draw_along_axis(panel: Axes, frontier: Frontier, measure: Objective) -> bool
     blended = _draw_panel(panel, only, measure, axis, lines)
     panel.set_xlabel(axis_name(axis))
     panel.set_ylabel(drawing.objective_label(measure, frontier.n_bins))
-    panel.legend(handles=_legend_entries(only, axis, lines, blended), fontsize="x-small")
+    entries = _legend_entries(only, axis, lines, blended)
+    if isinstance(legend, Figure):
+        drawing.legend(legend, entries)
+    elif legend == "panel":
+        panel.legend(handles=entries, fontsize="x-small")
     return True
 
 

@@ -197,6 +197,25 @@ def latex(text: str) -> str:
     return _SPECIAL.sub(lambda m: _LATEX.get(m.group()) or f"U+{ord(m.group()):04X} ", on_one_line(text)).rstrip()
 
 
+def latex_table(titles: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+    """Return a LaTeX `table` with `booktabs` rules of texts, which are escaped.
+
+    Args:
+        titles: (n_columns,) the titles.
+        rows: the cells of each row; the last cell of a shorter row spans the rest.
+        caption: the caption.
+    """
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering\small"]
+    lines += [rf"\begin{{tabular}}{{{'l' * len(titles)}}}", r"\toprule", _line(map(latex, titles)), r"\midrule"]
+    for row in rows:
+        cells = [latex(cell) for cell in row]
+        if len(cells) < len(titles):
+            cells[-1] = rf"\multicolumn{{{len(titles) - len(cells) + 1}}}{{l}}{{\emph{{{cells[-1]}}}}}"
+        lines.append(_line(cells))
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{latex(caption)}}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
 def _cell(cell: tuple[str, str]) -> str:
     value, span = cell
     return f"{latex(value)} {{\\scriptsize {latex(span)}}}" if span else latex(value)
