@@ -146,7 +146,11 @@ def report(out: Path, formats: str, metrics: str) -> None:
 )
 @click.option("--metrics", default="", help="Metrics to compare, as acc,ece,auroc; of one task, as arc_easy/ece.")
 @click.option(
-    "--format", "formats", default="md,csv", show_default=True, help="Tables to write: md, csv, tex; separated by commas."
+    "--format",
+    "formats",
+    default="md,csv",
+    show_default=True,
+    help="Tables to write: md, csv, tex; separated by commas.",
 )
 def compare(outs: tuple[Path, ...], to: Path, metrics: str, formats: str) -> None:
     """Compare the finished sweeps in OUTS in one page, with tables and pictures.

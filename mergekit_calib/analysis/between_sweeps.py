@@ -48,7 +48,7 @@ class PairedComparison:
         n: how many these items are.
         n_of: how many held-out items each of the two was scored on.
         tasks: the lm-eval tasks that the items are from.
-        differences: metric → the first point minus the second, paired, without p-values; empty if they are not compared.
+        differences: metric → the first point minus the second, paired, without p-values; empty if not compared.
         unshared: what the sweeps' settings differ in on common tasks, as `calib_demo: 0 and 5 examples in the prompt`.
         reason: why they are not compared; empty if they are.
     """
@@ -70,7 +70,8 @@ def compared_points(first: ScoredPoint, second: ScoredPoint, measures: Sequence[
     """Compare two points on the held-out items in common, by the task's name and the document's hash.
 
     Args:
-        first, second: the points; each of another sweep, or both of one.
+        first: a point.
+        second: a point of another sweep, or of the same.
         measures: the metrics; one that compares with a parent is left out, as each sweep has parents of its own.
 
     Returns:
@@ -104,7 +105,8 @@ def compared_points(first: ScoredPoint, second: ScoredPoint, measures: Sequence[
     of_measures = [paired.of_objectives(each, measures, "all") for each in results]
     estimates = estimator.estimates(results[0], of_models[0])
     counts = {m.name: estimates[m.scope][m.key]["all"].n for m in measures if m.name in of_measures[0]}
-    differences = paired.differences(*of_measures, measures, estimator.level, counts)
+    mine_of, theirs_of = of_measures
+    differences = paired.differences(mine_of, theirs_of, measures, estimator.level, counts)
     without_p = {name: each.model_copy(update={"p": None}) for name, each in differences.items()}
     return PairedComparison(n, n_of, tasks, without_p, unshared)
 
@@ -157,7 +159,9 @@ def _in_entries(sweep: StoredSweep, of_task: dict[str, ItemTable]) -> Tables:
     return tables
 
 
-def _unshared(first: StoredSweep, second: StoredSweep, tasks: dict[str, tuple[ItemTable, ItemTable]]) -> tuple[str, ...]:
+def _unshared(
+    first: StoredSweep, second: StoredSweep, tasks: dict[str, tuple[ItemTable, ItemTable]]
+) -> tuple[str, ...]:
     examples = [
         {task: entry.num_fewshot for entry in sweep.frontier.suite for task in entry.tasks} for sweep in (first, second)
     ]

@@ -160,8 +160,8 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
                 for parent in roles:
                     row[f"{measure.name}.minus_{parent}.{part}"] = getattr(sweep.gain(measure, parent), part)
         row["diversity"] = sweep.diversity.name if sweep.diversity else None
-        for title, measure in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
-            share = sweep.recovered(measure) if measure else None
+        for title, recovering in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
+            share = sweep.recovered(recovering) if recovering else None
             for part in ("value", "low", "high"):
                 row[f"{title}.recovered.{part}"] = getattr(share, part, None)
         row["level"] = sweep.frontier.level
