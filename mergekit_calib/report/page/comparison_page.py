@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
 
+from mergekit_calib.analysis.axis_importance import axis_importances
 from mergekit_calib.report.page.report_page import digest, json_block, scripts_of, text_of
 from mergekit_calib.report.page.templates import rendered
 from mergekit_calib.report.tables.comparison import Compared, caption, comparison_table
@@ -17,7 +19,7 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import PointResult
 
-_SCRIPTS = ("common", "figure", "marks", "sweeps_plane", "sweeps_along", "parallel", "sweeps")
+_SCRIPTS = ("common", "figure", "marks", "sweeps_plane", "sweeps_along", "parallel", "importance", "sweeps")
 
 
 def comparison_html(sweeps: Sequence[Compared], found: Sequence[Pair], picture: bytes) -> str:
@@ -79,6 +81,7 @@ def _sweep(sweep: Compared) -> dict[str, Any]:
         "axes": list(sweep.frontier.axes),
         "is_predicted": predicted is not None,
         "predicted": curves,
+        "importances": [asdict(each) for each in axis_importances(sweep.frontier, sweep.measures)],
         "points": [_point(point, sweep.measures) for point in sweep.frontier.complete_points],
     }
 

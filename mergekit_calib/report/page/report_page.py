@@ -6,11 +6,13 @@ import base64
 import functools
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from mergekit_calib.analysis.axis_importance import axis_importances
 from mergekit_calib.pareto import DEFAULT_RULE
 from mergekit_calib.report.page.cross_fitted import cross_fitted_table
 from mergekit_calib.report.page.templates import rendered
@@ -38,6 +40,9 @@ _SCRIPTS = (
     "curves",
     "point",
     "table",
+    "parallel",
+    "importance",
+    "axes",
     "main",
 )
 # Characters that could end the data block or a line of script.
@@ -97,6 +102,8 @@ def _said(frontier: Frontier) -> dict[str, Any]:
         "baselines": {b.id: formatting.baseline_name(frontier, b) for b in frontier.baselines},
         "default_rule": DEFAULT_RULE,
         "kl_note": KL_IS_NOT_QUALITY,
+        # Not of a running sweep, whose page is written after every point.
+        "importances": [asdict(each) for each in axis_importances(frontier)] if frontier.finished else [],
     }
 
 

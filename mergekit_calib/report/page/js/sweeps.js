@@ -30,6 +30,10 @@
       of: { ...Object.fromEntries(Object.entries(p.axes).map(([axis, value]) => [`axis ${axis}`, value])), ...Object.fromEntries(measures.map((m) => [m.name, p.values[m.name]?.value])) },
     }));
     calib.parallel.make(byId("parallel-figures"), `parallel-${i}`, { title: sweep.label, columns, rows });
+    if (!sweep.importances.length) continue;
+    const host = el("div", { class: "multiples" });
+    byId("parallel-figures").append(calib.importance.note(), host);
+    calib.importance.makeAll(host, `importance-${i}`, sweep.importances, (metric) => `${sweep.label}: what ${metric} depends on`);
   }
   if (!several.length) byId("parallel").remove();
 })();
