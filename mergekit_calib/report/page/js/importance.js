@@ -54,6 +54,6 @@ calib.importance = (() => {
     for (const metric of new Set(importances.map((r) => r.objective)))
       make(host, `${id}-${metric}`, title(metric), importances.filter((r) => r.objective === metric));
   }
-  const note = () => el("p", { class: "note" }, "Importance: share of an objective's variance over the scored points that a forest of trees explains by each axis (functional ANOVA); bars' lines are the range over subsets of four fifths of the points. It describes the points that were scored: a search that stays near good points sees less of an axis than a grid.");
+  const note = () => el("p", { class: "note" }, "Importance: share of an objective's variance over the scored points that a forest of trees explains by each axis (functional ANOVA); bars' lines are the range over subsets of four fifths of the points. It describes the points that were scored: a search that stays near good points sees less of an axis than a grid. ↗ the metric rises with the axis, ↘ it falls (rank correlation).");
   return { makeAll, note };
 })();

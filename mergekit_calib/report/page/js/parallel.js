@@ -74,8 +74,8 @@ calib.parallel = (() => {
 
     frame.set({
       title, subtitle: "drag along an axis to keep the points that cross it there",
-      description: `${rows.length} points as lines through ${shown.map((c) => c.title).join(", ")}. The darker a line, the better its ${last.title}.`,
-      legend: [el("span", {}, calib.marks.stroke("parallel-line chosen"), "chosen"), el("span", {}, `the darker, the better in ${last.title}`), ...(columns.length > MOST ? [el("span", {}, `${columns.length - MOST} more are in the numbers`)] : [])],
+      description: `${rows.length} points as lines through ${shown.map((c) => c.title).join(", ")}. The stronger a line, the better its ${last.title}.`,
+      legend: [el("span", {}, calib.marks.stroke("parallel-line chosen"), "chosen"), el("span", {}, `the stronger, the better in ${last.title}`), ...(columns.length > MOST ? [el("span", {}, `${columns.length - MOST} more are in the numbers`)] : [])],
       draw: drawing,
       numbers: () => ({ columns: ["point", ...columns.map((c) => c.title)], rows: rows.map((r) => [r.label, ...columns.map((c) => r.of[c.name])]) }),
     });
