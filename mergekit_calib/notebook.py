@@ -163,7 +163,8 @@ class SweepResult:
         Raises:
             CalibError: a metric is unknown, or the metrics do not fit into the wide form.
         """
-        splits: Sequence[Split] = SPLITS if long else ("held_out",)
+        # A frontier.json alone is taken as it is; a metric that is computed is computed on every split.
+        splits: Sequence[Split] = SPLITS if long and self.folder is not None else ("held_out",)
         frontier, measures = self._with(metrics, splits) if metrics else (self.frontier, [])
         return long_frame(frontier, measures) if long else wide_frame(frontier, measures)
 

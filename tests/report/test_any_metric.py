@@ -31,7 +31,7 @@ def test_report_writes_table_and_pictures_of_any_metrics_in_every_format(demo_co
     done = report(demo_copy, "--metrics", "acc,brier, calib_demo/auroc,kl_to_aligned", "--format", "md,csv,tex,json")
     assert done.exit_code == 0, done.output
     names = ["acc", "brier", "calib_demo/auroc", "kl_to_aligned"]
-    written = [Path(line).name for line in done.output.split("\n") if line]
+    written = [Path(line).name for line in done.stdout.split("\n") if line]
     pictures = [f"metrics_{kind}.{form}" for kind in ("frontier", "lambda") for form in ("png", "svg")]
     assert written == ["report.html", "metrics.md", "metrics.csv", "metrics.tex", "metrics.json", *pictures]
     table = pd.read_csv(calibration / "metrics.csv").set_index("id")
@@ -42,7 +42,7 @@ def test_report_writes_table_and_pictures_of_any_metrics_in_every_format(demo_co
     assert table["kl_to_aligned"].max() > 0.01
     content = json.loads((calibration / "metrics.json").read_text(encoding="utf-8"))
     for point in content["points"]:
-        assert {n: e["value"] for n, e in point["metrics"].items()} == pytest.approx(table.loc[point["id"], names])
+        assert {n: e["value"] for n, e in point["metrics"].items()} == pytest.approx(table.loc[point["id"], names].to_dict())
     titles = (calibration / "metrics.md").read_text(encoding="utf-8").split("\n")[0]
     assert titles.split(" | ")[1:5] == ["acc ↑", "brier ↓", "calib_demo/auroc ↑", "kl_to_aligned ↓"]
     with Image.open(calibration / "metrics_lambda.png") as tall, Image.open(calibration / "lambda.png") as two:
