@@ -42,7 +42,8 @@ def test_report_writes_table_and_pictures_of_any_metrics_in_every_format(demo_co
     assert table["kl_to_aligned"].max() > 0.01
     content = json.loads((calibration / "metrics.json").read_text(encoding="utf-8"))
     for point in content["points"]:
-        assert {n: e["value"] for n, e in point["metrics"].items()} == pytest.approx(table.loc[point["id"], names].to_dict())
+        expected = table.loc[point["id"], names].to_dict()
+        assert {name: each["value"] for name, each in point["metrics"].items()} == pytest.approx(expected)
     titles = (calibration / "metrics.md").read_text(encoding="utf-8").split("\n")[0]
     assert titles.split(" | ")[1:5] == ["acc ↑", "brier ↓", "calib_demo/auroc ↑", "kl_to_aligned ↓"]
     with Image.open(calibration / "metrics_lambda.png") as tall, Image.open(calibration / "lambda.png") as two:
