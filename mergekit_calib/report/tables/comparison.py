@@ -242,9 +242,13 @@ def _add_gains(folder: Path, frontier: Frontier, chosen: PointResult, asked: Seq
     for parent in frontier.parents:
         known = chosen.differences.setdefault(str(parent.role), {})
         new = [measure for measure in asked if measure.name not in known and measure.to is None]
-        if new and parent.status == "complete" and parent is not chosen:
+        if not new or parent.status != "complete" or parent is chosen:
+            continue
+        try:
             stored = stored or StoredSweep.load(folder)
-            known |= compared_points(ScoredPoint(stored, chosen.id), ScoredPoint(stored, parent.id), new).differences
+        except CalibError:
+            return  # without item scores, gains in these metrics have no interval
+        known |= compared_points(ScoredPoint(stored, chosen.id), ScoredPoint(stored, parent.id), new).differences
 
 
 def _measure(
