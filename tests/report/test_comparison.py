@@ -171,7 +171,8 @@ def test_the_command_writes_figure_table_and_page(folders: list[Path], tmp_path:
     done = CliRunner().invoke(main, ["compare", *map(str, folders), "--to", str(tmp_path / "to")])
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "to").iterdir()}
-    assert names == {f"comparison.{kind}" for kind in ("png", "svg", "csv", "md", "html")}
+    tables = {f"comparison.{kind}" for kind in ("png", "svg", "csv", "md", "html")}
+    assert names == tables | {"comparison_pairs.csv", "along.png", "along.svg"}
     page = (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml;base64,") == 1
     assert 'id="plane-figure"' in page
