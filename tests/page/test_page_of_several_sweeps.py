@@ -40,7 +40,7 @@ def test_the_page_of_several_sweeps_draws_its_charts_without_network_or_errors(o
     assert page.locator("#plane .sweep-ring").count() == 3
     assert page.locator("#along-figures figure").count() == 3 * 3
     assert page.locator("#along-figures .sweep-band").count() > 0
-    assert page.locator(".parallel-line").count() >= 15
+    assert page.locator("path.parallel-line").count() == 15
     assert page.locator("figure[id^=importance] .importance-bar rect").count() == 2 * 3
     assert page.locator("img.still").is_hidden()
 
@@ -50,14 +50,16 @@ def test_controls_change_the_plane_and_dragging_keeps_points(open_report, compar
     page.select_option("#y", "brier")
     assert "brier against ece" in page.locator("#plane h3").inner_text()
     assert "y=brier" in page.url
-    before = page.locator(".parallel-line.out").count()
-    box = page.locator("#parallel-figures .parallel-brush").first.bounding_box()
+    before = page.locator("path.parallel-line.out").count()
+    brush = page.locator("#parallel-figures .parallel-brush .overlay").first
+    brush.scroll_into_view_if_needed()
+    box = brush.bounding_box()
     x = box["x"] + box["width"] / 2
     page.mouse.move(x, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(x, box["y"] + box["height"] / 3, steps=5)
     page.mouse.up()
-    assert page.locator(".parallel-line.out").count() > before == 0
+    assert page.locator("path.parallel-line.out").count() > before == 0
 
 
 def test_the_tables_have_the_pairs_and_say_which_are_not_compared(comparison: Path) -> None:
@@ -76,6 +78,6 @@ def test_the_tables_have_the_pairs_and_say_which_are_not_compared(comparison: Pa
 def test_a_sweep_of_several_axes_shows_them_at_once_on_its_own_page(open_report) -> None:
     opened = open_report(make_frontier(AXES, select="lambda=0.5,density=0.5"))
     assert opened.messages == []
-    assert opened.page.locator("#axes-parallel .parallel-line").count() == 15
+    assert opened.page.locator("#axes-parallel path.parallel-line").count() == 15
     assert opened.page.locator("#axes-importance .importance-bar rect").count() == 2 * 2
     assert open_report(make_frontier()).page.locator("#axes").count() == 0
