@@ -42,7 +42,7 @@ _SCRIPTS = (
     "table",
     "parallel",
     "importance",
-    "axes",
+    "several_axes",
     "main",
 )
 # Characters that could end the data block or a line of script.

@@ -40,7 +40,7 @@
   const trade = calib.frontier.make(byId("frontier-figure"), state, pick);
   const curves = calib.curves.make(byId("curve-figures"), state, pick);
   const table = calib.table.make(state, pick);
-  calib.axes.make(pick);
+  calib.severalAxes.make(pick);
   const about = el("div"), diagram = el("div");
   byId("point-panel").append(about, diagram);
   const reliability = calib.reliability.make(diagram);

@@ -1,5 +1,5 @@
 // The section of a sweep of several axes: parallel coordinates of its points, and the importance of each axis.
-calib.axes = (() => {
+calib.severalAxes = (() => {
   const { run, objectives, complete, label, estimate, el } = calib;
 
   function make(choose) {
