@@ -145,22 +145,29 @@ def score(models: tuple[str, ...], tasks: str | None, from_samples: bool, out: P
     "--format",
     "formats",
     default="",
-    help="Also write the table of points as md, csv, json or latex; separate several by commas.",
+    help="Also write the table of points as md, csv, json or tex (latex); separate several by commas.",
 )
 @click.option(
     "--max-error",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Say from which confidence to answer so that this share of answers is wrong at most; 0.05 unless set before.",
 )
-def report(out: Path, formats: str, max_error: float | None) -> None:
+@click.option(
+    "--metrics",
+    default="",
+    help="Also write a table and pictures of these metrics, as acc,auroc; of one task, as arc_easy/ece.",
+)
+def report(out: Path, formats: str, max_error: float | None, metrics: str) -> None:
     """Write the report of the sweep in OUT again: table, pictures, page, and the model card if there is one.
 
-    Only files in OUT are read; nothing is scored again.
+    With --metrics, also a table (calibration/metrics.*) and pictures (metrics_*) of any metrics, which are computed
+    from the item scores if the sweep did not. Only files in OUT are read; nothing is scored again.
     """
-    with waiting(f"reading {out}, and writing its report"):
+    doing = f", computing {metrics} from its item scores" if metrics else ""
+    with waiting(f"reading {out}{doing}, and writing its report"):
         from mergekit_calib.commands.report_command import rewrite_report
 
-        paths = rewrite_report(out, formats.split(",") if formats else [], max_error)
+        paths = rewrite_report(out, formats.split(",") if formats else [], metrics, max_error)
     for path in paths:
         click.echo(printable(str(path)))
 
@@ -253,12 +260,24 @@ def write(
 @click.option(
     "--to", default="comparison", show_default=True, type=click.Path(path_type=Path), help="Folder to write to."
 )
-def compare(outs: tuple[Path, ...], to: Path) -> None:
-    """Compare the finished sweeps in OUTS in one figure, one table and one page."""
-    with waiting(f"reading {', '.join(map(str, outs))}"):
+@click.option("--metrics", default="", help="Metrics to compare, as acc,ece,auroc; of one task, as arc_easy/ece.")
+@click.option(
+    "--format",
+    "formats",
+    default="md,csv",
+    show_default=True,
+    help="Tables to write: md, csv, tex; separated by commas.",
+)
+def compare(outs: tuple[Path, ...], to: Path, metrics: str, formats: str) -> None:
+    """Compare the finished sweeps in OUTS in one page, with tables and pictures.
+
+    Their choices are compared on the items that they were both scored on, paired.
+    """
+    doing = f", computing {metrics}" if metrics else ""
+    with waiting(f"reading {', '.join(map(str, outs))}{doing}, and comparing on the items in common"):
         from mergekit_calib.report.comparison_files import write_comparison
 
-        page = write_comparison(outs, to)
+        page = write_comparison(outs, to, metrics, formats.split(","))
     click.echo(printable(str(page)))
 
 

@@ -74,7 +74,7 @@ class Estimator:
         Raises:
             CalibError: the items are not those of the first model, or a metric cannot be computed.
         """
-        self._lay_out_items(tables)
+        self.lay_out_items(tables)
         results: ResultsByScope = {}
         for split in splits:
             statistics = self.statistics.by_scope(tables, split, wanted)
@@ -129,7 +129,7 @@ class Estimator:
         """Return the columns of the resamples that belong to the items of these tasks in `split`."""
         return np.concatenate([self._columns[task, stratum] for task in tasks for stratum in strata(split)])
 
-    def _lay_out_items(self, tables: Tables) -> None:
+    def lay_out_items(self, tables: Tables) -> None:
         """Assign the first model's items to columns of the resamples, or check that a later model has the same items.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 
 from mergekit_calib import plugins
+from mergekit_calib.analysis.scoped_statistics import SPLITS
 from mergekit_calib.analysis.sweep_analysis import SEED_OF_RESAMPLES, SweepAnalysis
 from mergekit_calib.errors import CalibError
-from mergekit_calib.items.metric_registry import Metric
+from mergekit_calib.items.metric_registry import Metric, with_references
 from mergekit_calib.items.store import ItemStore, Tables
+from mergekit_calib.items.table import Split
+from mergekit_calib.results.findings import MACRO, SUITE
 from mergekit_calib.results.frontier import Frontier, PointResult
 from mergekit_calib.results.result_reader import load_sweep
 
@@ -90,36 +93,70 @@ class StoredSweep:
                 analysis.copy_results(point, twin)
         return analysis
 
-    def with_metrics(self, names: Iterable[str]) -> Frontier:
+    def with_metrics(
+        self,
+        names: Iterable[str],
+        *,
+        scopes: Collection[str] = (SUITE,),
+        splits: Sequence[Split] = SPLITS,
+        frontier: Frontier | None = None,
+    ) -> Frontier:
         """Return the result with estimates of more metrics, computed from the item scores for every complete point.
 
         Args:
-            names: the metrics' registered names. Those that every point has already are not computed again.
+            names: the metrics' registered names, or `kl_to_aligned` for one that compares with a parent.
+            scopes: a metric that every complete point has in each of these, and in each of `splits`, is not computed
+                again. Another is computed for all suite entries and for all items pooled, and for the macro average if
+                that is among `scopes`. Numbers that a point has stay.
+            splits: the splits to compute the metrics on.
+            frontier: the result to add to, if it is another than this sweep's own.
 
         Raises:
             CalibError: a metric is not registered and no point has it, or item scores are missing.
         """
-        frontier = self.frontier.model_copy(deep=True)
-        known = plugins.metrics()
-        present = [{m for scope in p.metrics.values() for m in scope} for p in frontier.complete_points]
-        in_all = set.intersection(*present) if present else set()
-        missing = [name for name in dict.fromkeys(names) if name not in in_all]
-        for name in missing:
-            if name not in known:
-                others = ", ".join(sorted(in_all | known.keys()))
+        frontier = (frontier or self.frontier).model_copy(deep=True)
+        pairs = [(name, role) for name in plugins.metrics() for role in frontier.models]
+        known = {metric.name: metric for metric in with_references(plugins.metrics().values(), pairs)}
+        present = {m for p in frontier.complete_points for scope in p.metrics.values() for m in scope}
+        wanted: dict[str, Metric] = {}
+        for name in dict.fromkeys(names):
+            # `ece,filter` is `ece` of the answers that a filter extracts.
+            metric = known.get(name) or known.get(name.partition(",")[0])
+            if metric is None and name not in present:
+                others = ", ".join(sorted(present | known.keys()))
                 raise CalibError(f"this sweep has no metric {name!r}; there are {others}")
-        if not missing:
-            return frontier
-        wanted = [known[name] for name in missing]
-        analysis = self._without_points(wanted)
-        for point in frontier.complete_points:
-            for scope, metrics in analysis.estimates_of(self.tables(point.id), missing).items():
-                point.metrics.setdefault(scope, {}).update(metrics)
+            has_all = all(
+                split in p.metrics.get(scope, {}).get(name, {})
+                for p in frontier.complete_points
+                for scope in scopes
+                for split in splits
+            )
+            if metric is not None and not has_all:
+                wanted[name] = metric
+        if wanted:
+            self._add_metrics(frontier, wanted, splits, MACRO in scopes)
         return frontier
 
-    def _without_points(self, metrics: Iterable[Metric] | None) -> SweepAnalysis:
+    def _add_metrics(
+        self, frontier: Frontier, wanted: Mapping[str, Metric], splits: Sequence[Split], macro: bool
+    ) -> None:
+        """Add estimates of metrics to the complete points, in every scope; numbers that a point has stay."""
+        compared_with = {metric.to for metric in wanted.values() if metric.to is not None}
+        analysis = self._without_points({m.name: m for m in wanted.values()}.values(), compared_with)
+        first_with: dict[str, PointResult] = {}
+        for point in frontier.complete_points:
+            twin = first_with.setdefault(point.digest or point.id, point)
+            if twin is not point:
+                point.metrics = twin.metrics
+                continue
+            for scope, metrics in analysis.estimates_of(self.tables(point.id), wanted, splits, macro).items():
+                own = point.metrics.setdefault(scope, {})
+                for name, estimates in metrics.items():
+                    own[name] = {**estimates, **own.get(name, {})}
+
+    def _without_points(self, metrics: Iterable[Metric] | None, compared_with: Collection[str] = ()) -> SweepAnalysis:
         frontier = self.frontier
-        roles = {o.to for o in frontier.objectives if o.to is not None}
+        roles = {o.to for o in frontier.objectives if o.to is not None} | set(compared_with)
         parents = {role: frontier.parent(role) for role in roles}
         return SweepAnalysis(
             objectives=frontier.objectives,

@@ -133,15 +133,21 @@ class SweepAnalysis:
         _check_objectives(results, self.objectives)
         return self._estimator.estimates(results, tables), paired.of_objectives(results, self.objectives, "held_out")
 
-    def estimates_of(self, tables: Tables, metrics: Collection[str]) -> dict[str, dict[str, dict[str, Estimate]]]:
+    def estimates_of(
+        self, tables: Tables, metrics: Collection[str], splits: Sequence[Split] = SPLITS, macro: bool = False
+    ) -> dict[str, dict[str, dict[str, Estimate]]]:
         """Return the estimates of some metrics of a model's scores, by scope, metric and split.
 
         Args:
             tables: the scores.
             metrics: the names of the metrics, among `of_choices` and the tasks' own.
+            splits: the splits to compute them on.
+            macro: whether to compute the average over the suite's entries too, with the objectives' weights.
         """
-        estimator = replace(self._estimator, of_choices=self.of_choices)
-        results = estimator.bootstrap(tables, wanted=lambda table, metric: metric.name in metrics)
+        self._estimator.lay_out_items(tables)  # so that the items are resampled once for all models
+        weights = (self._estimator.macro_weights or {}) if macro else None
+        estimator = replace(self._estimator, of_choices=self.of_choices, macro_weights=weights)
+        results = estimator.bootstrap(tables, splits, wanted=lambda table, metric: metric.name in metrics)
         return estimator.estimates(results, tables)
 
     def chooser(self, rule: str = pareto.DEFAULT_RULE, options: Mapping[str, Any] = MappingProxyType({})) -> Chooser:

@@ -197,6 +197,12 @@ def in_split(doc_hash: str, split: Literal["selection", "held_out"] | None) -> s
     return f"{_PREFIXES[split]}:{doc_hash}" if split else doc_hash
 
 
+def plain_hash(doc_hash: str) -> str:
+    """Return a document's hash without the split that its suite entry names (`in_split`)."""
+    named, _, rest = doc_hash.partition(":")
+    return rest if named in _PREFIXES.values() else doc_hash
+
+
 @cache  # every point, and every baseline of a sweep, has the same documents
 def in_selection_split(doc_hash: str) -> bool:
     """Return whether a document is in the selection split, by its hash alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mergekit_calib.report.card.front_matter import licence_in
@@ -10,7 +11,7 @@ from mergekit_calib.report.card.model_card import model_card
 from mergekit_calib.report.page import report_html
 from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.report.tables.frames import points_frame
-from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.frontier import Frontier, Objective
 from mergekit_calib.storage.atomic import write_bytes_atomic, write_text_atomic
 
 
@@ -57,6 +58,33 @@ def has_chat_template(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(settings, dict) and bool(settings.get("chat_template"))
+
+
+def write_metric_pictures(frontier: Frontier, out_path: str | Path, measures: Sequence[Objective]) -> list[Path]:
+    """Write the pictures of some metrics: the trade-off of the first two, and each along λ or the first numeric axis.
+
+    Args:
+        frontier: the sweep, whose points have the metrics.
+        out_path: its output folder.
+        measures: the metrics.
+
+    Returns:
+        The files written, named `metrics_frontier.png` and the like; a picture without data is removed.
+    """
+    from mergekit_calib.report.figures.pictures import FORMATS, PICTURES, draw_pictures, of_measures
+
+    folder, written = Path(out_path) / "calibration", []
+    drawn = draw_pictures(of_measures(frontier, measures), FORMATS)
+    for name in (name.replace(".png", f".{each}") for name in PICTURES for each in FORMATS):
+        path = folder / f"metrics_{name}"
+        if name.startswith("reliability"):
+            continue
+        if name in drawn:
+            write_bytes_atomic(path, drawn[name])
+            written.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return written
 
 
 def write_page(frontier: Frontier, out_path: str | Path) -> None:

@@ -74,6 +74,16 @@ class Objective(BaseModel, frozen=True):
         return self.task or {"macro": MACRO, "worst": WORST}.get(self.average, SUITE)
 
 
+class Measure(Objective, frozen=True):
+    """A metric that is shown, whether it is optimised or not.
+
+    Attributes:
+        has_direction: whether it is known which way is better; if not, `direction` says nothing.
+    """
+
+    has_direction: bool = True
+
+
 class WithMetrics(BaseModel):
     """A base class for results that have metrics.
 

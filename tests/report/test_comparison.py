@@ -171,11 +171,12 @@ def test_the_command_writes_figure_table_and_page(folders: list[Path], tmp_path:
     done = CliRunner().invoke(main, ["compare", *map(str, folders), "--to", str(tmp_path / "to")])
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "to").iterdir()}
-    assert names == {f"comparison.{kind}" for kind in ("png", "svg", "csv", "md", "html")}
+    tables = {f"comparison.{kind}" for kind in ("png", "svg", "csv", "md", "html")}
+    assert names == tables | {"comparison_pairs.csv", "along.png", "along.svg"}
     page = (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml;base64,") == 1
-    assert "<script" not in page
-    assert "http" not in page.replace("http-equiv", "")
+    assert 'id="plane-figure"' in page
+    assert "<script src" not in page
     assert list(pd.read_csv(tmp_path / "to" / "comparison.csv")["sweep"]) == ["linear", "ties"]
 
 
@@ -184,7 +185,7 @@ def test_names_are_escaped_in_the_page(tmp_path: Path) -> None:
     folder = saved(make_frontier(name=attack, models={"base": attack, "aligned": attack}), tmp_path / "a")
     done = CliRunner().invoke(main, ["compare", str(folder), "--to", str(tmp_path / "to")])
     assert done.exit_code == 0, done.output
-    assert "<script" not in (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in (tmp_path / "to" / "comparison.html").read_text(encoding="utf-8")
     table = (tmp_path / "to" / "comparison.md").read_text(encoding="utf-8").splitlines()[:3]
     assert len({line.count("|") for line in table}) == 1
 
@@ -193,3 +194,34 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", str(tmp_path)])
     assert done.exit_code == 1
     assert "holds no sweep: there is no calibration/frontier.json" in done.output
+
+
+def test_any_metrics_are_compared_in_every_format(finished_demo: Path, tmp_path: Path) -> None:
+    options = ["--metrics", "brier,calib_demo/nll", "--format", "md,csv,tex", "--to", str(tmp_path)]
+    done = CliRunner().invoke(main, ["compare", str(finished_demo), str(finished_demo), *options])
+    assert done.exit_code == 0, done.output
+    frontier = Frontier.load(finished_demo)
+    frame = pd.read_csv(tmp_path / "comparison.csv")
+    for name in ("brier", "calib_demo/nll"):
+        expected = frontier.selected.differences["aligned"][name]
+        assert frame[f"{name}.minus_aligned.value"][0] == pytest.approx(expected.value)
+        assert frame[f"{name}.minus_aligned.low"][0] == pytest.approx(expected.low)
+    pairs = pd.read_csv(tmp_path / "comparison_pairs.csv").iloc[0]
+    assert pairs["brier.minus.value"] == pairs["calib_demo/nll.minus.high"] == 0.0
+    latex = (tmp_path / "comparison.tex").read_text(encoding="utf-8")
+    assert r"calib\_demo/nll $\downarrow$" in latex
+    assert (tmp_path / "along.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--metrics", "accuracy"], "has no metric 'accuracy'"),
+        (["--format", "pdf"], "no format 'pdf'; there are md, csv"),
+    ],
+)
+def test_unknown_metrics_and_formats_are_refused(folders: list[Path], options: list[str], words: str, tmp_path) -> None:
+    done = CliRunner().invoke(main, ["compare", *map(str, folders), "--to", str(tmp_path / "to"), *options])
+    assert done.exit_code == 1
+    assert words in " ".join(done.output.split())
+    assert not (tmp_path / "to").exists()

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.report_factory import make_frontier
@@ -152,14 +154,83 @@ def test_a_frontier_json_that_stands_alone_has_no_folder(out, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["frontier", "lambda", "reliability"])
-def test_it_draws_each_picture(kind: str) -> None:
-    figure = SweepResult(make_frontier()).plot(kind)
+def test_it_draws_each_picture_as_a_whole_and_into_one_panel(kind: str) -> None:
+    result = SweepResult(make_frontier())
+    figure = result.figure(kind)
     assert isinstance(figure, Figure)
     assert any(axes.has_data() for axes in figure.axes)
+    _, panels = pyplot.subplots(1, 2)
+    assert result.plot(kind, ax=panels[0]) is panels[0]
+    assert panels[0].has_data()
+    assert not panels[1].has_data()
+    own = result.plot(kind)
+    assert isinstance(own, Axes)
+    assert own.has_data()
+    pyplot.close("all")
 
 
-def test_an_unknown_picture_is_named_with_the_known_ones() -> None:
-    with pytest.raises(CalibError, match="there are frontier, lambda, reliability"):
-        SweepResult(make_frontier()).plot("pie")
-    with pytest.raises(CalibError, match="no data"):
-        SweepResult(make_frontier(reliability={})).plot("reliability")
+def test_a_panel_shows_the_metric_that_is_asked_for() -> None:
+    frontier = make_frontier(objectives=("acc", "ece"))
+    panel = SweepResult(frontier).plot("lambda", metric="brier")
+    assert "brier" in panel.get_ylabel()
+    brier = {p.axes["lambda"]: p.metrics["suite"]["brier"]["held_out"].value for p in frontier.complete_points}
+    lines = [dict(zip(*line.get_data(), strict=True)) for line in panel.lines]
+    assert brier in lines
+    both = SweepResult(frontier).plot("frontier", metric=("brier", "ece"))
+    assert "brier" in both.get_ylabel()
+    assert "ece" in both.get_xlabel()
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "pie"}, "there are frontier, lambda, reliability"),
+        ({"kind": "lambda", "metric": "accuracy"}, "no metric 'accuracy'.*there are.* acc"),
+        ({"kind": "lambda", "metric": "auroc"}, "give that folder"),
+        ({"kind": "lambda", "metric": ("acc", "ece")}, "takes one metric; found acc, ece"),
+        ({"kind": "reliability", "point": "lambda=9"}, "no point 'lambda=9'; the points are"),
+        ({"kind": "reliability"}, "no data"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_the_reason(options: dict, words: str) -> None:
+    with pytest.raises(CalibError, match=words):
+        SweepResult(make_frontier(reliability={})).plot(**options)
+
+
+def test_the_long_frame_has_a_row_for_each_estimate_and_the_wide_one_at_most_30_columns() -> None:
+    axes = {"lambda": [0.0, 0.5, 1.0], "density": [0.3, 0.6]}
+    frontier = make_frontier(axes, select=None)
+    result = SweepResult(frontier)
+    long = result.points_frame(long=True)
+    assert list(long.columns) == [
+        "point", "axis.lambda", "axis.density", "task", "metric", "split", "value", "low", "high", "n",
+    ]  # fmt: skip
+    assert not long.duplicated(["point", "task", "metric", "split"]).any()
+    expected = {
+        (p.id, scope, metric, split, e.value)
+        for p in frontier.complete_points
+        for scope, metrics in p.metrics.items()
+        for metric, splits in metrics.items()
+        for split, e in splits.items()
+    }
+    assert set(long[["point", "task", "metric", "split", "value"]].itertuples(index=False, name=None)) == expected
+    wide = result.points_frame()
+    assert len(wide) == len(frontier.points)
+    assert len(wide.columns) <= 30
+    assert {"axis.lambda", "acc", "acc.low", "ece.high", "selected"} <= set(wide.columns)
+    assert set(result.points_frame("brier", long=True)["metric"]) == {"brier"}
+
+
+def test_a_wide_frame_of_many_axes_and_metrics_stays_narrow_or_says_what_to_do() -> None:
+    frontier = make_frontier({f"w{i}": [0.5] for i in range(28)}, select=None)
+    wide = SweepResult(frontier).points_frame(["acc", "ece", "brier"])
+    assert len(wide.columns) <= 30
+    point = frontier.complete_points[0]
+    for i in range(40):
+        point.metrics["suite"][f"own_{i}"] = point.metrics["suite"]["acc"]
+    for other in frontier.complete_points:
+        other.metrics = point.metrics
+    assert len(SweepResult(frontier).points_frame().columns) <= 30
+    with pytest.raises(CalibError, match=r"40 metrics do not fit.*long=True"):
+        SweepResult(frontier).points_frame([f"own_{i}" for i in range(40)])

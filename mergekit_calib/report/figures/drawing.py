@@ -82,6 +82,8 @@ def objective_label(objective: Objective, n_bins: int, lines: int = 1) -> str:
     bins = f", {n_bins} bins" if formatting.is_binned(objective.metric) else ""
     longest = 40 if lines == 1 else 22
     name = objective.name if len(objective.name) <= longest else f"…{objective.name[1 - longest :]}"
+    if not formatting.arrow(objective):
+        return f"{name}{bins}"
     up = objective.direction == "maximize"
     if lines == 2:
         return f"{name}{bins}\n({'better →' if up else '← better'})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,8 +82,38 @@ def axis_figure(frontier: Frontier) -> Figure | None:
             bar = figure.colorbar(key, ax=list(panels), pad=0.015, aspect=40)
             bar.ax.set_title(axis_name(lines[0].setting[0][0])[:12], fontsize=7.5, loc="center")
             bar.ax.spines["outline"].set_visible(False)
-        _draw_legend(figure, frontier, axis, lines, any(blended))
+        drawing.legend(figure, _legend_entries(frontier, axis, lines, any(blended)))
     return figure
+
+
+def draw_along_axis(
+    panel: Axes, frontier: Frontier, measure: Objective, legend: Literal["panel"] | Figure | None = "panel"
+) -> bool:
+    """Draw one metric along λ, or else the first numeric axis, into a panel.
+
+    Args:
+        panel: where to draw.
+        frontier: the sweep, whose points have the metric.
+        measure: the metric.
+        legend: where the legend stands: in the panel, under a figure, or nowhere.
+
+    Returns:
+        Whether there was anything to draw: some line has two points.
+    """
+    axis = _axis_of(frontier)
+    lines = _lines(frontier, axis) if axis is not None else []
+    if axis is None or not any(len(line.points) > 1 for line in lines):
+        return False
+    only = frontier.model_copy(update={"objectives": [measure]})
+    blended = _draw_panel(panel, only, measure, axis, lines)
+    panel.set_xlabel(axis_name(axis))
+    panel.set_ylabel(drawing.objective_label(measure, frontier.n_bins))
+    entries = _legend_entries(only, axis, lines, blended)
+    if isinstance(legend, Figure):
+        drawing.legend(legend, entries)
+    elif legend == "panel":
+        panel.legend(handles=entries, fontsize="x-small")
+    return True
 
 
 def _axis_of(frontier: Frontier) -> str | None:
@@ -187,7 +218,7 @@ def _draw_dots(panel: Axes, objective: Objective, axis: str, line: _Line) -> Non
             panel.plot([x, x], [estimate.low, estimate.high], color=line.colour, alpha=0.4, linewidth=0.9, zorder=1.5)
 
 
-def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[_Line], blended: bool) -> None:
+def _legend_entries(frontier: Frontier, axis: str, lines: Sequence[_Line], blended: bool) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = []
     if frontier.predicted is not None:
         handles.append(Line2D([], [], color=lines[0].colour, marker="o", markersize=2.8, linestyle="", label="scored"))
@@ -214,4 +245,4 @@ def _draw_legend(figure: Figure, frontier: Frontier, axis: str, lines: Sequence[
         handles[-1].set_label(label)
     if axis == "lambda" and any(float(p.axes[axis]) > 1.0 for p in points):
         handles.append(Patch(color=_SHADE, label="λ > 1"))
-    drawing.legend(figure, handles)
+    return handles

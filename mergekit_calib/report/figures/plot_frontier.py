@@ -38,19 +38,35 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
     Returns:
         The figure, or None if there are fewer than two objectives, or no point has both.
     """
+    with drawing.style():
+        figure = Figure()
+        return figure if draw_trade_off(figure.add_subplot(), frontier) else None
+
+
+def draw_trade_off(axes: Axes, frontier: Frontier, in_panel: bool = False) -> bool:
+    """Draw the first objective against the second into a panel, and a bar of the first axis's colours beside it.
+
+    Args:
+        axes: where to draw.
+        frontier: the sweep.
+        in_panel: whether the legend stands in the panel, not under the figure.
+
+    Returns:
+        Whether there was anything to draw: at least two objectives, and a point with both.
+    """
     if len(frontier.objectives) < 2:
-        return None
+        return False
     vertical, horizontal = frontier.objectives[:2]
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
     points = [
         p
         for p in sorted(frontier.complete_points, key=formatting.point_order)
         if p.estimate(vertical).value is not None and p.estimate(horizontal).value is not None
     ]
     if not points:
-        return None
+        return False
     with drawing.style():
-        figure = Figure()
-        axes = figure.add_subplot()
         places = _places(points, horizontal, vertical)
         predicted = predicted_in_plane(frontier, horizontal, vertical)
         if predicted is not None:
@@ -65,7 +81,8 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
                 linestyle=(0, (2, 2)),
                 zorder=1.2,
             )
-        _draw_staircase(axes, places, horizontal, vertical)
+        if formatting.arrow(horizontal) and formatting.arrow(vertical):
+            _draw_staircase(axes, places, horizontal, vertical)
         _draw_intervals(axes, points, horizontal, vertical)
         _draw_points(figure, axes, frontier, points, places)
         axes.set_xlabel(drawing.objective_label(horizontal, frontier.n_bins))
@@ -75,9 +92,13 @@ def frontier_figure(frontier: Frontier) -> Figure | None:
         baselines += draw_blend_in_plane(axes, frontier, horizontal, vertical)
         band = _draw_band(axes, frontier, horizontal, vertical)
         curves = [*([] if predicted is None else [predicted_key(_PREDICTED)]), *baselines]
-        _draw_legend(figure, frontier, (vertical, horizontal), band, curves)
+        entries = _legend_entries(frontier, (vertical, horizontal), band, curves)
+        if in_panel:
+            axes.legend(handles=entries, fontsize="x-small")
+        else:
+            drawing.legend(figure, entries)
         drawing.place_labels(axes, _labels(frontier, points, places), np.concatenate([places, marks]))
-    return figure
+    return True
 
 
 def _places(points: Sequence[PointResult], horizontal: Objective, vertical: Objective) -> NDArray[np.float64]:
@@ -233,13 +254,9 @@ def _labels(frontier: Frontier, points: Sequence[PointResult], places: NDArray[n
     return needed + optional
 
 
-def _draw_legend(
-    figure: Figure,
-    frontier: Frontier,
-    objectives: Sequence[Objective],
-    band: Patch | None,
-    curves: Sequence[Line2D],
-) -> None:
+def _legend_entries(
+    frontier: Frontier, objectives: Sequence[Objective], band: Patch | None, curves: Sequence[Line2D]
+) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=drawing.INK, linewidth=0.9, label="frontier"),
         Line2D([], [], color=drawing.FAINT, marker="o", linestyle="", alpha=0.5, markersize=3, label="dominated"),
@@ -253,4 +270,4 @@ def _draw_legend(
     if counts:
         label = f"held-out split, n = {formatting.listed(list(dict.fromkeys(counts)))}"
         handles.append(Line2D([], [], linestyle="", label=label))
-    drawing.legend(figure, handles)
+    return handles

@@ -62,15 +62,21 @@ def diagrams_figure(shown: Sequence[tuple[str, Reliability]]) -> Figure:
             if i + columns >= len(shown):
                 below.set_xlabel("confidence")
                 below.tick_params(labelbottom=True)
-        handles = [
-            Patch(facecolor=_ACCURACY, label="accuracy"),
-            Patch(facecolor=drawing.OVER, label="overconfident by"),
-            Patch(facecolor=drawing.UNDER, label="underconfident by"),
-        ]
-        if any(0 < count < _FEW for _, diagram in shown for count in diagram.counts):
-            handles.append(Patch(facecolor=_ACCURACY, alpha=0.35, label=f"pale: under {_FEW} items"))
-        drawing.legend(figure, handles)
+        drawing.legend(figure, _legend_entries([diagram for _, diagram in shown]))
     return figure
+
+
+def draw_reliability(panel: Axes, frontier: Frontier, point: PointResult) -> bool:
+    """Draw one point's diagram, without its histogram, into a panel; return whether the point has one."""
+    diagram = _diagram(frontier, point)
+    if diagram is None or not any(diagram.counts):
+        return False
+    with drawing.style():
+        _draw_diagram(panel, diagram)
+        panel.set(xlabel="confidence", ylabel="accuracy")
+        panel.set_title(_title(point))
+        panel.legend(handles=_legend_entries([diagram]), fontsize="x-small")
+    return True
 
 
 def _points(frontier: Frontier) -> list[PointResult]:
@@ -82,6 +88,17 @@ def _points(frontier: Frontier) -> list[PointResult]:
 def _diagram(frontier: Frontier, point: PointResult) -> Reliability | None:
     """Return a point's diagram, or that of the earlier point with identical weights."""
     return frontier.reliability.get(point.id) or frontier.reliability.get(point.same_as or "")
+
+
+def _legend_entries(diagrams: Sequence[Reliability]) -> list[Patch]:
+    handles = [
+        Patch(facecolor=_ACCURACY, label="accuracy"),
+        Patch(facecolor=drawing.OVER, label="overconfident by"),
+        Patch(facecolor=drawing.UNDER, label="underconfident by"),
+    ]
+    if any(0 < count < _FEW for diagram in diagrams for count in diagram.counts):
+        handles.append(Patch(facecolor=_ACCURACY, alpha=0.35, label=f"pale: under {_FEW} items"))
+    return handles
 
 
 def _draw_diagram(panel: Axes, diagram: Reliability) -> None:

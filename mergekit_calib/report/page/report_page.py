@@ -6,11 +6,13 @@ import base64
 import functools
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from mergekit_calib.analysis.axis_importance import axis_importances
 from mergekit_calib.pareto import DEFAULT_RULE
 from mergekit_calib.report.page.answering_section import answering_section
 from mergekit_calib.report.page.cross_fitted import cross_fitted_table
@@ -41,6 +43,9 @@ _SCRIPTS = (
     "point",
     "table",
     "answering",
+    "parallel",
+    "importance",
+    "several_axes",
     "main",
 )
 # Characters that could end the data block or a line of script.
@@ -55,7 +60,7 @@ def report_html(frontier: Frontier) -> str:
     """
     lead, *rest = answer_lines(frontier)
     shown, folded = shown_and_folded([lead, *rest], statements(frontier))
-    scripts = _scripts()
+    scripts = scripts_of(_SCRIPTS)
     return rendered(
         "page.html.jinja",
         frontier=frontier,
@@ -72,15 +77,16 @@ def report_html(frontier: Frontier) -> str:
         stopped=sum(p.status == "stopped" for p in frontier.points),
         level=formatting.percent(frontier.level),
         # Not escaped: the package's own text, and data that `_ESCAPES` made harmless.
-        stylesheet=Markup(_text("page.css")),
+        stylesheet=Markup(text_of("page.css")),
         scripts=[Markup(script) for script in scripts],
-        hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
-        data=Markup(_json(json.loads(frontier.model_dump_json()))),
+        hashes=" ".join(f"'sha256-{digest(script)}'" for script in scripts),
+        data=Markup(json_block(json.loads(frontier.model_dump_json()))),
         said=json.dumps(_printed(_said(frontier))),
     )
 
 
-def _json(data: Any) -> str:
+def json_block(data: Any) -> str:
+    """Return data as JSON for a script element: printable, and without characters that could end the element."""
     return json.dumps(_printed(data), ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
 
 
@@ -99,23 +105,27 @@ def _said(frontier: Frontier) -> dict[str, Any]:
         "baselines": {b.id: formatting.baseline_name(frontier, b) for b in frontier.baselines},
         "default_rule": DEFAULT_RULE,
         "kl_note": KL_IS_NOT_QUALITY,
+        # Not of a running sweep, whose page is written after every point.
+        "importances": [asdict(each) for each in axis_importances(frontier)] if frontier.finished else [],
     }
 
 
 @functools.cache
-def _scripts() -> tuple[str, ...]:
-    """Return the libraries, each below its licence, and the page's own scripts."""
+def scripts_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the libraries, each below its licence, and the page's own scripts of these names."""
     libraries = [
-        f"/*!\n{_text(f'vendor/{licence}.LICENSE')}*/\n{_text(f'vendor/{file}')}" for licence, file in _LIBRARIES
+        f"/*!\n{text_of(f'vendor/{licence}.LICENSE')}*/\n{text_of(f'vendor/{file}')}" for licence, file in _LIBRARIES
     ]
-    own = "\n".join(_text(f"js/{name}.js") for name in _SCRIPTS)
+    own = "\n".join(text_of(f"js/{name}.js") for name in names)
     return (*libraries, f'"use strict";\n{own}')
 
 
 @functools.cache
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """Return the text of a file in this folder."""
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _digest(script: str) -> str:
+def digest(script: str) -> str:
+    """Return a script's hash, as a content security policy names it."""
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

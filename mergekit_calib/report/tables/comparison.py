@@ -9,6 +9,9 @@ from typing import Literal
 
 import pandas as pd
 
+from mergekit_calib.analysis.between_sweeps import ScoredPoint, compared_points
+from mergekit_calib.analysis.measures import with_measures
+from mergekit_calib.analysis.stored_sweep import StoredSweep
 from mergekit_calib.errors import CalibError
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.outcomes import signed_difference
@@ -43,6 +46,8 @@ class Compared:
         accuracy: the objective or metric that is compared as accuracy.
         calibration: the objective or metric that is compared as calibration error.
         diversity: the first objective that measures diversity, if there is one.
+        folder: its output folder.
+        asked: the metrics that are asked for; none if accuracy and calibration are compared.
     """
 
     label: str
@@ -51,6 +56,13 @@ class Compared:
     accuracy: Objective
     calibration: Objective
     diversity: Objective | None
+    folder: Path
+    asked: tuple[Objective, ...] = ()
+
+    @property
+    def measures(self) -> tuple[Objective, ...]:
+        """The metrics that are compared."""
+        return self.asked or (self.accuracy, self.calibration)
 
     @property
     def parents(self) -> dict[str, PointResult]:
@@ -92,23 +104,31 @@ class Compared:
         return point.recovered.get(objective.name) or Estimate(value=sign * (values[2] - values[1]) / cost)
 
 
-def compared(paths: Sequence[str | Path]) -> list[Compared]:
+def compared(paths: Sequence[str | Path], metrics: str = "") -> list[Compared]:
     """Read sweeps for a comparison.
 
     Args:
         paths: their output folders.
+        metrics: names of metrics, separated by commas, to compare beside accuracy and calibration. What a sweep did not
+            compute is computed from its item scores.
 
     Returns:
         The sweeps in the order of `paths`.
 
     Raises:
         CalibError: a folder holds no sweep, or one without a choice, without the scores of any parent, or without a
-            measure of accuracy or calibration.
+            measure of accuracy or calibration; or a metric is unknown.
     """
     frontiers = [load_sweep(path) for path in paths]
+    asked: list[list[Objective]] = [[] for _ in paths]
+    if metrics:
+        for i, path in enumerate(paths):
+            folder = Path(path) if Path(path).is_dir() else None
+            frontiers[i], asked[i] = with_measures(frontiers[i], folder, metrics)
     names = [frontier.name for frontier in frontiers]
     labels = [n if names.count(n) == 1 else str(path) for n, path in zip(names, paths, strict=True)]
-    return [_compared(label, frontier, path) for label, frontier, path in zip(labels, frontiers, paths, strict=True)]
+    each = zip(labels, frontiers, paths, asked, strict=True)
+    return [_compared(label, frontier, path, measures) for label, frontier, path, measures in each]
 
 
 def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
@@ -136,9 +156,14 @@ def comparison_frame(sweeps: Sequence[Compared]) -> pd.DataFrame:
                 gain = sweep.gain(objective, parent)
                 for part in ("value", "low", "high"):
                     row[f"{title}.minus_{parent}.{part}"] = getattr(gain, part)
+        for measure in sweep.asked:
+            for part in ("value", "low", "high"):
+                row[f"{measure.name}.{part}"] = getattr(sweep.chosen.estimate(measure), part)
+                for parent in roles:
+                    row[f"{measure.name}.minus_{parent}.{part}"] = getattr(sweep.gain(measure, parent), part)
         row["diversity"] = sweep.diversity.name if sweep.diversity else None
-        for title, measure in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
-            share = sweep.recovered(measure) if measure else None
+        for title, recovering in (("calibration", sweep.calibration), ("diversity", sweep.diversity)):
+            share = sweep.recovered(recovering) if recovering else None
             for part in ("value", "low", "high"):
                 row[f"{title}.recovered.{part}"] = getattr(share, part, None)
         row["level"] = sweep.frontier.level
@@ -164,19 +189,21 @@ def comparison_table(sweeps: Sequence[Compared]) -> tuple[list[str], list[list[s
         if diverse and recovered:
             head.append(_share(sweep.recovered(sweep.diversity)) if sweep.diversity else formatting.UNDEFINED)
         for i, (role, model) in enumerate(sweep.frontier.models.items()):
-            gains = [signed_difference(sweep.gain(o, role)) for o in (sweep.accuracy, sweep.calibration)]
+            gains = [signed_difference(sweep.gain(o, role)) for o in sweep.measures]
             if sweep.chosen is sweep.parents.get(role):
-                gains = ["chosen itself", "chosen itself"]
+                gains = ["chosen itself"] * len(gains)
             rows.append([*(head if i == 0 else [""] * len(head)), f"{role}: {model}", *gains])
-    return [*titles, "against the parent", "accuracy", "ECE"], rows
+    named = [f"{m.name} {formatting.arrow(m)}".rstrip() for m in sweeps[0].asked] if sweeps else []
+    return [*titles, "against the parent", *(named or ["accuracy", "ECE"])], rows
 
 
 def caption(sweeps: Sequence[Compared]) -> str:
     """Return how to read the table."""
     levels = {formatting.percent(sweep.frontier.level) for sweep in sweeps}
+    compared_in = "Metrics" if any(sweep.asked for sweep in sweeps) else "Accuracy and ECE"
     measured = "; ".join(f"{sweep.label} on {_items(sweep)}" for sweep in sweeps)
     return (
-        f"Measured on each sweep's held-out split: {measured}. Accuracy and ECE are the choice's minus the parent's, "
+        f"Measured on each sweep's held-out split: {measured}. {compared_in} are the choice's minus the parent's, "
         f"with paired {' or '.join(sorted(levels))} intervals in brackets. Recovered, between a base and an "
         "aligned model: how much of aligned's loss against base the choice recovers; 0 % is aligned's value, 100 % is "
         f"base's. It has no brackets if aligned is not significantly worse than base, and is {formatting.UNDEFINED} if "
@@ -193,7 +220,7 @@ def _items(sweep: Compared) -> str:
     return ", ".join(parts)
 
 
-def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
+def _compared(label: str, frontier: Frontier, path: str | Path, asked: Sequence[Objective]) -> Compared:
     chosen = frontier.selected
     if chosen is None:
         raise CalibError(f"{path}: no point is chosen yet; let the sweep finish first")
@@ -207,7 +234,23 @@ def _compared(label: str, frontier: Frontier, path: str | Path) -> Compared:
             f"{formatting.listed([o.name for o in frontier.objectives])}"
         )
     diversity = next((o for o in frontier.objectives if o.metric in _DIVERSITY), None)
-    return Compared(label, frontier, chosen, accuracy, calibration, diversity)
+    _add_gains(Path(path), frontier, chosen, asked)
+    return Compared(label, frontier, chosen, accuracy, calibration, diversity, Path(path), tuple(asked))
+
+
+def _add_gains(folder: Path, frontier: Frontier, chosen: PointResult, asked: Sequence[Objective]) -> None:
+    """Add the choice's paired differences to the parents in metrics that the sweep did not compare them in."""
+    stored: StoredSweep | None = None
+    for parent in frontier.parents:
+        known = chosen.differences.setdefault(str(parent.role), {})
+        new = [measure for measure in asked if measure.name not in known and measure.to is None]
+        if not new or parent.status != "complete" or parent is chosen:
+            continue
+        try:
+            stored = stored or StoredSweep.load(folder)
+        except CalibError:
+            return  # without item scores, gains in these metrics have no interval
+        known |= compared_points(ScoredPoint(stored, chosen.id), ScoredPoint(stored, parent.id), new).differences
 
 
 def _measure(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mergekit_calib.errors import CalibError
+from mergekit_calib.errors import CalibError, near_names
 from mergekit_calib.report.tables.csv_text import csv_text
 from mergekit_calib.report.tables.frames import points_frame
 from mergekit_calib.report.tables.markdown import escape_markdown, frontier_markdown
+from mergekit_calib.report.tables.metric_frames import wide_frame
 from mergekit_calib.report.tables.rows import frontier_table, measured_columns, table_caption
 from mergekit_calib.report.text import formatting
 from mergekit_calib.report.text.rule_measures import scores_chosen_on
 from mergekit_calib.report.text.safe_text import on_one_line
 from mergekit_calib.results.baseline_findings import Baseline
-from mergekit_calib.results.findings import WithMetrics
+from mergekit_calib.results.findings import Objective, WithMetrics
 from mergekit_calib.results.frontier import Frontier
 from mergekit_calib.storage.atomic import write_text_atomic
 
@@ -51,19 +52,20 @@ _LATEX = {
 _SPECIAL = re.compile("|".join([*map(re.escape, _LATEX), "[^ -~¡-ſ]"]))
 
 
-def as_markdown(frontier: Frontier) -> str:
+def as_markdown(frontier: Frontier, measures: Sequence[Objective] = ()) -> str:
     """Return the table of points and baselines, with a caption that says how to read it."""
-    return f"{frontier_markdown(frontier)}\n\n{escape_markdown(table_caption(frontier))}\n"
+    caption = table_caption(frontier, measures=measures)
+    return f"{frontier_markdown(frontier, measures)}\n\n{escape_markdown(caption)}\n"
 
 
-def as_csv(frontier: Frontier) -> str:
-    """Return every metric of every point on both splits, one row for each point."""
-    return csv_text(points_frame(frontier))
+def as_csv(frontier: Frontier, measures: Sequence[Objective] = ()) -> str:
+    """Return one row for each point: every metric on both splits, or those asked for on the held-out split."""
+    return csv_text(wide_frame(frontier, measures) if measures else points_frame(frontier))
 
 
-def as_json(frontier: Frontier) -> str:
+def as_json(frontier: Frontier, measures: Sequence[Objective] = ()) -> str:
     """Return the table's points and baselines with unrounded numbers; the whole result is `frontier.json`."""
-    columns = measured_columns(frontier)
+    columns = list(measures) or measured_columns(frontier)
     chosen_on = [*frontier.objectives, *scores_chosen_on(frontier)]
 
     def measured(item: WithMetrics) -> dict[str, Any]:
@@ -101,9 +103,9 @@ def as_json(frontier: Frontier) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_latex(frontier: Frontier) -> str:
+def as_latex(frontier: Frontier, measures: Sequence[Objective] = ()) -> str:
     """Return a LaTeX `table` with `booktabs` rules: points and baselines, the choice in bold, intervals small."""
-    table = frontier_table(frontier).short
+    table = frontier_table(frontier, measures).short
     width = len(table.axes) + len(table.measures)
     columns = f"l{'r' * len(table.axes)}{'l' * len(table.measures)}c"
     titles = ["point", *table.axes, *table.measures, "●"]
@@ -129,28 +131,48 @@ def as_latex(frontier: Frontier) -> str:
         for baseline in table.baselines:
             label = rf"\emph{{{latex(baseline.label)}}}"
             lines.append(_line([label, *[""] * len(table.axes), *map(_cell, baseline.values), ""]))
-    caption = latex(
-        f"{formatting.models_line(frontier)}, {frontier.method}. {table_caption(frontier, marks_only=True)}"
-    )
+    caption = latex(f"{formatting.models_line(frontier)}, {frontier.method}. {table_caption(frontier, True, measures)}")
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-FORMATS: dict[str, tuple[str, Callable[[Frontier], str]]] = {
-    "md": ("points.md", as_markdown),
-    "csv": ("points.csv", as_csv),
-    "json": ("points.json", as_json),
-    "latex": ("points.tex", as_latex),
+Export = Callable[[Frontier, Sequence[Objective]], str]
+
+FORMATS: dict[str, tuple[str, Export]] = {
+    "md": (".md", as_markdown),
+    "csv": (".csv", as_csv),
+    "json": (".json", as_json),
+    "latex": (".tex", as_latex),
+    "tex": (".tex", as_latex),
 }
+"""Format → the ending of its file, and the function that writes it. `tex` is the short name of `latex`."""
 
 
-def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[str]) -> list[Path]:
-    """Write the table of points to `out_path/calibration/`.
+def checked_formats(formats: Iterable[str], known: Iterable[str] = FORMATS) -> list[str]:
+    """Return names of formats without blanks around them.
+
+    Raises:
+        CalibError: a format is unknown.
+    """
+    wanted, names = [name.strip() for name in formats], list(known)
+    for name in wanted:
+        if name not in names:
+            raise CalibError(
+                f"--format: there is no format {name!r}{near_names(name, names)}; there are {', '.join(names)}"
+            )
+    return wanted
+
+
+def write_exports(
+    frontier: Frontier, out_path: str | Path, formats: Iterable[str], measures: Sequence[Objective] = ()
+) -> list[Path]:
+    """Write the table of points to `out_path/calibration/`: as `points.*`, or as `metrics.*` if metrics are asked for.
 
     Args:
         frontier: the sweep.
         out_path: its output folder.
         formats: names in `FORMATS`.
+        measures: the metrics of the table's columns; the objectives if none.
 
     Returns:
         The files written.
@@ -158,14 +180,10 @@ def write_exports(frontier: Frontier, out_path: str | Path, formats: Iterable[st
     Raises:
         CalibError: a format is unknown.
     """
-    wanted = [name.strip() for name in formats]
-    for name in wanted:
-        if name not in FORMATS:
-            raise CalibError(f"--format: there is no format {name!r}; there are {', '.join(FORMATS)}")
     written = []
-    for file, render in (FORMATS[name] for name in dict.fromkeys(wanted)):
-        path = Path(out_path) / "calibration" / file
-        write_text_atomic(path, render(frontier))
+    for ending, render in dict.fromkeys(FORMATS[name] for name in checked_formats(formats)):
+        path = Path(out_path) / "calibration" / f"{'metrics' if measures else 'points'}{ending}"
+        write_text_atomic(path, render(frontier, measures))
         written.append(path)
     return written
 
@@ -177,6 +195,25 @@ def latex(text: str) -> str:
     `U+4E2D`.
     """
     return _SPECIAL.sub(lambda m: _LATEX.get(m.group()) or f"U+{ord(m.group()):04X} ", on_one_line(text)).rstrip()
+
+
+def latex_table(titles: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+    """Return a LaTeX `table` with `booktabs` rules of texts, which are escaped.
+
+    Args:
+        titles: (n_columns,) the titles.
+        rows: the cells of each row; the last cell of a shorter row spans the rest.
+        caption: the caption.
+    """
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering\small"]
+    lines += [rf"\begin{{tabular}}{{{'l' * len(titles)}}}", r"\toprule", _line(map(latex, titles)), r"\midrule"]
+    for row in rows:
+        cells = [latex(cell) for cell in row]
+        if len(cells) < len(titles):
+            cells[-1] = rf"\multicolumn{{{len(titles) - len(cells) + 1}}}{{l}}{{\emph{{{cells[-1]}}}}}"
+        lines.append(_line(cells))
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{latex(caption)}}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
 
 
 def _cell(cell: tuple[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mergekit_calib.report.tables.rows import frontier_table
 from mergekit_calib.report.text.safe_text import on_one_line
-from mergekit_calib.results.frontier import Frontier
+from mergekit_calib.results.frontier import Frontier, Objective
 
 _MARKUP = re.compile(r"[&<>|*_`\[\]\\~$#]")
 _INTERVAL = re.compile(r"\[[−+\d.e-]+, [−+\d.e-]+\](?![(\[:])")  # brackets that do not begin a link
@@ -49,12 +49,16 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], alignme
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def frontier_markdown(frontier: Frontier) -> str:
+def frontier_markdown(frontier: Frontier, measures: Sequence[Objective] = ()) -> str:
     """Return the points of a sweep and its baselines as a Markdown table.
 
-    The last columns have the numbers that the choice was made on.
+    The last columns have the numbers that the choice was made on, unless metrics are asked for.
+
+    Args:
+        frontier: the sweep.
+        measures: as `frontier_table` takes them.
     """
-    table = frontier_table(frontier).short
+    table = frontier_table(frontier, measures).short
     n_axes, n_measures, n_selection = len(table.axes), len(table.measures), len(table.chosen_on_measures)
     titles = ["point", *table.axes, *table.measures]
     rows = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mergekit_calib.report.text import formatting
@@ -100,10 +100,16 @@ class FrontierTable:
         return replace(self, baselines=tuple(b for b in self.baselines if b.shown))
 
 
-def frontier_table(frontier: Frontier) -> FrontierTable:
-    """Return the table of a sweep's points and baselines."""
-    columns = measured_columns(frontier)
+def frontier_table(frontier: Frontier, measures: Sequence[Objective] = ()) -> FrontierTable:
+    """Return the table of a sweep's points and baselines.
+
+    Args:
+        frontier: the sweep.
+        measures: the metrics of its columns; if none, the objectives, and what the point was chosen on.
+    """
+    columns = list(measures) or measured_columns(frontier)
     chosen_on, split = [*frontier.objectives, *scores_chosen_on(frontier)], formatting.chosen_split(frontier)
+    chosen_on = [] if measures else chosen_on
     points = sorted(frontier.points, key=formatting.point_order)
     settings = {p.id: ",".join(f"{k}={formatting.axis_value(v)}" for k, v in p.axes.items()) for p in points}
     named_by_settings = all(p.role or p.id == settings[p.id] for p in points)
@@ -130,6 +136,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
     baselines = [
         BaselineRow(formatting.baseline_name(frontier, b), _cells([b.estimate(c) for c in columns], places), b.shown)
         for b in frontier.baselines
+        if not measures or any(b.estimate(c).value is not None for c in columns)
     ]
     for check in frontier.served:
         group = f"as served ({check.form})"
@@ -143,7 +150,7 @@ def frontier_table(frontier: Frontier) -> FrontierTable:
         chosen_on_measures=tuple(f"{c.name} {formatting.arrow(c)}" for c in chosen_on),
         rows=tuple(rows),
         baselines=tuple(baselines),
-        caption=table_caption(frontier),
+        caption=table_caption(frontier, measures=measures),
     )
 
 
@@ -160,14 +167,15 @@ def measured_columns(frontier: Frontier) -> list[Objective]:
     return columns
 
 
-def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
+def table_caption(frontier: Frontier, marks_only: bool = False, measures: Sequence[Objective] = ()) -> str:
     """Return how to read the table.
 
     Args:
         frontier: the sweep.
         marks_only: whether the table has columns for neither the superiority test nor the items chosen on.
+        measures: the metrics that are asked for, if it is a table of these; it has no column of the items chosen on.
     """
-    counts = {o.name: formatting.item_counts(frontier, o) for o in frontier.objectives}
+    counts = {o.name: formatting.item_counts(frontier, o) for o in measures or frontier.objectives}
     sizes = {n for n in counts.values() if n}
     if len(sizes) == 1 and all(counts.values()):
         items = f"{sizes.pop():,} items of the held-out split"
@@ -175,7 +183,8 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
         listed = "; ".join(f"{name}: n = {n:,}" for name, n in counts.items() if n)
         items = f"the held-out split{f' ({listed})' if listed else ''}"
     level, alpha = formatting.percent(frontier.level), formatting.percent(1 - frontier.level)
-    parts = ["● on the Pareto frontier"]
+    objectives = f" of {formatting.listed([o.name for o in frontier.objectives])}" if measures else ""
+    parts = [f"● on the Pareto frontier{objectives}"]
     if any(p.frontier_probability is not None for p in frontier.points):
         parts.append("% = share of resamples in which it is")
     parts.append("★ chosen")
@@ -183,7 +192,7 @@ def table_caption(frontier: Frontier, marks_only: bool = False) -> str:
     tests = [p.superiority for p in frontier.points if p.superiority is not None and not marks_only]
     if any(test.shown for test in tests):
         parts.append(f"superior ✓ = {better}")
-    if frontier.selection is not None and not marks_only:
+    if frontier.selection is not None and not marks_only and not measures:
         items_chosen_on = formatting.chosen_on(frontier).removeprefix("the ").removesuffix(" split")
         parts.append(f"{items_chosen_on}: what the choice is made on")
     caption = f"Measured on {items}, with {level} bootstrap intervals. {'; '.join(parts)}."
@@ -236,4 +245,4 @@ def _frontier(point: PointResult) -> str:
 
 def _title(frontier: Frontier, column: Objective) -> str:
     bins = f" ({frontier.n_bins} bins)" if formatting.is_binned(column.metric) else ""
-    return f"{column.name} {formatting.arrow(column)}{bins}"
+    return f"{column.name} {formatting.arrow(column)}".rstrip() + bins

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mergekit_calib.results.baseline_findings import Baseline
-from mergekit_calib.results.findings import Estimate, Objective
+from mergekit_calib.results.findings import Estimate, Measure, Objective
 from mergekit_calib.results.frontier import AxisValue, Frontier, PointResult
 from mergekit_calib.results.names import point_name, with_point_names
 
@@ -94,7 +94,9 @@ def is_binned(metric: str) -> bool:
 
 
 def arrow(objective: Objective) -> str:
-    """Return ↑ for an objective of which more is better, ↓ for the others."""
+    """Return ↑ for an objective of which more is better, ↓ for the others; nothing if neither is better."""
+    if isinstance(objective, Measure) and not objective.has_direction:
+        return ""
     return "↑" if objective.direction == "maximize" else "↓"
 
 

@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
   if (!run.finished) follow();
-  if (!complete.length) return ["explore", "point", "curves"].forEach((id) => byId(id).remove());
+  if (!complete.length) return ["explore", "point", "curves", "axes"].forEach((id) => byId(id)?.remove());
 
   const saved = new URLSearchParams(location.hash.slice(1));
   const isPoint = (id) => complete.some((p) => p.id === id);
@@ -40,6 +40,7 @@
   const trade = calib.frontier.make(byId("frontier-figure"), state, pick);
   const curves = calib.curves.make(byId("curve-figures"), state, pick);
   const table = calib.table.make(state, pick);
+  calib.severalAxes.make(pick);
   const about = el("div"), diagram = el("div");
   byId("point-panel").append(about, diagram);
   const reliability = calib.reliability.make(diagram);
