@@ -62,7 +62,7 @@ def quantisation(of_bitsandbytes: Mapping[str, Any], config: Mapping[str, Any] |
         if config is not None:
             return AutoQuantizationConfig.from_dict(dict(config))
         if any(of_bitsandbytes.get(name) for name in _OF_BITSANDBYTES):
-            return BitsAndBytesConfig(**of_bitsandbytes)
+            return BitsAndBytesConfig(**of_bitsandbytes)  # type: ignore[no-untyped-call]
     except Exception as problem:  # transformers raises many kinds
         raise CalibError(f"model_args: transformers cannot quantise so: {str(problem).splitlines()[0]}") from problem
     return None
