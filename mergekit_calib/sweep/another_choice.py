@@ -93,12 +93,14 @@ def choose_again(
                 decision = asked.decision
                 if as_adapter:
                     check_adapter_form(asked.point, prepared)
+            known = {p.id: p for p in stored.frontier.points}
+            if asked is not None and asked.point.id in known:
+                _check_complete(known[asked.point.id])
+            elif asked is not None:
+                _check_comparable(stored, prepared)
             outcomes = _outcomes(stored, prepared)
             if asked is not None and all(o.point.id != asked.point.id for o in outcomes):
-                _check_comparable(stored, prepared)
                 outcomes.append(asked.outcome(prepared, progress))
-            elif asked is not None:
-                _check_complete(stored.frontier.point(asked.point.id))
             progress.concluding()
             frontier = _restated(stored, prepared, outcomes, decision)
             points = points_of(prepared, frontier)

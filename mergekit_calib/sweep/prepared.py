@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import yaml
 from mergekit.options import MergeOptions
 
 from mergekit_calib import pareto, plugins
@@ -29,7 +30,7 @@ from mergekit_calib.merging.plan_checks import check_plans
 from mergekit_calib.merging.tokenizer import tokenizer_files
 from mergekit_calib.merging.tokenizer_choice import TokenizerChoice
 from mergekit_calib.prefix_lm.model_args import without_placement
-from mergekit_calib.recipe import Layers, Point, Sweep, Value
+from mergekit_calib.recipe import Layers, Point, Sweep, Value, dump_recipe
 from mergekit_calib.report.text.safe_text import storable
 from mergekit_calib.results.frontier import Frontier, Objective
 from mergekit_calib.scoring.suite import Suite
@@ -314,6 +315,15 @@ class Prepared:
         )
 
 
+def text_without_storage(sweep: Sweep) -> str | None:
+    """Return the YAML that a sweep was read from, without its database's URL, which may contain a password."""
+    if sweep.text is None or sweep.calibration.search.storage is None:
+        return sweep.text
+    recipe = yaml.safe_load(sweep.text)
+    del recipe["calibration"]["search"]["storage"]
+    return dump_recipe(recipe)
+
+
 def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
     """Return the contents of `calibration/sweep.yml`."""
     sweep = prepared.sweep
@@ -329,5 +339,5 @@ def _resolved(prepared: Prepared, points: Iterable[Point]) -> dict[str, Any]:
         "points": {point.id: prepared.key_of(point) for point in points},
         "versions": versions(),
         "directory": storable(os.getcwd()),  # paths in the recipe are relative to it
-        "yaml": sweep.text,
+        "yaml": text_without_storage(sweep),
     }

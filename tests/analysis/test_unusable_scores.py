@@ -9,6 +9,7 @@ import pytest
 
 from helpers.simulated_models import ACC, ECE, Model, empty, items, without_choices
 from mergekit_calib.analysis import SweepAnalysis
+from mergekit_calib.analysis.decided_choice import Choosing
 from mergekit_calib.analysis.scoped_statistics import SPLITS
 from mergekit_calib.errors import CalibError
 from mergekit_calib.items.metric_registry import BUILT_IN
@@ -84,7 +85,7 @@ def test_a_point_without_a_finite_objective_is_refused_with_the_reason(split):
 def test_an_item_whose_choices_are_all_impossible_fails_its_point_and_not_the_sweep():
     tables = items(PAIR, 200)
     tables["aligned"] = scored(tables["aligned"], "held_out", np.ones_like(tables["aligned"].labels), -np.inf)
-    builder = FrontierBuilder(empty((ACC, ECE)), analysis(ACC, ECE), "knee", {})
+    builder = FrontierBuilder(empty((ACC, ECE)), analysis(ACC, ECE), Choosing({"rule": "knee"}))
     results = [
         builder.add(Outcome(Point(name, {}, {}), i, StoredPoint(name, {"t": [tables[name]]}, name, {})))
         for i, name in enumerate(PAIR)

@@ -163,7 +163,7 @@ def test_through_the_endpoint_of_the_environment_and_the_card_runs_its_own_examp
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        ([], 2, "give --point, --rule or --push-to-hub"),
+        ([], 2, "give either --point or --rule, or --check or --push-to-hub"),
         (["--public", "--rule", "least"], 2, "are for --push-to-hub"),
         (["--push-to-hub", "me/merged", "--to", "elsewhere"], 2, "--to is for another point"),
         (["--push-to-hub", "me/merged", "--parent-name", "base"], 1, "write ROLE=NAME"),

@@ -31,7 +31,7 @@ def test_an_average_and_its_weights_are_kept_and_named():
         ([{**MACRO, "weights": {"arc_easy": -1}}], "greater than or equal to 0"),
         ([{**MACRO, "weights": {"arc_easy": 1}}, {"metric": "ece", "average": "macro"}], "must have the same weights"),
         ([MACRO, MACRO], "objectives have 'macro/acc' twice"),
-        ([{"metric": "acc", "average": "mean"}], "'pooled' or 'macro'"),
+        ([{"metric": "acc", "average": "mean"}], "'pooled', 'macro' or 'worst'"),
     ],
 )
 def test_averages_that_contradict_are_refused(objectives, problem):

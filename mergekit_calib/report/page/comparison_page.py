@@ -19,7 +19,7 @@ from mergekit_calib.report.text import formatting
 from mergekit_calib.results.findings import Objective
 from mergekit_calib.results.frontier import PointResult
 
-_SCRIPTS = ("common", "figure", "marks", "sweeps_plane", "sweeps_along", "parallel", "importance", "sweeps")
+_SCRIPTS = ("common", "axes", "figure", "marks", "sweeps_plane", "sweeps_along", "parallel", "importance", "sweeps")
 
 
 def comparison_html(sweeps: Sequence[Compared], found: Sequence[Pair], picture: bytes) -> str:

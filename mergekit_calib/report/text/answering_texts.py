@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mergekit_calib.metrics.answering import printed_decimals
 from mergekit_calib.report.text import formatting
 from mergekit_calib.results.answering_findings import Answering, AnsweringThreshold
 from mergekit_calib.results.findings import Estimate
@@ -124,6 +123,8 @@ def _points(frontier: Frontier, found: Answering) -> list[PointResult]:
 def _threshold(chosen: AnsweringThreshold) -> str:
     if chosen.threshold == 0:
         return "0"  # everything is answered
+    from mergekit_calib.metrics.answering import printed_decimals  # here, since it imports scipy
+
     return f"{chosen.threshold:.{printed_decimals(chosen.threshold)}f}"
 
 

@@ -33,12 +33,11 @@ calib.parallel = (() => {
       const path = (r) => d3.line().defined(([, y]) => finite(y))(shown.map((c) => [x(c.name), place(c.name, r)]));
       paths = svg.append("g").selectAll("path").data(rows).join("path").attr("d", path)
         .attr("stroke-opacity", (r) => 0.18 + (0.7 * (rank.indexOf(r) + 1)) / Math.max(1, rank.length));
-      const longest = Math.max(6, Math.floor(width / shown.length / 6.5));
       for (const column of shown) {
         const own = svg.append("g").attr("transform", `translate(${x(column.name)},0)`).attr("class", "parallel-axis");
         const axis = d3.axisLeft(scales.get(column.name));
         own.call(scales.get(column.name).bandwidth ? axis : axis.ticks(5));
-        const short = column.title.length > longest ? `${column.title.slice(0, longest - 1)}…` : column.title;
+        const short = calib.axes.shortened(column.title, Math.min(width / shown.length - 8, 2 * side - 4), 12);
         own.append("text").attr("class", "axis-title").attr("y", 16).attr("text-anchor", "middle").text(short).append("title").text(column.title);
         own.append("text").attr("class", "axis-title").attr("y", 31).attr("text-anchor", "middle").text({ maximize: "↑ better", minimize: "↓ better" }[column.direction] ?? "");
         const brush = d3.brushY().extent([[-11, 40], [11, height - 22]]).on("brush end", ({ selection }) => {
